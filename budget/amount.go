@@ -1,0 +1,89 @@
+package budget
+
+import (
+	"fmt"
+	"math/bits"
+	"strconv"
+	"strings"
+)
+
+// Amount is money in nano-USD (1e-9 US dollars). It is never a float: sums of
+// floats lose cents, and a cap that is almost kept is not kept.
+type Amount int64
+
+const (
+	// Cent is one US cent.
+	Cent Amount = 10_000_000
+	// Dollar is one US dollar.
+	Dollar = 100 * Cent
+	// MaxAmount is the largest cap and the largest bound, 2^62 nano-USD
+	// (about 4.6 billion dollars): the sum of any two fits an int64.
+	MaxAmount Amount = 1 << 62
+	// MaxCents is MaxAmount in whole cents.
+	MaxCents = int64(MaxAmount / Cent)
+)
+
+// FromCents returns cents as an Amount. The error names field when cents is
+// negative or above MaxCents.
+func FromCents(field string, cents int64) (Amount, error) {
+	if cents < 0 || cents > MaxCents {
+		return 0, Invalid("field_invalid", field, fmt.Sprintf("%s is %d; use a whole number of cents from 0 to %d", field, cents, MaxCents))
+	}
+	return Amount(cents) * Cent, nil
+}
+
+// CeilCents is a in cents, rounded up once: what a row of a report shows.
+func (a Amount) CeilCents() int64 {
+	c := int64(a / Cent)
+	if a%Cent > 0 {
+		c++
+	}
+	return c
+}
+
+// Add returns a+b, and false when the sum passes MaxAmount.
+func (a Amount) Add(b Amount) (Amount, bool) {
+	s := a + b
+	return s, s <= MaxAmount && s >= a == (b >= 0)
+}
+
+// String is a in US dollars as an exact decimal with at least two decimals,
+// without a currency sign: "500.00", "0.3225".
+func (a Amount) String() string {
+	neg := a < 0
+	u := uint64(a)
+	if neg {
+		u = -u
+	}
+	frac := strings.TrimRight(fmt.Sprintf("%09d", u%uint64(Dollar)), "0")
+	for len(frac) < 2 {
+		frac += "0"
+	}
+	s := strconv.FormatUint(u/uint64(Dollar), 10) + "." + frac
+	if neg {
+		return "-" + s
+	}
+	return s
+}
+
+// Display is a for a person: dollars with a sign, rounded up to the cent from
+// one cent on and exact below, where rounding would hide the price of a call.
+func (a Amount) Display() string {
+	if a >= Cent || a == 0 {
+		return "$" + (Amount(a.CeilCents()) * Cent).String()
+	}
+	return "$" + a.String()
+}
+
+// CeilNano divides an unsigned 128-bit number of pico-USD by 1,000, rounding
+// up: the one rounding a request's cost gets. It reports false on a result
+// above MaxAmount.
+func CeilNano(hi, lo uint64) (Amount, bool) {
+	lo, carry := bits.Add64(lo, 999, 0)
+	hi, carry = bits.Add64(hi, 0, carry)
+	if carry != 0 || hi >= 1000 {
+		return 0, false
+	}
+	q, _ := bits.Div64(hi, lo, 1000)
+	return Amount(q), q <= uint64(MaxAmount)
+}

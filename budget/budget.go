@@ -1,0 +1,36 @@
+package budget
+
+import "time"
+
+// Budget is a hard cap on what a target may cost in each window of a period.
+// At most one budget exists for a target and a period.
+type Budget struct {
+	ID         string // "bud_…", made by the ledger
+	Target     Target
+	Period     Period
+	Zone       string // IANA time zone of the windows; "" is UTC
+	Cap        Amount // 0..MaxAmount; 0 refuses every priced call
+	CreateTime time.Time
+	UpdateTime time.Time
+}
+
+// Target is what a budget watches: the tags of a pattern, or one key. Exactly
+// one field is set.
+type Target struct {
+	Tags  TagPattern
+	KeyID string
+}
+
+// Etag identifies the version of the budget that a client last saw.
+func (b Budget) Etag() string { return etag(b.UpdateTime) }
+
+// Status is a budget with its counters in the window that is open now.
+type Status struct {
+	Budget
+	Window   Window
+	Spent    Amount
+	Reserved Amount // open reservations and what a crash left undecided
+}
+
+// Remaining is what the cap leaves, at least 0.
+func (s Status) Remaining() Amount { return max(0, s.Cap-s.Spent-s.Reserved) }

@@ -1,0 +1,67 @@
+package budget
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Scope is one thing a key may do.
+type Scope string
+
+// The scopes. Admin includes all others and the keys themselves.
+const (
+	ScopeInference Scope = "inference" // call models
+	ScopeUsage     Scope = "usage"     // read usage
+	ScopeBudgets   Scope = "budgets"   // read and write budgets
+	ScopeAdmin     Scope = "admin"
+)
+
+// Scopes lists every scope.
+func Scopes() []Scope { return []Scope{ScopeInference, ScopeUsage, ScopeBudgets, ScopeAdmin} }
+
+// ParseScope checks a scope's name; field is what the error names.
+func ParseScope(field, s string) (Scope, error) {
+	if !slices.Contains(Scopes(), Scope(s)) {
+		return "", Invalid("field_invalid", field, fmt.Sprintf("%s is %q; use inference, usage, budgets or admin", field, s))
+	}
+	return Scope(s), nil
+}
+
+// KeyPrefix starts every key's text: "sk-aig-…".
+const KeyPrefix = "sk-aig-"
+
+// Key is a credential without its secret, and the principal it makes of its
+// bearer. The ledger stores only a hash of the secret.
+type Key struct {
+	ID            string // "key_…"
+	Name          string // for people, 1-64 printable bytes
+	Scopes        []Scope
+	AllowedTags   []TagPattern // empty: every tag
+	DefaultTag    Tag          // for calls without a tag; empty: Untagged
+	AllowedModels []string     // slugs, or "provider/*"; empty: every model
+	CreateTime    time.Time
+	ExpireTime    time.Time // zero: never
+}
+
+// Has reports whether the key carries scope s, itself or as part of admin.
+func (k *Key) Has(s Scope) bool {
+	return slices.Contains(k.Scopes, s) || slices.Contains(k.Scopes, ScopeAdmin)
+}
+
+// MayUseTag reports whether calls with this key may carry t.
+func (k *Key) MayUseTag(t Tag) bool {
+	return len(k.AllowedTags) == 0 || slices.ContainsFunc(k.AllowedTags, func(p TagPattern) bool { return p.Matches(t) })
+}
+
+// MayUseModel reports whether calls with this key may name the slug.
+func (k *Key) MayUseModel(slug string) bool {
+	return len(k.AllowedModels) == 0 || slices.ContainsFunc(k.AllowedModels, func(m string) bool {
+		provider, all := strings.CutSuffix(m, "/*")
+		return m == slug || all && strings.HasPrefix(slug, provider+"/")
+	})
+}
+
+func etag(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 36) }

@@ -1,0 +1,131 @@
+package budget
+
+import "time"
+
+// ReservationID identifies a reservation within one ledger, for ever.
+type ReservationID uint64
+
+// Request asks for a reservation before a call is dispatched.
+type Request struct {
+	RequestID string // Envoy's x-request-id; a repeat gets the first answer
+	Attribution
+	// Bound is the most the call can cost. Ignored when Unbounded is set.
+	Bound Amount
+	// Unbounded says why no bound exists (a model without a price). It is
+	// returned as the refusal when any budget matches; without one the call is
+	// admitted, and its cost is unknown.
+	Unbounded *Error
+}
+
+// Attribution is whom a call's cost is reported under.
+type Attribution struct {
+	KeyID    string
+	Tag      Tag
+	Model    string // slug, provider/model
+	Provider string
+}
+
+// Reservation is money set aside on every budget that matched, all or none.
+type Reservation struct {
+	ID         ReservationID
+	ReservedAt time.Time // also decides the window and the report's hour
+	Attribution
+	Bound    Amount
+	Accounts []int64 // the ledger's accounts (budget and window) that hold Bound
+	// Tightest is the matching budget with the least room after this
+	// reservation; nil when no budget matched.
+	Tightest *Status
+}
+
+// Basis says what a charge rests on.
+type Basis string
+
+// The bases, from architecture §4-6 of the design.
+const (
+	BasisUsage         Basis = "usage"          // the provider's own usage report
+	BasisElapsed       Basis = "elapsed"        // a cut stream, from its duration
+	BasisBound         Basis = "bound"          // no evidence: the whole bound
+	BasisProviderError Basis = "provider_error" // the provider answered an error: 0
+	BasisReleased      Basis = "released"       // nothing was sent: 0
+	BasisUnpriced      Basis = "unpriced"       // sent, the model has no price: 0
+	BasisExpired       Basis = "expired"        // no log before the deadline: the whole bound
+)
+
+// Sent reports whether a call with this basis reached its provider; only those
+// count as requests in usage reports.
+func (b Basis) Sent() bool { return b != BasisReleased }
+
+// Tokens are a call's token counts for reports; the buckets are disjoint.
+type Tokens struct {
+	Input      int64 // not from or to a cache
+	CacheRead  int64
+	CacheWrite int64
+	Output     int64 // reasoning included
+}
+
+// Settlement is the final word on one reservation, from an access log entry.
+// Settling is idempotent: either log channel, repeated, in any order.
+type Settlement struct {
+	RequestID string
+	// Reservation comes from a verified token. It is nil when the entry
+	// carried none (the client left during the check, or the check failed);
+	// the ledger then looks for an open reservation with this RequestID.
+	Reservation *Reservation
+	Basis       Basis
+	Cost        Amount // ignored for BasisBound: the reservation's bound is charged
+	Tokens      Tokens
+	At          time.Time // end of the call
+}
+
+// SpoolPosition is how far the access-log file has been read: every byte
+// before Offset is in the ledger.
+type SpoolPosition struct {
+	File   string // identity of the file: device and inode
+	Offset int64
+}
+
+// Dimension is a column that usage can be grouped by.
+type Dimension string
+
+// The dimensions.
+const (
+	ByTag      Dimension = "tag"
+	ByModel    Dimension = "model"
+	ByProvider Dimension = "provider"
+	ByKey      Dimension = "key"
+	ByDay      Dimension = "day"
+	ByHour     Dimension = "hour"
+)
+
+// UsageQuery selects and groups settled calls by the time they were reserved.
+type UsageQuery struct {
+	Window  Window // aligned to 15 minutes; End required
+	GroupBy []Dimension
+	Zone    *time.Location // of days and hours
+	// Filters; empty selects all.
+	Tags     TagPattern
+	Model    string
+	Provider string
+	KeyID    string
+}
+
+// UsageRow is one group of a usage report.
+type UsageRow struct {
+	// Attribution has the grouped columns; the others are empty.
+	Attribution
+	Time     time.Time // start of the day or hour, when grouped by one
+	Requests int64     // calls that reached a provider
+	Cost     Amount
+	Unpriced int64 // of Requests, those whose cost is unknown
+	Tokens
+}
+
+// Open is one open reservation, for operators.
+type Open struct {
+	ID        ReservationID
+	RequestID string
+	Attribution
+	Bound      Amount
+	ReservedAt time.Time
+	Deadline   time.Time
+}

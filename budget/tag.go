@@ -1,0 +1,84 @@
+package budget
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Tag names what a call is for, as sent in the x-aig-tag header: 1-64 bytes of
+// printable UTF-8. "/" separates the levels of a hierarchy.
+type Tag string
+
+// Untagged is the tag of a call that sent none, made with a key that has no
+// default tag.
+const Untagged Tag = "untagged"
+
+// MaxTagBytes is the longest tag.
+const MaxTagBytes = 64
+
+// ParseTag checks a tag sent by a client. The error is an invalid_request_error
+// with reason tag_invalid.
+func ParseTag(s string) (Tag, error) {
+	if msg := tagProblem(s); msg != "" {
+		return "", Invalid("tag_invalid", "x-aig-tag", "x-aig-tag "+msg)
+	}
+	return Tag(s), nil
+}
+
+func tagProblem(s string) string {
+	switch {
+	case s == "":
+		return "is empty; name what the call is for, or leave the header out"
+	case len(s) > MaxTagBytes:
+		return fmt.Sprintf("is %d bytes long; use at most %d", len(s), MaxTagBytes)
+	case !utf8.ValidString(s):
+		return "is not valid UTF-8"
+	}
+	for _, r := range s {
+		if !unicode.IsPrint(r) {
+			return fmt.Sprintf("contains %U; use printable characters only", r)
+		}
+	}
+	return ""
+}
+
+// TagPattern selects tags: "team/a" that tag alone, "team/a/**" that tag and
+// everything below it, "**" every tag.
+type TagPattern string
+
+// AllTags matches every tag.
+const AllTags TagPattern = "**"
+
+// ParseTagPattern checks a pattern of an API request or a configuration; field
+// is what the error names.
+func ParseTagPattern(field, s string) (TagPattern, error) {
+	p := TagPattern(s)
+	if p == AllTags {
+		return p, nil
+	}
+	base := string(p)
+	if root, ok := p.Subtree(); ok {
+		base = string(root)
+	}
+	if msg := tagProblem(base); msg != "" {
+		return "", Invalid("tag_invalid", field, field+" "+msg)
+	}
+	return p, nil
+}
+
+// Subtree returns the root of a "root/**" pattern.
+func (p TagPattern) Subtree() (Tag, bool) {
+	root, ok := strings.CutSuffix(string(p), "/**")
+	return Tag(root), ok
+}
+
+// Matches reports whether the pattern selects t.
+func (p TagPattern) Matches(t Tag) bool {
+	if p == AllTags || Tag(p) == t {
+		return true
+	}
+	root, ok := p.Subtree()
+	return ok && (t == root || strings.HasPrefix(string(t), string(root)+"/"))
+}

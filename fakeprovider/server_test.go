@@ -293,7 +293,7 @@ func TestEmbeddings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.Reset()
-			status, body, err := post(t, url+"/embeddings", `{"model":"m1","encoding_format":"base64","input":`+test.input+`}`)
+			_, body, err := post(t, url+"/embeddings", `{"model":"m1","encoding_format":"base64","input":`+test.input+`}`)
 			var got struct {
 				Data  []struct{ Embedding string }
 				Usage report

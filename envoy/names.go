@@ -1,0 +1,102 @@
+package envoy
+
+// Version is the pinned Envoy release; a test keeps it equal to .envoy-version.
+const Version = "1.40.0"
+
+// MinVersion is the oldest Envoy that may be used: earlier ones have known
+// holes in ext_authz.
+const MinVersion = "1.39.1"
+
+// Headers. Clients send HeaderTag; every name that starts with InternalPrefix
+// belongs to us and is stripped from what a client sends before any filter runs.
+const (
+	HeaderTag       = "x-aig-tag"
+	HeaderRequestID = "x-request-id" // Envoy's own; a client's is discarded
+
+	InternalPrefix = "x-aig-int-"
+	// HeaderUpstream is set by Check to the provider's name; Envoy then matches
+	// its routes again, on this header.
+	HeaderUpstream = InternalPrefix + "upstream"
+	// HeaderEdit is set by Check, to "1", whenever the body has edits. The Lua
+	// filter removes it after the splice; a request that still has it is refused.
+	HeaderEdit = InternalPrefix + "edit"
+)
+
+// Response headers that clients see.
+const (
+	HeaderClientRequestID   = "x-aig-request-id"
+	HeaderBoundUSD          = "x-aig-bound-usd"
+	HeaderRemainingUSD      = "x-aig-remaining-usd"
+	HeaderReservedUSD       = "x-aig-reserved-usd"
+	HeaderInjectedMaxTokens = "x-aig-injected-max-tokens"
+	HeaderShouldRetry       = "x-should-retry"
+)
+
+// Dynamic metadata namespaces. The first is fixed by Envoy: what Check returns
+// as dynamic metadata lands there. The second is the Lua filter's report.
+const (
+	NamespaceDecision = "envoy.filters.http.ext_authz"
+	NamespaceReport   = "aig"
+)
+
+// ContextAPI is the ext_authz context extension that tells Check which API a
+// route serves: "chat" or "embeddings".
+const ContextAPI = "api"
+
+// Names of bootstrap resources. The three control clusters share one address:
+// they differ in timeouts, health checks and what an outage of each may break.
+const (
+	ListenerClients = "clients"
+	ClusterControl  = "aig_control" // delta ADS
+	ClusterAuthz    = "aig_authz"   // ext_authz Check
+	ClusterALS      = "aig_als"     // access-log stream, actively health checked
+	ClusterREST     = "aig_rest"    // the REST gateway; delivered by CDS
+
+	// RouteConfig is the name of the one route configuration, delivered by RDS.
+	RouteConfig = "aig"
+	// LogName is the log_name of the access-log stream.
+	LogName = "aig"
+)
+
+// HTTP filters of the client listener, in request order, for use as keys of a
+// route's typed_per_filter_config.
+//
+// FilterStrip removes the client's credentials, cookies and x-aig-* headers and
+// asks for an unencoded answer. It acts on every route, so that a route which
+// forgets about it leaks nothing; a route to our own REST gateway, which needs
+// Authorization, must disable it with an
+// envoy.config.route.v3.FilterConfig{disabled: true}. FilterLua and FilterAuthz
+// are switched off there the same way (FilterLua merely costs time: without a
+// decision in the metadata it touches nothing). ClusterREST is still protected
+// from forged x-aig-int-* headers, which the connection manager removes early.
+//
+// Every route that ends in a provider, and the undecided one Check sees first,
+// needs request_body_buffer_limit equal to BootstrapConfig.MaxBodyBytes: the
+// body must be held whole for Check and for the splice.
+const (
+	FilterAuthz  = "envoy.filters.http.ext_authz"
+	FilterLua    = "envoy.filters.http.lua"
+	FilterRBAC   = "envoy.filters.http.rbac"
+	FilterStrip  = "envoy.filters.http.header_mutation"
+	FilterRouter = "envoy.filters.http.router"
+)
+
+// File names in the data directory.
+const (
+	FileControlSocket = "control.sock"
+	FileAdminSocket   = "envoy-admin.sock"
+	FileBootstrap     = "envoy.json"
+	FileSpool         = "access.jsonl" // the durable access log
+	FileLog           = "envoy.log"    // Envoy's own log
+)
+
+// Limits of the Lua filter, in bytes. They are written into the script, and
+// tests rely on them.
+const (
+	// MaxCapture is the longest metadata value the filter reports; a longer one
+	// is absent.
+	MaxCapture = 8192
+	// MaxEvent is the longest server-sent event the filter looks at; a longer
+	// one passes through unread and unstripped.
+	MaxEvent = 256 << 10
+)

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// buf has a dependency graph of its own and stays out of go.mod. The package
+// buf-bin on PyPI is the released binary in a wheel, that is, in a zip file.
+const (
+	bufPath    = "bin/buf"
+	bufVersion = "1.75.0"
+	bufMember  = "buf_bin-" + bufVersion + ".data/scripts/buf"
+)
+
+// wheelSum is the SHA-256 of the wheel for a platform; "" means there is none.
+func wheelSum(platform string) string {
+	switch platform {
+	case "linux/amd64":
+		return "6fd3ecb1694b6f5bcdfb9bef5297b330ffb9731b95445a42944c1b6158428101"
+	case "linux/arm64":
+		return "159e994efa072a7f3c84e5b90cf57f7b9a5e9f6387121bfc70e82ec7167d5694"
+	case "darwin/arm64":
+		return "b5b1032fe41ec5f7823161697e82597c58081406b035ee6a419e8eb01f35bed6"
+	default:
+		return ""
+	}
+}
+
+// haveBuf fails with the command that installs buf when it is missing.
+func haveBuf() error {
+	if _, err := os.Stat(bufPath); err != nil {
+		return fmt.Errorf("no %s; install it with: go run ./internal/generate -install", bufPath)
+	}
+	return nil
+}
+
+// installBuf downloads the wheel, checks its hash and unpacks the binary to
+// file in one step, so that an interrupted run leaves nothing half-written.
+func installBuf(ctx context.Context, file string, stdout io.Writer) error {
+	if have, err := exec.CommandContext(ctx, file, "--version").CombinedOutput(); err == nil && strings.TrimSpace(string(have)) == bufVersion {
+		return nil
+	}
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	sum := wheelSum(platform)
+	if sum == "" {
+		return fmt.Errorf("no pinned buf for %s; put buf %s at %s yourself", platform, bufVersion, file)
+	}
+	dir, err := os.MkdirTemp("", "buf")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	fmt.Fprintf(stdout, "installing buf %s\n", bufVersion)
+	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+		"--no-deps", "--only-binary", ":all:", "--dest", dir, "buf-bin=="+bufVersion)
+	if text, err := pip.CombinedOutput(); err != nil {
+		return fmt.Errorf("download buf: %w\n%s", err, text)
+	}
+	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
+	if err != nil || len(wheels) != 1 {
+		return fmt.Errorf("download buf: got %d wheels, want 1", len(wheels))
+	}
+	return unpack(wheels[0], sum, file)
+}
+
+func unpack(wheel, sum, file string) error {
+	content, err := os.ReadFile(wheel)
+	if err != nil {
+		return err
+	}
+	got := sha256.Sum256(content)
+	if text := hex.EncodeToString(got[:]); text != sum {
+		return fmt.Errorf("%s has SHA-256 %s, want %s", filepath.Base(wheel), text, sum)
+	}
+	archive, err := zip.NewReader(strings.NewReader(string(content)), int64(len(content)))
+	if err != nil {
+		return fmt.Errorf("open %s: %w", filepath.Base(wheel), err)
+	}
+	member, err := archive.Open(bufMember)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", filepath.Base(wheel), err)
+	}
+	defer member.Close()
+	binary, err := io.ReadAll(member)
+	if err != nil {
+		return fmt.Errorf("unpack buf: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(file+".new", binary, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(file+".new", file)
+}

@@ -1,0 +1,68 @@
+# Everything a developer runs. `make help` lists it.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS   += --no-print-directory
+
+GO       ?= go
+PYTHON   ?= python3
+FUZZTIME ?= 5s
+PACKAGES := ./...
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: demo
+demo: envoy ## start the gateway on a fake provider and show what it does (EXIT=1: then exit)
+	@bin/aigateway demo $(if $(EXIT),--exit)
+
+.PHONY: run
+run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the environment)
+	@bin/aigateway run $(if $(CONFIG),--config $(CONFIG))
+
+.PHONY: test
+test: check envoy sdks ## every check and test, as CI runs them
+	$(GO) test -race -timeout 20m $(PACKAGES)
+	@$(MAKE) fuzz
+
+.PHONY: e2e
+e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, real SDKs
+	$(GO) test -count=1 -timeout 20m -v ./e2e/...
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (5s)
+	@for package in $$($(GO) list $(PACKAGES)); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+	    echo "fuzz $$package $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	  done; \
+	done
+
+.PHONY: bench
+bench: envoy ## CPU per request beside plain Envoy, then the Go benchmarks
+	$(GO) run ./e2e/bench
+	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+.PHONY: check
+check: bin/buf ## formatting, vet, staticcheck, buf lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
+	$(GO) vet $(PACKAGES)
+	$(GO) tool staticcheck $(PACKAGES)
+	bin/buf lint
+
+.PHONY: generate
+generate: bin/buf ## regenerate api/gen from the protos
+	$(GO) run ./internal/generate
+
+.PHONY: envoy
+envoy: build ## find or install the pinned Envoy
+	@bin/aigateway envoy install
+
+.PHONY: build
+build: ## build bin/aigateway
+	@$(GO) build -trimpath -o bin/aigateway ./cmd/aigateway
+
+.PHONY: sdks
+sdks: ## install the client SDKs that the end-to-end tests drive
+	@e2e/sdk/install.sh

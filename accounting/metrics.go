@@ -1,0 +1,54 @@
+package accounting
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of one channel. Both channels register the same ones and differ in
+// the label channel.
+type metrics struct {
+	settled *prometheus.CounterVec // by basis
+	flags   *prometheus.CounterVec // by flag
+
+	ended, periodic, other        prometheus.Counter // entries by kind
+	untracked, untokened          prometheus.Counter // entries without a token of ours
+	duplicates, malformed, forged prometheus.Counter
+	unsettled                     prometheus.Counter // settlements the ledger did not take
+}
+
+func newMetrics(r prometheus.Registerer, channel string) metrics {
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"channel"}, labels...)))
+		return v.MustCurryWith(prometheus.Labels{"channel": channel})
+	}
+	entries := counters("aig_log_entries_total", "Access log entries read, by channel and kind.", "kind")
+	return metrics{
+		settled:    counters("aig_settled_total", "Settlements given to the ledger, by basis and channel.", "basis"),
+		flags:      counters("aig_charge_flags_total", "Oddities found while pricing, such as bound_exceeded or usage_inconsistent.", "flag"),
+		ended:      entries.WithLabelValues("end"),
+		periodic:   entries.WithLabelValues("periodic"),
+		other:      entries.WithLabelValues("other"),
+		untracked:  entries.WithLabelValues("untracked"),
+		untokened:  entries.WithLabelValues("untokened"),
+		duplicates: counters("aig_log_duplicates_total", "Entries of reservations that were settled before.").WithLabelValues(),
+		malformed:  counters("aig_log_malformed_total", "Entries that could not be read; they release nothing.").WithLabelValues(),
+		forged:     counters("aig_log_tokens_rejected_total", "Tokens whose signature is not ours.").WithLabelValues(),
+		unsettled:  counters("aig_log_unsettled_total", "Settlements that the ledger did not take.").WithLabelValues(),
+	}
+}
+
+// register adds c to r, or returns what r already has under its name.
+func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	if r == nil {
+		return c
+	}
+	var dup prometheus.AlreadyRegisteredError
+	if err := r.Register(c); errors.As(err, &dup) {
+		if old, ok := dup.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}

@@ -1,0 +1,138 @@
+package accounting
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/pricing"
+)
+
+// Settler is the ledger. It is safe for concurrent use; both channels call it
+// at the same time. An error means that it can no longer promise durability.
+type Settler interface {
+	// Settle takes a settlement from the stream: in memory at once, durable
+	// soon. A repeat has no effect.
+	Settle(ctx context.Context, s budget.Settlement) error
+	// SettleSpool takes settlements from the file. Their effects and p become
+	// durable in one transaction, before it returns nil.
+	SettleSpool(ctx context.Context, s []budget.Settlement, p budget.SpoolPosition) error
+	// SpoolPosition is the last durable p; zero when there was none.
+	SpoolPosition() budget.SpoolPosition
+	// Heartbeat says that the call is still running.
+	Heartbeat(id budget.ReservationID, requestID string)
+	// IsOpen reports false only when a settlement of id cannot change anything
+	// any more, so that a duplicate entry need not be read. It is cheap.
+	IsOpen(id budget.ReservationID) bool
+}
+
+// Config is what both channels work with; every field is required.
+type Config struct {
+	Ledger  Settler
+	Sealer  *envoy.Sealer
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// channel reads the entries of one log channel.
+type channel struct {
+	ledger  Settler
+	sealer  *envoy.Sealer
+	now     func() time.Time
+	log     *slog.Logger
+	metrics metrics
+}
+
+func newChannel(c Config, name string) channel {
+	return channel{ledger: c.Ledger, sealer: c.Sealer, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name)}
+}
+
+// settlement is what the end of a call means for the ledger; false when it
+// means nothing.
+func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
+	token, ok := c.open(l.Token)
+	if !ok {
+		return c.unknown(l)
+	}
+	if !c.ledger.IsOpen(budget.ReservationID(token.ID)) {
+		c.metrics.duplicates.Inc()
+		return budget.Settlement{}, false
+	}
+	out := c.charge(l, token)
+	for _, f := range out.Flags {
+		c.metrics.flags.WithLabelValues(f).Inc()
+	}
+	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
+	return budget.Settlement{
+		RequestID: l.RequestID, Reservation: reservation(token),
+		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, At: endOf(l, c.now()),
+	}, true
+}
+
+// unknown handles an entry that proves no reservation: the client left during
+// the check, the check was refused, timed out or failed, or the token is not
+// ours. Envoy may have stopped waiting for a check that went on to reserve, so
+// the ledger looks by request id.
+func (c *channel) unknown(l *envoy.LogLine) (budget.Settlement, bool) {
+	if l.RequestID == "" || refused(l) || l.Cluster == envoy.ClusterREST {
+		c.metrics.untracked.Inc() // a refusal holds nothing, our own REST routes never do
+		return budget.Settlement{}, false
+	}
+	c.metrics.untokened.Inc()
+	basis := budget.BasisReleased
+	if l.Sent || l.UpstreamStatus != 0 {
+		basis = budget.BasisBound // it went out, and nothing tells its price
+	}
+	return budget.Settlement{RequestID: l.RequestID, Basis: basis, At: endOf(l, c.now())}, true
+}
+
+// heartbeat extends the hold of a call that is still running.
+func (c *channel) heartbeat(l *envoy.LogLine) {
+	if token, ok := c.open(l.Token); ok {
+		c.ledger.Heartbeat(budget.ReservationID(token.ID), l.RequestID)
+	}
+}
+
+func (c *channel) open(text string) (envoy.Token, bool) {
+	if text == "" {
+		return envoy.Token{}, false
+	}
+	token, err := c.sealer.Open(text)
+	if err != nil {
+		c.metrics.forged.Inc()
+		return envoy.Token{}, false
+	}
+	return token, true
+}
+
+// charge prices the entry. A provider's report is hostile input: a bug it finds
+// must neither stop the channel, which would read it again at each start, nor
+// cost nothing, so it is charged the bound.
+func (c *channel) charge(l *envoy.LogLine, token envoy.Token) (out pricing.Outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("price a call", "request_id", l.RequestID, "err", fmt.Sprintf("panic: %v\n%s", p, debug.Stack()))
+			out = pricing.Outcome{Basis: budget.BasisBound, Cost: budget.Amount(token.Bound), Flags: []string{"charge_failed"}}
+		}
+	}()
+	return pricing.Charge(token.Pin, budget.Amount(token.Bound), evidence(l, c.now()))
+}
+
+func reservation(t envoy.Token) *budget.Reservation {
+	return &budget.Reservation{
+		ID:         budget.ReservationID(t.ID),
+		ReservedAt: time.Unix(0, t.ReservedAt),
+		Attribution: budget.Attribution{
+			KeyID: t.KeyID, Tag: budget.Tag(t.Tag), Model: t.Model, Provider: t.Provider,
+		},
+		Bound:    budget.Amount(t.Bound),
+		Accounts: t.Accounts,
+	}
+}

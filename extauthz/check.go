@@ -1,0 +1,223 @@
+package extauthz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
+
+	"aigateway/apierror"
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/pricing"
+)
+
+// Check decides one call. It implements authv3.AuthorizationServer on the
+// generated types, at their cost; Register serves the same decision without
+// them. The error is never a refusal: it says that no message could be read.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	msg, err := proto.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode check request: %w", err)
+	}
+	var r request
+	if err := r.read(msg); err != nil {
+		return nil, err
+	}
+	msg, err = s.check(ctx, &r).AppendWire(nil)
+	if err != nil {
+		return nil, err
+	}
+	out := new(authv3.CheckResponse)
+	if err := proto.Unmarshal(msg, out); err != nil {
+		return nil, fmt.Errorf("decode check response: %w", err)
+	}
+	return out, nil
+}
+
+func (s *Server) check(ctx context.Context, r *request) *answer {
+	start := s.now()
+	a := s.guard(ctx, r, start)
+	s.metrics.took(s.now().Sub(start))
+	return a
+}
+
+// guard is the edge where a bug becomes a refusal: a panic below it answers
+// this one call with an internal error and leaves the server to the others.
+// What was reserved by then is settled by the call's access log, which finds
+// it by request id and shows that nothing was sent.
+func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			a = s.refuse(string(r.headers.requestID.value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+	}()
+	id, err := r.id()
+	if err != nil {
+		return s.refuse("", err)
+	}
+	a, err = s.decide(ctx, r, id, now)
+	if err != nil {
+		return s.refuse(id, err)
+	}
+	return a
+}
+
+// decide is the whole of a decision: who asks and for what, what it can cost
+// at most, and whether the budgets have that much left.
+func (s *Server) decide(ctx context.Context, r *request, id string, now time.Time) (*answer, error) {
+	c, err := s.understand(r, now)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil { // nobody waits for the answer: hold nothing
+		return nil, fmt.Errorf("before reserving: %w", err)
+	}
+	res, err := s.ledger.Reserve(ctx, budget.Request{
+		RequestID: id,
+		Attribution: budget.Attribution{
+			KeyID: c.key.ID, Tag: c.tag, Model: c.model.Slug, Provider: c.model.Provider,
+		},
+		Bound:     c.bound.Amount,
+		Unbounded: c.unbounded,
+	})
+	if err != nil {
+		return nil, explain(err, c.endpoint, c.bound)
+	}
+	s.metrics.admitted.Inc()
+	if c.unbounded != nil {
+		s.metrics.unpriced.Inc()
+	}
+	return s.admit(id, &c, &res), nil
+}
+
+// call is a request understood.
+type call struct {
+	key       *budget.Key
+	tag       budget.Tag
+	endpoint  pricing.Endpoint
+	model     pricing.Model
+	bound     *pricing.Bound // amount 0 when unbounded
+	unbounded *budget.Error  // why the call has no bound
+}
+
+// understand names and bounds the call, or says what is wrong with it. The
+// cheap checks come first; nothing is looked up for a caller without a key.
+func (s *Server) understand(r *request, now time.Time) (call, error) {
+	var c call
+	secret, err := r.secret()
+	if err != nil {
+		return c, err
+	}
+	if c.key, err = s.keys.Authenticate(secret); err != nil {
+		return c, err
+	}
+	if !c.key.Has(budget.ScopeInference) {
+		return c, &budget.Error{
+			Kind: budget.KindPermission, Reason: "scope_missing", Field: "authorization",
+			Message: "this key may not call models; use one with the scope inference",
+		}
+	}
+	if c.tag, err = r.tagFor(c.key); err != nil {
+		return c, err
+	}
+	if c.endpoint, err = r.endpoint(); err != nil {
+		return c, err
+	}
+	body, err := r.content()
+	if err != nil {
+		return c, err
+	}
+	parsed, err := pricing.ParseCall(c.endpoint, body)
+	if err != nil {
+		return c, err
+	}
+	if !c.key.MayUseModel(parsed.Model) {
+		return c, &budget.Error{
+			Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
+			Message: fmt.Sprintf("this key may not call the model %q; name one of its allowed models", shorten(parsed.Model)),
+		}
+	}
+	if c.model, err = s.catalog().Resolve(parsed.Model, now); err != nil {
+		return c, err
+	}
+	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
+	return c, err
+}
+
+// boundOf bounds the call. A call that is sound but has no bound is not refused
+// here: whether that matters depends on whether a budget watches it, which the
+// ledger decides with the reservation, in one step.
+func boundOf(m pricing.Model, c *pricing.Call, now time.Time) (*pricing.Bound, *budget.Error, error) {
+	bound, err := m.Bound(c, now)
+	if err == nil {
+		return bound, nil, nil
+	}
+	var e *budget.Error
+	if !errors.As(err, &e) || !unboundable(e.Reason) {
+		return nil, nil, err
+	}
+	return m.UnpricedEdits(c), e, nil
+}
+
+// unboundable lists the reasons that concern only the bound; every other
+// reason is a fault of the request, wherever it is charged.
+func unboundable(reason string) bool {
+	switch reason {
+	case "model_not_priced", "tier_not_priced", "max_output_unknown", "unbounded_tool", "unbounded_input", "unbounded_media":
+		return true
+	default:
+		return false
+	}
+}
+
+// admit is the answer for a call whose bound is held.
+func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
+	edits := make([]envoy.Edit, len(c.bound.Edits))
+	for i, e := range c.bound.Edits {
+		edits[i] = envoy.Edit(e)
+	}
+	return &answer{
+		requestID: id,
+		provider:  res.Provider,
+		decision: envoy.Decision{
+			Token: s.sealer.Seal(envoy.Token{
+				ID: uint64(res.ID), Accounts: res.Accounts, Bound: int64(res.Bound), ReservedAt: res.ReservedAt.UnixNano(),
+				KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: c.bound.Pin,
+			}),
+			Edits:      edits,
+			StripUsage: c.bound.StripUsage,
+		},
+		bounded:     c.unbounded == nil,
+		bound:       res.Bound,
+		tightest:    res.Tightest,
+		injectedCap: c.bound.InjectedCap,
+	}
+}
+
+// refuse is the answer for a call that may not pass, whatever err is.
+func (s *Server) refuse(id string, err error) *answer {
+	e := apierror.From(err)
+	outcome := "refused"
+	if e.Kind == budget.KindInternal || e.Kind == budget.KindUnavailable {
+		outcome = "failed"
+	}
+	s.metrics.refuse(outcome, apierror.Reason(e))
+	if e.Kind == budget.KindInternal {
+		s.log.Error("decide a call", "request_id", id, "err", e)
+	}
+	retry, _ := apierror.RetryHeader(e)
+	return &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(apierror.OpenAI, e, id), retry: retry}
+}
+
+func shorten(s string) string {
+	const limit = 100 // an answer does not repeat a hostile megabyte
+	if len(s) <= limit {
+		return s
+	}
+	return s[:limit] + "…"
+}

@@ -1,0 +1,61 @@
+package extauthz
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+)
+
+// explain completes a cap's refusal with what only this package knows: the
+// largest output the same request could ask for and be admitted. Other errors
+// pass unchanged. The ledger's error is copied, never written to: it gives the
+// same one to every repeat of a request id.
+func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
+	var e *budget.Error
+	if !errors.As(err, &e) || e == nil || e.Kind != budget.KindBudgetExceeded || e.Refusal == nil {
+		return err
+	}
+	refusal := *e.Refusal
+	refusal.MaxTokensThatFit = nil
+	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && endpoint == pricing.Chat {
+		refusal.MaxTokensThatFit = &most
+	}
+	out := *e
+	out.Refusal = &refusal
+	out.Message = sentence(e.Reason, endpoint, &refusal)
+	return &out
+}
+
+// sentence says how much is left, what was asked for and what would fit.
+func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) string {
+	name := string(r.Budget.Target.Tags)
+	if name == "" {
+		name = r.Budget.Target.KeyID
+	}
+	var b strings.Builder
+	b.WriteString("Budget '" + name + "' has $" + r.Remaining().String() + " of $" + r.Budget.Cap.String() + " left")
+	if reason == "cap_held" {
+		b.WriteString(" while calls in flight hold $" + r.Reserved.String())
+	}
+	b.WriteString("; this request could cost $" + r.Bound.String() + ".")
+	switch {
+	case r.Remaining() == 0: // nothing fits, however short
+	case r.MaxTokensThatFit != nil:
+		b.WriteString(" max_tokens " + strconv.FormatInt(*r.MaxTokensThatFit, 10) + " fits.")
+	case endpoint == pricing.Chat:
+		b.WriteString(" No max_tokens fits: its input alone costs more.")
+	default:
+		b.WriteString(" Only a shorter input fits.")
+	}
+	if reason == "cap_held" {
+		b.WriteString(" It may fit once they have ended.")
+	}
+	if !r.ResetsAt.IsZero() {
+		b.WriteString(" The budget starts anew at " + r.ResetsAt.UTC().Format(time.RFC3339) + ".")
+	}
+	return b.String()
+}

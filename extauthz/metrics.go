@@ -1,0 +1,60 @@
+package extauthz
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count decisions. Reasons are a closed set, so the counters stay few.
+type metrics struct {
+	decisions *prometheus.CounterVec
+	admitted  prometheus.Counter // one of decisions, looked up once: the common one
+	unpriced  prometheus.Counter
+	duration  prometheus.Histogram
+}
+
+func newMetrics(r prometheus.Registerer) metrics {
+	m := metrics{
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "aig_decisions_total",
+			Help: "Calls decided, by outcome (admitted, refused, failed) and reason.",
+		}, []string{"outcome", "reason"}),
+		unpriced: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "aig_unpriced_requests_total",
+			Help: "Calls admitted without a bound, because no budget watches them; their cost is unknown.",
+		}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "aig_decision_seconds",
+			Help:    "Time from a decoded request to its decision.",
+			Buckets: []float64{5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 1e-1, 1},
+		}),
+	}
+	m.decisions = register(r, m.decisions)
+	m.unpriced = register(r, m.unpriced)
+	m.duration = register(r, m.duration)
+	m.admitted = m.decisions.WithLabelValues("admitted", "")
+	return m
+}
+
+// register adds c to r, or returns what r already has under its name: a second
+// server on one registry counts into the same metrics.
+func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	if r == nil {
+		return c
+	}
+	var dup prometheus.AlreadyRegisteredError
+	if err := r.Register(c); errors.As(err, &dup) {
+		if old, ok := dup.ExistingCollector.(C); ok {
+			return old
+		}
+	}
+	return c
+}
+
+func (m *metrics) refuse(outcome, reason string) {
+	m.decisions.WithLabelValues(outcome, reason).Inc()
+}
+
+func (m *metrics) took(d time.Duration) { m.duration.Observe(d.Seconds()) }

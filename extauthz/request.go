@@ -1,0 +1,208 @@
+package extauthz
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/pricing"
+)
+
+// maxRequestID is the longest request id taken; Envoy's own are 36 bytes.
+const maxRequestID = 128
+
+// field is one request header: its last value and how often it was sent.
+type field struct {
+	value []byte
+	n     int
+}
+
+// fields are the headers a decision depends on.
+type fields struct {
+	requestID, authorization, apiKey, tag       field
+	contentType, contentEncoding, contentLength field
+	upgrade, partialBody                        field
+}
+
+// at returns where the header named key is kept; nil for all others.
+func (f *fields) at(key []byte) *field {
+	switch string(key) { // does not allocate
+	case envoy.HeaderRequestID:
+		return &f.requestID
+	case "authorization":
+		return &f.authorization
+	case "x-api-key":
+		return &f.apiKey
+	case envoy.HeaderTag:
+		return &f.tag
+	case "content-type":
+		return &f.contentType
+	case "content-encoding":
+		return &f.contentEncoding
+	case "content-length":
+		return &f.contentLength
+	case "upgrade":
+		return &f.upgrade
+	case "x-envoy-auth-partial-body":
+		return &f.partialBody
+	default:
+		return nil
+	}
+}
+
+// request is what a decision needs of Envoy's CheckRequest. Its byte slices
+// alias the message and live as long as the call.
+type request struct {
+	headers fields
+	// raw says that the headers came one by one (encode_raw_headers) and not
+	// as a map, in which repeated headers are joined by a comma.
+	raw  bool
+	api  []byte // context extension "api" of the route
+	text []byte // body as text
+	data []byte // body as bytes (pack_as_bytes)
+}
+
+func (r *request) body() []byte {
+	if len(r.data) > 0 {
+		return r.data
+	}
+	return r.text
+}
+
+// id is the request id that Envoy made, which joins the decision, both log
+// channels and our own log.
+func (r *request) id() (string, error) {
+	f := r.headers.requestID
+	if f.n != 1 || len(f.value) == 0 || len(f.value) > maxRequestID {
+		return "", &budget.Error{
+			Kind: budget.KindInternal, Reason: "request_id_missing",
+			Message: "the gateway's Envoy sent no usable x-request-id; use the bootstrap that `aigateway envoy bootstrap` prints",
+		}
+	}
+	for _, c := range f.value {
+		if c <= ' ' || c > '~' {
+			return "", &budget.Error{Kind: budget.KindInternal, Reason: "request_id_missing", Message: "the gateway's Envoy sent an x-request-id that is not printable ASCII"}
+		}
+	}
+	return string(f.value), nil
+}
+
+// secret is the key's text. Exactly one credential may be sent: with two, which
+// of them pays would depend on who reads first.
+func (r *request) secret() (string, error) {
+	h := &r.headers
+	deny := func(reason, message string) (string, error) {
+		return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Field: "authorization", Message: message}
+	}
+	switch {
+	case h.authorization.n > 1 || h.authorization.n == 1 && h.apiKey.n > 0:
+		return deny("key_invalid", "more than one credential was sent; send one Authorization header and no x-api-key")
+	case h.authorization.n == 0:
+		return deny("key_missing", "no key was sent; send Authorization: Bearer "+budget.KeyPrefix+"…")
+	}
+	scheme, key, found := bytes.Cut(h.authorization.value, []byte(" "))
+	if !found || !bytes.EqualFold(scheme, []byte("Bearer")) {
+		return deny("key_invalid", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
+	}
+	key = bytes.Trim(key, " ")
+	if !bytes.HasPrefix(key, []byte(budget.KeyPrefix)) {
+		return deny("key_invalid", "the key is not one of this gateway; its keys start with "+budget.KeyPrefix)
+	}
+	return string(key), nil
+}
+
+// tagFor is the tag the call is charged to.
+func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
+	f := r.headers.tag
+	switch {
+	case f.n == 0 && key.DefaultTag != "":
+		return key.DefaultTag, nil // checked when the key was made
+	case f.n > 1, !r.raw && bytes.IndexByte(f.value, ',') >= 0:
+		return "", budget.Invalid("tag_repeated", envoy.HeaderTag, "x-aig-tag was sent more than once; a call has one tag")
+	}
+	tag := budget.Untagged
+	if f.n == 1 {
+		var err error
+		if tag, err = budget.ParseTag(string(f.value)); err != nil {
+			return "", err
+		}
+	}
+	if !key.MayUseTag(tag) {
+		return "", &budget.Error{
+			Kind: budget.KindPermission, Reason: "tag_not_allowed", Field: envoy.HeaderTag,
+			Message: fmt.Sprintf("this key may not use the tag %q; send one of its allowed tags", tag),
+		}
+	}
+	return tag, nil
+}
+
+// endpoint is the kind of call, from the route that Envoy found.
+func (r *request) endpoint() (pricing.Endpoint, error) {
+	switch e := pricing.Endpoint(r.api); e {
+	case pricing.Chat, pricing.Embeddings:
+		return e, nil
+	default:
+		return "", &budget.Error{
+			Kind: budget.KindInternal, Reason: "api_unknown",
+			Message: "the gateway's route names no API that this version decides; use the routes it serves itself",
+		}
+	}
+}
+
+// content checks that the body is one whole, plain JSON document: whatever is
+// hidden in an encoding or cut off could not be bounded.
+func (r *request) content() ([]byte, error) {
+	h := &r.headers
+	body := r.body()
+	switch {
+	case h.partialBody.n > 0 && string(h.partialBody.value) != "false":
+		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: "the body is longer than this gateway reads; send a shorter one"}
+	case h.upgrade.n > 0:
+		return nil, budget.Invalid("body_missing", "upgrade", "this address takes a JSON body, no upgraded connection; leave the upgrade header out")
+	case h.contentEncoding.n > 0 && !isIdentity(h.contentEncoding):
+		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as plain JSON without a content-encoding")
+	case !isJSON(h.contentType):
+		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is not application/json; send the body as JSON and say so")
+	case len(body) == 0:
+		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object")
+	case !h.contentLength.agrees(len(body)):
+		return nil, budget.Invalid("body_missing", "content-length", "the body is not as long as its content-length says; send it whole")
+	}
+	return body, nil
+}
+
+func (f field) agrees(length int) bool {
+	if f.n == 0 {
+		return true
+	}
+	n, err := strconv.Atoi(string(f.value))
+	return err == nil && f.n == 1 && n == length
+}
+
+func isIdentity(f field) bool {
+	return f.n == 1 && bytes.EqualFold(bytes.TrimSpace(f.value), []byte("identity"))
+}
+
+// isJSON accepts application/json with parameters, of which only a charset
+// that JSON has anyway may say how to read the body.
+func isJSON(f field) bool {
+	media, params, _ := bytes.Cut(f.value, []byte(";"))
+	if f.n != 1 || !bytes.EqualFold(bytes.TrimSpace(media), []byte("application/json")) {
+		return false
+	}
+	for len(params) > 0 {
+		var p []byte
+		p, params, _ = bytes.Cut(params, []byte(";"))
+		name, value, _ := bytes.Cut(p, []byte("="))
+		if !bytes.EqualFold(bytes.TrimSpace(name), []byte("charset")) {
+			continue
+		}
+		value = bytes.Trim(bytes.TrimSpace(value), `"`)
+		if !bytes.EqualFold(value, []byte("utf-8")) && !bytes.EqualFold(value, []byte("utf8")) && !bytes.EqualFold(value, []byte("us-ascii")) {
+			return false
+		}
+	}
+	return true
+}

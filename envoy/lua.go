@@ -1,0 +1,9 @@
+package envoy
+
+import _ "embed" // filter.lua
+
+// luaSource is the script of FilterLua. It travels inline in the bootstrap, so
+// there is no file to deploy and no skew with the codec in this package.
+//
+//go:embed filter.lua
+var luaSource string

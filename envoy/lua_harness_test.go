@@ -1,0 +1,164 @@
+package envoy_test
+
+import (
+	"testing"
+
+	lua "github.com/yuin/gopher-lua"
+
+	"aigateway/envoy"
+)
+
+// standIn is the part of Envoy's Lua stream handle the filter uses, in Lua: the
+// same names and, for what the filter relies on, the same behaviour.
+const standIn = `
+function stand_in(decision, headers, body, pieces)
+  local h = { out = {}, md = { aig = {} }, headers_map = headers }
+  local hdr = {
+    get = function(_, k) return headers[k] end,
+    remove = function(_, k) headers[k] = nil end,
+    replace = function(_, k, v) headers[k] = v end,
+  }
+  function h:headers() return hdr end
+  local dm = {
+    get = function(_, ns) if ns == "envoy.filters.http.ext_authz" then return decision end end,
+    set = function(_, ns, k, v) assert(v ~= nil); h.md[ns][k] = v end,
+  }
+  function h:streamInfo() return { dynamicMetadata = function() return dm end } end
+  local function buffer(text)
+    local b = { text = text }
+    function b:length() return #self.text end
+    function b:getBytes(at, n) assert(at >= 0 and at + n <= #self.text); return self.text:sub(at + 1, at + n) end
+    function b:setBytes(s) assert(not self.dead, "object used outside of proper scope"); self.text = s end
+    return b
+  end
+  function h:body(always)
+    if body == nil and not always then return nil end
+    h.buffer = buffer(body or "")
+    return h.buffer
+  end
+  function h:bodyChunks()
+    local i = 0
+    return function()
+      if i > 0 and i < #pieces then h.out[i].dead = true end
+      i = i + 1
+      if i > #pieces then return nil end
+      h.out[i] = buffer(pieces[i])
+      return h.out[i]
+    end
+  end
+  return h
+end
+`
+
+// vm is one Lua state with the filter loaded, as one Envoy worker has it.
+type vm struct {
+	t testing.TB
+	l *lua.LState
+}
+
+func newVM(t testing.TB) *vm {
+	t.Helper()
+	l := lua.NewState()
+	t.Cleanup(l.Close)
+	for _, src := range []string{envoy.LuaSource(), standIn} {
+		if err := l.DoString(src); err != nil {
+			t.Fatalf("load Lua: %v", err)
+		}
+	}
+	return &vm{t: t, l: l}
+}
+
+func (v *vm) table(m map[string]any) *lua.LTable {
+	t := v.l.NewTable()
+	for k, e := range m {
+		switch e := e.(type) {
+		case string:
+			t.RawSetString(k, lua.LString(e))
+		case bool:
+			t.RawSetString(k, lua.LBool(e))
+		}
+	}
+	return t
+}
+
+// call runs one filter entry point against a stand-in handle.
+func (v *vm) call(entry string, decision, headers map[string]any, body *string, pieces []string) (*lua.LTable, error) {
+	var d, b lua.LValue = lua.LNil, lua.LNil
+	if decision != nil {
+		d = v.table(decision)
+	}
+	if body != nil {
+		b = lua.LString(*body)
+	}
+	p := v.l.NewTable()
+	for _, s := range pieces {
+		p.Append(lua.LString(s))
+	}
+	err := v.l.CallByParam(lua.P{Fn: v.l.GetGlobal("stand_in"), NRet: 1, Protect: true}, d, v.table(headers), b, p)
+	if err != nil {
+		v.t.Fatalf("stand-in: %v", err)
+	}
+	h := v.l.Get(-1).(*lua.LTable)
+	v.l.Pop(1)
+	return h, v.l.CallByParam(lua.P{Fn: v.l.GetGlobal(entry), NRet: 0, Protect: true}, h)
+}
+
+// answer is what the filter made of a response.
+type answer struct {
+	Pieces []string // what the client gets for each piece of the provider's
+	Body   string
+	Report map[string]any
+	Header map[string]string
+}
+
+// respond runs the response path over the pieces of a body.
+func (v *vm) respond(contentType string, strip bool, pieces ...string) answer {
+	v.t.Helper()
+	decision := map[string]any{"rsv": "token"}
+	if strip {
+		decision["strip_usage"] = true
+	}
+	h, err := v.call("envoy_on_response", decision, map[string]any{":status": "200", "content-type": contentType}, nil, pieces)
+	if err != nil {
+		v.t.Fatalf("envoy_on_response: %v", err)
+	}
+	return v.answer(h)
+}
+
+func (v *vm) answer(h *lua.LTable) answer {
+	a := answer{Report: map[string]any{}, Header: map[string]string{}}
+	h.RawGetString("out").(*lua.LTable).ForEach(func(_, b lua.LValue) {
+		a.Pieces = append(a.Pieces, b.(*lua.LTable).RawGetString("text").String())
+		a.Body += a.Pieces[len(a.Pieces)-1]
+	})
+	h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).ForEach(func(k, e lua.LValue) {
+		switch e := e.(type) {
+		case lua.LString:
+			a.Report[k.String()] = string(e)
+		case lua.LBool:
+			a.Report[k.String()] = bool(e)
+		case lua.LNumber:
+			a.Report[k.String()] = int(e)
+		}
+	})
+	h.RawGetString("headers_map").(*lua.LTable).ForEach(func(k, e lua.LValue) { a.Header[k.String()] = e.String() })
+	if b, ok := h.RawGetString("buffer").(*lua.LTable); ok {
+		a.Body = b.RawGetString("text").String()
+	}
+	return a
+}
+
+// normal is a report as DecodeReport presents it: first_usage filled in, an
+// empty usage absent.
+func normal(r map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range r {
+		if v != "" {
+			out[k] = v
+		}
+	}
+	if out["first_usage"] == nil && out["usage"] != nil {
+		out["first_usage"] = out["usage"]
+	}
+	return out
+}

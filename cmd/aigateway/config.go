@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"aigateway/gatewayconfig"
+
+	"github.com/spf13/cobra"
+)
+
+// checkedConfig is what `config check` found; the names are those of -o json.
+type checkedConfig struct {
+	File      string            `json:"file"`
+	Providers []checkedProvider `json:"providers"`
+	Catalog   string            `json:"catalog_version"`
+	Models    int               `json:"priced_models"`
+}
+
+// checkedProvider never shows a credential, only whether there is one.
+type checkedProvider struct {
+	Name    string   `json:"name"`
+	Preset  string   `json:"preset"`
+	BaseURL string   `json:"base_url"`
+	APIs    []string `json:"apis"`
+	HasKey  bool     `json:"has_key"`
+}
+
+func newConfigCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "config", Short: "Check and describe the configuration file",
+		Example: `  aigateway config example > aigateway.yaml
+  aigateway config check aigateway.yaml`,
+	}
+	return group(c, newConfigCheckCommand(a),
+		newTextCommand(a, "schema", "Print the JSON Schema of the configuration file", "  aigateway config schema > schema.json", gatewayconfig.Schema),
+		newTextCommand(a, "example", "Print a complete, commented configuration file", "  aigateway config example > aigateway.yaml", gatewayconfig.Example))
+}
+
+func newConfigCheckCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "check [FILE]", Short: "Check a configuration as `run` would read it",
+		Long: `Reads the configuration with its variables, secret files and prices, and lists
+every problem with its line. Without FILE it checks what the environment alone
+gives: the providers whose key variables are set. It contacts nobody.`,
+		Example: `  aigateway config check aigateway.yaml
+  aigateway config check -o json`,
+		Args: optionalArgument,
+	}
+	out := outputFlag(c, false)
+	c.RunE = func(_ *cobra.Command, args []string) error {
+		config, err := a.readConfig(args)
+		if err != nil {
+			return configError(err)
+		}
+		catalog, err := loadCatalog(config)
+		if err != nil {
+			return err
+		}
+		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: catalog.Version(), Models: len(catalog.Models(a.now()))}
+		for _, p := range config.Providers {
+			doc.Providers = append(doc.Providers, checkProvider(p))
+		}
+		return a.printChecked(out, doc)
+	}
+	return c
+}
+
+func optionalArgument(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef(c.CommandPath(), "unexpected argument %q", args[1])
+	}
+	return nil
+}
+
+func (a *app) readConfig(args []string) (*gatewayconfig.Config, error) {
+	if len(args) == 1 {
+		return gatewayconfig.Read(args[0], a.getenv)
+	}
+	return gatewayconfig.Default(a.getenv)
+}
+
+// configError keeps each problem on a line of its own: file:line:column first,
+// so that editors can jump there.
+func configError(err error) error {
+	var problems gatewayconfig.Problems
+	if !errors.As(err, &problems) {
+		return err
+	}
+	what := "1 problem"
+	if len(problems) != 1 {
+		what = fmt.Sprintf("%d problems", len(problems))
+	}
+	return withHint(fmt.Errorf("the configuration has %s\n%w", what, problems), "`aigateway config example` prints a file that is right")
+}
+
+func checkProvider(p gatewayconfig.Provider) checkedProvider {
+	c := checkedProvider{Name: p.Name, Preset: p.Preset, BaseURL: p.BaseURL.Redacted(), HasKey: !p.APIKey.Empty()}
+	for _, api := range p.APIs {
+		c.APIs = append(c.APIs, string(api))
+	}
+	return c
+}
+
+func (a *app) printChecked(out *format, doc checkedConfig) error {
+	name := doc.File
+	if name == "" {
+		name = "the environment's configuration"
+	}
+	t := &table{
+		columns: []column{left("PROVIDER"), left("PRESET"), left("KEY"), left("APIS"), left("URL")},
+		empty:   "no providers: name one in the file, or set its key variable, such as OPENAI_API_KEY",
+	}
+	for _, p := range doc.Providers {
+		key := "none"
+		if p.HasKey {
+			key = "set"
+		}
+		t.add(p.Name, p.Preset, key, strings.Join(p.APIs, ", "), p.BaseURL)
+	}
+	if err := a.print(out, doc, t); err != nil {
+		return err
+	}
+	a.notef("%s is right; catalog %s prices %d models of its providers", name, doc.Catalog, doc.Models)
+	return nil
+}
+
+// newTextCommand prints a text that is part of the binary.
+func newTextCommand(a *app, name, short, example string, text func() string) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Example: example, Args: arguments(),
+		RunE: func(*cobra.Command, []string) error {
+			if _, err := io.WriteString(a.stdout, text()); err != nil {
+				return fmt.Errorf("write the text: %w", err)
+			}
+			return nil
+		},
+	}
+}

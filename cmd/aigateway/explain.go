@@ -1,0 +1,215 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"github.com/spf13/cobra"
+)
+
+// maxExplainBytes is the largest body the gateway itself can be told to take.
+const maxExplainBytes = 32 << 20
+
+// explanation is the worst case of one request; the names are those of -o json.
+type explanation struct {
+	Model         string          `json:"model"`
+	UpstreamModel string          `json:"upstream_model"`
+	Endpoint      string          `json:"endpoint"`
+	Stream        bool            `json:"stream"`
+	Lines         []explainedLine `json:"lines"`
+	BoundUSD      string          `json:"bound_usd"`
+	// InjectedMaxTokens is the output cap the gateway would insert.
+	InjectedMaxTokens *int64         `json:"injected_max_tokens,omitzero"`
+	Room              *explainedRoom `json:"room,omitzero"`
+	CatalogVersion    string         `json:"catalog_version"`
+	PricesCheckedAt   string         `json:"prices_checked_at"`
+}
+
+type explainedLine struct {
+	Label       string `json:"label"`
+	Quantity    int64  `json:"quantity"`
+	Unit        string `json:"unit"`
+	PicoPerUnit int64  `json:"pico_usd_per_unit"`
+	AmountUSD   string `json:"amount_usd"`
+	Note        string `json:"note,omitzero"`
+}
+
+type explainedRoom struct {
+	RoomUSD string `json:"room_usd"`
+	Fits    bool   `json:"fits"`
+	// MaxTokensThatFit is null when not even the input fits.
+	MaxTokensThatFit *int64 `json:"max_tokens_that_fit"`
+}
+
+// explainFlags are the words of `explain`.
+type explainFlags struct {
+	file, endpoint, model, config, room string
+}
+
+func newExplainCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "explain -f FILE", Short: "Show, line by line, the most a request can cost",
+		Long: `Computes the bound the gateway would reserve for a request body, with the same
+arithmetic and prices. It sends nothing and needs no running gateway. Without
+--config it knows every built-in provider.`,
+		Example: `  aigateway explain -f body.json
+  aigateway explain -f body.json --room 0.30
+  jq .request log.json | aigateway explain -f - --model openai/gpt-6-luna -o json`,
+		Args: arguments(),
+	}
+	var x explainFlags
+	c.Flags().StringVarP(&x.file, "file", "f", "", "file with the request's JSON body; - reads standard input")
+	c.Flags().StringVar(&x.endpoint, "endpoint", string(pricing.Chat), "API the body is for: chat or embeddings")
+	c.Flags().StringVar(&x.model, "model", "", "price this model, PROVIDER/MODEL, instead of the body's")
+	c.Flags().StringVar(&x.config, "config", "", "configuration with your providers and prices")
+	c.Flags().StringVar(&x.room, "room", "", "dollars that are left: also show the largest max_tokens that fits")
+	out := outputFlag(c, true)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		room, err := x.check(c)
+		if err != nil {
+			return err
+		}
+		catalog, err := a.catalog(x.config)
+		if err != nil {
+			return err
+		}
+		body, err := readBody(c, x.file)
+		if err != nil {
+			return err
+		}
+		doc, err := explain(catalog, x, body, room, a.now())
+		if err != nil {
+			return domainError(err)
+		}
+		return a.printExplanation(out, doc)
+	}
+	return c
+}
+
+// check reads the flags; room is negative when none was given.
+func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
+	switch {
+	case x.file == "":
+		return 0, usagef(c.CommandPath(), "-f is missing; name the file with the request's body, or - for standard input")
+	case x.endpoint != string(pricing.Chat) && x.endpoint != string(pricing.Embeddings):
+		return 0, usagef(c.CommandPath(), "--endpoint is %q; use chat or embeddings", x.endpoint)
+	case !c.Flags().Changed("room"):
+		return -1, nil
+	}
+	if room, err = parseDollars(x.room); err != nil {
+		return 0, usagef(c.CommandPath(), "--room: %s", err)
+	}
+	return room, nil
+}
+
+func readBody(c *cobra.Command, file string) ([]byte, error) {
+	r := c.InOrStdin()
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, fmt.Errorf("read the body: %w", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	body, err := io.ReadAll(io.LimitReader(r, maxExplainBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the body: %w", err)
+	}
+	if len(body) > maxExplainBytes {
+		return nil, fmt.Errorf("the body is larger than %d MiB, which no gateway takes", maxExplainBytes>>20)
+	}
+	return body, nil
+}
+
+// explain does what the gateway does between parsing and reserving.
+func explain(catalog *pricing.Catalog, x explainFlags, body []byte, room budget.Amount, now time.Time) (*explanation, error) {
+	call, err := pricing.ParseCall(pricing.Endpoint(x.endpoint), body)
+	if err != nil {
+		return nil, err
+	}
+	slug := x.model
+	if slug == "" {
+		slug = call.Model
+	}
+	model, err := catalog.Resolve(slug, now)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := model.Bound(call, now)
+	if err != nil {
+		return nil, err
+	}
+	doc := &explanation{
+		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: x.endpoint, Stream: call.Stream,
+		Lines: []explainedLine{}, BoundUSD: bound.Amount.String(),
+		CatalogVersion: catalog.Version(), PricesCheckedAt: catalog.Date().Format(time.DateOnly),
+	}
+	for _, l := range bound.Lines() {
+		doc.Lines = append(doc.Lines, explainedLine{l.Label, l.Quantity, l.Unit, l.PicoPerUnit, l.Amount.String(), l.Note})
+	}
+	if bound.InjectedCap > 0 {
+		doc.InjectedMaxTokens = &bound.InjectedCap
+	}
+	if room >= 0 {
+		doc.Room = &explainedRoom{RoomUSD: room.String(), Fits: bound.Amount <= room}
+		if most, ok := bound.LargestCap(room); ok {
+			doc.Room.MaxTokensThatFit = &most
+		}
+	}
+	return doc, nil
+}
+
+func (a *app) printExplanation(out *format, doc *explanation) error {
+	t := &table{columns: []column{left("LINE"), right("QUANTITY"), left("UNIT"), right("USD PER UNIT"), money("USD"), left("NOTE")}}
+	for _, l := range doc.Lines {
+		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, picoDollars(l.PicoPerUnit), l.AmountUSD, l.Note)
+	}
+	if out.name != "table" {
+		return a.print(out, doc, t)
+	}
+	t.add("most it can cost", "", "", "", doc.BoundUSD, "")
+	a.notef("%s (%s), %s, prices checked %s", doc.Model, doc.UpstreamModel, doc.Endpoint, doc.PricesCheckedAt)
+	if err := t.write(a.stdout); err != nil {
+		return err
+	}
+	if doc.InjectedMaxTokens != nil {
+		fmt.Fprintf(a.stdout, "no output cap in the body: the gateway inserts %d tokens\n", *doc.InjectedMaxTokens)
+	}
+	if doc.Room != nil {
+		fmt.Fprintln(a.stdout, doc.Room.sentence())
+	}
+	return nil
+}
+
+func (r *explainedRoom) sentence() string {
+	verdict := "is refused"
+	if r.Fits {
+		verdict = "is admitted"
+	}
+	s := fmt.Sprintf("with $%s left it %s; ", r.RoomUSD, verdict)
+	if r.MaxTokensThatFit == nil {
+		return s + "no max_tokens fits"
+	}
+	return s + fmt.Sprintf("the largest max_tokens that fits is %d", *r.MaxTokensThatFit)
+}
+
+// picoDollars shows pico-USD as exact dollars.
+func picoDollars(pico int64) string { return decimal(pico, 12) }
+
+// domainError shows a *budget.Error the way the gateway would: the message,
+// with the reason a program can match on.
+func domainError(err error) error {
+	var e *budget.Error
+	if errors.As(err, &e) && e.Reason != "" {
+		return fmt.Errorf("%s (%s)", e.Message, e.Reason)
+	}
+	return err
+}

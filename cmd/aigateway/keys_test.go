@@ -1,0 +1,83 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const keyJSON = `{"id":"key_3","name":"team a","scopes":["inference","usage"],"allowed_tags":["team/a/**"],"default_tag":"team/a",
+"allowed_models":["openai/*","moonshot/kimi-k2.6"],"create_time":"2026-03-01T00:00:00Z","expire_time":"2027-01-01T00:00:00Z"}`
+
+const secretText = "sk-aig-only-shown-once"
+
+func TestKeysCreate(t *testing.T) {
+	f := &fakeREST{answer: `{"key":` + keyJSON + `,"secret":"` + secretText + `"}`}
+	env := f.start(t)
+	r := runCLI(t, env, "keys", "create", "--name", "team a", "--scope", "inference,usage", "--tag", "team/a/**", "--tag", "a,b",
+		"--default-tag", "team/a", "--model", "openai/*", "--expires", "2027-01-01")
+	if r.code != 0 || r.stdout != secretText+"\n" {
+		t.Errorf("%+v", r)
+	}
+	if !strings.Contains(r.stderr, "shown this once") || strings.Contains(r.stderr, secretText) {
+		t.Errorf("stderr %q", r.stderr)
+	}
+	want := `{"allowed_models":["openai/*"],"allowed_tags":["team/a/**","a,b"],"default_tag":"team/a","expire_time":"2027-01-01T00:00:00Z","name":"team a","scopes":["inference","usage"]}`
+	if diff := cmp.Diff(want, f.body); diff != "" || f.method+f.uri != "POST/v1/keys" {
+		t.Errorf("%s %s -want +got:\n%s", f.method, f.uri, diff)
+	}
+	r = runCLI(t, env, "keys", "create", "--name", "x", "-o", "json")
+	if r.code != 0 || strings.Count(r.stdout+r.stderr, secretText) != 1 || !strings.Contains(r.stdout, `"id": "key_3"`) {
+		t.Errorf("%+v", r)
+	}
+	if want := `{"name":"x","scopes":["inference"]}`; f.body != want {
+		t.Errorf("body %s, want %s", f.body, want)
+	}
+}
+
+func TestKeysList(t *testing.T) {
+	f := &fakeREST{answer: `{"keys":[` + keyJSON + `,{"id":"key_4","name":"root","scopes":["admin"],"allowed_tags":[],"default_tag":"","allowed_models":[],"create_time":"2026-03-01T00:00:00Z"}],"next_page_token":""}`}
+	env := f.start(t)
+	for _, format := range []string{"table", "csv"} {
+		r := runCLI(t, env, "keys", "list", "-o", format)
+		if r.code != 0 {
+			t.Fatalf("%+v", r)
+		}
+		golden(t, "keys."+format+".golden", r.stdout)
+	}
+}
+
+func TestKeysGetAndDelete(t *testing.T) {
+	f := &fakeREST{answer: keyJSON}
+	env := f.start(t)
+	if r := runCLI(t, env, "keys", "get", "key_3", "-o", "yaml"); r.code != 0 || !strings.Contains(r.stdout, "expire_time: \"2027-01-01T00:00:00Z\"") {
+		t.Errorf("%+v", r)
+	}
+	f.answer = "{}"
+	if r := runCLI(t, env, "keys", "delete", "key_3"); r.code != 0 || r.stdout != "" || f.method+f.uri != "DELETE/v1/keys/key_3" {
+		t.Errorf("asked %s %s; %+v", f.method, f.uri, r)
+	}
+}
+
+func TestKeysWrongUsage(t *testing.T) {
+	f := &fakeREST{}
+	env := f.start(t)
+	for _, tc := range []struct{ args, word string }{
+		{"create", "--name is missing"},
+		{"create --name a --expires tomorrow", "2027-01-01T09:00:00Z"},
+		{"create --name a --secret sk-aig-x", "unknown flag: --secret"},
+		{"create extra", `unexpected argument "extra"`},
+		{"create --name a -o csv", "use one of table, json, yaml"},
+		{"get bud_7", "ids look like key_7"},
+		{"delete", "the key's id is missing"},
+		{"revoke key_3", `unknown command "revoke"`},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			wantError(t, runCLI(t, env, append([]string{"keys"}, strings.Fields(tc.args)...)...), exitUsage, tc.word)
+		})
+	}
+	if len(f.asked) != 0 {
+		t.Errorf("wrong usage reached the server: %v", f.asked)
+	}
+}

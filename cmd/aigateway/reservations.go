@@ -1,0 +1,79 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+// restReservation is an open reservation as the REST API writes it.
+type restReservation struct {
+	ID          string  `json:"id"`
+	RequestID   string  `json:"request_id"`
+	KeyID       string  `json:"key_id"`
+	Tag         string  `json:"tag"`
+	Model       string  `json:"model"`
+	Provider    string  `json:"provider"`
+	Bound       string  `json:"bound"`
+	ReserveTime *string `json:"reserve_time,omitzero"`
+	ExpireTime  *string `json:"expire_time,omitzero"`
+}
+
+type restReservations struct {
+	Reservations []restReservation `json:"reservations"`
+}
+
+const maxReservations = 1000
+
+func newReservationsCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "reservations", Short: "Show what running calls have set aside",
+		Example: "  aigateway reservations list",
+	}
+	f := &clientFlags{}
+	f.bind(c)
+	return group(c, newReservationsListCommand(a, f))
+}
+
+func newReservationsListCommand(a *app, f *clientFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "List open reservations, oldest first",
+		Long: `Lists calls that were admitted and have not settled. At its expiry a
+reservation whose fate is unknown is charged in full; a running stream moves its
+expiry on.`,
+		Example: `  aigateway reservations list
+  aigateway reservations list --limit 1000 -o csv`,
+		Args: arguments(),
+	}
+	limit := c.Flags().Int("limit", 100, "how many to list at most, 1-1000")
+	out := outputFlag(c, true)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *limit < 1 || *limit > maxReservations {
+			return usagef(c.CommandPath(), "--limit is %d; use 1 to %d", *limit, maxReservations)
+		}
+		cl, err := a.client(c, f)
+		if err != nil {
+			return err
+		}
+		var answer restReservations
+		query := url.Values{"page_size": {strconv.Itoa(*limit)}}
+		if err := cl.call(c.Context(), http.MethodGet, "/v1/reservations", query, nil, &answer); err != nil {
+			return err
+		}
+		return a.print(out, answer.Reservations, reservationTable(answer.Reservations))
+	}
+	return c
+}
+
+func reservationTable(rows []restReservation) *table {
+	t := &table{
+		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY"), money("BOUND USD"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},
+		empty:   "no open reservations",
+	}
+	for _, r := range rows {
+		t.add(r.ID, r.Tag, r.Model, r.KeyID, r.Bound, orElse(r.ReserveTime, ""), orElse(r.ExpireTime, ""), r.RequestID)
+	}
+	return t
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestUsageByTag(t *testing.T) {
+	f := &fakeREST{answer: `[{"tag":"summarize","requests":8210,"cost_cents":4210},{"tag":"größe/a","requests":1,"cost_cents":1}]`}
+	env := f.start(t)
+	for _, format := range []string{"table", "json", "yaml", "csv"} {
+		r := runCLI(t, env, "usage", "--month", "2026-04", "-o", format)
+		if r.code != 0 || r.stderr != "" {
+			t.Fatalf("%s: %+v", format, r)
+		}
+		golden(t, "usage."+format+".golden", r.stdout)
+	}
+	if f.uri != "/v1/usage/by-tag?month=2026-04" {
+		t.Errorf("asked %s", f.uri)
+	}
+	runCLI(t, env, "usage", "--tag", "a b")
+	if f.uri != "/v1/usage/by-tag?tag=a+b" {
+		t.Errorf("asked %s", f.uri)
+	}
+	f.answer = "[]"
+	if r := runCLI(t, env, "usage"); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "no calls") {
+		t.Errorf("%+v", r)
+	}
+}
+
+const usageJSON = `{"from":"2026-04-01T00:00:00Z","to":"2026-04-08T00:00:00Z","time_zone":"UTC","group_by":["tag","day"],"rows":[
+{"tag":"summarize","time":"2026-04-01T00:00:00Z","requests":10,"unpriced_requests":0,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200},
+{"tag":"t","time":"2026-04-02T00:00:00Z","requests":2,"unpriced_requests":2,"cost_cents":0,"cost_usd":"0.00","input_tokens":0,"cache_read_tokens":0,"cache_write_tokens":0,"output_tokens":0}],
+"total":{"requests":12,"unpriced_requests":2,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200}}`
+
+func TestUsageQuery(t *testing.T) {
+	f := &fakeREST{answer: usageJSON}
+	env := f.start(t)
+	for _, format := range []string{"table", "json", "csv"} {
+		r := runCLI(t, env, "usage", "query", "--by", "tag,day", "--from", "2026-04-01", "--to", "2026-04-08", "-o", format)
+		if r.code != 0 {
+			t.Fatalf("%s: %+v", format, r)
+		}
+		golden(t, "usage_query."+format+".golden", r.stdout)
+		if note := strings.Contains(r.stderr, "2026-04-01T00:00:00Z to 2026-04-08T00:00:00Z, UTC"); note != (format == "table") {
+			t.Errorf("%s: stderr %q", format, r.stderr)
+		}
+	}
+	runCLI(t, env, "usage", "query", "--by", "key", "--by", "hour", "--tag", "a", "--model", "openai/x", "--provider", "openai", "--key", "key_1", "--time-zone", "Europe/Berlin")
+	want := "/v1/usage?group_by=key%2Chour&key_id=key_1&model=openai%2Fx&provider=openai&tag=a&time_zone=Europe%2FBerlin"
+	if f.uri != want {
+		t.Errorf("asked %s\nwant  %s", f.uri, want)
+	}
+}
+
+func TestUsageQueryEmpty(t *testing.T) {
+	f := &fakeREST{answer: `{"from":"2026-04-01T00:00:00Z","to":"2026-04-08T00:00:00Z","time_zone":"UTC","group_by":[],"rows":[],"total":null}`}
+	r := runCLI(t, f.start(t), "usage", "query")
+	if r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "no calls reached a provider from 2026-04-01") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestUsageWrongUsage(t *testing.T) {
+	f := &fakeREST{}
+	env := f.start(t)
+	for _, tc := range []struct{ args, word string }{
+		{"usage --month 2026-4", "YYYY-MM"},
+		{"usage --month april", "YYYY-MM"},
+		{"usage quer", "did you mean query?"},
+		{"usage query --by color", `"color" is no dimension`},
+		{"usage query --by day,hour", "exclude each other"},
+		{"usage query --month 2026-04", "unknown flag: --month"},
+		{"usage query x", `unexpected argument "x"`},
+		{"reservations list --limit 0", "use 1 to 1000"},
+		{"reservations list --limit 1001", "use 1 to 1000"},
+		{"reservations list --limit x", "invalid argument"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			wantError(t, runCLI(t, env, strings.Fields(tc.args)...), exitUsage, tc.word)
+		})
+	}
+	if len(f.asked) != 0 {
+		t.Errorf("wrong usage reached the server: %v", f.asked)
+	}
+}
+
+func TestReservationsList(t *testing.T) {
+	f := &fakeREST{answer: `{"reservations":[{"id":"42","request_id":"0b1c","key_id":"key_3","tag":"summarize","model":"moonshot/kimi-k2.6","provider":"moonshot",
+"bound":"0.3225","reserve_time":"2026-04-01T10:00:00Z","expire_time":"2026-04-01T10:05:00Z"}]}`}
+	env := f.start(t)
+	for _, format := range []string{"table", "csv"} {
+		r := runCLI(t, env, "reservations", "list", "-o", format, "--limit", "7")
+		if r.code != 0 || f.uri != "/v1/reservations?page_size=7" {
+			t.Fatalf("%s: asked %s; %+v", format, f.uri, r)
+		}
+		golden(t, "reservations."+format+".golden", r.stdout)
+	}
+	f.answer = `{"reservations":[]}`
+	if r := runCLI(t, env, "reservations", "list"); r.code != 0 || !strings.Contains(r.stderr, "no open reservations") {
+		t.Errorf("%+v", r)
+	}
+}

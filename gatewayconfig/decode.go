@@ -1,0 +1,259 @@
+package gatewayconfig
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// place is a position in the file, from 1.
+type place struct{ line, column int }
+
+func placeOf(n *yaml.Node) place { return place{n.Line, n.Column} }
+
+// byteSize is a number of bytes, written as 8388608 or 8MiB.
+type byteSize int64
+
+// secretText is a string that may hold ${VAR} or file:PATH. It is resolved
+// after decoding; other strings refuse ${, which would silently stay as it is.
+type secretText string
+
+// decoder fills structs from YAML nodes. It does not use the library's own
+// struct decoding, because that gives neither a column nor a suggestion, and
+// stops remembering where a value stood, which validation needs.
+type decoder struct {
+	*report
+	places map[string]place // dotted field path -> where its value stands
+}
+
+// at returns where the field stands, or its nearest enclosing field.
+func (d *decoder) at(field string) place {
+	for {
+		if p, ok := d.places[field]; ok {
+			return p
+		}
+		i := strings.LastIndexByte(field, '.')
+		if i < 0 {
+			return place{1, 1}
+		}
+		field = field[:i]
+	}
+}
+
+// fail adds a problem at a field's place.
+func (d *decoder) fail(field, format string, args ...any) {
+	d.add(d.at(field), field, format, args...)
+}
+
+func (d *decoder) decode(n *yaml.Node, field string, out reflect.Value) {
+	for n.Kind == yaml.AliasNode { // no cycles: checkAliases ran
+		n = n.Alias
+	}
+	d.places[field] = placeOf(n)
+	if v, ok := out.Addr().Interface().(**yaml.Node); ok {
+		*v = n
+		return
+	}
+	if isNull(n) {
+		return // "providers: {openai: }" means all defaults
+	}
+	switch v := out.Addr().Interface().(type) {
+	case *time.Duration:
+		d.duration(n, field, v)
+		return
+	case *byteSize:
+		d.byteSize(n, field, v)
+		return
+	}
+	switch out.Kind() {
+	case reflect.Pointer:
+		out.Set(reflect.New(out.Type().Elem()))
+		d.decode(n, field, out.Elem())
+	case reflect.Struct:
+		d.structure(n, field, out)
+	case reflect.Map:
+		d.mapping(n, field, out)
+	case reflect.Slice:
+		d.list(n, field, out)
+	default:
+		d.scalar(n, field, out)
+	}
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// pairs calls f for each key of a mapping, and refuses other nodes, duplicate
+// keys and keys that are no plain text.
+func (d *decoder) pairs(n *yaml.Node, field string, f func(key string, k, v *yaml.Node)) {
+	if n.Kind != yaml.MappingNode {
+		d.fail(field, "is %s; write a mapping (key: value)", kindName(n))
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		switch {
+		case k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge":
+			d.add(placeOf(k), field, "merge keys (<<) are not supported; write the fields out")
+		case k.Kind != yaml.ScalarNode || k.Value == "" || len(k.Value) > 200:
+			d.add(placeOf(k), field, "a key must be a short plain word")
+		case seen[k.Value]:
+			d.add(placeOf(k), join(field, k.Value), "is given twice; remove one")
+		default:
+			seen[k.Value] = true
+			f(k.Value, k, v)
+		}
+	}
+}
+
+func (d *decoder) structure(n *yaml.Node, field string, out reflect.Value) {
+	d.pairs(n, field, func(key string, k, v *yaml.Node) {
+		i := slices.Index(fieldNames(out.Type()), key)
+		if i < 0 {
+			d.add(placeOf(k), join(field, key), "unknown key%s", suggest(key, fieldNames(out.Type())))
+			return
+		}
+		d.decode(v, join(field, key), out.Field(i))
+	})
+}
+
+// fieldNames lists a struct's YAML keys in field order. Every field of the
+// file's structs carries a tag.
+func fieldNames(t reflect.Type) []string {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("yaml")
+	}
+	return names
+}
+
+func (d *decoder) mapping(n *yaml.Node, field string, out reflect.Value) {
+	out.Set(reflect.MakeMap(out.Type()))
+	d.pairs(n, field, func(key string, _, v *yaml.Node) {
+		element := reflect.New(out.Type().Elem()).Elem()
+		d.decode(v, join(field, key), element)
+		out.SetMapIndex(reflect.ValueOf(key), element)
+	})
+}
+
+func (d *decoder) list(n *yaml.Node, field string, out reflect.Value) {
+	if n.Kind != yaml.SequenceNode {
+		d.fail(field, "is %s; write a list, as in [a, b]", kindName(n))
+		return
+	}
+	list := reflect.MakeSlice(out.Type(), len(n.Content), len(n.Content))
+	for i, item := range n.Content {
+		d.decode(item, field+"["+strconv.Itoa(i)+"]", list.Index(i))
+	}
+	out.Set(list)
+}
+
+func (d *decoder) scalar(n *yaml.Node, field string, out reflect.Value) {
+	if n.Kind != yaml.ScalarNode {
+		d.fail(field, "is %s; write %s", kindName(n), wanted(out.Kind()))
+		return
+	}
+	switch out.Kind() {
+	case reflect.String:
+		// Numbers and words such as "on" are taken as written: a key that
+		// happens to be digits needs no quotes.
+		if out.Type() != reflect.TypeFor[secretText]() && strings.Contains(n.Value, "${") {
+			d.fail(field, "holds ${; variables are replaced only in api_key, admin_key and the values of headers")
+			return
+		}
+		out.SetString(n.Value)
+	case reflect.Bool:
+		if n.ShortTag() != "!!bool" || n.Value != "true" && n.Value != "false" {
+			d.fail(field, "is %s; write true or false", quoted(n))
+			return
+		}
+		out.SetBool(n.Value == "true")
+	case reflect.Int64:
+		v, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0 {
+			d.fail(field, "is %s; write a whole number", quoted(n))
+			return
+		}
+		out.SetInt(v)
+	default:
+		d.fail(field, "cannot be set from a file")
+	}
+}
+
+func (d *decoder) duration(n *yaml.Node, field string, out *time.Duration) {
+	v, err := time.ParseDuration(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		d.fail(field, "is %s; write a duration with its unit, such as 90s, 10m or 1h30m", quoted(n))
+		return
+	}
+	*out = v
+}
+
+func (d *decoder) byteSize(n *yaml.Node, field string, out *byteSize) {
+	number, unit := n.Value, int64(1)
+	for suffix, size := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20} {
+		if rest, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = strings.TrimSpace(rest), size
+			break
+		}
+	}
+	v, err := strconv.ParseInt(number, 10, 64)
+	if n.Kind != yaml.ScalarNode || err != nil || v < 0 || v > 1<<40 {
+		d.fail(field, "is %s; write a number of bytes, or such as 512KiB or 8MiB", quoted(n))
+		return
+	}
+	*out = byteSize(v * unit)
+}
+
+func wanted(k reflect.Kind) string {
+	switch k {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int64:
+		return "a whole number"
+	}
+	return "plain text"
+}
+
+func kindName(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	case yaml.ScalarNode:
+		if isNull(n) {
+			return "empty"
+		}
+		return "plain text"
+	}
+	return "not a value"
+}
+
+// quoted shows a scalar in a message, cut short. It is never called for a
+// field that may hold a secret.
+func quoted(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return kindName(n)
+	}
+	return shown(n.Value)
+}
+
+func shown(s string) string {
+	if len(s) > 60 {
+		s = strings.ToValidUTF8(s[:60], "") + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+func join(field, key string) string {
+	if field == "" {
+		return key
+	}
+	return field + "." + key
+}

@@ -1,0 +1,73 @@
+package gatewayconfig
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// Default is the configuration without a file: every provider whose usual
+// variable is set (OPENAI_API_KEY, ANTHROPIC_API_KEY, …), moved by its usual
+// address variable (OPENAI_BASE_URL, …), and the defaults for the rest. With no
+// variable set it has no providers, which is valid: the REST API works. The
+// error is a Problems that names the variable.
+func Default(getenv func(string) string) (*Config, error) {
+	r := &report{file: "environment"}
+	d := &decoder{report: r, places: map[string]place{"": {}}}
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil, fmt.Errorf("find the working folder: %w", err)
+	}
+	v := &validator{decoder: d, secrets: &secretSource{getenv: getenv, dir: dir}, dir: dir}
+	presets, err := loadPresets()
+	if err != nil {
+		return nil, err
+	}
+	f := defaults()
+	f.Providers = map[string]fileProvider{}
+	for name, p := range presets {
+		// azure has no address to default to; it needs a file.
+		if p.APIKeyEnv != "" && p.BaseURL != "" && getenv(p.APIKeyEnv) != "" {
+			f.Providers[name] = fileProvider{BaseURL: baseURLFromEnv(p, getenv)}
+		}
+	}
+	config := v.config(&f)
+	nameVariables(r, presets)
+	if err := r.err(); err != nil {
+		return nil, err
+	}
+	config.files = v.secrets.files
+	return config, nil
+}
+
+// baseURLFromEnv is the address of the preset's variable, or empty. SDKs
+// disagree whether such a variable ends in /v1; without any path the preset's
+// own is meant.
+func baseURLFromEnv(p preset, getenv func(string) string) string {
+	if p.BaseURLEnv == "" {
+		return ""
+	}
+	text := getenv(p.BaseURLEnv)
+	u, err := url.Parse(text)
+	if text == "" || err != nil || strings.TrimRight(u.Path, "/") != "" {
+		return text
+	}
+	return strings.TrimRight(text, "/") + p.BaseURLPath
+}
+
+// nameVariables replaces the fields of a file that does not exist by the
+// variables a user has set.
+func nameVariables(r *report, presets map[string]preset) {
+	for i, problem := range r.list {
+		for name, p := range presets {
+			switch problem.Field {
+			case "providers." + name + ".api_key":
+				r.list[i].Field = p.APIKeyEnv
+			case "providers." + name + ".base_url":
+				r.list[i].Field = cmp.Or(p.BaseURLEnv, problem.Field)
+			}
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package gatewayconfig
+
+import (
+	"reflect"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+)
+
+// FileType is the shape of the file, for the test that compares the schema.
+func FileType() reflect.Type { return reflect.TypeFor[file]() }
+
+// FieldNames lists the YAML keys of a struct.
+func FieldNames(t reflect.Type) []string { return fieldNames(t) }
+
+// Parse reads a file's text.
+func Parse(path string, data []byte, getenv func(string) string) (*Config, error) {
+	c, _, err := parse(path, data, getenv)
+	return c, err
+}
+
+// PresetNames lists the presets.
+func PresetNames() ([]string, error) {
+	presets, err := loadPresets()
+	return presetNames(presets), err
+}
+
+// Resources lists a snapshot's resources of a type.
+func (s *Snapshot) Resources(typeURL resource.Type) map[string]types.Resource {
+	return s.cache.GetResources(typeURL)
+}
+
+// Files lists what the Watcher watches besides the file.
+func (c *Config) Files() []string { return c.files }
+
+// WithRoute is the snapshot with one more route, unchecked, so that a test can
+// send Envoy what it must reject.
+func (s *Snapshot) WithRoute(r *routev3.Route) (*Snapshot, error) {
+	bad := s.resources
+	bad.routes = &routev3.RouteConfiguration{Name: s.resources.routes.GetName(), VirtualHosts: []*routev3.VirtualHost{{
+		Name: "bad", Domains: []string{"*"}, Routes: append([]*routev3.Route{r}, s.resources.routes.GetVirtualHosts()[0].GetRoutes()...),
+	}}}
+	return newSnapshot(bad, s.secrets)
+}
+
+// ClusterName is the name of a provider's cluster.
+func ClusterName(p *Provider) string { return clusterName(p) }

@@ -1,0 +1,205 @@
+package gatewayconfig
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// maxFileBytes bounds the configuration file; thousands of price rows fit.
+const maxFileBytes = 4 << 20
+
+// Read loads the file at path. getenv supplies ${VAR} and the presets' key
+// variables, usually os.Getenv. The error is a Problems with every problem of
+// the file, each with line and column, or says why the file could not be read.
+// Relative paths in the file are relative to its folder.
+func Read(path string, getenv func(string) string) (*Config, error) {
+	config, _, err := read(path, getenv)
+	return config, err
+}
+
+// read also returns the secret and CA files it looked at, even when it fails:
+// the Watcher must notice when one of them is put right.
+func read(path string, getenv func(string) string) (*Config, []string, error) {
+	data, err := readLimited(path, maxFileBytes)
+	if err != nil {
+		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
+	}
+	return parse(path, data, getenv)
+}
+
+func parse(path string, data []byte, getenv func(string) string) (*Config, []string, error) {
+	r := &report{file: path}
+	d := &decoder{report: r, places: map[string]place{"": {1, 1}}}
+	f := defaults()
+	root := parseYAML(r, data)
+	if root != nil && checkAliases(r, root) {
+		d.decode(root, "", reflect.ValueOf(&f).Elem())
+	}
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		r.add(place{1, 1}, "", "find the file's folder: %v", err)
+	}
+	if err := r.err(); err != nil {
+		return nil, nil, err // a value that did not decode would cause follow-on errors
+	}
+	v := &validator{decoder: d, secrets: &secretSource{getenv: getenv, dir: dir}, dir: dir}
+	config := v.config(&f)
+	config.Path = path
+	if err := r.err(); err != nil {
+		return nil, v.secrets.files, err
+	}
+	config.files = v.secrets.files
+	return config, config.files, nil
+}
+
+// parseYAML returns the document's root, or nil after reporting why not. An
+// empty file is an empty mapping.
+func parseYAML(r *report, data []byte) *yaml.Node {
+	if at, ok := firstInvalidUTF8(data); ok {
+		r.add(at, "", "the file is not UTF-8 text here; save it as UTF-8")
+		return nil
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(data))
+	if err != nil {
+		r.add(place{1, 1}, "", "read YAML: %v", err)
+		return nil
+	}
+	var document, second yaml.Node
+	err = loader.Load(&document)
+	if errors.Is(err, io.EOF) {
+		return &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: 1, Column: 1}
+	}
+	if err != nil {
+		reportYAML(r, data, err)
+		return nil
+	}
+	err = loader.Load(&second)
+	switch {
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		reportYAML(r, data, err)
+		return nil
+	default:
+		r.add(placeOf(&second), "", "a second document starts here (---); keep one")
+		return nil
+	}
+	if document.Kind != yaml.DocumentNode || len(document.Content) != 1 {
+		r.add(place{1, 1}, "", "is no YAML document; write key: value lines")
+		return nil
+	}
+	return document.Content[0]
+}
+
+// reportYAML turns the library's syntax errors into problems with a place.
+func reportYAML(r *report, data []byte, err error) {
+	var many *yaml.LoadErrors
+	list := []*yaml.LoadError{}
+	if errors.As(err, &many) {
+		list = many.Errors
+	}
+	var one *yaml.LoadError
+	if len(list) == 0 && errors.As(err, &one) {
+		list = []*yaml.LoadError{one}
+	}
+	for _, e := range list {
+		at := place{e.Mark.Line, e.Mark.Column}
+		if at.line == 0 {
+			at = firstControl(data)
+		}
+		r.add(at, "", "YAML syntax: %s; check indentation, brackets and quotes", e.Message)
+	}
+	if len(list) == 0 {
+		r.add(place{1, 1}, "", "YAML syntax: %v", err)
+	}
+}
+
+func firstInvalidUTF8(data []byte) (place, bool) {
+	at := place{1, 1}
+	for len(data) > 0 {
+		c, size := utf8.DecodeRune(data)
+		if c == utf8.RuneError && size <= 1 {
+			return at, true
+		}
+		at = advance(at, c)
+		data = data[size:]
+	}
+	return place{}, false
+}
+
+// firstControl finds the character the YAML reader refuses without saying
+// where.
+func firstControl(data []byte) place {
+	at := place{1, 1}
+	for _, c := range string(data) {
+		if c < 0x20 && c != '\n' && c != '\r' && c != '\t' || c >= 0x7f && c < 0xa0 && c != 0x85 || c == 0xfffe || c == 0xffff {
+			return at
+		}
+		at = advance(at, c)
+	}
+	return place{1, 1}
+}
+
+func advance(at place, c rune) place {
+	if c == '\n' {
+		return place{at.line + 1, 1}
+	}
+	return place{at.line, at.column + 1}
+}
+
+// maxNodes bounds a document with its aliases expanded: nine lines of nested
+// aliases can mean a billion nodes.
+const maxNodes = 500_000
+
+// checkAliases refuses aliases that contain themselves or blow up.
+func checkAliases(r *report, root *yaml.Node) bool {
+	var open []*yaml.Node // anchors being expanded
+	count := 0
+	var walk func(n *yaml.Node, depth int) bool
+	walk = func(n *yaml.Node, depth int) bool {
+		count++
+		if count > maxNodes || depth > 100 {
+			r.add(placeOf(n), "", "the document is too deep or too large once its aliases are expanded; write less")
+			return false
+		}
+		if n.Kind == yaml.AliasNode {
+			if n.Alias == nil || slices.Contains(open, n.Alias) {
+				r.add(placeOf(n), "", "the alias *%s contains itself; write the value out", shown(n.Value))
+				return false
+			}
+			return walk(n.Alias, depth+1)
+		}
+		if n.Anchor != "" {
+			open = append(open, n)
+			defer func() { open = open[:len(open)-1] }()
+		}
+		for _, c := range n.Content {
+			if !walk(c, depth+1) {
+				return false
+			}
+		}
+		return true
+	}
+	return walk(root, 0)
+}
+
+// absolute resolves a path of the file; empty stays empty.
+func (v *validator) absolute(field, path string) string {
+	if path == "" || strings.ContainsRune(path, 0) {
+		if path != "" {
+			v.fail(field, "holds a zero byte; write a path")
+		}
+		return ""
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(v.dir, path)
+}

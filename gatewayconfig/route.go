@@ -1,0 +1,270 @@
+package gatewayconfig
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"aigateway/envoy"
+)
+
+// routes is the one route configuration: what Check decided, what it has yet
+// to decide, our REST API, and a plain no for everything else. First match
+// wins, so the order is the policy.
+func routes(c *Config) (*routev3.RouteConfiguration, error) {
+	b := &routeBuilder{config: c}
+	for _, api := range []API{Chat, Embeddings} {
+		for i := range c.Providers {
+			b.decided(&c.Providers[i], api)
+		}
+		b.undecided(api)
+		b.refusal("no-"+string(api), path("/v1"+api.suffix()), 404, "route_unknown", "only POST is served here")
+	}
+	for _, p := range []string{"/v1/completions", "/v1/responses", "/v1/messages", "/v1/rerank"} {
+		b.refusal("unsupported"+strings.ReplaceAll(p, "/", "-"), prefix(p), 404, "route_unknown",
+			p+" is not supported yet; use /v1/chat/completions or /v1/embeddings")
+	}
+	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models"} {
+		b.rest(prefix(p))
+	}
+	b.rest(path("/openapi.json"))
+	b.refusal("unknown", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}, 404, "route_unknown",
+		"nothing is served at this path; see /openapi.json")
+	if b.err != nil {
+		return nil, b.err
+	}
+	return &routev3.RouteConfiguration{
+		Name:         envoy.RouteConfig,
+		VirtualHosts: []*routev3.VirtualHost{{Name: envoy.RouteConfig, Domains: []string{"*"}, Routes: b.routes}},
+	}, nil
+}
+
+type routeBuilder struct {
+	config *Config
+	routes []*routev3.Route
+	err    error
+}
+
+func (b *routeBuilder) pack(m proto.Message) *anypb.Any {
+	out, err := pack(m)
+	if err != nil && b.err == nil {
+		b.err = err
+	}
+	return out
+}
+
+// decided serves one API of one provider, once Check has named the provider.
+func (b *routeBuilder) decided(p *Provider, api API) {
+	match := inferenceMatch(api)
+	match.Headers = append(match.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
+	name := p.Name + "-" + string(api)
+	if !hasAPI(p, api) {
+		b.refusal(name, match, 404, "route_unknown", fmt.Sprintf("provider %s has no %s", p.Name, api))
+		return
+	}
+	b.routes = append(b.routes, &routev3.Route{
+		Name:                    name,
+		Match:                   match,
+		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
+		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes)),
+		TypedPerFilterConfig:    b.authz(api),
+		RequestHeadersToRemove:  neverForwarded(),
+		RequestHeadersToAdd:     upstreamHeaders(p),
+		ResponseHeadersToRemove: neverReturned(),
+	})
+}
+
+func hasAPI(p *Provider, api API) bool {
+	for _, a := range p.APIs {
+		if a == api {
+			return true
+		}
+	}
+	return false
+}
+
+// toProvider has no overall timeout: an answer may take as long as it keeps
+// moving. Only attempts that certainly sent nothing are repeated, as every
+// other repetition could be billed twice.
+func (b *routeBuilder) toProvider(p *Provider, api API) *routev3.RouteAction {
+	return &routev3.RouteAction{
+		ClusterSpecifier:     &routev3.RouteAction_Cluster{Cluster: clusterName(p)},
+		PrefixRewrite:        p.BaseURL.Path + api.suffix(),
+		HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: authority(p)},
+		Timeout:              durationpb.New(0),
+		IdleTimeout:          durationpb.New(b.config.Streams.IdleTimeout),
+		MaxStreamDuration:    &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(b.config.Streams.MaxDuration)},
+		RetryPolicy: &routev3.RetryPolicy{
+			RetryOn:    "connect-failure,refused-stream,reset-before-request",
+			NumRetries: wrapperspb.UInt32(2),
+		},
+	}
+}
+
+// authority is the Host header: the port only where it is not the default.
+func authority(p *Provider) string {
+	host := strings.TrimSuffix(p.BaseURL.Hostname(), ".")
+	number := port(p.BaseURL)
+	if p.BaseURL.Scheme == "https" && number == 443 || p.BaseURL.Scheme == "http" && number == 80 {
+		if strings.Contains(host, ":") {
+			return "[" + host + "]"
+		}
+		return host
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(uint64(number), 10))
+}
+
+// undecided is what every inference call matches first, for Check. It answers
+// itself only when Check named a provider that this Envoy has no route for,
+// which a moment later it has.
+func (b *routeBuilder) undecided(api API) {
+	b.routes = append(b.routes, &routev3.Route{
+		Name:                   "undecided-" + string(api),
+		Match:                  inferenceMatch(api),
+		Action:                 b.direct(503, "service_unavailable", "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
+		ResponseHeadersToAdd:   append(directHeaders(), setHeader(envoy.HeaderShouldRetry, "true")),
+		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes)),
+		TypedPerFilterConfig:   b.authz(api),
+	})
+}
+
+func (b *routeBuilder) authz(api API) map[string]*anypb.Any {
+	return map[string]*anypb.Any{envoy.FilterAuthz: b.pack(&authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{
+		CheckSettings: &authzv3.CheckSettings{ContextExtensions: map[string]string{envoy.ContextAPI: string(api)}},
+	}})}
+}
+
+// refusal answers in Envoy, without a Check.
+func (b *routeBuilder) refusal(name string, match *routev3.RouteMatch, status int, reason, message string) {
+	b.routes = append(b.routes, &routev3.Route{
+		Name:                 name,
+		Match:                match,
+		Action:               b.direct(status, "not_found", reason, message),
+		ResponseHeadersToAdd: directHeaders(),
+		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua),
+	})
+}
+
+func (b *routeBuilder) disabled(filters ...string) map[string]*anypb.Any {
+	out := map[string]*anypb.Any{}
+	for _, filter := range filters {
+		out[filter] = b.pack(&routev3.FilterConfig{Disabled: true})
+	}
+	return out
+}
+
+// rest hands a path to our REST gateway, with the client's own Authorization.
+func (b *routeBuilder) rest(match *routev3.RouteMatch) {
+	name := "rest" + strings.ReplaceAll(match.GetPathSeparatedPrefix()+match.GetPath(), "/", "-")
+	b.routes = append(b.routes, &routev3.Route{
+		Name:  name,
+		Match: match,
+		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
+			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoy.ClusterREST},
+			Timeout:          durationpb.New(30 * time.Second),
+		}},
+		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua, envoy.FilterStrip),
+	})
+}
+
+// errorBody is the envelope every error of this gateway has.
+type errorBody struct {
+	Error struct {
+		Message  string            `json:"message"`
+		Type     string            `json:"type"`
+		Code     int               `json:"code"`
+		Metadata map[string]string `json:"metadata"`
+	} `json:"error"`
+}
+
+func (b *routeBuilder) direct(status int, kind, reason, message string) *routev3.Route_DirectResponse {
+	var body errorBody
+	body.Error.Message, body.Error.Type, body.Error.Code = message, kind, status
+	body.Error.Metadata = map[string]string{"reason": reason}
+	text, err := json.Marshal(body)
+	if err != nil && b.err == nil {
+		b.err = fmt.Errorf("marshal error body: %w", err)
+	}
+	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
+		Status: uint32(status),
+		Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: string(text)}},
+	}}
+}
+
+func directHeaders() []*corev3.HeaderValueOption {
+	return []*corev3.HeaderValueOption{
+		setHeader("content-type", "application/json"),
+		setHeader(envoy.HeaderClientRequestID, "%REQ("+envoy.HeaderRequestID+")%"),
+	}
+}
+
+func setHeader(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// upstreamHeaders are the provider's fixed headers that are no secrets, and the
+// one without which usage is unreadable. A percent sign starts a command in
+// Envoy's format and is doubled.
+func upstreamHeaders(p *Provider) []*corev3.HeaderValueOption {
+	out := []*corev3.HeaderValueOption{setHeader("accept-encoding", "identity")}
+	for _, h := range p.Headers {
+		if !h.Hidden {
+			out = append(out, setHeader(h.Name, strings.ReplaceAll(h.Value.Reveal(), "%", "%%")))
+		}
+	}
+	return out
+}
+
+// neverForwarded are a client's headers that a provider must not see: our
+// credentials and marks, other ways to authenticate, who the client is, and
+// switches that change what is billed or to whom. envoy.FilterStrip removes
+// the first group too; a route that did not would leak a key.
+func neverForwarded() []string {
+	return []string{
+		"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key",
+		envoy.HeaderTag, envoy.HeaderUpstream, envoy.HeaderEdit,
+		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "forwarded", "true-client-ip", "cf-connecting-ip",
+		"openai-organization", "openai-project", "x-goog-user-project", "anthropic-beta",
+	}
+}
+
+// neverReturned are a provider's headers that speak of its origin or of our
+// account, and would be taken as this gateway's.
+func neverReturned() []string {
+	return []string{"set-cookie", "alt-svc", "strict-transport-security", "openai-organization", "openai-project", "anthropic-organization-id"}
+}
+
+func inferenceMatch(api API) *routev3.RouteMatch {
+	match := path("/v1" + api.suffix())
+	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
+	return match
+}
+
+func exactHeader(name, value string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{
+		StringMatch: &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: value}},
+	}}
+}
+
+func path(exact string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: exact}}
+}
+
+func prefix(p string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: p}}
+}

@@ -1,0 +1,151 @@
+package gatewayconfig
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Secret is a credential. Printing, logging or marshalling one shows only
+// "[redacted]"; Reveal gives the text.
+type Secret struct{ text string }
+
+// NewSecret makes a Secret of its text.
+func NewSecret(text string) Secret { return Secret{text} }
+
+// Reveal returns the credential itself.
+func (s Secret) Reveal() string { return s.text }
+
+// Empty reports whether no credential is set.
+func (s Secret) Empty() bool { return s.text == "" }
+
+// String hides the credential.
+func (s Secret) String() string { return "[redacted]" }
+
+// GoString hides the credential from %#v.
+func (s Secret) GoString() string { return "[redacted]" }
+
+// LogValue hides the credential from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalText hides the credential from JSON and YAML encoders.
+func (s Secret) MarshalText() ([]byte, error) { return []byte("[redacted]"), nil }
+
+// maxSecretBytes is far above any key and far below Envoy's header limit.
+const maxSecretBytes = 16 << 10
+
+// secretSource resolves the text of a secret field: "${VAR}" anywhere in it, or
+// "file:PATH" as a whole, or the literal text.
+type secretSource struct {
+	getenv func(string) string
+	dir    string   // what a relative path is relative to
+	files  []string // every file read or tried, for the Watcher
+}
+
+// resolve returns the secret, and whether it came from outside the file. Its
+// errors name the variable or the path, never the value.
+func (s *secretSource) resolve(text string) (value string, outside bool, err error) {
+	if path, ok := strings.CutPrefix(text, "file:"); ok {
+		value, err = s.read(path)
+		outside = true
+	} else {
+		value, outside, err = s.expand(text)
+	}
+	if err != nil {
+		return "", false, err
+	}
+	return value, outside, checkSecret(value)
+}
+
+func (s *secretSource) read(path string) (string, error) {
+	if path == "" || strings.ContainsRune(path, 0) {
+		return "", fmt.Errorf("file: needs a path, as in file:/run/secrets/openai")
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(s.dir, path)
+	}
+	s.files = append(s.files, path)
+	data, err := readLimited(path, maxSecretBytes)
+	if err != nil {
+		return "", err
+	}
+	text := strings.TrimRight(string(data), "\r\n")
+	if text == "" {
+		return "", fmt.Errorf("%s is empty; put the secret in it", path)
+	}
+	return text, nil
+}
+
+func (s *secretSource) expand(text string) (string, bool, error) {
+	var b strings.Builder
+	outside := false
+	for {
+		before, rest, found := strings.Cut(text, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), outside, nil
+		}
+		name, after, closed := strings.Cut(rest, "}")
+		if !closed {
+			return "", false, fmt.Errorf("${ is not closed; write ${NAME}")
+		}
+		if !isVariableName(name) {
+			return "", false, fmt.Errorf("${…} holds no variable name; use letters, digits and _, not starting with a digit")
+		}
+		value := s.getenv(name)
+		if value == "" {
+			return "", false, fmt.Errorf("the environment variable %s is not set (or empty); export it or use file:PATH", name)
+		}
+		b.WriteString(value)
+		outside, text = true, after
+	}
+}
+
+func isVariableName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 256
+}
+
+// checkSecret refuses what cannot be an HTTP header value: a line break in a
+// pasted key would otherwise only show as refused requests.
+func checkSecret(s string) error {
+	if len(s) > maxSecretBytes {
+		return fmt.Errorf("is longer than %d bytes", maxSecretBytes)
+	}
+	for _, c := range []byte(s) {
+		if c < 0x20 || c > 0x7e {
+			return fmt.Errorf("holds a control or non-ASCII character; check for a line break or quotes pasted with it")
+		}
+	}
+	if strings.TrimSpace(s) != s {
+		return fmt.Errorf("starts or ends with a space; remove it")
+	}
+	return nil
+}
+
+// readLimited reads a regular file of at most limit bytes, so that a path to a
+// device or a huge file cannot hang or fill the process.
+func readLimited(path string, limit int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("read file: %s is not a regular file", path)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("read file: %s is larger than %d bytes", path, limit)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read file: %w", err)
+	}
+	return data, nil
+}

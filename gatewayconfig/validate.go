@@ -1,0 +1,242 @@
+package gatewayconfig
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// validator turns a decoded file into a Config and reports what is wrong.
+type validator struct {
+	*decoder
+	secrets *secretSource
+	dir     string // of the file
+}
+
+func (v *validator) config(f *file) *Config {
+	c := &Config{DataDir: v.dataDir(f.DataDir), TimeZone: v.zone(f.TimeZone)}
+	c.Listen = v.listen(f.Listen, c.DataDir)
+	c.MaxBodyBytes = v.within("limits.max_body_bytes", int64(f.Limits.MaxBodyBytes), 1<<10, 32<<20)
+	c.Streams = Streams{
+		IdleTimeout: v.between("streams.idle_timeout", f.Streams.IdleTimeout, time.Second, time.Hour),
+		MaxDuration: v.between("streams.max_duration", f.Streams.MaxDuration, time.Second, 24*time.Hour),
+	}
+	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, time.Minute, 24*time.Hour)
+	c.Envoy = Envoy{
+		Path:        v.absolute("envoy.path", f.Envoy.Path),
+		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
+	}
+	c.AdminKey = v.adminKey(string(f.AdminKey))
+	c.Models = v.models(f.Models)
+	c.Providers = v.providers(f.Providers, c.Listen)
+	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
+	return c
+}
+
+// dataDir defaults to the user's data folder, as XDG defines it.
+func (v *validator) dataDir(path string) string {
+	if path != "" {
+		return v.absolute("data_dir", path)
+	}
+	if base := v.secrets.getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "aigateway")
+	}
+	if home := v.secrets.getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "share", "aigateway")
+	}
+	v.fail("data_dir", "is not set and neither XDG_DATA_HOME nor HOME names a folder to default to; set data_dir")
+	return ""
+}
+
+func (v *validator) zone(name string) *time.Location {
+	location, err := time.LoadLocation(name)
+	if err != nil || name == "Local" || name == "" {
+		// Local would move budgets' month boundaries with the machine.
+		v.fail("time_zone", "is %s, which is no time zone; write an IANA name such as UTC or Europe/Berlin", shown(name))
+		return time.UTC
+	}
+	return location
+}
+
+func (v *validator) listen(l fileListen, dataDir string) Listen {
+	if l.Control == "" {
+		l.Control = "unix:" + filepath.Join(dataDir, "control.sock")
+	}
+	if l.EnvoyAdmin == "" {
+		l.EnvoyAdmin = "unix:" + filepath.Join(dataDir, "envoy-admin.sock")
+	}
+	used := map[string]string{}
+	check := func(field, address string, socket bool) string {
+		address = v.address("listen."+field, address, socket)
+		// Port 0 is chosen by the system, so two of them do not collide.
+		if other, taken := used[address]; taken && address != "" && !strings.HasSuffix(address, ":0") {
+			v.fail("listen."+field, "is the same address as listen.%s; give each its own", other)
+		}
+		used[address] = field
+		return address
+	}
+	return Listen{
+		Clients:    check("clients", l.Clients, false),
+		REST:       check("rest", l.REST, false),
+		GRPC:       check("grpc", l.GRPC, false),
+		Control:    check("control", l.Control, true),
+		EnvoyAdmin: check("envoy_admin", l.EnvoyAdmin, true),
+	}
+}
+
+// maxSocketPath is what fits sockaddr_un on Linux, with its zero byte.
+const maxSocketPath = 107
+
+func (v *validator) address(field, address string, socket bool) string {
+	path, isSocket := strings.CutPrefix(address, "unix:")
+	if isSocket && socket {
+		path = v.absolute(field, path)
+		if path == "" || len(path) > maxSocketPath {
+			v.fail(field, "is a socket path of %d bytes, and 1 to %d fit; use a shorter data_dir, or 127.0.0.1:PORT", len(path), maxSocketPath)
+		}
+		return "unix:" + path
+	}
+	host, port, err := net.SplitHostPort(address)
+	number, numberErr := strconv.ParseUint(port, 10, 16)
+	if err != nil || numberErr != nil || net.ParseIP(host) == nil {
+		form := "IP:PORT, such as 127.0.0.1:8081"
+		if socket {
+			form += ", or unix:/PATH"
+		}
+		v.fail(field, "is %s; write %s", shown(address), form)
+		return ""
+	}
+	return net.JoinHostPort(host, strconv.FormatUint(number, 10))
+}
+
+func (v *validator) within(field string, n, low, high int64) int64 {
+	if n < low || n > high {
+		v.fail(field, "is %d; write %d to %d", n, low, high)
+	}
+	return n
+}
+
+func (v *validator) between(field string, d, low, high time.Duration) time.Duration {
+	if d < low || d > high {
+		v.fail(field, "is %v; write %v to %v", d, low, high)
+	}
+	return d
+}
+
+// minAdminKey keeps the key that may do everything from being guessed.
+const minAdminKey = 20
+
+func (v *validator) adminKey(text string) Secret {
+	key, _ := v.secret("admin_key", text)
+	if !key.Empty() && (len(key.text) < minAdminKey || strings.ContainsRune(key.text, ' ')) {
+		v.fail("admin_key", "must be at least %d characters without spaces; make one with: openssl rand -hex 24", minAdminKey)
+	}
+	return key
+}
+
+// secret resolves a secret field; hidden says it came from outside the file.
+func (v *validator) secret(field, text string) (value Secret, hidden bool) {
+	resolved, outside, err := v.secrets.resolve(text)
+	if err != nil {
+		v.fail(field, "%v", err)
+		return Secret{}, outside
+	}
+	return Secret{resolved}, outside
+}
+
+// models only refuses what can be no list of price rows; package pricing reads
+// them, with the same lines.
+func (v *validator) models(n *yaml.Node) *yaml.Node {
+	if n == nil || isNull(n) {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode && n.Kind != yaml.MappingNode {
+		v.fail("models", "is %s; write price rows, as in example.yaml", kindName(n))
+		return nil
+	}
+	return n
+}
+
+// maxCABytes fits every bundle in use several times over.
+const maxCABytes = 4 << 20
+
+// caFile reads a PEM bundle and checks that it holds a certificate: an empty
+// bundle would refuse every connection, much later.
+func (v *validator) caFile(field, path string) []byte {
+	path = v.absolute(field, path)
+	if path == "" {
+		return nil
+	}
+	v.secrets.files = append(v.secrets.files, path)
+	data, err := readLimited(path, maxCABytes)
+	if err != nil {
+		v.fail(field, "%v", err)
+		return nil
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(data) {
+		v.fail(field, "%s holds no certificate; it must be PEM", path)
+		return nil
+	}
+	return onlyCertificates(data)
+}
+
+// onlyCertificates drops everything but certificates, so that a private key
+// kept in the same file never travels.
+func onlyCertificates(data []byte) []byte {
+	var out []byte
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			return out
+		}
+		if block.Type == "CERTIFICATE" {
+			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		}
+		data = rest
+	}
+}
+
+// systemCAFiles are where distributions keep the bundle; the order is that of
+// Go's crypto/x509.
+func systemCAFiles() []string {
+	return []string{
+		"/etc/ssl/certs/ca-certificates.crt",
+		"/etc/pki/tls/certs/ca-bundle.crt",
+		"/etc/ssl/ca-bundle.pem",
+		"/etc/pki/tls/cacert.pem",
+		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+		"/etc/ssl/cert.pem",
+	}
+}
+
+func (v *validator) systemCA(path string, providers []Provider) []byte {
+	if path != "" {
+		return v.caFile("tls.ca_file", path)
+	}
+	needed := slices.ContainsFunc(providers, func(p Provider) bool {
+		return p.BaseURL != nil && p.BaseURL.Scheme == "https" && len(p.CA) == 0
+	})
+	if !needed {
+		return nil
+	}
+	candidates := systemCAFiles()
+	if fromEnv := v.secrets.getenv("SSL_CERT_FILE"); filepath.IsAbs(fromEnv) {
+		candidates = slices.Insert(candidates, 0, fromEnv)
+	}
+	for _, candidate := range candidates {
+		data, err := readLimited(candidate, maxCABytes)
+		if err == nil && x509.NewCertPool().AppendCertsFromPEM(data) {
+			v.secrets.files = append(v.secrets.files, candidate)
+			return onlyCertificates(data)
+		}
+	}
+	v.fail("tls.ca_file", "no CA bundle was found on this machine to verify providers with; install ca-certificates or set tls.ca_file")
+	return nil
+}

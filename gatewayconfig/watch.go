@@ -1,0 +1,281 @@
+package gatewayconfig
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// WatcherConfig is what a Watcher needs.
+type WatcherConfig struct {
+	Config  *Config             // the one in force, from Read or Default; required
+	Getenv  func(string) string // as for Read; required
+	Log     *slog.Logger        // required
+	Metrics prometheus.Registerer
+	// OnChange takes every new, valid configuration, one call at a time. An
+	// error from it keeps the old one in force, as a bad file does.
+	OnChange func(*Config) error
+	// Debounce is how long files must be quiet before they are read, as editors
+	// and deployments write several; 0: 200 ms.
+	Debounce time.Duration
+	// Poll is how often they are looked at without a notice, for network file
+	// systems that give none; 0: 30 s.
+	Poll time.Duration
+}
+
+// Watcher re-reads the configuration when its file, or a secret or CA file it
+// names, changes. It watches their folders, so it sees a file that is written,
+// renamed over, or reached through a link that is swapped, as Kubernetes does.
+type Watcher struct {
+	c       WatcherConfig
+	trigger chan struct{}
+	results *prometheus.CounterVec
+
+	mu   sync.Mutex // guards last
+	last error
+
+	// Run's own.
+	current *Config
+	files   []string // being watched, from the newest read, good or bad
+	seen    string   // fingerprint of their content
+}
+
+// NewWatcher makes a Watcher; Run starts it.
+func NewWatcher(c WatcherConfig) (*Watcher, error) {
+	w := &Watcher{c: c, trigger: make(chan struct{}, 1), current: c.Config, results: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aig_config_reloads_total", Help: "Configurations read after the start, by result: applied or refused.",
+	}, []string{"result"})}
+	if w.c.Debounce == 0 {
+		w.c.Debounce = 200 * time.Millisecond
+	}
+	if w.c.Poll == 0 {
+		w.c.Poll = 30 * time.Second
+	}
+	w.files = watched(c.Config.Path, c.Config.files)
+	w.seen = fingerprint(w.files)
+	if err := c.Metrics.Register(w.results); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return w, nil
+}
+
+// Reload reads the file now, changed or not, as on SIGHUP. It does not wait.
+func (w *Watcher) Reload() {
+	select {
+	case w.trigger <- struct{}{}:
+	default:
+	}
+}
+
+// LastError says why the newest file is not in force, or nil.
+func (w *Watcher) LastError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// Run watches until ctx ends and then returns nil. Without notices from the
+// system it goes on with polling alone.
+func (w *Watcher) Run(ctx context.Context) error {
+	notices, watch, closeNotices := w.notices()
+	defer closeNotices()
+	watch(w.files)
+	poll := time.NewTicker(w.c.Poll)
+	defer poll.Stop()
+	quiet := time.NewTimer(w.c.Debounce) // a change between Read and Run counts
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-notices:
+			quiet.Reset(w.c.Debounce)
+			continue
+		case <-quiet.C:
+			w.check(false)
+		case <-poll.C:
+			w.check(false)
+		case <-w.trigger:
+			w.check(true)
+		}
+		watch(w.files)
+	}
+}
+
+// notices starts the system's file notices; watch sets the files whose folders
+// are watched.
+func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string), stop func()) {
+	notify, err := fsnotify.NewWatcher()
+	if err != nil {
+		w.c.Log.Warn("no file notices from the system; changes are noticed by polling", "interval", w.c.Poll, "err", err)
+		return nil, func([]string) {}, func() {}
+	}
+	watch = func(files []string) {
+		folders := foldersOf(files)
+		for _, folder := range notify.WatchList() {
+			if !slices.Contains(folders, folder) {
+				_ = notify.Remove(folder) // gone already: nothing to stop watching
+			}
+		}
+		for _, folder := range folders {
+			if err := notify.Add(folder); err != nil {
+				w.c.Log.Debug("folder is not watched; polling sees its changes", "folder", folder, "err", err)
+			}
+		}
+	}
+	go func() {
+		for err := range notify.Errors {
+			w.c.Log.Warn("file notices were lost; polling sees what changed", "err", err)
+		}
+	}()
+	return notify.Events, watch, func() { _ = notify.Close() } // nothing is left to do about an error at the end
+}
+
+// foldersOf lists the folders a change of these files can show in: their own,
+// and those of what links on the way point to.
+func foldersOf(files []string) []string {
+	var folders []string
+	for _, file := range files {
+		folders = append(folders, filepath.Dir(file))
+		if target, err := filepath.EvalSymlinks(file); err == nil {
+			folders = append(folders, filepath.Dir(target))
+		}
+	}
+	slices.Sort(folders)
+	return slices.Compact(folders)
+}
+
+func watched(path string, files []string) []string {
+	all := slices.Clone(files)
+	if path != "" {
+		if absolute, err := filepath.Abs(path); err == nil {
+			all = append(all, absolute)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// fingerprint is a hash of the files' content; a missing file has one too.
+func fingerprint(files []string) string {
+	h := sha256.New()
+	for _, file := range files {
+		fmt.Fprintf(h, "%q ", file)
+		info, err := os.Stat(file)
+		if err != nil || !info.Mode().IsRegular() || info.Size() > maxFileBytes {
+			fmt.Fprint(h, "unreadable ")
+			continue
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			fmt.Fprint(h, "unreadable ")
+			continue
+		}
+		n, err := io.Copy(h, f)
+		fmt.Fprintf(h, " %d %v ", n, err)
+		_ = f.Close() // only read
+	}
+	return string(h.Sum(nil))
+}
+
+// check reads the configuration if a file differs, or always.
+func (w *Watcher) check(always bool) {
+	seen := fingerprint(w.files)
+	if seen == w.seen && !always {
+		return
+	}
+	next, files, err := w.read()
+	// The files may differ from before; what was read just now is what counts,
+	// and a change after the first fingerprint shows at the next look.
+	if all := watched(w.c.Config.Path, files); slices.Equal(all, w.files) {
+		w.seen = seen
+	} else {
+		w.files = mergeWhenBad(err, w.files, all)
+		w.seen = fingerprint(w.files)
+	}
+	if err == nil {
+		err = w.apply(next)
+	}
+	w.finish(err)
+}
+
+// mergeWhenBad keeps watching the old files while the configuration is bad: an
+// error may have kept it from naming them.
+func mergeWhenBad(err error, older, newer []string) []string {
+	if err == nil {
+		return newer
+	}
+	all := slices.Concat(older, newer)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+func (w *Watcher) read() (*Config, []string, error) {
+	if w.c.Config.Path == "" {
+		next, err := Default(w.c.Getenv)
+		if err != nil {
+			return nil, nil, err
+		}
+		return next, next.files, nil
+	}
+	return read(w.c.Config.Path, w.c.Getenv)
+}
+
+func (w *Watcher) apply(next *Config) error {
+	if fixed := NeedsRestart(w.c.Config, next); len(fixed) > 0 {
+		w.c.Log.Warn("restart to apply: these fields are fixed while the program runs; all others are applied now", "fields", strings.Join(fixed, ", "))
+	}
+	if err := w.c.OnChange(next); err != nil {
+		return fmt.Errorf("apply configuration: %w", err)
+	}
+	w.current = next
+	return nil
+}
+
+func (w *Watcher) finish(err error) {
+	w.mu.Lock()
+	w.last = err
+	w.mu.Unlock()
+	if err != nil {
+		w.results.WithLabelValues("refused").Inc()
+		w.c.Log.Error("configuration refused; the last good one stays in force", "err", err)
+		return
+	}
+	w.results.WithLabelValues("applied").Inc()
+	w.c.Log.Info("configuration applied", "providers", len(w.current.Providers))
+}
+
+// NeedsRestart names the fields that differ and take effect only at the next
+// start: they are part of sockets, the data folder or Envoy's bootstrap.
+func NeedsRestart(running, next *Config) []string {
+	var fields []string
+	check := func(field string, same bool) {
+		if !same {
+			fields = append(fields, field)
+		}
+	}
+	check("listen.clients", running.Listen.Clients == next.Listen.Clients)
+	check("listen.rest", running.Listen.REST == next.Listen.REST)
+	check("listen.grpc", running.Listen.GRPC == next.Listen.GRPC)
+	check("listen.control", running.Listen.Control == next.Listen.Control)
+	check("listen.envoy_admin", running.Listen.EnvoyAdmin == next.Listen.EnvoyAdmin)
+	check("data_dir", running.DataDir == next.DataDir)
+	check("time_zone", running.TimeZone.String() == next.TimeZone.String())
+	check("limits.max_body_bytes", running.MaxBodyBytes == next.MaxBodyBytes)
+	check("streams", running.Streams == next.Streams)
+	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)
+	check("envoy", running.Envoy == next.Envoy)
+	check("admin_key", running.AdminKey == next.AdminKey)
+	return fields
+}

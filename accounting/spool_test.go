@@ -1,0 +1,459 @@
+package accounting_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/accounting"
+	"aigateway/budget"
+)
+
+// rig is a spool on a real file, with a writer that behaves like Envoy: it
+// appends to the file it opened until it is told to reopen.
+type rig struct {
+	t       testing.TB
+	ledger  *fakeLedger
+	path    string
+	now     time.Time
+	w       *os.File
+	spool   *accounting.Spool
+	metrics *prometheus.Registry
+	max     int64
+	reopens int
+	reopen  func() error // instead of opening anew
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	r := &rig{t: t, ledger: &fakeLedger{}, path: filepath.Join(t.TempDir(), "access.jsonl"), now: noon}
+	r.start()
+	t.Cleanup(func() { r.spool.Close() })
+	return r
+}
+
+// start begins anew, as after kill -9: only file and ledger remain.
+func (r *rig) start() {
+	r.t.Helper()
+	if r.spool != nil {
+		r.spool.Close()
+	}
+	c, metrics := config(r.t, r.ledger)
+	c.Now = func() time.Time { return r.now }
+	r.metrics = metrics
+	r.spool = accounting.NewSpool(c, accounting.File{Path: r.path, MaxBytes: r.max, Reopen: func(context.Context) error {
+		r.reopens++
+		if r.reopen != nil {
+			return r.reopen()
+		}
+		r.open()
+		return nil
+	}})
+	r.spool.Begin()
+}
+
+func (r *rig) open() {
+	r.t.Helper()
+	if r.w != nil {
+		r.must(r.w.Close())
+	}
+	var err error
+	r.w, err = os.OpenFile(r.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	r.must(err)
+}
+
+func (r *rig) write(text ...string) {
+	r.t.Helper()
+	if r.w == nil {
+		r.open()
+	}
+	_, err := r.w.WriteString(strings.Join(text, ""))
+	r.must(err)
+}
+
+func (r *rig) must(err error) {
+	r.t.Helper()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// drain steps until there is nothing to do but wait.
+func (r *rig) drain() {
+	r.t.Helper()
+	for range 1000 {
+		more, err := r.spool.Step(r.t.Context())
+		r.must(err)
+		if !more {
+			return
+		}
+	}
+	r.t.Fatal("the spool never rests")
+}
+
+func (r *rig) want(ids ...int) {
+	r.t.Helper()
+	if ids == nil {
+		ids = []int{}
+	}
+	if diff := cmp.Diff(ids, r.ledger.ids()); diff != "" {
+		r.t.Errorf("settled -want +got:\n%s", diff)
+	}
+}
+
+func (r *rig) files() []string {
+	r.t.Helper()
+	entries, err := os.ReadDir(filepath.Dir(r.path))
+	r.must(err)
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func (r *rig) lines(ids ...int) string {
+	var b strings.Builder
+	for _, id := range ids {
+		b.WriteString(line(r.t, id))
+	}
+	return b.String()
+}
+
+func TestSpoolSettlesWholeLines(t *testing.T) {
+	r := newRig(t)
+	third := line(t, 3)
+	r.write(r.lines(1, 2), third[:40])
+	r.drain()
+	r.want(1, 2)
+	whole := int64(len(r.lines(1, 2)))
+	if got := r.ledger.position.Offset; got != whole {
+		t.Errorf("position %d, want %d, behind the last whole line", got, whole)
+	}
+	r.write(third[40:100])
+	r.drain()
+	r.want(1, 2)
+	r.write(third[100:])
+	r.drain()
+	r.want(1, 2, 3)
+	if got := counted(t, r.metrics, "aig_spool_lag_bytes"); got != 0 {
+		t.Errorf("lag %v at the end", got)
+	}
+}
+
+func TestSpoolRestartsAtItsPosition(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1, 2))
+	r.drain()
+	r.ledger.closed = nil // a ledger that would take them again
+	r.start()
+	r.write(r.lines(3))
+	r.drain()
+	r.want(1, 2, 3)
+}
+
+func TestSpoolWaitsForAMissingFile(t *testing.T) {
+	r := newRig(t)
+	r.drain()
+	if !r.spool.CaughtUp() || r.reopens != 0 {
+		t.Errorf("caught up %v, %d reopens; want true, 0", r.spool.CaughtUp(), r.reopens)
+	}
+	r.write(r.lines(1))
+	r.drain()
+	r.want(1)
+}
+
+func TestSpoolCountsMalformedLines(t *testing.T) {
+	r := newRig(t)
+	r.write("garbage\n", r.lines(1), "\n", "{}\n", `{"v":2}`+"\n", "\x00\xff\n", r.lines(2))
+	r.drain()
+	r.want(1, 2)
+	if got := counted(t, r.metrics, "aig_log_malformed_total", "file"); got != 4 {
+		t.Errorf("%v malformed, want 4", got)
+	}
+}
+
+// An Envoy that is killed leaves half a line; the next Envoy appends to it.
+func TestSpoolFindsTheLineGluedToATornOne(t *testing.T) {
+	for cut := 1; cut < len(line(t, 1))-1; cut += 7 {
+		r := newRig(t)
+		r.write(line(t, 1)[:cut], r.lines(2, 3))
+		r.drain()
+		r.want(2, 3)
+	}
+}
+
+func TestSpoolPassesOverAnOverlongLine(t *testing.T) {
+	r := newRig(t)
+	long := strings.Repeat("x", accounting.MaxLine+3<<20)
+	r.write(r.lines(1), long)
+	r.drain()
+	r.want(1)
+	r.write(long, "\n", r.lines(2))
+	r.drain()
+	r.want(1, 2)
+	if got := counted(t, r.metrics, "aig_log_malformed_total", "file"); got != 1 {
+		t.Errorf("%v malformed, want 1", got)
+	}
+}
+
+func TestSpoolCrashBetweenReadAndCommit(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1))
+	r.drain()
+	before := r.ledger.position
+	r.write(r.lines(2, 3))
+	r.ledger.fail = errors.New("disk full")
+	if _, err := r.spool.Step(t.Context()); err == nil || r.ledger.position != before {
+		t.Errorf("step: %v, position %+v; want the ledger's error and %+v", err, r.ledger.position, before)
+	}
+	r.ledger.fail = nil
+	r.start()
+	r.drain()
+	r.want(1, 2, 3)
+}
+
+func TestSpoolRotation(t *testing.T) {
+	r := newRig(t)
+	r.max = int64(len(r.lines(1, 2)))
+	r.start()
+	r.reopen = func() error { return nil } // Envoy was asked, but has not come to it yet
+	r.write(r.lines(1, 2))
+	r.drain()
+	if got := r.files(); !slices.Equal(got, []string{"access.jsonl.000001"}) || r.reopens != 1 {
+		t.Fatalf("files %v after %d reopens, want the renamed one after 1", got, r.reopens)
+	}
+	r.write(r.lines(3)) // still into the renamed file
+	r.drain()
+	r.want(1, 2, 3)
+	r.write(r.lines(4))
+	r.open() // now Envoy opens the new one
+	r.write(r.lines(5))
+	if _, err := r.spool.Step(t.Context()); err != nil { // reads 4
+		t.Fatal(err)
+	}
+	if !slices.Contains(r.files(), "access.jsonl.000001") {
+		t.Error("the old file was deleted before the position left it")
+	}
+	r.drain()
+	r.want(1, 2, 3, 4, 5)
+	if got := r.files(); !slices.Equal(got, []string{"access.jsonl"}) {
+		t.Errorf("files %v, want the old one deleted behind the position", got)
+	}
+}
+
+func TestSpoolManyRotationsLoseNothing(t *testing.T) {
+	r := newRig(t)
+	r.max = 700
+	r.start()
+	var want []int
+	for id := 1; id <= 60; id++ {
+		r.now = r.now.Add(time.Minute)
+		l := line(t, id)
+		r.write(l[:id])
+		r.drain()
+		r.write(l[id:])
+		if id%7 == 0 {
+			r.start() // kill -9
+		}
+		r.drain()
+		want = append(want, id)
+	}
+	r.want(want...)
+	if r.reopens < 10 || len(r.files()) > 2 {
+		t.Errorf("%d rotations, files %v", r.reopens, r.files())
+	}
+}
+
+func TestSpoolAsksAgainUntilThereIsANewFile(t *testing.T) {
+	r := newRig(t)
+	r.max = 1
+	r.start()
+	r.reopen = func() error { return errors.New("Envoy is down") }
+	r.write(r.lines(1))
+	r.drain()
+	r.drain()
+	if r.reopens != 1 {
+		t.Errorf("%d reopens within the pause, want 1", r.reopens)
+	}
+	r.now = r.now.Add(time.Minute)
+	r.reopen = nil
+	r.drain()
+	r.write(r.lines(2))
+	r.drain()
+	r.want(1, 2)
+	if got := counted(t, r.metrics, "aig_spool_reopen_errors_total"); got != 1 || r.reopens < 2 {
+		t.Errorf("%v errors of %d reopens, want 1 of 2 or more", got, r.reopens)
+	}
+}
+
+func TestSpoolHalfLineAtTheEndOfAFinishedFile(t *testing.T) {
+	r := newRig(t)
+	r.max = 1
+	r.start()
+	r.reopen = func() error { return nil }
+	r.write(r.lines(1))
+	r.drain() // renamed
+	r.write(line(t, 2)[:50])
+	r.open()
+	r.write(r.lines(3))
+	r.drain()
+	r.want(1, 3)
+	if got := counted(t, r.metrics, "aig_log_malformed_total", "file"); got != 1 {
+		t.Errorf("%v malformed, want the half line", got)
+	}
+}
+
+func TestSpoolTruncation(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1, 2, 3))
+	r.drain()
+	r.must(os.Truncate(r.path, 0))
+	r.write(r.lines(4))
+	r.drain()
+	r.want(1, 2, 3, 4)
+	// Cut and grown past the position between two looks.
+	r.must(os.Truncate(r.path, 0))
+	r.write(r.lines(5, 6, 7))
+	r.drain()
+	r.want(1, 2, 3, 4, 5, 6, 7)
+	if got := counted(t, r.metrics, "aig_spool_truncations_total"); got != 2 {
+		t.Errorf("%v truncations, want 2", got)
+	}
+}
+
+func TestSpoolFileReplacedWhileDown(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1, 2))
+	r.drain()
+	r.spool.Close()
+	r.must(os.Remove(r.path)) // its inode may be used again at once
+	r.open()
+	r.write(r.lines(3, 4, 5))
+	r.start()
+	r.drain()
+	r.want(1, 2, 3, 4, 5)
+}
+
+func TestSpoolFileRemovedWhileUp(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1))
+	r.drain()
+	r.must(os.Remove(r.path))
+	r.write(r.lines(2)) // into the removed file
+	r.drain()
+	r.want(1, 2)
+	r.write(r.lines(3))
+	r.drain()
+	r.want(1, 2, 3)
+	if r.reopens == 0 {
+		t.Error("Envoy was not asked for a new file")
+	}
+}
+
+func TestSpoolCrashBetweenPositionAndDelete(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1))
+	r.drain()
+	r.must(os.WriteFile(r.path+".000001", []byte(r.lines(9)), 0o600))
+	r.must(os.WriteFile(r.path+".old", nil, 0o600))
+	r.start()
+	r.drain()
+	r.want(1)
+	if got := r.files(); !slices.Equal(got, []string{"access.jsonl", "access.jsonl.old"}) {
+		t.Errorf("files %v; want the settled one deleted, foreign ones kept", got)
+	}
+}
+
+func TestSpoolSkipsWhatTheStreamSettled(t *testing.T) {
+	r := newRig(t)
+	r.ledger.closed = map[budget.ReservationID]bool{1: true}
+	r.write(r.lines(1, 2), line(t, 2))
+	r.drain()
+	r.want(2)
+	if got := counted(t, r.metrics, "aig_log_duplicates_total", "file"); got != 1 {
+		t.Errorf("%v duplicates, want 1", got) // the second is in the same batch: the ledger's to see
+	}
+	if r.ledger.position.Offset != int64(len(r.lines(1, 2, 2))) {
+		t.Errorf("position %+v does not cover the duplicates", r.ledger.position)
+	}
+}
+
+func TestSpoolRun(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1, 2))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.spool.Run(ctx) }()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !r.spool.CaughtUp() {
+		select {
+		case <-deadline:
+			t.Fatal("never caught up")
+		case <-tick.C:
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("Run at the end of its context: %v", err)
+	}
+	r.want(1, 2)
+}
+
+func TestSpoolRunStopsWithTheLedger(t *testing.T) {
+	r := newRig(t)
+	r.ledger.fail = errors.New("no space")
+	r.write(r.lines(1))
+	if err := r.spool.Run(t.Context()); !errors.Is(err, r.ledger.fail) {
+		t.Errorf("Run: %v, want the ledger's error", err)
+	}
+}
+
+func FuzzSpoolReader(f *testing.F) {
+	f.Add([]byte("w1\nw2\n"), []byte{3, 0, 200, 1, 2})
+	f.Add([]byte("\n\n{\"v\":1}\n\xff"), []byte{1, 1, 1, 0, 0})
+	f.Fuzz(func(t *testing.T, noise, plan []byte) {
+		r := newRig(t)
+		r.max = 900
+		r.start()
+		noise = append(noise, '\n') // else it would be glued to a line
+		if len(plan) > 40 {
+			plan = plan[:40]
+		}
+		var want []int
+		for id, p := range plan {
+			l := line(t, id+1)
+			if p%5 == 0 {
+				l = string(noise) + l
+			}
+			cut := min(int(p)*3, len(l))
+			r.write(l[:cut])
+			if p%2 == 0 {
+				r.drain()
+			}
+			if p%3 == 0 {
+				r.start()
+			}
+			r.write(l[cut:])
+			r.now = r.now.Add(time.Minute)
+			r.drain()
+			want = append(want, id+1)
+		}
+		got := r.ledger.ids()
+		for _, id := range want {
+			if !slices.Contains(got, id) {
+				t.Errorf("call %d was lost", id)
+			}
+		}
+	})
+}

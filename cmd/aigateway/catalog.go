@@ -140,19 +140,19 @@ func modelTable(models []listedModel) *table {
 			tiers = "yes"
 		}
 		t.add(m.Model, m.base("input"), m.base("cache_read"), m.base("cache_write"), m.base("output"), tiers,
-			known(m.Context), known(m.MaxOutput), m.CheckedAt, strconv.FormatInt(m.AgeDays, 10))
+			count(m.Context), count(m.MaxOutput), m.CheckedAt, strconv.FormatInt(m.AgeDays, 10))
 	}
 	return t
 }
 
-// base is the price of a kind of token in the lowest tier, "-" without one.
+// base is the price of a kind of token in the lowest tier, empty without one.
 func (m listedModel) base(kind string) string {
 	for _, r := range m.Rates {
 		if r.Kind == kind && r.FromTokens == 0 {
 			return r.USDPerMillion
 		}
 	}
-	return "-"
+	return ""
 }
 
 func (m listedModel) tiered() bool {
@@ -169,7 +169,7 @@ func (a *app) noteModel(m listedModel) {
 	if m.From != "" {
 		since = ", since " + m.From
 	}
-	a.notef("%s, sent as %s; context %s, output up to %s tokens", m.Model, m.UpstreamModel, known(m.Context), known(m.MaxOutput))
+	a.notef("%s, sent as %s; tokens of context: %s, of output: %s", m.Model, m.UpstreamModel, orUnknown(count(m.Context)), orUnknown(count(m.MaxOutput)))
 	a.notef("prices of %s%s, checked %s (%s)", m.Source, since, m.CheckedAt, days(m.AgeDays))
 }
 
@@ -192,11 +192,19 @@ func date(t time.Time) string {
 	return t.Format(time.DateOnly)
 }
 
-func known(n int64) string {
+// count is empty for a number that is not known.
+func count(n int64) string {
 	if n == 0 {
-		return "?"
+		return ""
 	}
 	return strconv.FormatInt(n, 10)
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
 }
 
 // perMillion shows pico-USD per token as exact dollars per million tokens.

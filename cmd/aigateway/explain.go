@@ -86,7 +86,7 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 		}
 		doc, err := explain(catalog, x, body, room, a.now())
 		if err != nil {
-			return domainError(err)
+			return x.hint(domainError(err), err)
 		}
 		return a.printExplanation(out, doc)
 	}
@@ -107,6 +107,18 @@ func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
 		return 0, usagef(c.CommandPath(), "--room: %s", err)
 	}
 	return room, nil
+}
+
+// hint adds to a refusal what else could be passed to explain.
+func (x *explainFlags) hint(shown, cause error) error {
+	var e *budget.Error
+	if !errors.As(cause, &e) || e.Kind != budget.KindModelNotFound && e.Reason != "model_not_priced" {
+		return shown
+	}
+	if x.config == "" {
+		return withHint(shown, "pass --config FILE for providers and prices of your own")
+	}
+	return withHint(shown, "`aigateway catalog list --config "+x.config+"` shows the models")
 }
 
 func readBody(c *cobra.Command, file string) ([]byte, error) {
@@ -150,7 +162,7 @@ func explain(catalog *pricing.Catalog, x explainFlags, body []byte, room budget.
 	doc := &explanation{
 		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: x.endpoint, Stream: call.Stream,
 		Lines: []explainedLine{}, BoundUSD: bound.Amount.String(),
-		CatalogVersion: catalog.Version(), PricesCheckedAt: catalog.Date().Format(time.DateOnly),
+		CatalogVersion: catalog.Version(), PricesCheckedAt: date(model.Row.CheckedAt),
 	}
 	for _, l := range bound.Lines() {
 		doc.Lines = append(doc.Lines, explainedLine{l.Label, l.Quantity, l.Unit, l.PicoPerUnit, l.Amount.String(), l.Note})
@@ -168,41 +180,54 @@ func explain(catalog *pricing.Catalog, x explainFlags, body []byte, room budget.
 }
 
 func (a *app) printExplanation(out *format, doc *explanation) error {
-	t := &table{columns: []column{left("LINE"), right("QUANTITY"), left("UNIT"), right("USD PER UNIT"), money("USD"), left("NOTE")}}
+	t := &table{columns: []column{left("LINE"), right("QUANTITY"), left("UNIT"), money("USD PER MILLION"), money("USD"), left("NOTE")}}
 	for _, l := range doc.Lines {
-		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, picoDollars(l.PicoPerUnit), l.AmountUSD, l.Note)
+		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, l.price(), l.amount(), l.Note)
 	}
 	if out.name != "table" {
 		return a.print(out, doc, t)
 	}
-	t.add("most it can cost", "", "", "", doc.BoundUSD, "")
-	a.notef("%s (%s), %s, prices checked %s", doc.Model, doc.UpstreamModel, doc.Endpoint, doc.PricesCheckedAt)
+	a.notef("%s (sent as %s), %s; prices checked %s", cleanCell(doc.Model), cleanCell(doc.UpstreamModel), doc.Endpoint, doc.PricesCheckedAt)
 	if err := t.write(a.stdout); err != nil {
 		return err
 	}
 	if doc.InjectedMaxTokens != nil {
-		fmt.Fprintf(a.stdout, "no output cap in the body: the gateway inserts %d tokens\n", *doc.InjectedMaxTokens)
+		fmt.Fprintf(a.stdout, "\nThe body names no output cap; the gateway inserts %d tokens.\n", *doc.InjectedMaxTokens)
 	}
 	if doc.Room != nil {
-		fmt.Fprintln(a.stdout, doc.Room.sentence())
+		fmt.Fprintf(a.stdout, "\n%s\n", doc.Room.sentence())
 	}
 	return nil
 }
 
-func (r *explainedRoom) sentence() string {
-	verdict := "is refused"
-	if r.Fits {
-		verdict = "is admitted"
+// price is empty for a line that only counts.
+func (l explainedLine) price() string {
+	if l.PicoPerUnit == 0 {
+		return ""
 	}
-	s := fmt.Sprintf("with $%s left it %s; ", r.RoomUSD, verdict)
-	if r.MaxTokensThatFit == nil {
-		return s + "no max_tokens fits"
-	}
-	return s + fmt.Sprintf("the largest max_tokens that fits is %d", *r.MaxTokensThatFit)
+	return perMillion(l.PicoPerUnit)
 }
 
-// picoDollars shows pico-USD as exact dollars.
-func picoDollars(pico int64) string { return decimal(pico, 12) }
+func (l explainedLine) amount() string {
+	if l.PicoPerUnit == 0 && l.AmountUSD == budget.Amount(0).String() && l.Label != "bound" {
+		return ""
+	}
+	return l.AmountUSD
+}
+
+func (r *explainedRoom) sentence() string {
+	verdict := "it is refused"
+	if r.Fits {
+		verdict = "it is admitted"
+	}
+	switch {
+	case r.MaxTokensThatFit == nil && r.Fits:
+		return fmt.Sprintf("With $%s left %s.", r.RoomUSD, verdict)
+	case r.MaxTokensThatFit == nil:
+		return fmt.Sprintf("With $%s left %s; no max_tokens would make it fit.", r.RoomUSD, verdict)
+	}
+	return fmt.Sprintf("With $%s left %s; the largest max_tokens that fits is %d.", r.RoomUSD, verdict, *r.MaxTokensThatFit)
+}
 
 // domainError shows a *budget.Error the way the gateway would: the message,
 // with the reason a program can match on.

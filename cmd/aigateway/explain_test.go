@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+)
+
+// sixtyKB is a chat body of exactly 60,000 bytes with one image, as in the
+// worked example of the design.
+func sixtyKB(t *testing.T) string {
+	t.Helper()
+	const head = `{"model":"openai/gpt-6-sol","n":2,"max_tokens":4000,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/a.png"}},{"type":"text","text":"`
+	const tail = `"}]}]}`
+	return head + strings.Repeat("a", 60_000-len(head)-len(tail)) + tail
+}
+
+func TestExplain(t *testing.T) {
+	body := writeFile(t, "body.json", sixtyKB(t))
+	for _, format := range []string{"table", "json", "csv"} {
+		r := runCLI(t, nil, "explain", "-f", body, "--room", "0.30", "-o", format)
+		if r.code != 0 {
+			t.Fatalf("%s: %+v", format, r)
+		}
+		// The hash changes with every price of the catalog.
+		stdout := regexp.MustCompile(`"catalog_version": "[0-9a-f]+"`).ReplaceAllString(r.stdout, `"catalog_version": "…"`)
+		golden(t, "explain."+format+".golden", stdout)
+	}
+}
+
+func TestExplainSmall(t *testing.T) {
+	body := writeFile(t, "body.json", `{"model":"moonshot/kimi-k2.6","messages":[{"role":"user","content":"Hello"}]}`)
+	r := runCLI(t, nil, "explain", "-f", body)
+	if r.code != 0 || !strings.Contains(r.stdout, "the gateway inserts 32768 tokens") || !strings.Contains(r.stderr, "moonshot/kimi-k2.6 (sent as kimi-k2.6), chat; prices checked 20") {
+		t.Errorf("%+v", r)
+	}
+	r = runCLI(t, nil, "explain", "-f", body, "--model", "openai/gpt-6-luna", "--room", "0")
+	if r.code != 0 || !strings.Contains(r.stderr, "gpt-6-luna") || !strings.Contains(r.stdout, "With $0.00 left it is refused; no max_tokens would make it fit.") {
+		t.Errorf("%+v", r)
+	}
+	r = runCLI(t, nil, "explain", "-f", body, "--room", "1000")
+	if r.code != 0 || !strings.Contains(r.stdout, "With $1000.00 left it is admitted; the largest max_tokens that fits is ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestExplainEmbeddingsFromStandardInput(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	root := newRootCommand(newApp(&stdout, &stderr, func(string) string { return "" }))
+	root.SetIn(strings.NewReader(`{"model":"openai/text-embedding-3-small","input":"Hello"}`))
+	root.SetArgs([]string{"explain", "-f", "-", "--endpoint", "embeddings"})
+	if err := root.ExecuteContext(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(stdout.String(), "bound") || strings.Contains(stdout.String(), "output") {
+		t.Errorf("got %s", stdout.String())
+	}
+}
+
+// TestExplainIsWhatTheGatewayDoes: the largest cap it names fits, and one more
+// does not.
+func TestExplainIsWhatTheGatewayDoes(t *testing.T) {
+	a := newApp(nil, nil, func(string) string { return "" })
+	catalog, err := a.catalog("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const room = 300_000_000 * budget.Amount(1)
+	x := explainFlags{endpoint: "chat"}
+	doc, err := explain(catalog, x, []byte(sixtyKB(t)), room, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if doc.Room == nil || doc.Room.MaxTokensThatFit == nil {
+		t.Fatalf("no cap fits: %+v", doc.Room)
+	}
+	most := *doc.Room.MaxTokensThatFit
+	for _, tc := range []struct {
+		cap  int64
+		fits bool
+	}{{most, true}, {most + 1, false}} {
+		body := strings.Replace(sixtyKB(t), `"max_tokens":4000`, `"max_tokens":`+decimal(tc.cap*100, 2)[:4], 1)
+		got, err := explain(catalog, x, []byte(body), room, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Room.Fits != tc.fits {
+			t.Errorf("max_tokens %d: fits %v, want %v (bound %s)", tc.cap, got.Room.Fits, tc.fits, got.BoundUSD)
+		}
+	}
+}
+
+func TestExplainRefusals(t *testing.T) {
+	for _, tc := range []struct {
+		name, body string
+		words      []string
+	}{
+		{"empty", "", []string{"body_missing"}},
+		{"no JSON", "hello", []string{"body_not_json"}},
+		{"duplicate key", `{"model":"openai/gpt-6-sol","max_tokens":1,"max_tokens":100000,"messages":[]}`, []string{"duplicate_key"}},
+		{"unknown provider", `{"model":"acme/x","messages":[]}`, []string{"provider_unknown", "--config"}},
+		{"no price", `{"model":"openai/no-such-model","max_tokens":1,"messages":[{"role":"user","content":"a"}]}`, []string{"model_not_priced", "--config"}},
+		{"escape sequences", "{\"model\":\"openai/\\u001b[2Jx\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := runCLI(t, nil, "explain", "-f", writeFile(t, "body.json", tc.body))
+			wantError(t, r, exitError, tc.words...)
+			if strings.Contains(r.stderr, "\x1b") {
+				t.Errorf("stderr %q has a raw escape", r.stderr)
+			}
+		})
+	}
+}
+
+func TestExplainWrongUsage(t *testing.T) {
+	body := writeFile(t, "body.json", "{}")
+	for _, tc := range []struct {
+		args string
+		code int
+		word string
+	}{
+		{"explain", exitUsage, "-f is missing"},
+		{"explain " + body, exitUsage, "unexpected argument"},
+		{"explain -f " + body + " --endpoint messages", exitUsage, "use chat or embeddings"},
+		{"explain -f " + body + " --room much", exitUsage, "no amount of US dollars"},
+		{"explain -f " + body + ".missing", exitError, "read the body"},
+		{"explain -f " + body + " --config " + body + ".missing", exitError, "read file"},
+	} {
+		t.Run(tc.args, func(t *testing.T) {
+			wantError(t, runCLI(t, nil, strings.Fields(tc.args)...), tc.code, tc.word)
+		})
+	}
+}

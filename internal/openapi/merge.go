@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -48,6 +49,7 @@ func Merge(parts [][]byte, set *descriptorpb.FileDescriptorSet) ([]byte, error) 
 	if err := markNumbers(schemas, set); err != nil {
 		return nil, err
 	}
+	dropMasks(paths)
 	addErrors(paths, schemas)
 	if err := addCSV(paths); err != nil {
 		return nil, err
@@ -93,6 +95,21 @@ func markNumbers(schemas object, set *descriptorpb.FileDescriptorSet) error {
 		}
 	}
 	return nil
+}
+
+// dropMasks removes the parameter update_mask: over REST a change takes the
+// members of the body, and the REST edge refuses any other mask.
+func dropMasks(paths object) {
+	for _, item := range paths {
+		for _, op := range asObject(item) {
+			o := asObject(op)
+			parameters, ok := o["parameters"].([]any)
+			if !ok {
+				continue
+			}
+			o["parameters"] = slices.DeleteFunc(parameters, func(p any) bool { return asObject(p)["name"] == "update_mask" })
+		}
+	}
 }
 
 // addErrors gives every operation the error envelope.

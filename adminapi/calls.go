@@ -1,0 +1,190 @@
+package adminapi
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
+	"aigateway/apierror"
+	"aigateway/budget"
+)
+
+// calls is what every call passes through, whichever door it came by: it turns
+// panics and errors into statuses, authenticates, and refuses unknown fields.
+type calls struct {
+	auth  Authenticator
+	log   *slog.Logger
+	total *prometheus.CounterVec
+}
+
+func newCalls(c Config) (*calls, error) {
+	total := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "aig_api_requests_total",
+		Help: "Calls of the admin API, over gRPC and REST, by method and gRPC code.",
+	}, []string{"method", "code"})
+	if c.Metrics != nil {
+		if err := c.Metrics.Register(total); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return &calls{auth: c.Auth, log: c.Log, total: total}, nil
+}
+
+// scopeOf is what a key needs for a method: a scope, or "" for any valid key.
+// ok is false for a method that nobody gave a row; it is then refused.
+func scopeOf(fullMethod string) (scope budget.Scope, ok bool) {
+	service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+	switch service {
+	case aigatewayv1.BudgetService_ServiceDesc.ServiceName:
+		return budget.ScopeBudgets, true
+	case aigatewayv1.UsageService_ServiceDesc.ServiceName:
+		return budget.ScopeUsage, true
+	case aigatewayv1.KeyService_ServiceDesc.ServiceName, aigatewayv1.ReservationService_ServiceDesc.ServiceName:
+		return budget.ScopeAdmin, true
+	case aigatewayv1.ModelService_ServiceDesc.ServiceName:
+		return "", true
+	default:
+		return "", false
+	}
+}
+
+// open lists the services that need no key: they tell nothing that
+// /openapi.json and /readyz do not.
+func open(fullMethod string) bool {
+	return strings.HasPrefix(fullMethod, "/grpc.health.v1.Health/") || strings.HasPrefix(fullMethod, "/grpc.reflection.")
+}
+
+func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	resp, err := c.call(ctx, req, info.FullMethod, handle)
+	if err == nil {
+		c.count(info.FullMethod, codes.OK)
+		return resp, nil
+	}
+	if st, ok := status.FromError(err); ok && open(info.FullMethod) { // health's own statuses are its protocol
+		c.count(info.FullMethod, st.Code())
+		return nil, err
+	}
+	e := apierror.From(err)
+	if e.Kind == budget.KindInternal || e.Kind == budget.KindUnavailable {
+		c.log.ErrorContext(ctx, "admin call failed", "method", info.FullMethod, "reason", apierror.Reason(e), "error", e)
+	}
+	st := statusOf(e)
+	c.count(info.FullMethod, st.Code())
+	return nil, st.Err()
+}
+
+func (c *calls) count(method string, code codes.Code) {
+	c.total.WithLabelValues(method, code.String()).Inc()
+}
+
+// call runs the handler with the caller's key in its context. A panic is a bug
+// of one call; it must not end the process, which also decides on live traffic.
+func (c *calls) call(ctx context.Context, req any, method string, handle grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			resp, err = nil, fmt.Errorf("panic in %s: %v\n%s", method, p, debug.Stack())
+		}
+	}()
+	if open(method) {
+		return handle(ctx, req)
+	}
+	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	if err != nil {
+		return nil, err
+	}
+	if err := authorize(key, method); err != nil {
+		return nil, err
+	}
+	if m, ok := req.(proto.Message); ok {
+		if err := refuseUnknown(m.ProtoReflect()); err != nil {
+			return nil, err
+		}
+	}
+	return handle(context.WithValue(ctx, keyContext{}, key), req)
+}
+
+// stream serves reflection only; our own services have no streams.
+func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("admin stream panicked", "method", info.FullMethod, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = statusOf(apierror.From(fmt.Errorf("panic in %s", info.FullMethod))).Err()
+		}
+	}()
+	if !open(info.FullMethod) {
+		return statusOf(apierror.RouteUnknown("rpc", info.FullMethod)).Err()
+	}
+	return handle(srv, ss)
+}
+
+// authenticate reads "Bearer sk-aig-…". headers are all values that were sent:
+// of two, we would have to guess which one is meant.
+func authenticate(auth Authenticator, headers []string) (*budget.Key, error) {
+	const remedy = "; send one header: Authorization: Bearer " + budget.KeyPrefix + "…"
+	switch {
+	case len(headers) == 0 || len(headers) == 1 && headers[0] == "":
+		return nil, unauthenticated("key_missing", "no key was sent"+remedy)
+	case len(headers) > 1:
+		return nil, unauthenticated("key_invalid", "more than one Authorization header was sent"+remedy)
+	}
+	scheme, secret, ok := strings.Cut(headers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") || !strings.HasPrefix(secret, budget.KeyPrefix) {
+		return nil, unauthenticated("key_invalid", "the Authorization header holds no key of this gateway"+remedy)
+	}
+	return auth.Authenticate(secret)
+}
+
+func unauthenticated(reason, message string) *budget.Error {
+	return &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Message: message}
+}
+
+func authorize(key *budget.Key, method string) error {
+	scope, ok := scopeOf(method)
+	if !ok {
+		return apierror.RouteUnknown("rpc", method)
+	}
+	if scope != "" && !key.Has(scope) {
+		return &budget.Error{
+			Kind: budget.KindPermission, Reason: "scope_missing",
+			Message: fmt.Sprintf("this needs a key with the scope %s; ask an admin for one", scope),
+		}
+	}
+	return nil
+}
+
+// refuseUnknown refuses fields of a newer API: silently dropping one could
+// change what the call means.
+func refuseUnknown(m protoreflect.Message) error {
+	if len(m.GetUnknown()) > 0 {
+		return budget.Invalid("unknown_field", "", fmt.Sprintf("%s has a field that this server does not know; update the server or leave the field out", m.Descriptor().FullName()))
+	}
+	var err error
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if fd.Message() != nil && !fd.IsList() && !fd.IsMap() {
+			err = refuseUnknown(v.Message())
+		}
+		return err == nil
+	})
+	return err
+}
+
+type keyContext struct{}
+
+// caller is the key that call authenticated. Only handlers behind it ask.
+func caller(ctx context.Context) *budget.Key {
+	if k, ok := ctx.Value(keyContext{}).(*budget.Key); ok {
+		return k
+	}
+	return &budget.Key{} // no scopes; unreachable behind the interceptor
+}

@@ -1,0 +1,194 @@
+package adminapi
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
+
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
+	"aigateway/apierror"
+	"aigateway/budget"
+)
+
+//go:embed openapi.json
+var openAPI []byte
+
+// rest is the HTTP door. It checks a request as strictly as the rpc's message
+// allows, then hands it to the gateway with nothing but what was checked.
+type rest struct {
+	auth    Authenticator
+	log     *slog.Logger
+	routes  []route
+	gateway *runtime.ServeMux
+	static  map[string]http.Handler // GET of exactly this path
+}
+
+func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
+	routes, err := routesOf()
+	if err != nil {
+		return nil, err
+	}
+	h := &rest{auth: c.Auth, log: c.Log, routes: routes, static: map[string]http.Handler{
+		"/openapi.json": http.HandlerFunc(serveOpenAPI),
+		"/healthz":      http.HandlerFunc(serveHealth),
+		"/readyz":       serveReady(c.Ready),
+	}}
+	if c.Gatherer != nil {
+		h.static["/metrics"] = promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+	}
+	plain := newNumbers()
+	h.gateway = runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, plain),
+		runtime.WithMarshalerOption(csvType, &csvMarshaler{plain}),
+		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }), // Authorization passes anyway
+		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithErrorHandler(h.gatewayError),
+		runtime.WithRoutingErrorHandler(h.routingError),
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		runtime.WithWriteContentLength(),
+	)
+	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
+		aigatewayv1.RegisterBudgetServiceHandler,
+		aigatewayv1.RegisterUsageServiceHandler,
+		aigatewayv1.RegisterKeyServiceHandler,
+		aigatewayv1.RegisterModelServiceHandler,
+		aigatewayv1.RegisterReservationServiceHandler,
+	} {
+		if err := register(context.Background(), h.gateway, conn); err != nil {
+			return nil, fmt.Errorf("register REST routes: %w", err)
+		}
+	}
+	return h, nil
+}
+
+func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(openAPI)
+}
+
+func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("REST request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			writeError(w, r, apierror.From(fmt.Errorf("panic: %v", p)))
+		}
+	}()
+	w.Header().Set("Cache-Control", "no-store") // answers hold keys and money
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if static, ok := h.static[r.URL.Path]; ok && r.Method == http.MethodGet {
+		static.ServeHTTP(w, r)
+		return
+	}
+	for i := range h.routes {
+		if h.routes[i].match(r.Method, r.URL.Path) {
+			h.serve(w, r, &h.routes[i])
+			return
+		}
+	}
+	writeError(w, r, apierror.RouteUnknown(clip(r.Method), r.URL.Path))
+}
+
+// serve checks r in the order in which a client can mend it: key, path and
+// query, body. The interceptor behind the gateway authenticates again; here it
+// keeps strangers from having their bodies read.
+func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
+	headers := r.Header.Values("Authorization")
+	if _, err := authenticate(h.auth, headers); err != nil {
+		writeError(w, r, apierror.From(err))
+		return
+	}
+	if !utf8.ValidString(r.URL.Path) {
+		writeError(w, r, apierror.RouteUnknown(r.Method, r.URL.Path))
+		return
+	}
+	query, err := rt.readQuery(r)
+	if err != nil {
+		writeError(w, r, apierror.From(err))
+		return
+	}
+	body, err := rt.readBody(w, r)
+	if err != nil {
+		writeError(w, r, apierror.From(err))
+		return
+	}
+	header := http.Header{"Authorization": headers}
+	if rt.csv {
+		csv, err := wantsCSV(r, query[formatParam])
+		if err != nil {
+			writeError(w, r, apierror.From(err))
+			return
+		}
+		if csv {
+			header.Set("Accept", csvType)
+		}
+		query.Del(formatParam)
+	}
+	h.gateway.ServeHTTP(w, inner(r, header, query, body))
+}
+
+// inner is the request as the gateway gets it. Only what was checked passes:
+// other headers could set metadata, deadlines or encodings.
+func inner(r *http.Request, header http.Header, query url.Values, body []byte) *http.Request {
+	in := (&http.Request{
+		Method: r.Method,
+		// RawPath stays empty: the gateway then reads the decoded path, too.
+		URL:   &url.URL{Path: r.URL.Path, RawQuery: query.Encode()},
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: header, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}).WithContext(r.Context())
+	if id := r.Header.Get("X-Request-Id"); id != "" {
+		in.Header.Set("X-Request-Id", id) // for the error envelope only
+	}
+	return in
+}
+
+func (h *rest) gatewayError(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+	e := errorOf(err)
+	if e.Kind == budget.KindInternal && e.Err != nil { // not from an rpc, so not logged there
+		h.log.ErrorContext(ctx, "REST gateway failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeError(w, r, e)
+}
+
+func (h *rest) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, _ int) {
+	writeError(w, r, apierror.RouteUnknown(r.Method, r.URL.Path))
+}
+
+func writeError(w http.ResponseWriter, r *http.Request, e *budget.Error) {
+	body := apierror.Body(apierror.OpenAI, e, requestID(r))
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if retry, ok := apierror.RetryHeader(e); ok {
+		header.Set("X-Should-Retry", retry)
+	}
+	if e.Kind == budget.KindUnauthenticated {
+		header.Set("WWW-Authenticate", "Bearer")
+	}
+	w.WriteHeader(apierror.Status(e))
+	_, _ = w.Write(body)
+}
+
+// requestID is Envoy's id of the call; another client's may be anything and is
+// repeated only if it is short and plain.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return ""
+	}
+	return id
+}

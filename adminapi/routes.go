@@ -1,0 +1,110 @@
+package adminapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
+)
+
+// route is one binding of an rpc, as its google.api.http option has it.
+type route struct {
+	method string
+	path   []string // a segment in braces stands for any one segment
+	query  map[string]protoreflect.FieldDescriptor
+	body   protoreflect.MessageDescriptor // nil: no body
+	csv    bool                           // answers in CSV, too
+}
+
+func files() []protoreflect.FileDescriptor {
+	return []protoreflect.FileDescriptor{
+		aigatewayv1.File_aigateway_v1_budget_service_proto,
+		aigatewayv1.File_aigateway_v1_key_service_proto,
+		aigatewayv1.File_aigateway_v1_model_service_proto,
+		aigatewayv1.File_aigateway_v1_reservation_service_proto,
+		aigatewayv1.File_aigateway_v1_usage_service_proto,
+	}
+}
+
+// serviceNames are the full names of our services.
+func serviceNames() []string {
+	var out []string
+	for _, f := range files() {
+		for i := range f.Services().Len() {
+			out = append(out, string(f.Services().Get(i).FullName()))
+		}
+	}
+	return out
+}
+
+// routesOf reads the routes from the descriptors: the check before the gateway
+// then knows exactly what the gateway will read.
+func routesOf() ([]route, error) {
+	var out []route
+	for _, f := range files() {
+		for i := range f.Services().Len() {
+			methods := f.Services().Get(i).Methods()
+			for j := range methods.Len() {
+				r, err := routeOf(methods.Get(j))
+				if err != nil {
+					return nil, fmt.Errorf("route of %s: %w", methods.Get(j).FullName(), err)
+				}
+				out = append(out, r)
+			}
+		}
+	}
+	return out, nil
+}
+
+func routeOf(md protoreflect.MethodDescriptor) (route, error) {
+	rule, _ := proto.GetExtension(md.Options(), annotations.E_Http).(*annotations.HttpRule)
+	r := route{query: map[string]protoreflect.FieldDescriptor{}}
+	path := ""
+	switch p := rule.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		r.method, path = http.MethodGet, p.Get
+	case *annotations.HttpRule_Post:
+		r.method, path = http.MethodPost, p.Post
+	case *annotations.HttpRule_Patch:
+		r.method, path = http.MethodPatch, p.Patch
+	case *annotations.HttpRule_Delete:
+		r.method, path = http.MethodDelete, p.Delete
+	default:
+		return route{}, fmt.Errorf("no GET, POST, PATCH or DELETE in %v", rule)
+	}
+	r.path = strings.Split(strings.TrimPrefix(path, "/"), "/")
+	r.csv = md.Output().FullName() == (&aigatewayv1.QueryUsageResponse{}).ProtoReflect().Descriptor().FullName()
+	fields := md.Input().Fields()
+	for i := range fields.Len() {
+		fd := fields.Get(i)
+		switch name := string(fd.Name()); {
+		case name == rule.GetBody():
+			r.body = fd.Message()
+		case strings.Contains(path, "{"+name+"}"):
+		case name == "update_mask": // follows from the body's members
+		default:
+			r.query[name] = fd
+		}
+	}
+	return r, nil
+}
+
+// match compares a method and a decoded path with r.
+func (r *route) match(method, path string) bool {
+	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	if method != r.method || len(segments) != len(r.path) || !strings.HasPrefix(path, "/") {
+		return false
+	}
+	for i, s := range segments {
+		variable := strings.HasPrefix(r.path[i], "{")
+		if variable && s == "" || !variable && s != r.path[i] {
+			return false
+		}
+	}
+	return true
+}

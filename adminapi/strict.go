@@ -1,0 +1,122 @@
+package adminapi
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"aigateway/budget"
+)
+
+// maxBodyBytes is far more than any request of this API needs.
+const maxBodyBytes = 64 << 10
+
+// readQuery checks the query parameters of r. The gateway would ignore what it
+// does not know, so that a misspelt month silently means this month.
+func (rt *route) readQuery(r *http.Request) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, budget.Invalid("field_invalid", "", "the query string is malformed; percent-encode values and join parameters with &")
+	}
+	names := make([]string, 0, len(values))
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names) // the first error is the same each time
+	for _, name := range names {
+		if rt.csv && name == formatParam {
+			continue // read by wantsCSV
+		}
+		fd, ok := rt.query[name]
+		if !ok {
+			return nil, budget.Invalid("unknown_field", clip(strings.ToValidUTF8(name, "?")), fmt.Sprintf("unknown query parameter %q; this path takes %s", clip(name), rt.parameters()))
+		}
+		if len(values[name]) > 1 && !fd.IsList() {
+			return nil, budget.Invalid("duplicate_key", name, name+" is sent twice; send it once")
+		}
+		for _, v := range values[name] {
+			if err := checkParameter(name, v, fd); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return values, nil
+}
+
+func (rt *route) parameters() string {
+	var names []string
+	for name := range rt.query {
+		names = append(names, name)
+	}
+	if rt.csv {
+		names = append(names, formatParam)
+	}
+	slices.Sort(names)
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+func checkParameter(name, v string, fd protoreflect.FieldDescriptor) error {
+	switch {
+	case v == "": // "?tag=" must not mean every tag
+		return budget.Invalid("field_invalid", name, name+" is empty; give it a value or leave it out")
+	case !utf8.ValidString(v):
+		return budget.Invalid("invalid_utf8", name, name+" is not valid UTF-8")
+	case fd.Kind() == protoreflect.Int32Kind:
+		if _, err := strconv.ParseInt(v, 10, 32); err != nil {
+			return budget.Invalid("field_invalid", name, fmt.Sprintf("%s is %q; use a whole number", name, clip(v)))
+		}
+	}
+	return nil
+}
+
+// readBody reads and checks the body of r. The result holds exactly what the
+// rpc's message can hold.
+func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as it is")
+	}
+	if rt.body != nil {
+		if err := checkContentType(r.Header.Values("Content-Type")); err != nil {
+			return nil, err
+		}
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes; no request of this API needs that", maxBodyBytes)}
+	case err != nil:
+		return nil, budget.Invalid("body_missing", "", "the body ended early; send it whole")
+	}
+	if rt.body == nil {
+		if len(bytes.TrimSpace(body)) > 0 { // an etag in the body of a DELETE must not be ignored
+			return nil, budget.Invalid("body_unexpected", "", "this path takes no body; use query parameters")
+		}
+		return nil, nil
+	}
+	return checkBody(body, rt.body)
+}
+
+func checkContentType(values []string) error {
+	if len(values) == 1 {
+		media, params, err := mime.ParseMediaType(values[0])
+		charset, given := params["charset"]
+		if err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8")) {
+			return nil
+		}
+	}
+	return budget.Invalid("content_type_unsupported", "content-type", "send the body as JSON, with Content-Type: application/json")
+}

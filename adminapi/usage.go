@@ -1,0 +1,165 @@
+package adminapi
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
+	"aigateway/budget"
+)
+
+type usageService struct {
+	aigatewayv1.UnimplementedUsageServiceServer
+	usage UsageReader
+	now   func() time.Time
+	zone  *time.Location
+}
+
+// maxRows keeps a report below maxAnswerBytes and in memory.
+const maxRows = 50_000
+
+func (s *usageService) UsageByTag(ctx context.Context, req *aigatewayv1.UsageByTagRequest) (*aigatewayv1.UsageByTagResponse, error) {
+	window := budget.Month.WindowAt(s.now(), s.zone)
+	if req.GetMonth() != "" {
+		w, err := budget.ParseMonth("month", req.GetMonth(), s.zone)
+		if err != nil {
+			return nil, err
+		}
+		window = w
+	}
+	if err := checkSpan("month", window); err != nil {
+		return nil, err
+	}
+	tags, err := tagFilter(req.GetTag())
+	if err != nil {
+		return nil, err
+	}
+	q := budget.UsageQuery{Window: window, GroupBy: []budget.Dimension{budget.ByTag}, Zone: s.zone, Tags: tags}
+	rows, err := s.rows(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	resp := &aigatewayv1.UsageByTagResponse{}
+	for _, r := range rows {
+		resp.Usage = append(resp.Usage, &aigatewayv1.TagUsage{Tag: string(r.Tag), Requests: r.Requests, CostCents: r.Cost.CeilCents()})
+	}
+	return resp, nil
+}
+
+func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsageRequest) (*aigatewayv1.QueryUsageResponse, error) {
+	zone := s.zone
+	if req.GetTimeZone() != "" {
+		z, err := budget.ParseZone("time_zone", req.GetTimeZone())
+		if err != nil {
+			return nil, err
+		}
+		zone = z
+	}
+	window, err := s.span(req, zone)
+	if err != nil {
+		return nil, err
+	}
+	by, err := dimensions(req.GetGroupBy())
+	if err != nil {
+		return nil, err
+	}
+	tags, err := tagFilter(req.GetTag())
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.rows(ctx, budget.UsageQuery{
+		Window: window, GroupBy: by, Zone: zone,
+		Tags: tags, Model: req.GetModel(), Provider: req.GetProvider(), KeyID: req.GetKeyId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	resp := &aigatewayv1.QueryUsageResponse{
+		From: window.Start.In(zone).Format(time.RFC3339), To: window.End.In(zone).Format(time.RFC3339), TimeZone: zone.String(),
+	}
+	for _, d := range by {
+		resp.GroupBy = append(resp.GroupBy, string(d))
+	}
+	var total budget.UsageRow
+	for _, r := range rows {
+		add(&total, r)
+		resp.Rows = append(resp.Rows, usageProto(r, by))
+	}
+	resp.Total = usageProto(total, nil)
+	return resp, nil
+}
+
+// rows runs q for what the caller may see, in the order of a report: by time,
+// then the highest cost first, then by name.
+func (s *usageService) rows(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
+	parts, err := selections(caller(ctx), q.Tags)
+	if err != nil {
+		return nil, err
+	}
+	var all []budget.UsageRow
+	for _, p := range parts {
+		q.Tags = p
+		rows, err := s.usage.Usage(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rows...)
+	}
+	if len(parts) > 1 {
+		all = mergeRows(all)
+	}
+	if len(all) > maxRows {
+		return nil, budget.Invalid("report_too_large", "group_by", fmt.Sprintf("the report would have %d rows, more than %d; take a shorter span, a filter or fewer dimensions", len(all), maxRows))
+	}
+	if slices.Contains(q.GroupBy, budget.ByDay) || slices.Contains(q.GroupBy, budget.ByHour) {
+		for i := range all {
+			all[i].Time = all[i].Time.In(q.Zone)
+		}
+	}
+	slices.SortFunc(all, func(a, b budget.UsageRow) int {
+		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(b.Cost, a.Cost), cmp.Compare(a.Tag, b.Tag),
+			cmp.Compare(a.Model, b.Model), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.KeyID, b.KeyID))
+	})
+	return all, nil
+}
+
+// mergeRows adds up rows of one group that came from several queries.
+func mergeRows(rows []budget.UsageRow) []budget.UsageRow {
+	type group struct {
+		budget.Attribution
+		time int64
+	}
+	at := make(map[group]int, len(rows))
+	var out []budget.UsageRow
+	for _, r := range rows {
+		g := group{r.Attribution, r.Time.UnixNano()}
+		i, ok := at[g]
+		if !ok {
+			at[g] = len(out)
+			out = append(out, r)
+			continue
+		}
+		add(&out[i], r)
+	}
+	return out
+}
+
+func add(sum *budget.UsageRow, r budget.UsageRow) {
+	sum.Requests += r.Requests
+	sum.Cost += r.Cost
+	sum.Unpriced += r.Unpriced
+	sum.Input += r.Input
+	sum.CacheRead += r.CacheRead
+	sum.CacheWrite += r.CacheWrite
+	sum.Output += r.Output
+}
+
+func tagFilter(s string) (budget.TagPattern, error) {
+	if s == "" {
+		return "", nil
+	}
+	return budget.ParseTagPattern("tag", s)
+}

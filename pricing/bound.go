@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"fmt"
 	"time"
 
 	"aigateway/budget"
@@ -13,32 +14,186 @@ type Bound struct {
 	StripUsage  bool   // drop the usage-only chunk the client did not ask for
 	InjectedCap int64  // output cap inserted into the body; 0: none
 	Pin         string // opaque text for Charge
+
+	sum   arithmetic
+	edits [4]Edit // storage of Edits
 }
 
-// Edit replaces Del bytes at offset At of the body by Ins.
-type Edit struct {
-	At, Del int
-	Ins     string
+// Bound is the worst-case cost of c at a moment. The error is a *budget.Error
+// that says why there is no bound and what would give it one.
+func (m Model) Bound(c *Call, at time.Time) (*Bound, error) {
+	b := &Bound{}
+	if err := m.bound(b, c, at); err != nil {
+		return nil, err // not b: an error interface must not hide a nil
+	}
+	return b, nil
 }
 
-// Line is one step of a bound's arithmetic.
+func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
+	if m.Row == nil {
+		return m.notPriced()
+	}
+	if err := m.supported(c); err != nil {
+		return err
+	}
+	multiplier, err := m.multiplier(c, at)
+	if err != nil {
+		return err
+	}
+	b.sum.factor = multiplier.total
+	if err := m.output(b, c); err != nil {
+		return err
+	}
+	if err := m.input(b, c); err != nil {
+		return err
+	}
+	var ok bool
+	if b.Amount, ok = b.sum.total(b.sum.limit, 0); !ok {
+		return budget.Invalid("field_invalid", "max_tokens", "this request could cost more than any budget can hold; lower max_tokens or n")
+	}
+	m.edit(b, c)
+	b.Pin = m.pin(c, &b.sum, multiplier).encode()
+	return nil
+}
+
+// UnpricedEdits is for a call that has no bound and that no budget watches:
+// its body still needs the model's real name and, on a stream, the usage
+// option. The cost stays unknown.
+func (m Model) UnpricedEdits(c *Call) *Bound {
+	b := &Bound{}
+	m.edit(b, c)
+	p := pin{flags: m.flags(c), choices: c.choices, factor: one(), asked: one()}
+	b.Pin = p.encode()
+	return b
+}
+
+// arithmetic is everything the bound is the sum of.
+type arithmetic struct {
+	text, overhead, images, audio int64 // tokens
+	input                         int64 // tokens of one hop, at most the context
+	clamped                       bool
+	hops                          int64 // 1, and one for each use of a hosted tool
+	hopInput                      int64 // tokens of each further hop: the context
+	choices                       int64
+	limit                         int64 // output cap of one choice
+	in, out                       int64 // pico-USD per token
+	inKind, outKind               bucket
+	tier                          int64 // input tokens from which these prices hold
+	factor                        ratio
+	fees                          wide
+	feeUses                       int64
+}
+
+// slack is what adding a cap to a body that has none may lengthen it by: the
+// cap named in a refusal must still fit when the client sends it.
+const slack = 64
+
+// total is the bound with an output cap, and with more input.
+func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
+	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
+	output := wide{}.plus(limit*a.choices*a.hops, a.out)
+	return tokens.add(output).times(a.factor).add(a.fees).nano()
+}
+
+// LargestCap is the largest output cap, per choice, with which the call's
+// bound is at most room; false when not even a cap of 1 fits, or when the call
+// has no output to cap.
+func (b *Bound) LargestCap(room budget.Amount) (int64, bool) {
+	if b.sum.choices == 0 || b.sum.out == 0 && b.sum.limit == 0 {
+		return 0, false
+	}
+	var more int64
+	if b.InjectedCap > 0 {
+		more = slack
+	}
+	fits := func(limit int64) bool {
+		amount, ok := b.sum.total(limit, more)
+		return ok && amount <= room
+	}
+	if !fits(1) {
+		return 0, false
+	}
+	low, high := int64(1), int64(maxCap)
+	for low < high { // fits(low) holds
+		if mid := (low + high + 1) / 2; fits(mid) {
+			low = mid
+		} else {
+			high = mid - 1
+		}
+	}
+	return low, true
+}
+
+// Line is one step of a bound's arithmetic. Each amount is rounded up by
+// itself; the bound rounds up once, so the lines may sum to a little more.
 type Line struct {
 	Label       string
 	Quantity    int64
 	Unit        string
-	PicoPerUnit int64
+	PicoPerUnit int64 // 1e-12 US dollars
 	Amount      budget.Amount
 	Note        string
 }
 
-// Bound is the worst-case cost of c. The error is a *budget.Error.
-func (m Model) Bound(c *Call, at time.Time) (*Bound, error) { return &Bound{}, nil }
+// Lines is the arithmetic behind Amount, for people.
+func (b *Bound) Lines() []Line {
+	a := &b.sum
+	if a.factor.den == 0 {
+		return nil // an unpriced call
+	}
+	var out []Line
+	add := func(label string, n int64, unit string, pico int64, note string) {
+		amount, _ := wide{}.plus(n, pico).nano()
+		out = append(out, Line{label, n, unit, pico, amount, note})
+	}
+	part := func(label string, n int64, note string) {
+		if n > 0 {
+			add(label, n, "tokens", 0, note)
+		}
+	}
+	part("text", a.text, "a byte is at most one token")
+	part("overhead", a.overhead, "chat template and tool prompts")
+	part("images", a.images, "by their dimensions, else the model's most")
+	part("audio", a.audio, "the longest the bytes allow")
+	note := ""
+	if a.clamped {
+		note = "limited by the model's context"
+	}
+	add("input", a.input, "tokens", a.in, joinNotes("at the "+a.inKind.String()+" price", a.tierNote(), note))
+	if a.hops > 1 {
+		add("input of tool rounds", a.hopInput*(a.hops-1), "tokens", a.in, "a hosted tool may fill the context each time")
+	}
+	if a.limit > 0 {
+		note = fmt.Sprintf("cap %d × %d choices", a.limit, a.choices)
+		if b.InjectedCap > 0 {
+			note += "; the cap was inserted, the request has none"
+		}
+		add("output", a.limit*a.choices*a.hops, "tokens", a.out, note)
+	}
+	if a.factor != one() {
+		out = append(out, Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
+	}
+	if a.feeUses > 0 {
+		amount, _ := a.fees.nano()
+		out = append(out, Line{Label: "fees", Quantity: a.feeUses, Unit: "uses", Amount: amount, Note: "hosted tools"})
+	}
+	return append(out, Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
+}
 
-// UnpricedEdits is Bound for a call that no budget watches and that has no bound.
-func (m Model) UnpricedEdits(c *Call) *Bound { return &Bound{} }
+func (a *arithmetic) tierNote() string {
+	if a.tier == 0 {
+		return ""
+	}
+	return fmt.Sprintf("tier from %d input tokens", a.tier)
+}
 
-// Lines is the arithmetic behind Amount.
-func (b *Bound) Lines() []Line { return nil }
-
-// LargestCap is the largest output cap whose bound is at most room.
-func (b *Bound) LargestCap(room budget.Amount) (int64, bool) { return 0, false }
+func joinNotes(notes ...string) string {
+	s := ""
+	for _, n := range notes {
+		if n != "" && s != "" {
+			s += "; "
+		}
+		s += n
+	}
+	return s
+}

@@ -1,5 +1,16 @@
 package pricing
 
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"aigateway/budget"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
 // Endpoint is an inference API; its value is what the route tells the check.
 type Endpoint string
 
@@ -9,16 +20,141 @@ const (
 	Embeddings Endpoint = "embeddings" // POST /v1/embeddings
 )
 
-// Call is a request body that was parsed strictly. It keeps the body it was
-// parsed from, which must not change while the call is in use.
+// maxCap is the largest output cap and maxChoices the largest n a body may ask
+// for; a cap of -1 means "unlimited" to some servers, so negatives are refused.
+const (
+	maxCap     = 10_000_000
+	maxChoices = 128
+	maxModel   = 256 // bytes of a model's slug
+)
+
+// Call is a request body that was parsed strictly. It keeps the body, which
+// must not change while the call is in use.
 type Call struct {
 	Endpoint Endpoint
 	Model    string // as the client wrote it: provider/model
 	Stream   bool
+
+	body []byte
+	open int // offset just after the body's opening brace
+
+	model         span
+	maxTokens     capField
+	maxCompletion capField
+	choices       int64 // max(n, best_of), at least 1
+	options       streamOptions
+	serviceTier   string
+	speed         string
+	geo           string
+
+	payload     int64 // base64 bytes of recognised media, which are no text
+	images      []image
+	audios      []audio
+	hosted      []hostedTool
+	clientTools int64 // client-run tools with a versioned prompt of their own
+	cacheShort  bool  // a cache_control asks for cache writes
+	cacheLong   bool  // … for longer than the short time
+	cacheManual bool  // prompt_cache_options.mode is explicit
+	breakpoints bool  // some member names a cache breakpoint
+	audioOut    bool
+	prediction  bool
+	items       int64 // embeddings inputs
+	tokenInput  bool  // … given as token ids
+	tokens      int64 // … and how many
+	unbounded   *budget.Error
 }
 
-// ParseCall reads a request body at least as strictly as any provider does.
-// The error is a *budget.Error of kind invalid that names the field.
+// span is a range of body bytes.
+type span struct{ at, end int }
+
+// capField is a member that caps the output.
+type capField struct {
+	set   bool // present and not null
+	null  bool
+	at    int // offset of the value
+	value int64
+}
+
+// streamOptions is the stream_options member.
+type streamOptions struct {
+	kind       jsontext.Kind // 0 absent, 'n' null, '{' object
+	at         int           // offset of null, or just after the brace
+	empty      bool
+	include    jsontext.Kind // include_usage: 0, 'n', 't', 'f'
+	includeAt  int
+	includeEnd int
+	continuous bool // vLLM: every chunk carries a running total
+}
+
+// hostedTool is a tool that runs at the provider.
+type hostedTool struct {
+	kind  string
+	uses  int64 // -1: the body sets no limit
+	field string
+}
+
+// refuse keeps the first reason for which the call has no bound. It is no
+// error yet: without a budget the call is allowed.
+func (c *Call) refuse(reason, field, message string) {
+	if c.unbounded == nil {
+		c.unbounded = budget.Invalid(reason, field, message)
+	}
+}
+
+// ParseCall reads a request body at least as strictly as any provider does:
+// one JSON object, no duplicate member at any depth, valid UTF-8, the members
+// that decide money with their exact types and ranges. The error is a
+// *budget.Error of kind invalid that names the field.
 func ParseCall(e Endpoint, body []byte) (*Call, error) {
-	return &Call{Endpoint: e}, nil
+	p := &parser{call: Call{Endpoint: e, body: body, choices: 1}}
+	if err := json.Unmarshal(body, p); err != nil {
+		return nil, p.explain(err)
+	}
+	if p.call.Model == "" {
+		return nil, budget.Invalid("model_missing", "model", "model is missing; name one as provider/model, such as openai/gpt-5.4-mini")
+	}
+	return &p.call, nil
+}
+
+// explain turns a decoder's error into ours. After an error nothing that was
+// read may be used: the decoder may have seen only the first of two members.
+func (p *parser) explain(err error) error {
+	var own *budget.Error
+	if errors.As(err, &own) {
+		return own
+	}
+	body := p.call.body
+	if len(bytes.TrimLeft(body, " \t\r\n")) == 0 {
+		return budget.Invalid("body_missing", "", "the request has no body; send one JSON object")
+	}
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return budget.Invalid("body_not_json", "", "the body ended early or could not be read; send one JSON object")
+	}
+	field := pointerPath(syntax.JSONPointer)
+	switch {
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		return budget.Invalid("duplicate_key", field, fmt.Sprintf("%s appears twice in the same object; send it once", clip(field)))
+	case isEncodingFault(body, syntax):
+		return budget.Invalid("invalid_utf8", field, fmt.Sprintf("the body is not valid UTF-8 at byte %d; encode text as UTF-8 and surrogates in pairs", syntax.ByteOffset))
+	}
+	return budget.Invalid("body_not_json", field, fmt.Sprintf("the body is not one valid JSON object: fault at byte %d of %d", syntax.ByteOffset, len(body)))
+}
+
+// UnmarshalJSONFrom is called by the JSON package, which lends it a pooled
+// decoder that reads the body in place.
+func (p *parser) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	p.dec = dec
+	defer func() { p.dec = nil }()
+	if k := dec.PeekKind(); k != '{' && k != jsontext.KindInvalid {
+		return budget.Invalid("body_not_json", "", "the body must be a JSON object")
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	p.call.open = int(dec.InputOffset())
+	if p.call.Endpoint == Embeddings {
+		return p.members(p.embeddingsMember)
+	}
+	return p.members(p.chatMember)
 }

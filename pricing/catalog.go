@@ -1,17 +1,47 @@
 package pricing
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
-	"go.yaml.in/yaml/v4"
+	"aigateway/budget"
 )
 
-// Upstream is how one provider speaks.
+// horizon is how far ahead a bound looks for dearer prices: longer than any
+// call may run.
+const horizon = time.Hour
+
+// defaultMaxTokens is the output cap inserted when neither the client nor the
+// upstream's configuration names one.
+const defaultMaxTokens = 32_768
+
+// Usage dialects.
+const (
+	DialectOpenAIChat = "openai_chat"
+	// DialectOpenRouter is openai_chat with the billed amount in the report.
+	DialectOpenRouter = "openrouter"
+)
+
+// How an upstream is made to report the usage of a stream.
+const (
+	StreamUsageInject      = "inject"       // ask for it in the body
+	StreamUsageRequire     = "require"      // refuse streams that do not ask
+	StreamUsageNative      = "native"       // it comes unasked
+	StreamUsageChargeBound = "charge_bound" // never ask; the bound is charged
+)
+
+// CapFieldNone keeps caps from being inserted.
+const CapFieldNone = "none"
+
+// Upstream is how one provider speaks. The zero value of each field is the
+// usual OpenAI-compatible server.
 type Upstream struct {
 	Provider            string   // name, the first segment of its models' slugs
 	Dialect             string   // usage extractor; empty: DialectOpenAIChat
-	StreamUsage         string   // inject (also when empty), require, native or charge_bound
-	CapField            string   // output cap to insert: max_tokens (also when empty), max_completion_tokens, or none
+	StreamUsage         string   // empty: StreamUsageInject
+	CapField            string   // output cap to insert; empty: max_tokens
 	Honours             []string // cap fields it obeys; empty: both
 	RunningUsage        bool     // reports of a stream are cumulative, not final
 	CancelsOnDisconnect bool     // stops generating, and billing, when the client leaves
@@ -20,34 +50,252 @@ type Upstream struct {
 	DefaultMaxTokens    int64    // inserted when the body has no cap; 0: 32,768
 }
 
-// Catalog is the price list. It is immutable.
-type Catalog struct{}
+// Catalog is the price list. It is immutable and safe for concurrent use.
+type Catalog struct {
+	version   string
+	date      time.Time
+	providers map[string]Upstream
+	entries   map[string]*entry // by slug and alias
+	slugs     []string          // sorted, without aliases
+}
 
-// Model is a slug resolved at a moment. Row is nil without a price.
+// entry is one priced slug.
+type entry struct {
+	slug, upstreamModel, quoted string
+	aliases                     []string
+	dated                       bool
+	rows                        []*Row // by From, ascending
+}
+
+// Model is a slug resolved at a moment. Row is nil when it has no price.
 type Model struct {
 	Slug, Provider, UpstreamModel string
 	Upstream                      Upstream
 	Row                           *Row
+
+	quoted string // UpstreamModel as a JSON string
 }
 
-// Row is what the catalog knows about a model at a moment.
+// Row is what the catalog knows about a model's price at a moment.
 type Row struct {
 	Family             string
 	Context, MaxOutput int64 // tokens; 0 is unknown
+	From               time.Time
+	Source             string
+	CheckedAt          time.Time
+
+	tiers []rates
+	fees  map[string]int64 // pico-USD per use
+	rules *rules
 }
 
-// Load reads the embedded catalog and puts the overlay, a list like the
-// catalog's models, on top.
-func Load(overlay *yaml.Node, upstreams []Upstream) (*Catalog, error) { return &Catalog{}, nil }
+// rules are the parts of a row that do not change with its price.
+type rules struct {
+	overhead  int64 // tokens every call may have beyond its body
+	perByte   ratio // tokens a byte of text can become
+	nfkc      bool  // the tokenizer may normalise its input
+	implicit  bool  // prompts are written to the cache unasked
+	maxBatch  int64 // input tokens of one embeddings call; 0 is unknown
+	image     *imageRule
+	audioRate int64 // input tokens of a second of audio
+	tiers     []namedRatio
+	geos      map[string]ratio
+	peaks     []peak
+	endpoints []Endpoint
+}
 
-// Version is a short hash of the contents.
-func (c *Catalog) Version() string { return "" }
+// namedRatio is a service tier and the factor on its token prices.
+type namedRatio struct {
+	name   string
+	factor ratio
+}
+
+// Rate is one price of a row.
+type Rate struct {
+	Kind         string // input, cache_read, …, output
+	FromTokens   int64  // input tokens from which it holds
+	PicoPerToken int64  // 1e-12 US dollars, which is also micro-USD per million tokens
+}
+
+// Rates lists the row's prices, tier by tier.
+func (r *Row) Rates() []Rate {
+	var out []Rate
+	for i := range r.tiers {
+		for b := range bucketCount {
+			if r.tiers[i].priced(b) {
+				out = append(out, Rate{b.String(), r.tiers[i].from, r.tiers[i].pico[b]})
+			}
+		}
+	}
+	return out
+}
+
+func (c *Catalog) addUpstream(u Upstream) error {
+	oneOf := func(field, v string, allowed ...string) error {
+		if v == "" || slices.Contains(allowed, v) {
+			return nil
+		}
+		return fmt.Errorf("provider %s: %s is %q; use %s", u.Provider, field, v, strings.Join(allowed, ", "))
+	}
+	caps := []string{"max_tokens", "max_completion_tokens"}
+	if u.Provider == "" || strings.Contains(u.Provider, "/") {
+		return fmt.Errorf("provider %q: a name must not be empty or contain a slash", u.Provider)
+	}
+	if _, ok := c.providers[u.Provider]; ok {
+		return fmt.Errorf("provider %s appears twice", u.Provider)
+	}
+	if err := oneOf("dialect", u.Dialect, DialectOpenAIChat, DialectOpenRouter); err != nil {
+		return err
+	}
+	if err := oneOf("stream_usage", u.StreamUsage, StreamUsageInject, StreamUsageRequire, StreamUsageNative, StreamUsageChargeBound); err != nil {
+		return err
+	}
+	if err := oneOf("cap_field", u.CapField, append(caps, CapFieldNone)...); err != nil {
+		return err
+	}
+	for _, h := range u.Honours {
+		if err := oneOf("honours", h, caps...); err != nil {
+			return err
+		}
+	}
+	if f := u.capField(); f != CapFieldNone && !u.honours(f) {
+		return fmt.Errorf("provider %s: cap_field %s is not among the fields it honours", u.Provider, f)
+	}
+	if u.MaxTokensPerSecond < 0 || u.MaxTokensPerSecond > maxCap || u.DefaultMaxTokens < 0 || u.DefaultMaxTokens > maxCap {
+		return fmt.Errorf("provider %s: max_tokens_per_second and default_max_tokens must be from 0 to %d", u.Provider, maxCap)
+	}
+	c.providers[u.Provider] = u
+	return nil
+}
+
+func (u *Upstream) capField() string {
+	if u.CapField == "" {
+		return "max_tokens"
+	}
+	return u.CapField
+}
+
+func (u *Upstream) honours(field string) bool {
+	return len(u.Honours) == 0 || slices.Contains(u.Honours, field)
+}
+
+func (c *Catalog) addRows(b *builder) error {
+	for slug, s := range b.rows {
+		e, err := b.entry(s)
+		if err != nil {
+			return err
+		}
+		c.entries[slug] = e
+		c.slugs = append(c.slugs, slug)
+		for _, r := range e.rows {
+			if r.CheckedAt.After(c.date) {
+				c.date = r.CheckedAt
+			}
+		}
+	}
+	slices.Sort(c.slugs)
+	for _, slug := range c.slugs {
+		e := c.entries[slug]
+		for _, a := range e.aliases {
+			if other, ok := c.entries[a]; ok {
+				return fmt.Errorf("alias %s of %s is already a name of %s", a, slug, other.slug)
+			}
+			c.entries[a] = e
+		}
+	}
+	return nil
+}
+
+// Version is a short hash of the embedded catalog and the overlay.
+func (c *Catalog) Version() string { return c.version }
 
 // Date is when its newest price was checked.
-func (c *Catalog) Date() time.Time { return time.Time{} }
+func (c *Catalog) Date() time.Time { return c.date }
 
-// Models lists the priced models of the configured providers, by slug.
-func (c *Catalog) Models(at time.Time) []Model { return nil }
+// Models lists the models of the configured providers that have a price at
+// that moment, by slug.
+func (c *Catalog) Models(at time.Time) []Model {
+	var out []Model
+	for _, slug := range c.slugs {
+		m, err := c.Resolve(slug, at)
+		if err == nil && m.Row != nil {
+			out = append(out, m)
+		}
+	}
+	return out
+}
 
-// Resolve finds a slug's model.
-func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) { return Model{}, nil }
+// Resolve finds a slug's model and its price row. A model of a configured
+// provider without a price is no error: its Row is nil. The error is a
+// *budget.Error of kind model not found.
+func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
+	provider, name, ok := strings.Cut(slug, "/")
+	if !ok || provider == "" || name == "" {
+		return Model{}, notFound("model_unknown", fmt.Sprintf("model is %q; write provider/model, such as openai/gpt-5.4-mini, and see GET /v1/models", clip(slug)))
+	}
+	up, ok := c.providers[provider]
+	if !ok {
+		return Model{}, notFound("provider_unknown", fmt.Sprintf("no provider %q is configured; configured: %s", clip(provider), c.providerNames()))
+	}
+	m := Model{Slug: slug, Provider: provider, UpstreamModel: name, Upstream: up}
+	e, dated := c.find(slug)
+	if e == nil {
+		m.quoted = quoteJSON(name)
+		return m, nil
+	}
+	m.Slug, m.Row = e.slug, e.rowAt(at)
+	if dated { // a version is asked for by its own name
+		m.quoted = quoteJSON(name)
+		return m, nil
+	}
+	m.UpstreamModel, m.quoted = e.upstreamModel, e.quoted
+	return m, nil
+}
+
+func (c *Catalog) find(slug string) (e *entry, dated bool) {
+	if e = c.entries[slug]; e != nil {
+		return e, false
+	}
+	base, ok := cutDate(slug)
+	if e = c.entries[base]; ok && e != nil && e.dated {
+		return e, true
+	}
+	return nil, false
+}
+
+// cutDate removes a version suffix: -2026-03-17 or -20260317.
+func cutDate(slug string) (string, bool) {
+	for _, layout := range []string{"-2006-01-02", "-20060102"} {
+		if n := len(slug) - len(layout); n > 0 {
+			if _, err := time.Parse(layout, slug[n:]); err == nil {
+				return slug[:n], true
+			}
+		}
+	}
+	return "", false
+}
+
+func (e *entry) rowAt(at time.Time) *Row {
+	for i := len(e.rows) - 1; i >= 0; i-- {
+		if !at.Before(e.rows[i].From) {
+			return e.rows[i]
+		}
+	}
+	return nil
+}
+
+func (c *Catalog) providerNames() string {
+	names := make([]string, 0, len(c.providers))
+	for n := range c.providers {
+		names = append(names, n)
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}
+
+func notFound(reason, message string) *budget.Error {
+	return &budget.Error{Kind: budget.KindModelNotFound, Reason: reason, Field: "model", Message: message}
+}

@@ -1,0 +1,333 @@
+package pricing
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// chatMember reads one top-level member of a chat completion request.
+func (p *parser) chatMember(name []byte) (err error) {
+	c := &p.call
+	switch string(name) {
+	case "messages":
+		return p.listOrNull(p.message)
+	case "stream":
+		c.Stream, err = p.boolean()
+	case "stream_options":
+		return p.streamOptions()
+	case "max_tokens":
+		return p.capField(&c.maxTokens)
+	case "max_completion_tokens":
+		return p.capField(&c.maxCompletion)
+	case "n", "best_of":
+		n, set, err := p.integer(1, maxChoices)
+		if set {
+			c.choices = max(c.choices, n)
+		}
+		return err
+	case "tools":
+		return p.listOrNull(p.tool)
+	case "modalities":
+		return p.listOrNull(p.modality)
+	case "prediction":
+		c.prediction = p.dec.PeekKind() != 'n'
+		return p.walk()
+	case "prompt":
+		return p.prompt()
+	case "prompt_cache_options":
+		return p.cacheOptions()
+	case "prompt_cache_retention":
+		retention, err := p.text()
+		c.cacheLong = c.cacheLong || retention != "" && retention != "in_memory" && retention != "in-memory"
+		return err
+	default:
+		return p.commonMember(name)
+	}
+	return err
+}
+
+// commonMember reads what chat and embeddings share.
+func (p *parser) commonMember(name []byte) (err error) {
+	c := &p.call
+	switch string(name) {
+	case "model":
+		return p.modelMember()
+	case "service_tier":
+		c.serviceTier, err = p.text()
+	case "speed":
+		c.speed, err = p.text()
+	case "inference_geo":
+		c.geo, err = p.text()
+	case "extra_body", "google":
+		return p.extraBody()
+	default:
+		if reason, remedy := refusedMember(name); reason != "" {
+			return p.refused(string(name), reason, remedy)
+		}
+		return p.walkMember(name)
+	}
+	return err
+}
+
+func (p *parser) modelMember() error {
+	if p.dec.PeekKind() != '"' {
+		if p.dec.PeekKind() == 'n' {
+			return p.dec.SkipValue() // null is absent
+		}
+		return p.wrongType("a string: provider/model")
+	}
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	end := int(p.dec.InputOffset())
+	p.call.model = span{end - len(raw), end}
+	s, err := unquote(raw)
+	if err != nil {
+		return err
+	}
+	if len(s) > maxModel {
+		return p.invalid(fmt.Sprintf("is %d bytes long; use at most %d", len(s), maxModel))
+	}
+	p.call.Model = string(s)
+	return nil
+}
+
+func (p *parser) capField(f *capField) error {
+	null := p.dec.PeekKind() == 'n'
+	v, set, err := p.integer(0, maxCap)
+	*f = capField{set: set, null: null, value: v, at: int(p.dec.InputOffset()) - len("null")}
+	return err
+}
+
+func (p *parser) streamOptions() error {
+	o := &p.call.options
+	switch o.kind = p.dec.PeekKind(); o.kind {
+	case 'n':
+		err := p.dec.SkipValue()
+		o.at = int(p.dec.InputOffset()) - len("null")
+		return err
+	case '{':
+	default:
+		return p.wrongType("an object")
+	}
+	if _, err := p.dec.ReadToken(); err != nil {
+		return err
+	}
+	o.empty, o.at = true, int(p.dec.InputOffset())
+	return p.members(func(name []byte) (err error) {
+		o.empty = false
+		switch string(name) {
+		case "include_usage":
+			o.include = p.dec.PeekKind()
+			_, err = p.boolean()
+			o.includeEnd = int(p.dec.InputOffset())
+			o.includeAt = o.includeEnd - len("true")
+			if o.include == 'f' {
+				o.includeAt--
+			}
+			return err
+		case "continuous_usage_stats":
+			o.continuous, err = p.boolean()
+			return err
+		}
+		return p.walkMember(name)
+	})
+}
+
+// listOrNull reads an array of the member just named, or null.
+func (p *parser) listOrNull(item func(i int) error) error {
+	switch p.dec.PeekKind() {
+	case '[':
+		return p.array(item)
+	case 'n':
+		return p.dec.SkipValue()
+	}
+	return p.wrongType("an array")
+}
+
+func (p *parser) message(int) error {
+	if p.dec.PeekKind() != '{' {
+		return p.wrongType("an object with role and content")
+	}
+	return p.object(func(name []byte) error {
+		switch string(name) {
+		case "content":
+			switch p.dec.PeekKind() {
+			case '[':
+				return p.array(p.part)
+			case '"', 'n':
+				return p.dec.SkipValue()
+			}
+			return p.wrongType("a string or an array of parts")
+		case "audio":
+			return p.refused("", "unbounded_input", "refers to an earlier answer's audio, whose length is unknown; send its transcript as text")
+		case "images", "videos", "files", "file_ids", "documents", "attachments":
+			return p.refused("", "unbounded_media", "has media whose size is unknown; send images as image_url parts of content")
+		}
+		return p.walkMember(name)
+	})
+}
+
+// tool reads one entry of tools and sorts it: run by the client, or hosted.
+func (p *parser) tool(int) error {
+	if p.dec.PeekKind() != '{' {
+		return p.wrongType("an object with a type")
+	}
+	t := hostedTool{uses: -1, field: ""}
+	function := false
+	err := p.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "type":
+			t.kind, err = p.text()
+			return err
+		case "max_uses":
+			n, set, err := p.integer(0, 1000)
+			if set {
+				t.uses = n
+			}
+			return err
+		case "function":
+			function = true
+		}
+		return p.walkMember(name)
+	})
+	if err != nil {
+		return err
+	}
+	if t.kind == "" && function {
+		t.kind = "function" // some providers let the type out
+	}
+	switch {
+	case t.kind == "function", t.kind == "custom", t.kind == "local_shell", t.kind == "apply_patch":
+	case clientTool(t.kind):
+		p.call.clientTools++
+	default:
+		t.field = p.path()
+		p.call.hosted = append(p.call.hosted, t)
+	}
+	return nil
+}
+
+// clientTool reports Anthropic's versioned client-run tools, each of which
+// brings a prompt of its own.
+func clientTool(kind string) bool {
+	for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
+		if strings.HasPrefix(kind, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) modality(int) error {
+	s, err := p.text()
+	switch s {
+	case "text", "":
+	case "audio":
+		p.call.audioOut = true
+	default:
+		p.call.refuse("unbounded_media", "modalities", fmt.Sprintf("modalities asks for %s output, which has no bound; ask for text", clip(s)))
+	}
+	return err
+}
+
+// prompt is no chat member to OpenAI, but others read it: as text, or as a
+// reference to a stored one.
+func (p *parser) prompt() error {
+	switch p.dec.PeekKind() {
+	case '"', 'n':
+		return p.dec.SkipValue()
+	case '{':
+		return p.refused("", "unbounded_input", "refers to a stored prompt whose size is unknown; send it as messages")
+	}
+	return p.wrongType("messages instead")
+}
+
+// cacheOptions reads OpenAI's prompt_cache_options.
+func (p *parser) cacheOptions() error {
+	switch p.dec.PeekKind() {
+	case '{':
+	case 'n':
+		return p.dec.SkipValue()
+	default:
+		return p.wrongType("an object")
+	}
+	return p.object(func(name []byte) error {
+		switch string(name) {
+		case "mode":
+			mode, err := p.text()
+			p.call.cacheManual = mode == "explicit"
+			return err
+		case "ttl":
+			raw, err := p.dec.ReadValue()
+			if err == nil && string(raw) != "null" && string(raw) != `"30m"` {
+				p.call.cacheLong = true
+			}
+			return err
+		}
+		return p.walkMember(name)
+	})
+}
+
+// extraBody reads Gemini's extension object: what is in it may name cached
+// input or hosted tools, so only members known to be harmless have a bound.
+func (p *parser) extraBody() error {
+	if p.dec.PeekKind() != '{' {
+		return p.walk()
+	}
+	return p.object(func(name []byte) error {
+		switch string(name) {
+		case "google", "extra_body":
+			return p.extraBody()
+		case "thinking_config", "thought_tag_marker", "safety_settings":
+			return p.walk()
+		}
+		return p.refused("", "unsupported_feature", "has no bound; send thinking_config, thought_tag_marker or safety_settings only")
+	})
+}
+
+// refused reads a member without a bound. null, false and [] ask for nothing.
+func (p *parser) refused(field, reason, remedy string) error {
+	k := p.dec.PeekKind()
+	if k == '"' || k == '0' || k == '{' || k == '[' || k == 't' {
+		if field == "" {
+			field = p.path()
+		}
+	}
+	start := p.dec.InputOffset()
+	if err := p.walk(); err != nil {
+		return err
+	}
+	raw := bytes.TrimLeft(p.call.body[start:p.dec.InputOffset()], " \t\r\n:,")
+	if k == 'n' || k == 'f' || k == '[' && len(bytes.Trim(raw, "[] \t\r\n")) == 0 {
+		return nil
+	}
+	p.call.refuse(reason, field, field+" "+remedy)
+	return nil
+}
+
+// refusedMember knows the top-level members that make a call's cost depend on
+// something outside its body.
+func refusedMember(name []byte) (reason, remedy string) {
+	switch string(name) {
+	case "previous_response_id", "conversation":
+		return "unbounded_input", "refers to stored input whose size is unknown; send the messages themselves"
+	case "chat_template":
+		return "unbounded_input", "can expand to any length; leave it out"
+	case "background", "deferred", "moderation":
+		return "unsupported_feature", "makes the answer come apart from its cost; leave it out"
+	case "web_search_options", "search_parameters", "search_settings", "enable_search", "web_search", "compound_custom":
+		return "unbounded_tool", "lets the provider search as often as it likes; leave it out, or use a web search tool with max_uses"
+	case "mcp_servers", "container":
+		return "unbounded_tool", "lets the provider run tools as often as it likes; run them yourself as function tools"
+	case "context_management", "compaction":
+		return "unsupported_feature", "adds model calls that have no bound; leave it out"
+	case "models", "fallbacks", "plugins", "preset", "route":
+		return "unsupported_feature", "can change the model or add paid steps; name one model and leave it out"
+	case "file_ids", "files":
+		return "unbounded_media", "refers to files whose size is unknown; send their text in messages"
+	}
+	return "", ""
+}

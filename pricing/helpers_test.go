@@ -1,0 +1,97 @@
+package pricing_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// upstreams are the presets as far as pricing sees them.
+func upstreams() []pricing.Upstream {
+	return []pricing.Upstream{
+		{Provider: "openai", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 400},
+		{Provider: "anthropic", CancelsOnDisconnect: true},
+		{Provider: "gemini", RunningUsage: true},
+		{Provider: "moonshot", CapField: "max_completion_tokens"},
+		{Provider: "deepseek", CancelsOnDisconnect: true},
+		{Provider: "xai", CapField: "max_completion_tokens"},
+		{Provider: "mistral", StreamUsage: pricing.StreamUsageNative, Honours: []string{"max_tokens"}},
+		{Provider: "groq", CapField: "max_completion_tokens"},
+		{Provider: "openrouter", StreamUsage: pricing.StreamUsageNative, Dialect: pricing.DialectOpenRouter},
+		{Provider: "voyage"},
+		{Provider: "strict", StreamUsage: pricing.StreamUsageRequire},
+		{Provider: "capless", CapField: pricing.CapFieldNone},
+	}
+}
+
+// noon is outside every peak and price change.
+func noon() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) }
+
+func mustLoad(t testing.TB) *pricing.Catalog { return mustOverlay(t, "") }
+
+func mustOverlay(t testing.TB, text string) *pricing.Catalog {
+	t.Helper()
+	c, err := overlay(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func overlay(text string) (*pricing.Catalog, error) {
+	if text == "" {
+		return pricing.Load(nil, upstreams())
+	}
+	var n yaml.Node
+	if err := yaml.Load([]byte(text), &n); err != nil {
+		return nil, err
+	}
+	return pricing.Load(&n, upstreams())
+}
+
+func endpointOf(model string) pricing.Endpoint {
+	switch model {
+	case "openai/text-embedding-3-large", "openai/text-embedding-3-small", "voyage/voyage-4":
+		return pricing.Embeddings
+	}
+	return pricing.Chat
+}
+
+func tryBound(c *pricing.Catalog, e pricing.Endpoint, body string, at time.Time) (*pricing.Bound, error) {
+	call, err := pricing.ParseCall(e, []byte(body))
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Resolve(call.Model, at)
+	if err != nil {
+		return nil, err
+	}
+	return m.Bound(call, at)
+}
+
+func mustBound(t testing.TB, c *pricing.Catalog, e pricing.Endpoint, body string, at time.Time) *pricing.Bound {
+	t.Helper()
+	if e == "" {
+		e = pricing.Chat
+	}
+	b, err := tryBound(c, e, body, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// refusal is err as the one error users see.
+func refusal(t *testing.T, err error) *budget.Error {
+	t.Helper()
+	var e *budget.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error is %v, want a *budget.Error", err)
+	}
+	return e
+}

@@ -1,0 +1,230 @@
+package pricing
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"aigateway/budget"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// input fills in the most input tokens and the dearest price they can have.
+func (m *Model) input(b *Bound, c *Call) error {
+	a, r := &b.sum, m.Row
+	if err := m.media(a, c); err != nil {
+		return err
+	}
+	a.text = r.rules.perByte.ceil(c.textBytes(r.rules.nfkc))
+	if c.tokenInput { // begin and end marks per item come on top of the ids
+		a.text = c.tokens + 2*c.items
+	}
+	a.overhead = r.rules.overhead + 1000*c.clientTools
+	a.input = a.text + a.overhead + a.images + a.audio
+	if limit := m.inputLimit(c); limit > 0 && a.input > limit {
+		a.input, a.clamped = limit, true
+	}
+	reach := a.input
+	if b.InjectedCap > 0 {
+		reach += slack
+	}
+	if err := m.hosted(a, c); err != nil {
+		return err
+	}
+	reach = max(reach, a.input)
+	tier := at(r.tiers, reach)
+	a.tier = tier.from
+	return m.prices(a, c, tier)
+}
+
+// inputLimit is how many input tokens the provider accepts; 0 is unknown.
+func (m *Model) inputLimit(c *Call) int64 {
+	limit := m.Row.Context
+	if c.Endpoint != Embeddings {
+		return limit
+	}
+	limit *= max(c.items, 1)
+	if most := m.Row.rules.maxBatch; most > 0 && (limit == 0 || most < limit) {
+		limit = most
+	}
+	return limit
+}
+
+func (m *Model) media(a *arithmetic, c *Call) error {
+	rules := m.Row.rules
+	for _, img := range c.images {
+		if rules.image == nil {
+			return budget.Invalid("unbounded_media", img.field, fmt.Sprintf("%s: nobody has said how many tokens an image takes on %s; leave images out, or add to the configuration:\nmodels:\n- model: %s\n  image: {max_tokens: <the most tokens of one image>}", img.field, m.Slug, m.Slug))
+		}
+		a.images += img.tokens(rules.image)
+	}
+	for _, au := range c.audios {
+		if rules.audioRate == 0 || !m.Row.tiers[0].priced(inputAudio) {
+			return budget.Invalid("unbounded_media", au.field, fmt.Sprintf("%s: %s has no audio price; leave audio out, or add to the configuration:\nmodels:\n- model: %s\n  audio: {tokens_per_second: <tokens>}\n  prices:\n  - {input_audio: <USD per million tokens>}", au.field, m.Slug, m.Slug))
+		}
+		a.audio += (au.millis*rules.audioRate + 999) / 1000
+	}
+	return nil
+}
+
+// feeKind maps a hosted tool's type to the catalog's fee.
+func feeKind(tool string) string {
+	for _, k := range [][2]string{{"web_search", "web_search"}, {"file_search", "file_search"}, {"code_", "code_container"}} {
+		if strings.HasPrefix(tool, k[0]) {
+			return k[1]
+		}
+	}
+	return ""
+}
+
+// hosted bounds tools the provider runs: every use may bring a full context
+// and a full answer.
+func (m *Model) hosted(a *arithmetic, c *Call) error {
+	a.hops = 1
+	for _, t := range c.hosted {
+		fee, priced := m.Row.fees[feeKind(t.kind)]
+		if t.uses < 0 || !priced || m.Row.Context == 0 {
+			return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or a web_search tool with max_uses on a model whose context and web_search fee are known", t.field, clip(t.kind)))
+		}
+		a.hops += t.uses
+		a.feeUses += t.uses
+		a.fees = a.fees.plus(t.uses, fee)
+	}
+	if a.hops > 1 {
+		a.hopInput = m.Row.Context
+		a.input = m.Row.Context
+	}
+	return nil
+}
+
+// prices picks the dearest price an input and an output token can have.
+func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
+	consider := func(b bucket) {
+		if p := tier.price(b); p > a.in {
+			a.in, a.inKind = p, b
+		}
+	}
+	a.in, a.inKind = tier.price(input), input
+	consider(cacheRead)
+	write, err := m.writes(c, tier)
+	if err != nil {
+		return err
+	}
+	if write != input {
+		consider(write)
+	}
+	if len(c.images) > 0 {
+		consider(inputImage)
+	}
+	if len(c.audios) > 0 {
+		consider(inputAudio)
+	}
+	a.out, a.outKind = tier.price(output), output
+	if c.audioOut {
+		if !tier.priced(outputAudio) {
+			return budget.Invalid("unbounded_media", "modalities", fmt.Sprintf("modalities asks for audio, and %s has no audio price; ask for text, or add to the configuration:\nmodels:\n- model: %s\n  prices:\n  - {output_audio: <USD per million tokens>}", m.Slug, m.Slug))
+		}
+		if p := tier.price(outputAudio); p > a.out {
+			a.out, a.outKind = p, outputAudio
+		}
+	}
+	return nil
+}
+
+// writes is the dearest kind of cache write the body can cause; input: none.
+func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
+	if !tier.priced(cacheWrite) {
+		return input, nil
+	}
+	wanted := c.cacheShort || c.cacheLong || c.maxCap() == 0
+	if m.Row.rules.implicit && !(c.cacheManual && !c.breakpoints && !c.cacheShort) {
+		wanted = true
+	}
+	switch {
+	case !wanted:
+		return input, nil
+	case !c.cacheLong:
+		return cacheWrite, nil
+	case !tier.priced(cacheWriteLong):
+		return input, budget.Invalid("tier_not_priced", "cache_control", fmt.Sprintf("the request asks for long-lived cache writes, and %s has no price for them; use the short time to live, or add to the configuration:\nmodels:\n- model: %s\n  prices:\n  - {cache_write_long: <USD per million tokens>}", m.Slug, m.Slug))
+	}
+	return cacheWriteLong, nil
+}
+
+// maxCap is the larger cap the body sets, or -1.
+func (c *Call) maxCap() int64 {
+	limit := int64(-1)
+	for _, f := range []*capField{&c.maxTokens, &c.maxCompletion} {
+		if f.set {
+			limit = max(limit, f.value)
+		}
+	}
+	return limit
+}
+
+// textBytes is how many bytes of the body can become text tokens: all but the
+// payload of media, whose tokens are counted by other rules.
+func (c *Call) textBytes(nfkc bool) int64 {
+	n := int64(len(c.body)) - c.payload
+	if nfkc {
+		n += growth(c.body)
+	}
+	return n
+}
+
+// growth is how many bytes NFKC normalisation can add to the body's text: a
+// tokenizer may normalise first, and three bytes can become 33.
+func growth(body []byte) int64 {
+	var more int64
+	var plain, normal []byte
+	for i := 0; i < len(body); {
+		switch c := body[i]; {
+		case c < utf8.RuneSelf && c != '\\':
+			i++
+			continue
+		case c == '\\' && (i+6 > len(body) || body[i+1] != 'u'):
+			i += 2 // another escape; its second byte starts none
+			continue
+		}
+		start := i
+		plain = plain[:0]
+		for n := 1; n > 0; i += n {
+			plain, n = appendForeign(plain, body[i:])
+		}
+		if norm.NFKC.QuickSpan(plain) == len(plain) {
+			continue // as it is, and never longer than it is written
+		}
+		normal = norm.NFKC.Append(normal[:0], plain...)
+		more += max(0, int64(len(normal)-(i-start)))
+	}
+	return more
+}
+
+// appendForeign appends the characters of the non-ASCII run or the \u escape
+// that b starts with, and returns how many bytes of b that was.
+func appendForeign(dst, b []byte) ([]byte, int) {
+	n := 0
+	for n < len(b) && b[n] >= utf8.RuneSelf {
+		n++
+	}
+	if n > 0 || len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return append(dst, b[:n]...), n
+	}
+	r := escaped(b)
+	if utf16.IsSurrogate(r) && len(b) >= 12 {
+		return utf8.AppendRune(dst, utf16.DecodeRune(r, escaped(b[6:]))), 12
+	}
+	return utf8.AppendRune(dst, r), 6
+}
+
+// escaped reads \uXXXX.
+func escaped(b []byte) rune {
+	v, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return utf8.RuneError // the body was checked; only its text remains
+	}
+	return rune(v)
+}

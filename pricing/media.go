@@ -1,0 +1,237 @@
+package pricing
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	stdimage "image"
+	"image/gif"
+	"image/jpeg"
+	"image/png"
+	"io"
+	"strings"
+
+	"golang.org/x/image/webp"
+)
+
+// image is one image part. Width and height are 0 when the header could not
+// be read or the image is elsewhere.
+type image struct {
+	width, height int64
+	high          bool // detail is high or low
+	field         string
+}
+
+// audio is one audio part; millis is the longest it can last.
+type audio struct {
+	millis int64
+	field  string
+}
+
+// part reads one element of a message's content. It decides by the members
+// that are present, not only by the type: a lenient provider may do the same.
+func (p *parser) part(int) error {
+	switch p.dec.PeekKind() {
+	case '"':
+		return p.dec.SkipValue()
+	case '{':
+	default:
+		return p.wrongType("an object with a type")
+	}
+	kind, err := "", error(nil)
+	err = p.object(func(name []byte) (err error) {
+		switch string(name) {
+		case "type":
+			kind, err = p.text()
+			return err
+		case "image_url":
+			return p.imageURL()
+		case "input_audio":
+			return p.inputAudio()
+		case "file", "file_id", "video_url", "video", "input_file", "document", "source", "image", "audio", "audio_url":
+			return p.refused("", "unbounded_media", "has no bound; send text, or images as image_url")
+		}
+		return p.walkMember(name)
+	})
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "text", "image_url", "input_audio", "refusal", "thinking", "reasoning", "redacted_thinking", "input_text", "output_text":
+		return nil
+	case "":
+		return p.invalid("has no type; write text or image_url")
+	}
+	field := p.path()
+	p.call.refuse("unbounded_media", field+".type", fmt.Sprintf("%s.type is %q, which has no bound; use text or image_url", field, clip(kind)))
+	return nil
+}
+
+// imageURL reads {"url": …, "detail": …}, or the URL itself.
+func (p *parser) imageURL() error {
+	var img image
+	var url []byte
+	k := p.dec.PeekKind()
+	if k == 'n' {
+		return p.dec.SkipValue()
+	}
+	if k != '"' && k != '{' {
+		return p.wrongType("an object with url")
+	}
+	img.field = p.path()
+	var err error
+	if k == '"' {
+		url, err = p.media()
+	} else {
+		err = p.object(func(name []byte) (err error) {
+			switch string(name) {
+			case "url":
+				url, err = p.media()
+				return err
+			case "detail":
+				detail, err := p.text()
+				img.high = detail == "high" || detail == "low"
+				return err
+			}
+			return p.walkMember(name)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	if len(url) >= 5 && bytes.EqualFold(url[:5], []byte("data:")) {
+		p.dataURL(&img, url)
+	}
+	p.call.images = append(p.call.images, img)
+	return nil
+}
+
+// media reads a string that may be megabytes long, without copying it.
+func (p *parser) media() ([]byte, error) {
+	if p.dec.PeekKind() != '"' {
+		return nil, p.wrongType("a string")
+	}
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return nil, err
+	}
+	return unquote(raw)
+}
+
+func (p *parser) dataURL(img *image, url []byte) {
+	head, data, ok := bytes.Cut(url, []byte(","))
+	mime, encoding, _ := strings.Cut(string(head[len("data:"):]), ";")
+	switch strings.ToLower(mime) {
+	case "image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp":
+	default:
+		p.call.refuse("unbounded_media", img.field, fmt.Sprintf("%s is of type %q; send png, jpeg, gif or webp", img.field, clip(mime)))
+		return
+	}
+	if !ok || !strings.EqualFold(encoding, "base64") || !isBase64(data) {
+		return // counted as text and as an image
+	}
+	p.call.payload += int64(len(data))
+	if cfg, err := imageHeader(data); err == nil {
+		img.width, img.height = int64(cfg.Width), int64(cfg.Height)
+	}
+}
+
+func isBase64(s []byte) bool {
+	for _, c := range s {
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && c != '+' && c != '/' && c != '=' && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// imageHeader reads the dimensions and decodes nothing else.
+func imageHeader(data []byte) (stdimage.Config, error) {
+	var magic [12]byte
+	_, err := io.ReadFull(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data)), magic[:])
+	if err != nil {
+		return stdimage.Config{}, err
+	}
+	r := base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data))
+	switch {
+	case bytes.HasPrefix(magic[:], []byte("\x89PNG")):
+		return png.DecodeConfig(r)
+	case bytes.HasPrefix(magic[:], []byte("\xff\xd8")):
+		return jpeg.DecodeConfig(r)
+	case bytes.HasPrefix(magic[:], []byte("GIF8")):
+		return gif.DecodeConfig(r)
+	case bytes.HasPrefix(magic[:], []byte("RIFF")) && string(magic[8:]) == "WEBP":
+		return webp.DecodeConfig(r)
+	}
+	return stdimage.Config{}, fmt.Errorf("no known image format")
+}
+
+// tokens is the most input tokens the image can take.
+func (img image) tokens(r *imageRule) int64 {
+	most := r.most
+	if img.high && r.high > 0 {
+		most = r.high
+	}
+	if r.patch == 0 || img.width <= 0 || img.height <= 0 {
+		return most
+	}
+	patches := ((img.width + r.patch - 1) / r.patch) * ((img.height + r.patch - 1) / r.patch)
+	if r.perUnit != nil {
+		patches = r.perUnit.ceil(patches)
+	}
+	const frame = 100 // markers around an image
+	if patches > most-frame {
+		return most
+	}
+	return patches + frame
+}
+
+// inputAudio reads {"data": base64, "format": …}.
+func (p *parser) inputAudio() error {
+	if p.dec.PeekKind() != '{' {
+		return p.wrongType("an object with data and format")
+	}
+	a := audio{field: p.path()}
+	var data []byte
+	err := p.object(func(name []byte) (err error) {
+		if string(name) == "data" {
+			data, err = p.media()
+			return err
+		}
+		return p.walkMember(name)
+	})
+	if err != nil {
+		return err
+	}
+	raw, derr := base64.StdEncoding.AppendDecode(nil, data)
+	if derr == nil {
+		a.millis, derr = longestAudio(raw)
+	}
+	if derr != nil {
+		p.call.refuse("unbounded_media", a.field, fmt.Sprintf("%s has no bound: its length cannot be read; send base64 of an mp3 or of an uncompressed wav", a.field))
+		return nil
+	}
+	p.call.payload += int64(len(data))
+	p.call.audios = append(p.call.audios, a)
+	return nil
+}
+
+// longestAudio bounds a recording's length in milliseconds by its bytes: an
+// mp3 frame has at least 8 kbit/s, an uncompressed wav the rate in its header.
+func longestAudio(b []byte) (int64, error) {
+	const slowest = 1000 // bytes a second
+	if bytes.HasPrefix(b, []byte("ID3")) || len(b) > 2 && b[0] == 0xff && b[1]&0xe0 == 0xe0 {
+		return (int64(len(b))*1000 + slowest - 1) / slowest, nil
+	}
+	if len(b) < 44 || string(b[:4]) != "RIFF" || string(b[8:16]) != "WAVEfmt " {
+		return 0, fmt.Errorf("no mp3 or wav")
+	}
+	format := binary.LittleEndian.Uint16(b[20:])
+	rate, align := int64(binary.LittleEndian.Uint32(b[24:])), int64(binary.LittleEndian.Uint16(b[32:]))
+	if format != 1 && format != 3 || rate == 0 || align == 0 {
+		return 0, fmt.Errorf("no uncompressed wav")
+	}
+	perSecond := rate * align
+	return (int64(len(b))*1000 + perSecond - 1) / perSecond, nil
+}

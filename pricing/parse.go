@@ -1,0 +1,221 @@
+package pricing
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"aigateway/budget"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// parser walks a body's tokens once. Its decoder reads the body in place, so
+// the raw values it returns are slices of the body, and offsets are positions
+// in it.
+type parser struct {
+	call Call
+	dec  *jsontext.Decoder
+}
+
+// object reads an object and calls member after each name; member must read
+// the value.
+func (p *parser) object(member func(name []byte) error) error {
+	if _, err := p.dec.ReadToken(); err != nil {
+		return err
+	}
+	return p.members(member)
+}
+
+// members reads an object whose opening brace was read.
+func (p *parser) members(member func(name []byte) error) error {
+	for p.dec.PeekKind() != '}' {
+		raw, err := p.dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		name, err := unquote(raw)
+		if err != nil {
+			return err
+		}
+		if err := member(name); err != nil {
+			return err
+		}
+	}
+	_, err := p.dec.ReadToken()
+	return err
+}
+
+// array reads an array and calls item before each element; item must read it.
+func (p *parser) array(item func(i int) error) error {
+	if _, err := p.dec.ReadToken(); err != nil {
+		return err
+	}
+	for i := 0; p.dec.PeekKind() != ']'; i++ {
+		if err := item(i); err != nil {
+			return err
+		}
+	}
+	_, err := p.dec.ReadToken()
+	return err
+}
+
+// walk reads any value, looking for cache controls at every depth.
+func (p *parser) walk() error {
+	switch p.dec.PeekKind() {
+	case '{':
+		return p.object(p.walkMember)
+	case '[':
+		return p.array(func(int) error { return p.walk() })
+	}
+	return p.dec.SkipValue()
+}
+
+func (p *parser) walkMember(name []byte) error {
+	if string(name) == "cache_control" {
+		return p.cacheControl()
+	}
+	if bytes.Contains(name, []byte("breakpoint")) {
+		p.call.breakpoints = true
+	}
+	return p.walk()
+}
+
+// cacheControl reads Anthropic's cache marker; any time to live but the short
+// one is taken for the long one.
+func (p *parser) cacheControl() error {
+	k := p.dec.PeekKind()
+	if k != '{' {
+		p.call.cacheShort = p.call.cacheShort || k != 'n'
+		return p.walk()
+	}
+	p.call.cacheShort = true
+	return p.object(func(name []byte) error {
+		if string(name) != "ttl" {
+			return p.walk()
+		}
+		raw, err := p.dec.ReadValue()
+		if err == nil && string(raw) != `"5m"` && string(raw) != "null" {
+			p.call.cacheLong = true
+		}
+		return err
+	})
+}
+
+// unquote is a JSON string's content: a slice of raw when it has no escapes.
+func unquote(raw []byte) ([]byte, error) {
+	if len(raw) >= 2 && bytes.IndexByte(raw, '\\') < 0 {
+		return raw[1 : len(raw)-1], nil
+	}
+	return jsontext.AppendUnquote(nil, raw)
+}
+
+// text reads a string or null; null is the empty text.
+func (p *parser) text() (string, error) {
+	switch p.dec.PeekKind() {
+	case '"':
+		raw, err := p.dec.ReadValue()
+		if err != nil {
+			return "", err
+		}
+		s, err := unquote(raw)
+		return string(s), err
+	case 'n':
+		return "", p.dec.SkipValue()
+	}
+	return "", p.wrongType("a string")
+}
+
+// boolean reads true, false or null, which is false.
+func (p *parser) boolean() (bool, error) {
+	switch k := p.dec.PeekKind(); k {
+	case 't', 'f', 'n':
+		return k == 't', p.dec.SkipValue()
+	}
+	return false, p.wrongType("true or false")
+}
+
+// integer reads a whole number in a range; set is false for null.
+func (p *parser) integer(low, high int64) (v int64, set bool, err error) {
+	switch p.dec.PeekKind() {
+	case 'n':
+		return 0, false, p.dec.SkipValue()
+	case '0':
+	default:
+		return 0, false, p.wrongType(fmt.Sprintf("a whole number from %d to %d", low, high))
+	}
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return 0, false, err
+	}
+	v, perr := strconv.ParseInt(string(raw), 10, 64)
+	if perr != nil || v < low || v > high || string(raw) == "-0" {
+		return 0, false, p.invalid(fmt.Sprintf("is %s; use a whole number from %d to %d, written without fraction or exponent", clip(string(raw)), low, high))
+	}
+	return v, true, nil
+}
+
+// wrongType is an error about the value that comes next.
+func (p *parser) wrongType(want string) error {
+	k := p.dec.PeekKind()
+	raw, err := p.dec.ReadValue() // a syntax error inside it comes first
+	if err != nil {
+		return err
+	}
+	kind := map[jsontext.Kind]string{'n': "null", 't': "true", 'f': "false", '"': "a string", '0': "a number", '{': "an object", '[': "an array"}[k]
+	if k == '"' || k == '0' {
+		kind += " " + clip(string(raw))
+	}
+	return p.invalid("is " + kind + "; use " + want)
+}
+
+// invalid is an error about the member or element that was just read.
+func (p *parser) invalid(what string) error {
+	field := p.path()
+	return budget.Invalid("field_invalid", field, field+" "+strings.ToValidUTF8(what, "�"))
+}
+
+// path names the member or element the decoder is at.
+func (p *parser) path() string { return pointerPath(p.dec.StackPointer()) }
+
+// pointerPath writes a JSON pointer the way API errors do: messages[0].content.
+// A name that is all digits is taken for an index.
+func pointerPath(ptr jsontext.Pointer) string {
+	var b strings.Builder
+	for tok := range ptr.Tokens() {
+		if _, err := strconv.ParseUint(tok, 10, 31); err == nil && b.Len() > 0 {
+			b.WriteString("[" + tok + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(tok)
+	}
+	s := b.String()
+	if len(s) > 200 {
+		s = strings.ToValidUTF8(s[:200], "") + "…"
+	}
+	return s
+}
+
+// isEncodingFault tells bad text from bad JSON.
+func isEncodingFault(body []byte, err *jsontext.SyntacticError) bool {
+	if !utf8.Valid(body) {
+		// The decoder stops at its first fault, which may be another one.
+		at := int(err.ByteOffset)
+		return at >= len(body) || !utf8.Valid(body[max(0, at-utf8.UTFMax):min(len(body), at+utf8.UTFMax)]) || !utf8.Valid(body[:at])
+	}
+	return err.Err != nil && strings.Contains(err.Err.Error(), "surrogate")
+}
+
+// quoteJSON is s as a JSON string.
+func quoteJSON(s string) string {
+	b, err := jsontext.AppendQuote(nil, s)
+	if err != nil { // invalid UTF-8 cannot come from a parsed body or YAML
+		return `""`
+	}
+	return string(b)
+}

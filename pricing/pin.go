@@ -1,0 +1,211 @@
+package pricing
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"slices"
+)
+
+// pin is a price row as a bound used it, small enough to travel with the call:
+// settling must not depend on what the catalog says later.
+type pin struct {
+	flags   uint64
+	choices int64
+	rate    int64 // output tokens a second, per choice
+	input   int64 // bound of the input tokens
+	inPico  int64 // prices of the bound
+	outPico int64
+	fees    wide
+	factor  ratio // region and time of day
+	asked   ratio // service tier asked for, at least 1
+	tiers   []namedRatio
+	rates   []rates
+}
+
+const (
+	pinPriced uint64 = 1 << iota
+	pinStream
+	pinRunning    // usage reports of a stream are not final
+	pinElapsed    // a cut stream may be charged by its duration
+	pinCost       // the report names the billed amount
+	pinNoOutput   // embeddings
+	pinLongWrites // cache writes are long-lived
+)
+
+const (
+	pinVersion  = 1
+	pinMost     = 8    // price tiers, and service tiers; Load refuses more
+	pinName     = 32   // bytes of a service tier's name; Load refuses longer ones
+	pinMaxBytes = 2048 // far above any real one
+)
+
+var errPin = errors.New("malformed pin")
+
+func (p *pin) has(flag uint64) bool { return p.flags&flag != 0 }
+
+// encode writes the pin as base64url text.
+func (p *pin) encode() string {
+	var storage, text [512]byte
+	b := append(storage[:0], pinVersion)
+	b = binary.AppendUvarint(b, p.flags)
+	if p.has(pinPriced) {
+		for _, v := range [...]int64{p.choices, p.rate, p.input, p.inPico, p.outPico} {
+			b = binary.AppendUvarint(b, uint64(v))
+		}
+		b = appendRatio(appendRatio(b, p.factor), p.asked)
+		b = binary.AppendUvarint(b, p.fees.hi)
+		b = binary.AppendUvarint(b, p.fees.lo)
+		b = p.appendTiers(b)
+		b = append(b, byte(len(p.rates)))
+		for i := range p.rates {
+			b = p.appendRates(b, &p.rates[i])
+		}
+	}
+	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
+}
+
+func appendRatio(b []byte, r ratio) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(b, r.num), r.den)
+}
+
+func (p *pin) appendTiers(b []byte) []byte {
+	b = append(b, byte(len(p.tiers)))
+	for _, t := range p.tiers {
+		b = append(append(b, byte(len(t.name))), t.name...)
+		b = appendRatio(b, t.factor)
+	}
+	return b
+}
+
+func (p *pin) appendRates(b []byte, r *rates) []byte {
+	has := r.has &^ (1 << cacheWriteLong)
+	pico := r.pico
+	if p.has(pinLongWrites) && r.priced(cacheWriteLong) {
+		has |= 1 << cacheWrite
+		pico[cacheWrite] = pico[cacheWriteLong]
+	}
+	b = binary.AppendUvarint(b, uint64(r.from))
+	b = binary.AppendUvarint(b, uint64(has))
+	for k := range bucketCount {
+		if has&(1<<k) != 0 {
+			b = binary.AppendUvarint(b, uint64(pico[k]))
+		}
+	}
+	return b
+}
+
+// decodePin reads what encode wrote and refuses everything else.
+func decodePin(text string) (*pin, error) {
+	if len(text) > pinMaxBytes {
+		return nil, errPin
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, errPin
+	}
+	d := pinReader{rest: raw}
+	if d.byte() != pinVersion {
+		return nil, errPin
+	}
+	p := &pin{flags: d.uvarint()}
+	if p.has(pinPriced) {
+		for _, v := range []*int64{&p.choices, &p.rate, &p.input, &p.inPico, &p.outPico} {
+			*v = d.count()
+		}
+		p.factor, p.asked = d.ratio(), d.ratio()
+		p.fees = wide{hi: d.uvarint(), lo: d.uvarint()}
+		d.tiers(p)
+		d.rates(p)
+	}
+	if d.bad || len(d.rest) > 0 {
+		return nil, errPin
+	}
+	return p, nil
+}
+
+// pinReader reads a pin's bytes; bad is sticky.
+type pinReader struct {
+	rest []byte
+	bad  bool
+}
+
+func (d *pinReader) byte() byte {
+	if len(d.rest) == 0 {
+		d.bad = true
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *pinReader) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.bad, d.rest = true, nil
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *pinReader) count() int64 {
+	v := d.uvarint()
+	if v > 1<<62 {
+		d.bad = true
+		return 0
+	}
+	return int64(v)
+}
+
+func (d *pinReader) ratio() ratio {
+	r := ratio{d.uvarint(), d.uvarint()}
+	if r.den == 0 {
+		d.bad = true
+		return one()
+	}
+	return r
+}
+
+func (d *pinReader) tiers(p *pin) {
+	n := int(d.byte())
+	if n > pinMost {
+		d.bad = true
+		return
+	}
+	p.tiers = make([]namedRatio, 0, n)
+	for range n {
+		size := int(d.byte())
+		if size > len(d.rest) {
+			d.bad = true
+			return
+		}
+		name := string(d.rest[:size])
+		d.rest = d.rest[size:]
+		p.tiers = append(p.tiers, namedRatio{name, d.ratio()})
+	}
+}
+
+func (d *pinReader) rates(p *pin) {
+	n := int(d.byte())
+	if n == 0 || n > pinMost {
+		d.bad = true
+		return
+	}
+	p.rates = slices.Grow(p.rates, n)
+	for range n {
+		r := rates{from: d.count()}
+		has := d.uvarint()
+		if has >= 1<<bucketCount {
+			d.bad = true
+			return
+		}
+		for k := range bucketCount {
+			if has&(1<<k) != 0 {
+				r.set(k, d.count())
+			}
+		}
+		p.rates = append(p.rates, r)
+	}
+}

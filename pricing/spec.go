@@ -1,0 +1,298 @@
+package pricing
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// spec is a row or a family as it is written: what it does not say is nil, so
+// that a more specific one can be laid over a more general one.
+type spec struct {
+	node          *yaml.Node
+	slug          string
+	upstreamModel *string
+	family        *string
+	aliases       []string
+	dated         *bool
+	endpoints     []Endpoint
+	context       *int64
+	maxOutput     *int64
+	maxBatch      *int64
+	overhead      *int64
+	tokensPerByte *ratio
+	nfkc          *bool
+	implicit      *bool
+	image         *imageRule
+	audioRate     *int64
+	serviceTiers  map[string]ratio
+	geos          map[string]ratio
+	peaks         []peak
+	prices        []priceSpec
+}
+
+// imageRule bounds the input tokens of one image.
+type imageRule struct {
+	most    int64  // at any detail
+	high    int64  // with detail high or low; 0: most
+	patch   int64  // pixels of a patch's edge; 0: dimensions do not matter
+	perUnit *ratio // tokens of a patch
+}
+
+// peak multiplies all token prices between two times of each UTC day.
+type peak struct {
+	from, to int // minutes
+	factor   ratio
+}
+
+// priceSpec is one dated price list as written.
+type priceSpec struct {
+	node      *yaml.Node
+	from      *time.Time // nil: every list there is, or from the beginning
+	source    string
+	checkedAt *time.Time
+	base      rates
+	fees      map[string]int64 // pico-USD per use
+	tiers     []rates
+	tiersSet  bool
+}
+
+func readSpec(n *yaml.Node, family bool) (spec, error) {
+	s := spec{node: n}
+	readers := s.commonReaders()
+	what := "the model"
+	if family {
+		what = "the family"
+		readers["family"] = readString(&s.slug, "family")
+	} else {
+		readers["model"] = readString(&s.slug, "model")
+		readers["upstream_model"] = set(&s.upstreamModel, text("upstream_model"))
+		readers["family"] = set(&s.family, text("family"))
+		readers["aliases"] = func(n *yaml.Node) error {
+			return readList(n, "aliases", func(n *yaml.Node) error {
+				var a string
+				err := readString(&a, "an alias")(n)
+				s.aliases = append(s.aliases, a)
+				return err
+			})
+		}
+		readers["dated_versions"] = set(&s.dated, flag("dated_versions"))
+		readers["prices"] = s.readPrices
+	}
+	if err := readMap(n, what, readers); err != nil {
+		return s, err
+	}
+	if s.slug == "" {
+		return s, lineError(n, "%s has no name", what)
+	}
+	if !family {
+		if provider, model, ok := strings.Cut(s.slug, "/"); !ok || provider == "" || model == "" {
+			return s, lineError(n, "model is %q; write provider/model", s.slug)
+		}
+	}
+	return s, nil
+}
+
+func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
+	return map[string]func(*yaml.Node) error{
+		"endpoints": func(n *yaml.Node) error {
+			return readList(n, "endpoints", func(n *yaml.Node) error {
+				e := Endpoint(n.Value)
+				if e != Chat && e != Embeddings {
+					return lineError(n, "endpoint is %q; write chat or embeddings", n.Value)
+				}
+				s.endpoints = append(s.endpoints, e)
+				return nil
+			})
+		},
+		"limits": func(n *yaml.Node) error {
+			return readMap(n, "limits", map[string]func(*yaml.Node) error{
+				"context":    set(&s.context, count("context")),
+				"max_output": set(&s.maxOutput, count("max_output")),
+				"max_batch":  set(&s.maxBatch, count("max_batch")),
+			})
+		},
+		"overhead":        set(&s.overhead, count("overhead")),
+		"tokens_per_byte": set(&s.tokensPerByte, multiplier("tokens_per_byte")),
+		"nfkc":            set(&s.nfkc, flag("nfkc")),
+		"implicit_cache":  set(&s.implicit, flag("implicit_cache")),
+		"image":           s.readImage,
+		"audio": func(n *yaml.Node) error {
+			return readMap(n, "audio", map[string]func(*yaml.Node) error{
+				"tokens_per_second": set(&s.audioRate, count("tokens_per_second")),
+			})
+		},
+		"service_tiers": readRatios(&s.serviceTiers, "service_tiers"),
+		"inference_geo": readRatios(&s.geos, "inference_geo"),
+		"peaks":         s.readPeaks,
+	}
+}
+
+func readRatios(into *map[string]ratio, what string) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		*into = make(map[string]ratio)
+		return readEntries(n, what, func(key string, n *yaml.Node) error {
+			var r ratio
+			if len(key) > pinName {
+				return lineError(n, "name %q in %s is longer than %d bytes", clip(key), what, pinName)
+			}
+			if err := multiplier(what + "." + key)(&r)(n); err != nil {
+				return err
+			}
+			(*into)[key] = r
+			return nil
+		})
+	}
+}
+
+func (s *spec) readImage(n *yaml.Node) error {
+	s.image = &imageRule{}
+	err := readMap(n, "image", map[string]func(*yaml.Node) error{
+		"max_tokens":       count("max_tokens")(&s.image.most),
+		"high_tokens":      count("high_tokens")(&s.image.high),
+		"patch":            count("patch")(&s.image.patch),
+		"tokens_per_patch": set(&s.image.perUnit, multiplier("tokens_per_patch")),
+	})
+	if err == nil && s.image.most == 0 {
+		err = lineError(n, "image has no max_tokens; write the most input tokens one image can take")
+	}
+	return err
+}
+
+func (s *spec) readPeaks(n *yaml.Node) error {
+	s.peaks = []peak{}
+	return readList(n, "peaks", func(n *yaml.Node) error {
+		var p peak
+		err := readMap(n, "a peak", map[string]func(*yaml.Node) error{
+			"from":       clock("from", &p.from),
+			"to":         clock("to", &p.to),
+			"multiplier": multiplier("multiplier")(&p.factor),
+		})
+		if err == nil && (p.from >= p.to || p.factor.den == 0 || one().above(p.factor)) {
+			err = lineError(n, "a peak needs from before to, and a multiplier of at least 1")
+		}
+		s.peaks = append(s.peaks, p)
+		return err
+	})
+}
+
+func (s *spec) readPrices(n *yaml.Node) error {
+	if err := readList(n, "prices", func(n *yaml.Node) error {
+		p, err := readPrice(n)
+		s.prices = append(s.prices, p)
+		return err
+	}); err != nil {
+		return err
+	}
+	seen := make(map[time.Time]bool)
+	for _, p := range s.prices {
+		var from time.Time
+		if p.from != nil {
+			from = *p.from
+		}
+		if seen[from] {
+			return lineError(p.node, "two price lists of %s start on the same day; give each its own from", s.slug)
+		}
+		seen[from] = true
+	}
+	return nil
+}
+
+func readPrice(n *yaml.Node) (priceSpec, error) {
+	p := priceSpec{node: n}
+	readers := rateReaders(&p.base)
+	readers["from"] = set(&p.from, date("from"))
+	readers["source"] = readString(&p.source, "source")
+	readers["checked_at"] = set(&p.checkedAt, date("checked_at"))
+	readers["fees"] = func(n *yaml.Node) error {
+		p.fees = make(map[string]int64)
+		return readEntries(n, "fees", func(key string, n *yaml.Node) error {
+			micro, err := decimal(n, "fees."+key)
+			if err != nil {
+				return err
+			}
+			if micro > 1000_000_000 {
+				return lineError(n, "fees.%s is above 1000 dollars a use", key)
+			}
+			p.fees[key] = micro * 1_000_000
+			return nil
+		})
+	}
+	readers["tiers"] = func(n *yaml.Node) error {
+		p.tiersSet = true
+		return readList(n, "tiers", func(n *yaml.Node) error {
+			var r rates
+			readers := rateReaders(&r)
+			readers["from"] = count("from")(&r.from)
+			err := readMap(n, "a tier", readers)
+			if err == nil && r.from == 0 {
+				err = lineError(n, "the tier has no from; write the input tokens it starts at")
+			}
+			p.tiers = append(p.tiers, r)
+			return err
+		})
+	}
+	return p, readMap(n, "a price list", readers)
+}
+
+func rateReaders(r *rates) map[string]func(*yaml.Node) error {
+	readers := make(map[string]func(*yaml.Node) error, bucketCount+5)
+	for i, name := range bucketNames() {
+		readers[name] = func(n *yaml.Node) error {
+			v, err := decimal(n, name)
+			r.set(bucket(i), v)
+			return err
+		}
+	}
+	return readers
+}
+
+// over lays a more specific spec on s, field by field.
+func (s spec) over(o spec) spec {
+	s.node, s.slug = o.node, o.slug
+	pick(&s.upstreamModel, o.upstreamModel)
+	pick(&s.family, o.family)
+	pick(&s.dated, o.dated)
+	pick(&s.context, o.context)
+	pick(&s.maxOutput, o.maxOutput)
+	pick(&s.maxBatch, o.maxBatch)
+	pick(&s.overhead, o.overhead)
+	pick(&s.tokensPerByte, o.tokensPerByte)
+	pick(&s.nfkc, o.nfkc)
+	pick(&s.implicit, o.implicit)
+	pick(&s.image, o.image)
+	pick(&s.audioRate, o.audioRate)
+	s.serviceTiers = merge(s.serviceTiers, o.serviceTiers)
+	s.geos = merge(s.geos, o.geos)
+	if o.aliases != nil {
+		s.aliases = o.aliases
+	}
+	if o.endpoints != nil {
+		s.endpoints = o.endpoints
+	}
+	if o.peaks != nil {
+		s.peaks = o.peaks
+	}
+	s.prices = overPrices(s.prices, o.prices)
+	return s
+}
+
+func pick[T any](base **T, over *T) {
+	if over != nil {
+		*base = over
+	}
+}
+
+func merge[V any](base, over map[string]V) map[string]V {
+	if len(over) == 0 {
+		return base
+	}
+	out := maps.Clone(base)
+	if out == nil {
+		out = make(map[string]V)
+	}
+	maps.Copy(out, over)
+	return out
+}

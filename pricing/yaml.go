@@ -1,0 +1,201 @@
+package pricing
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// lineError is a fault in a catalog, with the line an operator must look at.
+func lineError(n *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("line %d: "+format, append([]any{n.Line}, args...)...)
+}
+
+// deref follows aliases and steps into a document.
+func deref(n *yaml.Node) *yaml.Node {
+	for n != nil {
+		switch {
+		case n.Kind == yaml.AliasNode:
+			n = n.Alias
+		case n.Kind == yaml.DocumentNode && len(n.Content) > 0:
+			n = n.Content[0]
+		default:
+			return n
+		}
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool {
+	return n == nil || n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
+}
+
+// readMap reads a mapping whose keys all have a reader; others are refused.
+func readMap(n *yaml.Node, what string, readers map[string]func(*yaml.Node) error) error {
+	n = deref(n)
+	if n.Kind != yaml.MappingNode {
+		return lineError(n, "%s must be a mapping of keys to values", what)
+	}
+	seen := make(map[string]bool, len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], deref(n.Content[i+1])
+		read, ok := readers[key.Value]
+		if !ok || key.Kind != yaml.ScalarNode {
+			known := make([]string, 0, len(readers))
+			for k := range readers {
+				known = append(known, k)
+			}
+			slices.Sort(known)
+			return lineError(key, "unknown key %q in %s; known: %s", key.Value, what, strings.Join(known, ", "))
+		}
+		if seen[key.Value] {
+			return lineError(key, "key %q appears twice in %s", key.Value, what)
+		}
+		seen[key.Value] = true
+		if err := read(value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readEntries reads a mapping with free keys, in order.
+func readEntries(n *yaml.Node, what string, entry func(key string, value *yaml.Node) error) error {
+	if n.Kind != yaml.MappingNode {
+		return lineError(n, "%s must be a mapping of names to values", what)
+	}
+	seen := make(map[string]bool)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := n.Content[i]
+		if key.Kind != yaml.ScalarNode || key.Value == "" || seen[key.Value] {
+			return lineError(key, "name %q in %s is empty or appears twice", key.Value, what)
+		}
+		seen[key.Value] = true
+		if err := entry(key.Value, deref(n.Content[i+1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readList(n *yaml.Node, what string, item func(*yaml.Node) error) error {
+	if n.Kind != yaml.SequenceNode {
+		return lineError(n, "%s must be a list", what)
+	}
+	for _, c := range n.Content {
+		if err := item(deref(c)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readString(into *string, what string) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		if n.Kind != yaml.ScalarNode || n.Value == "" || isNull(n) {
+			return lineError(n, "%s must be a text", what)
+		}
+		*into = n.Value
+		return nil
+	}
+}
+
+// set wraps a reader for an optional field: it allocates the target.
+func set[T any](into **T, read func(into *T) func(*yaml.Node) error) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		v := new(T)
+		if err := read(v)(n); err != nil {
+			return err
+		}
+		*into = v
+		return nil
+	}
+}
+
+func text(what string) func(*string) func(*yaml.Node) error {
+	return func(s *string) func(*yaml.Node) error { return readString(s, what) }
+}
+
+func count(what string) func(*int64) func(*yaml.Node) error {
+	return func(into *int64) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			v, err := strconv.ParseInt(n.Value, 10, 64)
+			if err != nil || n.Kind != yaml.ScalarNode || v < 0 || v > 1_000_000_000 {
+				return lineError(n, "%s is %q; write a whole number of tokens from 0 to 1000000000", what, n.Value)
+			}
+			*into = v
+			return nil
+		}
+	}
+}
+
+func flag(what string) func(*bool) func(*yaml.Node) error {
+	return func(into *bool) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
+				return lineError(n, "%s is %q; write true or false", what, n.Value)
+			}
+			*into = n.Value == "true"
+			return nil
+		}
+	}
+}
+
+func decimal(n *yaml.Node, what string) (int64, error) {
+	if n.Kind != yaml.ScalarNode || isNull(n) {
+		return 0, lineError(n, "%s must be a decimal number such as \"0.25\"", what)
+	}
+	v, err := microDecimal(n.Value)
+	if err != nil {
+		return 0, lineError(n, "%s: %w", what, err)
+	}
+	return v, nil
+}
+
+func multiplier(what string) func(*ratio) func(*yaml.Node) error {
+	return func(into *ratio) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			v, err := decimal(n, what)
+			if err != nil {
+				return err
+			}
+			if v > 1000_000_000 {
+				return lineError(n, "%s is above 1000", what)
+			}
+			*into = newRatio(uint64(v), 1_000_000)
+			return nil
+		}
+	}
+}
+
+func date(what string) func(*time.Time) func(*yaml.Node) error {
+	return func(into *time.Time) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			t, err := time.Parse(time.DateOnly, n.Value)
+			if err != nil || n.Kind != yaml.ScalarNode {
+				return lineError(n, "%s is %q; write a date as YYYY-MM-DD", what, n.Value)
+			}
+			*into = t
+			return nil
+		}
+	}
+}
+
+// clock reads "HH:MM" as minutes of a UTC day; "24:00" is its end.
+func clock(what string, into *int) func(*yaml.Node) error {
+	return func(n *yaml.Node) error {
+		h, m, ok := strings.Cut(n.Value, ":")
+		hour, herr := strconv.Atoi(h)
+		minute, merr := strconv.Atoi(m)
+		total := hour*60 + minute
+		if !ok || len(h) != 2 || len(m) != 2 || herr != nil || merr != nil || hour < 0 || minute < 0 || minute > 59 || total > 24*60 {
+			return lineError(n, "%s is %q; write a UTC time as HH:MM", what, n.Value)
+		}
+		*into = total
+		return nil
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// client is one kept-alive connection that sends the same request again and
+// again, with as little work as possible: it shares the machine.
+type client struct {
+	conn    net.Conn
+	in      *bufio.Reader
+	request []byte
+}
+
+func dial(address string, request []byte) (*client, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("dial: %w", err)
+	}
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, 8<<10), request: request}, nil
+}
+
+// call makes one call. Anything but a 200 is an error: refusals are cheap and
+// would flatter.
+func (c *client) call() error {
+	if _, err := c.conn.Write(c.request); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	status, err := c.in.ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	length := -1
+	for {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if len(line) <= 2 {
+			break
+		}
+		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.EqualFold(name, "content-length") {
+			length, err = strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				return fmt.Errorf("content-length: %w", err)
+			}
+		}
+	}
+	if length < 0 {
+		return fmt.Errorf("an answer without content-length: %s", status)
+	}
+	if !strings.Contains(status, " 200 ") {
+		body, _ := io.ReadAll(io.LimitReader(c.in, int64(min(length, 500)))) // for the message only
+		return fmt.Errorf("%s: %s", strings.TrimSpace(status), body)
+	}
+	_, err = c.in.Discard(length)
+	return err
+}
+
+// saturate makes calls from n connections for d and returns how many.
+func saturate(ctx context.Context, address string, request []byte, n int, d time.Duration) (int, error) {
+	var total atomic.Int64
+	end := time.Now().Add(d)
+	err := onClients(ctx, address, request, n, func(_ int, c *client) error {
+		for time.Now().Before(end) && ctx.Err() == nil {
+			if err := c.call(); err != nil {
+				return err
+			}
+			total.Add(1)
+		}
+		return ctx.Err()
+	})
+	return int(total.Load()), err
+}
+
+// openLoop starts calls at a fixed rate, whether or not earlier ones have been
+// answered, and returns the latencies from the time each should have started.
+func openLoop(ctx context.Context, address string, request []byte, rate int, d time.Duration) ([]time.Duration, error) {
+	total := int(float64(rate) * d.Seconds())
+	gap := time.Second / time.Duration(rate)
+	var next atomic.Int64
+	var mu sync.Mutex
+	latencies := make([]time.Duration, 0, total)
+	start := time.Now().Add(50 * time.Millisecond)
+	err := onClients(ctx, address, request, 64, func(_ int, c *client) error {
+		for {
+			i := int(next.Add(1) - 1)
+			if i >= total {
+				return nil
+			}
+			due := start.Add(time.Duration(i) * gap)
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Until(due)):
+			}
+			if err := c.call(); err != nil {
+				return err
+			}
+			took := time.Since(due)
+			mu.Lock()
+			latencies = append(latencies, took)
+			mu.Unlock()
+		}
+	})
+	slices.Sort(latencies)
+	return latencies, err
+}
+
+// onClients runs f on n connections and returns the first error.
+func onClients(ctx context.Context, address string, request []byte, n int, f func(i int, c *client) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, n)
+	for i := range n {
+		c, err := dial(address, request)
+		if err != nil {
+			return err
+		}
+		stop := context.AfterFunc(ctx, func() { _ = c.conn.Close() }) // unblocks a read
+		wg.Go(func() {
+			defer stop()
+			defer c.conn.Close()
+			errs[i] = f(i, c)
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// percentile of sorted values; 0 without any.
+func percentile[T any](sorted []T, p float64) T {
+	var none T
+	if len(sorted) == 0 {
+		return none
+	}
+	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
+}

@@ -1,0 +1,41 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// binary is the aigateway that TestMain built, and workDir the short directory
+// everything of this run lives in: a socket's path has at most 108 bytes.
+var binary, workDir string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+// testMain builds the binary once, with the race detector if E2E_RACE is set.
+func testMain(m *testing.M) int {
+	base := os.TempDir()
+	if len(base) > 40 {
+		base = "/tmp"
+	}
+	dir, err := os.MkdirTemp(base, "aig")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	workDir, binary = dir, filepath.Join(dir, "aigateway")
+	args := []string{"build", "-o", binary}
+	if os.Getenv("E2E_RACE") != "" {
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "aigateway/cmd/aigateway")...)
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		fmt.Fprintln(os.Stderr, "build aigateway:", err)
+		return 1
+	}
+	return m.Run()
+}

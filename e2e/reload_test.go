@@ -1,0 +1,84 @@
+package e2e_test
+
+import (
+	"bufio"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReload changes the configuration under an open stream: the stream goes
+// on, the next calls see the change, and a broken file changes nothing.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	g := runGateway(t)
+	pid := g.childEnvoy()
+	body := chatBody("fake/m1", "open", "fault:out=100 delay=50ms", `,"max_tokens":200,"stream":true`)
+	req, err := http.NewRequest(http.MethodPost, g.url+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = http.Header{"Authorization": {"Bearer " + adminKey}, "Content-Type": {"application/json"}, "X-Aig-Tag": {"open"}}
+	resp, err := g.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	stream := make(chan string, 1)
+	go func() { stream <- lastEvent(resp) }()
+
+	wantError(t, g.chat("late/m1", "reload", "hello", `,"max_tokens":9`), 404, "model_not_found")
+	urls, ok := g.settings["URL"].(map[string]string)
+	if !ok {
+		t.Fatal("no provider addresses")
+	}
+	g.settings["Extra"] = `  late: {preset: openai_compatible, base_url: "` + urls["fake"] + `/v1", api_key: ` + providerKey + `}`
+	g.settings["Models"] = append(slices.Clone(pricedModels), "late/m1")
+	g.writeConfig()
+	eventually(t, 15*time.Second, "the new provider answers", func() bool {
+		return g.chat("late/m1", "reload", "hello", `,"max_tokens":9`).status == http.StatusOK
+	})
+
+	good := g.settings["Extra"]
+	for _, bad := range []string{"  late: {preset: nonsense}", "  late: [", "nonsense: true", "  late: {preset: openai_compatible, base_url: ':'}"} {
+		g.settings["Extra"] = bad
+		before := len(g.program.output())
+		g.writeConfig()
+		eventually(t, 15*time.Second, "the bad file is reported: "+bad, func() bool {
+			return strings.Contains(g.program.output()[before:], "aigateway.yaml")
+		})
+		if r := g.chat("late/m1", "reload", "hello", `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Errorf("after a bad file (%s): %d %s", bad, r.status, r.body)
+		}
+	}
+	g.settings["Extra"], g.settings["ProviderKey"] = good, "sk-revoked"
+	g.writeConfig()
+	eventually(t, 15*time.Second, "the new provider key is used", func() bool {
+		return g.chat("fake/m1", "reload", "hello", `,"max_tokens":9`).status == http.StatusBadGateway
+	})
+
+	if last := <-stream; last != "data: [DONE]" {
+		t.Errorf("the stream that was open ended with %q", last)
+	}
+	if now := g.childEnvoy(); now != pid {
+		t.Errorf("Envoy was restarted: pid %d, before %d", now, pid)
+	}
+	g.settle(15 * time.Second)
+	g.wantBooksEqual(t)
+}
+
+// lastEvent reads a stream to its end and returns its last line with text.
+func lastEvent(resp *http.Response) string {
+	lines, last := bufio.NewScanner(resp.Body), ""
+	for lines.Scan() {
+		if lines.Text() != "" {
+			last = lines.Text()
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return err.Error()
+	}
+	return last
+}

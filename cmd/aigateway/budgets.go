@@ -224,7 +224,7 @@ func (a *app) setBudget(ctx context.Context, cl *client, out *format, body map[s
 
 func budgetTable(budgets ...restBudget) *table {
 	t := &table{
-		columns: []column{left("ID"), left("TAG"), left("KEY"), left("PERIOD"), money("CAP USD"), money("SPENT USD"),
+		columns: []column{left("ID"), left("TAG"), left("KEY ID"), left("PERIOD"), money("CAP USD"), money("SPENT USD"),
 			money("RESERVED USD"), money("REMAINING USD"), left("RESETS AT"), left("TIME ZONE")},
 		empty: "no budgets; `aigateway budgets set --tag TAG --monthly DOLLARS` makes one",
 	}
@@ -277,7 +277,7 @@ func idPath(c *cobra.Command, collection, prefix, id string) (string, error) {
 		return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '_' || r == '-'
 	}
 	if !ok || rest == "" || len(id) > 128 || strings.ContainsFunc(rest, func(r rune) bool { return !plain(r) }) {
-		return "", usagef(c.CommandPath(), "%q is no id; ids look like %s7", id, prefix)
+		return "", usagef(c.CommandPath(), "%q is no id; ids look like %s…", id, prefix)
 	}
 	return collection + id, nil
 }

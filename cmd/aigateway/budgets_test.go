@@ -40,7 +40,7 @@ func TestBudgetsListEmpty(t *testing.T) {
 	f := &fakeREST{answer: `{"budgets":[],"next_page_token":""}`}
 	env := f.start(t)
 	for format, want := range map[string]string{"table": "", "json": "[]\n", "yaml": "[]\n",
-		"csv": "id,tag,key,period,cap_usd,spent_usd,reserved_usd,remaining_usd,resets_at,time_zone\n"} {
+		"csv": "id,tag,key_id,period,cap_usd,spent_usd,reserved_usd,remaining_usd,resets_at,time_zone\n"} {
 		r := runCLI(t, env, "budgets", "list", "-o", format)
 		if r.code != 0 || r.stdout != want || !strings.Contains(r.stderr, "no budgets") {
 			t.Errorf("%s: %+v", format, r)
@@ -99,11 +99,11 @@ func TestBudgetsWrongUsage(t *testing.T) {
 		{"set --tag a --monthly", "flag needs an argument"},
 		{"set --tag a --cap 5", "unknown flag: --cap"},
 		{"get", "the budget's id is missing"},
-		{"get ../keys", "ids look like bud_7"},
-		{"get bud_..%2fkeys", "ids look like bud_7"},
-		{"get bud_", "ids look like bud_7"},
-		{"get key_3", "ids look like bud_7"},
-		{"delete bud_1?x=1", "ids look like bud_7"},
+		{"get ../keys", "ids look like bud_…"},
+		{"get bud_..%2fkeys", "ids look like bud_…"},
+		{"get bud_", "ids look like bud_…"},
+		{"get key_3", "ids look like bud_…"},
+		{"delete bud_1?x=1", "ids look like bud_…"},
 		{"delete bud_1 bud_2", `unexpected argument "bud_2"`},
 		{"list -o xml", "use one of table, json, yaml, csv"},
 	} {

@@ -69,7 +69,7 @@ func TestKeysWrongUsage(t *testing.T) {
 		{"create --name a --secret sk-aig-x", "unknown flag: --secret"},
 		{"create extra", `unexpected argument "extra"`},
 		{"create --name a -o csv", "use one of table, json, yaml"},
-		{"get bud_7", "ids look like key_7"},
+		{"get bud_7", "ids look like key_…"},
 		{"delete", "the key's id is missing"},
 		{"revoke key_3", `unknown command "revoke"`},
 	} {

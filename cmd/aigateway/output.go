@@ -48,8 +48,9 @@ func outputFlag(c *cobra.Command, tabular bool) *format {
 // column is one column of a table.
 type column struct {
 	title string
-	right bool // numbers line up at their last digit
-	money bool // exact dollars: zeros are added so that the points line up
+	csv   string // its name in a csv; empty: the title in snake_case
+	right bool   // numbers line up at their last digit
+	money bool   // exact dollars: zeros are added so that the points line up
 }
 
 func left(title string) column  { return column{title: title} }
@@ -158,15 +159,37 @@ func (t *table) titles() []string {
 // writeCSV prints RFC 4180 with a header in snake_case; an empty table is the
 // header alone, so that a program reading it sees no special case.
 func (t *table) writeCSV(w io.Writer) error {
-	cw := csv.NewWriter(w)
-	titles := t.titles()
-	for i := range titles {
-		titles[i] = strings.ReplaceAll(strings.ToLower(titles[i]), " ", "_")
+	records := [][]string{make([]string, len(t.columns))}
+	for i, c := range t.columns {
+		records[0][i] = c.csv
+		if c.csv == "" {
+			records[0][i] = strings.ReplaceAll(strings.ToLower(c.title), " ", "_")
+		}
 	}
-	if err := cw.WriteAll(append([][]string{titles}, t.rows...)); err != nil {
+	for _, row := range t.rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = cell
+			if !t.columns[i].right {
+				cells[i] = inert(cell)
+			}
+		}
+		records = append(records, cells)
+	}
+	if err := csv.NewWriter(w).WriteAll(records); err != nil {
 		return fmt.Errorf("write the csv: %w", err)
 	}
 	return nil
+}
+
+// inert keeps a spreadsheet from running text as a formula: whoever may send a
+// call chooses its tag, and whoever reads costs opens the file. The API's own
+// CSV does the same.
+func inert(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
 }
 
 func writeJSON(w io.Writer, doc any) error {

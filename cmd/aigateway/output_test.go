@@ -49,12 +49,13 @@ func TestFormats(t *testing.T) {
   Names:
     - "on"
 `,
-		"csv": "tag,cost_usd\n\"a,b\",1.00\n",
+		"csv": "tag,cost_usd\n\"a,b\",-1.00\n\"'=HYPERLINK(\"\"x\"\")\",1.00\n",
 	} {
 		var b bytes.Buffer
 		a := newApp(&b, &b, nil)
 		tb := &table{columns: []column{left("TAG"), right("COST USD")}}
-		tb.add("a,b", "1.00")
+		tb.add("a,b", "-1.00")
+		tb.add(`=HYPERLINK("x")`, "1.00") // a tag anybody may send
 		if err := a.print(&format{name: name}, doc, tb); err != nil {
 			t.Fatal(err)
 		}

@@ -69,7 +69,7 @@ expiry on.`,
 
 func reservationTable(rows []restReservation) *table {
 	t := &table{
-		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY"), money("BOUND USD"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},
+		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY ID"), money("BOUND USD"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},
 		empty:   "no open reservations",
 	}
 	for _, r := range rows {

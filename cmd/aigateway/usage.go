@@ -167,9 +167,13 @@ func checkDimensions(c *cobra.Command, by []string) error {
 func (a *app) printUsage(out *format, by []string, u restUsage) error {
 	t := &table{empty: "no calls reached a provider from " + cleanCell(u.From) + " to " + cleanCell(u.To)}
 	for _, d := range by {
-		t.columns = append(t.columns, left(strings.ToUpper(d)))
+		t.columns = append(t.columns, dimensionColumn(d))
 	}
-	t.columns = append(t.columns, right("REQUESTS"), right("UNPRICED"), right("INPUT"), right("CACHE READ"), right("CACHE WRITE"), right("OUTPUT"), money("COST USD"))
+	t.columns = append(t.columns, // names in a csv are those of the API's csv
+		column{title: "REQUESTS", right: true}, column{title: "UNPRICED", csv: "unpriced_requests", right: true},
+		column{title: "INPUT", csv: "input_tokens", right: true}, column{title: "CACHE READ", csv: "cache_read_tokens", right: true},
+		column{title: "CACHE WRITE", csv: "cache_write_tokens", right: true}, column{title: "OUTPUT", csv: "output_tokens", right: true},
+		money("COST USD"))
 	for _, r := range u.Rows {
 		cells := make([]string, 0, len(t.columns))
 		for _, d := range by {
@@ -184,6 +188,16 @@ func (a *app) printUsage(out *format, by []string, u restUsage) error {
 		}
 	}
 	return a.print(out, u, t)
+}
+
+func dimensionColumn(d string) column {
+	switch budget.Dimension(d) {
+	case budget.ByKey:
+		return left("KEY ID")
+	case budget.ByDay, budget.ByHour:
+		return column{title: strings.ToUpper(d), csv: "time"}
+	}
+	return left(strings.ToUpper(d))
 }
 
 func (r restUsageRow) dimension(d string) string {

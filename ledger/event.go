@@ -1,0 +1,143 @@
+package ledger
+
+import "aigateway/budget"
+
+type eventKind uint8
+
+const (
+	eventHold   eventKind = iota // a new hold
+	eventSettle                  // an open hold gets its cost
+	eventExpire                  // an open hold is charged its bound
+	eventRefund                  // a late log corrects an expired hold
+	eventOrphan                  // a log of a hold that a crash erased
+	eventStray                   // a log of a hold this ledger never made
+	eventPool                    // an orphan pool's time is over: charged
+	eventAdmin                   // budgets, keys
+	eventSpool                   // the log file is read up to here
+)
+
+// event is one entry of the journal queue. The writer reads it without the
+// lock, so it never changes once queued.
+type event struct {
+	kind   eventKind
+	joined bool // must commit in the same transaction as the next event
+	h      *hold
+	basis  budget.Basis
+	cost   budget.Amount
+	tokens budget.Tokens
+	at     int64
+	pools  []pool // eventOrphan: per leg, what the pools gave; eventPool: one
+	pooled *account
+	change *change
+	spool  budget.SpoolPosition
+}
+
+// pool is what a leg's bound was taken from: the orphan pool, then the residue.
+type pool struct{ orphan, residue budget.Amount }
+
+// change is an administrator's edit: statements for the journal, and what
+// becomes true in memory once they are durable.
+type change struct {
+	statements []statement
+	durable    func()
+}
+
+type statement struct {
+	sql  string
+	args []any
+}
+
+// rises is what the event adds to leg i the moment it is queued (R1).
+func (e *event) rises(i int) budget.Amount {
+	switch e.kind {
+	case eventSettle, eventRefund:
+		return max(0, e.cost-e.h.bound)
+	case eventOrphan:
+		return max(0, e.cost-e.pools[i].orphan-e.pools[i].residue)
+	case eventStray:
+		return e.cost
+	default:
+		return 0
+	}
+}
+
+// delta is what the event does to leg i once durable.
+func (e *event) delta(i int) delta {
+	rise := -e.rises(i)
+	switch e.kind {
+	case eventSettle:
+		return delta{spent: e.cost, held: -e.h.bound, rise: rise}
+	case eventExpire:
+		return delta{spent: e.h.bound, held: -e.h.bound}
+	case eventRefund:
+		return delta{spent: e.cost - e.h.bound, rise: rise}
+	case eventOrphan:
+		p := e.pools[i]
+		return delta{spent: e.cost - p.residue, orphan: -p.orphan, residue: -p.residue, rise: rise}
+	case eventStray:
+		return delta{spent: e.cost, rise: rise}
+	case eventPool:
+		p := e.pools[0]
+		return delta{spent: p.orphan, orphan: -p.orphan, residue: p.orphan}
+	default:
+		return delta{}
+	}
+}
+
+// legs are the accounts the event touches.
+func (e *event) legs() []*account {
+	if e.h != nil {
+		return e.h.legs
+	}
+	return nil
+}
+
+// usage calls add with what the event contributes to the reports: the call,
+// and for a refund first the expired charge with the opposite sign.
+func (e *event) usage(add func(h *hold, u tally)) {
+	switch e.kind {
+	case eventSettle, eventOrphan, eventStray:
+		add(e.h, tallyOf(e.h, e.basis, e.cost, e.tokens))
+	case eventExpire:
+		add(e.h, tallyOf(e.h, budget.BasisExpired, e.h.bound, budget.Tokens{}))
+	case eventRefund:
+		add(e.h, tallyOf(e.h, budget.BasisExpired, e.h.bound, budget.Tokens{}).negated())
+		add(e.h, tallyOf(e.h, e.basis, e.cost, e.tokens))
+	}
+}
+
+// tally is one call's, or a sum of calls', share of a usage report.
+type tally struct {
+	requests, unpriced int64
+	cost               budget.Amount
+	tokens             budget.Tokens
+}
+
+func tallyOf(h *hold, b budget.Basis, cost budget.Amount, t budget.Tokens) tally {
+	u := tally{cost: cost, tokens: t}
+	if b.Sent() {
+		u.requests = 1
+	}
+	// A call without a price has an unknown cost unless nothing was billed.
+	if b == budget.BasisUnpriced || h.unpriced && (b == budget.BasisExpired || b == budget.BasisBound) {
+		u.unpriced = 1
+	}
+	return u
+}
+
+func (u tally) negated() tally {
+	return tally{
+		requests: -u.requests, unpriced: -u.unpriced, cost: -u.cost,
+		tokens: budget.Tokens{Input: -u.tokens.Input, CacheRead: -u.tokens.CacheRead, CacheWrite: -u.tokens.CacheWrite, Output: -u.tokens.Output},
+	}
+}
+
+func (u *tally) add(v tally) {
+	u.requests += v.requests
+	u.unpriced += v.unpriced
+	u.cost += v.cost
+	u.tokens.Input += v.tokens.Input
+	u.tokens.CacheRead += v.tokens.CacheRead
+	u.tokens.CacheWrite += v.tokens.CacheWrite
+	u.tokens.Output += v.tokens.Output
+}

@@ -1,0 +1,192 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"aigateway/budget"
+)
+
+// Gate stands between the sync goroutine and the database.
+type Gate struct {
+	commit sync.Mutex // held while a commit runs
+	mu     sync.Mutex
+	err    error
+	lost   bool // with err: fail without writing
+}
+
+// Stall keeps commits from starting until release is called.
+func (g *Gate) Stall() (release func()) {
+	g.commit.Lock()
+	return sync.OnceFunc(g.commit.Unlock)
+}
+
+// Break makes the next commits report err: after writing, or without.
+func (g *Gate) Break(err error, lost bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.err, g.lost = err, lost
+}
+
+type gated struct {
+	journal
+	gate *Gate
+}
+
+func (g gated) commit(ctx context.Context, b *batch) error {
+	g.gate.commit.Lock()
+	defer g.gate.commit.Unlock()
+	g.gate.mu.Lock()
+	failure, lost := g.gate.err, g.gate.lost
+	g.gate.mu.Unlock()
+	if failure != nil && lost {
+		return failure
+	}
+	return errors.Join(g.journal.commit(ctx, b), failure)
+}
+
+// WithGate puts g in front of the database.
+func WithGate(c Config, g *Gate) Config {
+	c.wrapJournal = func(j journal) journal { return gated{j, g} }
+	return c
+}
+
+// Flush waits until everything queued is durable.
+func (l *Ledger) Flush(ctx context.Context) error { return l.flush(ctx) }
+
+// Tick does what time alone causes, without waiting for the ticker.
+func (l *Ledger) Tick() {
+	at := l.instant()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.core.housekeep(at)
+	l.signal(true)
+}
+
+// Crash copies the files as kill -9 would leave them between two commits.
+func (l *Ledger) Crash(g *Gate, dst string) error {
+	if g != nil {
+		defer g.Stall()()
+	}
+	return l.CopyFiles(dst)
+}
+
+// CopyFiles copies the database's files as they are.
+func (l *Ledger) CopyFiles(dst string) error {
+	for _, name := range []string{databaseFile, databaseFile + "-wal", lockFile} {
+		in, err := os.Open(filepath.Join(l.config.Dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		out, err := os.Create(filepath.Join(dst, name))
+		if err != nil {
+			return errors.Join(err, in.Close())
+		}
+		_, err = io.Copy(out, in)
+		if err := errors.Join(err, in.Close(), out.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Counters are an account's numbers for assertions.
+type Counters struct{ Spent, Held, Orphan, Residue, HighWater, Limit, Used budget.Amount }
+
+// Counters returns the current window's numbers of a budget.
+func (l *Ledger) Counters(id string) Counters {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.core.account(l.core.rules.byID[id], l.core.wall)
+	return Counters{a.spent, a.held, a.orphan, a.residue, a.hw, a.limit, a.used()}
+}
+
+// Invariants checks I1 to I5 of DESIGN.md on every account in memory.
+func (l *Ledger) Invariants() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.core
+	held := map[*account]budget.Amount{}
+	for _, h := range c.open {
+		for _, a := range h.legs {
+			held[a] += h.bound
+		}
+	}
+	var errs []error
+	for id, a := range c.accounts {
+		bad := func(what string) {
+			errs = append(errs, fmt.Errorf("account %d: %s: %+v", id, what, a.counters))
+		}
+		if a.spent+a.orphan+a.held > a.hw && !a.fresh {
+			bad("I1: more is used than the high-water mark covers")
+		}
+		if a.used()-a.falling > max(a.cap, a.hw) {
+			bad("I4: more is used than the cap")
+		}
+		if a.held != held[a] {
+			bad(fmt.Sprintf("I5: open holds sum to %d", held[a]))
+		}
+		if a.spent < 0 || a.orphan < 0 || a.residue < 0 || a.residue > a.spent || a.rise < 0 || a.falling < 0 {
+			bad("I5: a counter is out of range")
+		}
+		if a.limit > a.hw {
+			bad("R2: the usable mark is above the durable one")
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckMarks checks I2, which holds while no cap was cut below its use.
+func (l *Ledger) CheckMarks() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id, a := range l.core.accounts {
+		if a.hw > a.cap {
+			return fmt.Errorf("account %d: I2: mark %d above cap %d", id, a.hw, a.cap)
+		}
+	}
+	return nil
+}
+
+// Sizes are the lengths of what lives in memory.
+func (l *Ledger) Sizes() (open, expired, requests, accounts int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.core.open), len(l.core.expired), len(l.core.requests), len(l.core.accounts)
+}
+
+// PruneNow deletes rows older than the retention and returns how many of them
+// memory knew.
+func (l *Ledger) PruneNow(ctx context.Context) error {
+	if err := l.flush(ctx); err != nil {
+		return err
+	}
+	p, err := l.store.prune(ctx, l.instant().wall-int64(l.config.Retention), l.core.epoch, pruneBatch)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.core.prune(p.ids, p.strays, p.closed)
+	return nil
+}
+
+// Count runs a query that returns one number.
+func (l *Ledger) Count(ctx context.Context, query string) (n int64, err error) {
+	err = l.store.read.QueryRowContext(ctx, query).Scan(&n)
+	return n, err
+}
+
+// Exec runs a statement on the database; only for a ledger that is idle.
+func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
+	_, err := l.store.write.ExecContext(ctx, query, args...)
+	return err
+}

@@ -1,0 +1,266 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/budget"
+)
+
+// Config is what a ledger needs. Only Dir is required.
+type Config struct {
+	// Dir holds the database and its lock, on a local disk; it is created.
+	Dir string
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// HoldTimeout is how long a reservation waits for its log entry, counted
+	// from the last heartbeat, before its bound is charged. 0 is 5 minutes.
+	HoldTimeout time.Duration
+	// JournalWait is the longest a Reserve waits for the disk before it
+	// answers 503; 0 is 250 ms. Envoy's own timeout must be longer.
+	JournalWait time.Duration
+	// Retention is how long finished reservations stay on disk, and so how
+	// late a log entry may correct an expiry. 0 is 35 days.
+	Retention time.Duration
+	// MetricBudgets is the number of budgets with metrics of their own, in
+	// order of id; 0 is 200.
+	MetricBudgets int
+	// AcceptRollback opens a database that is older than the one last served,
+	// such as a restored backup. Whatever its caps still leave is then held,
+	// later charged, because calls it does not know may have spent it.
+	AcceptRollback bool
+	// Log is for events an operator should see; nil discards them.
+	Log *slog.Logger
+	// Metrics registers the ledger's metrics; nil leaves them out.
+	Metrics prometheus.Registerer
+
+	wrapJournal func(journal) journal // tests break the disk here
+}
+
+func (c *Config) setDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	setDefault(&c.HoldTimeout, 5*time.Minute)
+	setDefault(&c.JournalWait, 250*time.Millisecond)
+	setDefault(&c.Retention, 35*24*time.Hour)
+	setDefault(&c.MetricBudgets, 200)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Ledger reserves and settles spend. All methods are safe for concurrent use.
+type Ledger struct {
+	config  Config
+	base    time.Time // of the monotonic clock
+	lock    *lock
+	store   *store
+	journal journal
+	metrics *metrics
+
+	instance string
+	tokenKey []byte
+	keys     keyring
+
+	// admin serialises edits: each is durable before the next is decided.
+	// Taken before mu.
+	admin    sync.Mutex
+	lastRule int64
+
+	// mu guards the fields below. No I/O happens under it.
+	mu       sync.Mutex
+	core     *core
+	synced   chan struct{} // closed and replaced after every commit
+	woken    bool          // the sync goroutine knows that there is work
+	spool    budget.SpoolPosition
+	queuedAt int64 // monotonic time of the oldest queued event
+	closed   bool
+	err      error
+
+	wake    chan struct{} // work for the next commit
+	hurry   chan struct{} // somebody waits for it
+	failure chan struct{} // closed with err set
+	stop    chan struct{}
+	done    chan struct{} // the sync goroutine ended
+}
+
+// Open locks dir, recovers what the last process left, and starts serving. It
+// fails if another process has the directory, or the database is damaged,
+// newer than the program, or older than the one last served.
+func Open(ctx context.Context, config Config) (*Ledger, error) {
+	config.setDefaults()
+	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("create data directory: %w", err)
+	}
+	lock, err := takeLock(config.Dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{
+		config: config, base: config.Now(), lock: lock, synced: make(chan struct{}),
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}),
+	}
+	if err := l.recover(ctx); err != nil {
+		if l.store != nil {
+			err = errors.Join(err, l.store.close())
+		}
+		return nil, errors.Join(err, lock.release())
+	}
+	l.metrics = newMetrics(l, l.config.Metrics)
+	if err := l.metrics.register(); err != nil {
+		return nil, errors.Join(fmt.Errorf("register metrics: %w", err), l.store.close(), lock.release())
+	}
+	l.journal = l.store
+	if config.wrapJournal != nil {
+		l.journal = config.wrapJournal(l.store)
+	}
+	go l.syncLoop()
+	return l, nil
+}
+
+// recover reads the database, takes the next epoch and rebuilds the state.
+func (l *Ledger) recover(ctx context.Context) error {
+	var err error
+	if l.store, err = openStore(ctx, l.config.Dir); err != nil {
+		return err
+	}
+	served, err := l.lock.epoch()
+	if err != nil {
+		return err
+	}
+	at := l.instant()
+	v, err := l.store.load(ctx, at.wall)
+	if err != nil {
+		return err
+	}
+	if v.rolledBack = served >= v.epoch && served > 0; v.rolledBack {
+		if !l.config.AcceptRollback {
+			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d, served %d); put the newer file back, or accept the rollback to hold everything its caps still leave", databaseFile, v.epoch-1, served)
+		}
+		for e := v.epoch; e <= served; e++ {
+			v.marks[e] = 0 // dead epochs whose records are gone
+		}
+		v.epoch = served + 1
+	}
+	if !v.clean && v.epoch > 1 {
+		if err := l.store.check(ctx); err != nil {
+			return err
+		}
+	}
+	if v.instance == "" {
+		v.instance = "aig_" + randomText(16)
+		v.tokenKey = make([]byte, 32)
+		rand.Read(v.tokenKey) // never fails
+	}
+	c, held := restore(&v.snapshot, int64(l.config.HoldTimeout), at)
+	if err := l.store.begin(ctx, v, held, c.wall); err != nil {
+		return fmt.Errorf("start epoch: %w", err)
+	}
+	if err := l.lock.setEpoch(v.epoch); err != nil {
+		return err
+	}
+	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
+	l.instance, l.tokenKey = v.instance, v.tokenKey
+	l.keys.set(v.keys)
+	if !v.clean && v.epoch > 1 {
+		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
+	}
+	return nil
+}
+
+// instant reads both clocks with one call.
+func (l *Ledger) instant() instant {
+	t := l.config.Now()
+	return instant{wall: t.UnixNano(), mono: l.base.UnixNano() + int64(t.Sub(l.base))}
+}
+
+// Close commits what is queued, gives back every unused high-water mark, so
+// that the next start finds nothing undecided, and releases the directory.
+// Reservations stay open for the next start. A nil error means all is durable.
+func (l *Ledger) Close(ctx context.Context) error {
+	l.mu.Lock()
+	again := l.closed
+	l.closed = true
+	l.mu.Unlock()
+	if again {
+		return errors.New("ledger is already closed")
+	}
+	close(l.stop)
+	select {
+	case <-l.done:
+	case <-ctx.Done():
+		return fmt.Errorf("close ledger: %w", ctx.Err())
+	}
+	err := l.Failed()
+	if err == nil {
+		err = l.store.markClean(ctx)
+	}
+	l.metrics.unregister()
+	return errors.Join(err, l.store.close(), l.lock.release())
+}
+
+// Err is closed when the journal failed; the process must then exit, because
+// only a restart can tell what the disk has.
+func (l *Ledger) Err() <-chan struct{} { return l.failure }
+
+// Failed is why Err is closed, nil while it is open.
+func (l *Ledger) Failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Ready is nil while reservations are served.
+func (l *Ledger) Ready() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unavailable()
+}
+
+// unavailable is the refusal when nothing can be decided, else nil. The caller
+// holds mu.
+func (l *Ledger) unavailable() error {
+	switch {
+	case l.err != nil:
+		return budget.Unavailable("ledger_failed", "spending cannot be recorded right now; retry shortly", l.err)
+	case l.closed:
+		return budget.Unavailable("ledger_closed", "the gateway is shutting down; retry shortly", nil)
+	default:
+		return nil
+	}
+}
+
+// TokenKey is the 32-byte key that signs reservation tokens. It outlives
+// restarts, as tokens do.
+func (l *Ledger) TokenKey() []byte { return append([]byte(nil), l.tokenKey...) }
+
+// InstanceID names this ledger's history for ever.
+func (l *Ledger) InstanceID() string { return l.instance }
+
+// SpoolPosition is how far the access-log file has durably been read.
+func (l *Ledger) SpoolPosition() budget.SpoolPosition {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spool
+}
+
+// randomText is n (up to 26) characters of a-z2-7, five random bits each.
+func randomText(n int) string { return strings.ToLower(rand.Text()[:n]) }

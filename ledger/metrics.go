@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/budget"
+)
+
+// metrics counts what happens and, as a collector, reads what is.
+type metrics struct {
+	l        *Ledger
+	registry prometheus.Registerer
+	all      []prometheus.Collector
+
+	refusals   *prometheus.CounterVec
+	settles    *prometheus.CounterVec
+	byBasis    map[budget.Basis]prometheus.Counter
+	effects    [unattributed + 1]prometheus.Counter
+	expired    prometheus.Counter
+	violations prometheus.Counter
+	waits      prometheus.Counter
+	sync       prometheus.Histogram
+
+	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned *prometheus.Desc
+}
+
+func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		l: l, registry: registry,
+		refusals:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aig_reservation_refusals_total", Help: "Refused reservations by reason."}, []string{"reason"}),
+		settles:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aig_settlements_total", Help: "Settlements that had an effect, by what the charge rests on."}, []string{"basis"}),
+		expired:    counter("aig_reservations_expired_total", "Reservations charged at their bound because no log entry came in time."),
+		violations: counter("aig_bound_violations_total", "Calls that cost more than their bound."),
+		waits:      counter("aig_reserve_waits_total", "Times a reservation waited for the disk."),
+		sync:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aig_sync_seconds", Help: "Duration of a commit.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12)}),
+		byBasis:    map[budget.Basis]prometheus.Counter{},
+
+		descOpen:     prometheus.NewDesc("aig_reservations_open", "Reservations that are neither settled nor expired.", nil, nil),
+		descOldest:   prometheus.NewDesc("aig_reservation_oldest_open_seconds", "Age of the oldest open reservation; leaks show here first.", nil, nil),
+		descLag:      prometheus.NewDesc("aig_journal_lag_seconds", "Age of the oldest event that is not durable yet.", nil, nil),
+		descQueue:    prometheus.NewDesc("aig_journal_queue_events", "Events that wait for a commit.", nil, nil),
+		descUp:       prometheus.NewDesc("aig_ledger_up", "1 while reservations are served, 0 after the journal failed.", nil, nil),
+		descSpent:    prometheus.NewDesc("aig_budget_spent_usd", "Spent in the current window.", []string{"budget", "target", "period"}, nil),
+		descReserved: prometheus.NewDesc("aig_budget_reserved_usd", "Reserved in the current window, including what a crash left undecided.", []string{"budget", "target", "period"}, nil),
+		descCap:      prometheus.NewDesc("aig_budget_cap_usd", "Cap of the budget.", []string{"budget", "target", "period"}, nil),
+		descBudgets:  prometheus.NewDesc("aig_budgets", "Budgets; above the limit the rest has no metrics of its own.", nil, nil),
+		descOrphaned: prometheus.NewDesc("aig_orphaned_usd", "Held because a crash left it undecided, over all accounts.", nil, nil),
+	}
+	for _, b := range []budget.Basis{budget.BasisUsage, budget.BasisElapsed, budget.BasisBound, budget.BasisProviderError, budget.BasisReleased, budget.BasisUnpriced} {
+		m.byBasis[b] = m.settles.WithLabelValues(string(b))
+	}
+	m.effects[refunded] = counter("aig_expiries_corrected_total", "Expired reservations that a late log entry corrected.")
+	m.effects[fromOrphan] = counter("aig_orphans_settled_total", "Calls that a crash had erased and a log entry brought back.")
+	m.effects[strayCharged] = counter("aig_stray_settlements_total", "Calls charged although this ledger never reserved them.")
+	m.effects[duplicate] = counter("aig_settlements_repeated_total", "Log entries about finished reservations.")
+	m.effects[unattributed] = counter("aig_settlements_unattributed_total", "Calls that were sent without a known reservation.")
+	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.sync}
+	for _, c := range m.effects {
+		if c != nil {
+			m.all = append(m.all, c)
+		}
+	}
+	return m
+}
+
+// register publishes the metrics once the ledger can answer for them.
+func (m *metrics) register() error {
+	if m.registry == nil {
+		return nil
+	}
+	for i, c := range m.all {
+		if err := m.registry.Register(c); err != nil {
+			for _, done := range m.all[:i] {
+				m.registry.Unregister(done)
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *metrics) unregister() {
+	if m.registry != nil {
+		for _, c := range m.all {
+			m.registry.Unregister(c)
+		}
+	}
+}
+
+func (m *metrics) refuse(reason string) { m.refusals.WithLabelValues(reason).Inc() }
+
+func (m *metrics) settle(s settled) {
+	if c := m.effects[s.effect]; c != nil {
+		c.Inc()
+	}
+	if s.excess > 0 {
+		m.violations.Inc()
+	}
+	if s.effect == duplicate || s.effect == unattributed {
+		return
+	}
+	if c := m.byBasis[s.basis]; c != nil {
+		c.Inc()
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. It copies under the lock and sends
+// after it: the receiver may be slow.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	var out []prometheus.Metric
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	for _, g := range m.read() {
+		gauge(g.desc, g.value, g.labels...)
+	}
+	for _, s := range out {
+		ch <- s
+	}
+}
+
+type reading struct {
+	desc   *prometheus.Desc
+	value  float64
+	labels []string
+}
+
+func (m *metrics) read() []reading {
+	l := m.l
+	at := l.instant()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.core
+	oldest, lag, up := at.wall, int64(0), 1.0
+	for _, h := range c.open {
+		oldest = min(oldest, h.reservedAt)
+	}
+	if len(c.queue) > 0 {
+		lag = max(0, at.mono-l.queuedAt)
+	}
+	if l.err != nil {
+		up = 0
+	}
+	var orphaned budget.Amount
+	for _, a := range c.pools {
+		orphaned += a.orphan
+	}
+	out := []reading{
+		{m.descOpen, float64(len(c.open)), nil}, {m.descOldest, float64(at.wall-oldest) / 1e9, nil}, {m.descLag, float64(lag) / 1e9, nil},
+		{m.descQueue, float64(len(c.queue)), nil}, {m.descUp, up, nil}, {m.descBudgets, float64(len(c.rules.ids)), nil}, {m.descOrphaned, usd(orphaned), nil},
+	}
+	for _, id := range c.rules.ids[:min(len(c.rules.ids), l.config.MetricBudgets)] {
+		r := c.rules.byID[id]
+		st := c.status(r, max(c.wall, at.wall))
+		labels := []string{r.ID, targetLabel(r.Target), r.Period.String()}
+		out = append(out, reading{m.descSpent, usd(st.Spent), labels}, reading{m.descReserved, usd(st.Reserved), labels}, reading{m.descCap, usd(st.Cap), labels})
+	}
+	return out
+}
+
+func targetLabel(t budget.Target) string {
+	if t.KeyID != "" {
+		return t.KeyID
+	}
+	return string(t.Tags)
+}
+
+// usd is for a graph; nothing is computed from it.
+func usd(a budget.Amount) float64 { return float64(a) / float64(budget.Dollar) }

@@ -1,0 +1,137 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"aigateway/budget"
+)
+
+// Reserve sets aside the bound on every budget that matches, all or none, and
+// answers from memory. It waits for the disk, at most Config.JournalWait, only
+// where the alternative is a wrong answer: money that is about to be freed, or
+// a high-water mark that has to rise first.
+//
+// Errors are *budget.Error: a budget_exceeded with its numbers, r.Unbounded,
+// or an unavailable, after which nothing is reserved. The same request again
+// gets the same reservation.
+func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error) {
+	if r.Unbounded == nil && (r.Bound < 0 || r.Bound > budget.MaxAmount) {
+		return budget.Reservation{}, budget.Invalid("bound_invalid", "", "the call's worst-case cost is out of range; ask for fewer tokens")
+	}
+	res, err, synced := l.tryReserve(&r)
+	if synced == nil {
+		return res, err
+	}
+	return l.waitReserve(ctx, &r, synced)
+}
+
+// tryReserve decides at once, or returns the channel to wait on.
+func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, error, <-chan struct{}) {
+	at := l.instant()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.unavailable(); err != nil {
+		return budget.Reservation{}, err, nil
+	}
+	if len(l.core.queue) >= maxQueue {
+		l.signal(true)
+		return budget.Reservation{}, nil, l.synced
+	}
+	out, h, tight := l.core.reserve(r, at)
+	switch out {
+	case admitted, repeated:
+		l.noteQueued(at)
+		l.signal(false)
+		res := h.reservation()
+		if tight != nil {
+			st := l.core.status(tight.rule, l.core.wall)
+			res.Tightest = &st
+		}
+		return res, nil, nil
+	case differs:
+		l.metrics.refuse("request_id_reused")
+		return budget.Reservation{}, budget.Unavailable("request_id_reused", "another call with this request id is still open; retry", nil), nil
+	case unbounded:
+		l.metrics.refuse("unbounded")
+		return budget.Reservation{}, r.Unbounded, nil
+	case refused:
+		err := refusal(tight, r.Bound)
+		l.metrics.refuse(err.Reason)
+		return budget.Reservation{}, err, nil
+	default:
+		l.metrics.waits.Inc()
+		l.signal(true)
+		return budget.Reservation{}, nil, l.synced
+	}
+}
+
+// waitReserve retries after every commit, up to JournalWait.
+func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, synced <-chan struct{}) (budget.Reservation, error) {
+	timer := time.NewTimer(l.config.JournalWait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-synced:
+		case <-timer.C:
+			l.metrics.refuse("journal")
+			return budget.Reservation{}, budget.Unavailable("journal_slow", "the spending journal is behind; retry shortly", nil)
+		case <-ctx.Done():
+			return budget.Reservation{}, budget.Unavailable("canceled", "the call was canceled before it was admitted", ctx.Err())
+		}
+		res, err, next := l.tryReserve(r)
+		if next == nil {
+			return res, err
+		}
+		synced = next
+	}
+}
+
+// noteQueued remembers when the oldest queued event came. The caller holds mu.
+func (l *Ledger) noteQueued(at instant) {
+	if len(l.core.queue) == 1 {
+		l.queuedAt = at.mono
+	}
+}
+
+// refusal explains why a's cap does not admit bound.
+func refusal(a *account, bound budget.Amount) *budget.Error {
+	r := a.rule
+	spent := a.soon.spent
+	ref := &budget.Refusal{Budget: r.Budget, Spent: spent, Reserved: a.used() - a.falling - spent, Bound: bound}
+	if a.end != forever {
+		ref.ResetsAt = time.Unix(0, a.end).In(r.loc)
+	}
+	e := &budget.Error{Kind: budget.KindBudgetExceeded, Refusal: ref}
+	numbers := fmt.Sprintf("%s of %s is spent and %s is reserved by running calls; this call could cost up to %s",
+		spent.Display(), a.cap.Display(), ref.Reserved.Display(), bound.Display())
+	what := fmt.Sprintf("the %s budget of %s", r.Period, targetName(r.Target))
+	remedy := "ask for fewer tokens, raise the cap"
+	if !ref.ResetsAt.IsZero() {
+		remedy += ", or wait until " + ref.ResetsAt.Format(time.RFC3339)
+	}
+	switch {
+	case spent >= a.cap:
+		e.Reason = "cap_reached"
+		e.Message = fmt.Sprintf("%s is used up: %s; %s", what, numbers, remedy)
+	case bound <= a.cap-spent:
+		e.Reason = "cap_held"
+		e.Message = fmt.Sprintf("%s has no room while other calls run: %s; retry once they have finished, or %s", what, numbers, remedy)
+	default:
+		e.Reason = "cap_would_be_crossed"
+		e.Message = fmt.Sprintf("%s could be crossed: %s; %s", what, numbers, remedy)
+	}
+	return e
+}
+
+func targetName(t budget.Target) string {
+	switch {
+	case t.KeyID != "":
+		return "key " + t.KeyID
+	case t.Tags == budget.AllTags:
+		return "all tags"
+	default:
+		return fmt.Sprintf("tag %q", string(t.Tags))
+	}
+}

@@ -1,0 +1,118 @@
+package ledger
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"aigateway/budget"
+)
+
+// Settle takes the final word on a reservation. It counts in memory at once
+// and is durable within milliseconds; money is freed only then. It may be
+// called again for the same reservation, from either log channel, in any
+// order. The error is a *budget.Error of KindUnavailable: nothing was noted.
+func (l *Ledger) Settle(_ context.Context, s budget.Settlement) error {
+	at := l.instant()
+	l.mu.Lock()
+	if err := l.unavailable(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	res := l.core.settle(&s, at)
+	l.noteQueued(at)
+	l.signal(false)
+	l.mu.Unlock()
+	l.report(&s, res)
+	return nil
+}
+
+// SettleSpool settles entries of the access-log file and moves the durable
+// position behind them, in one transaction: after a crash the file is read
+// again from exactly where the money stands. It returns once durable.
+func (l *Ledger) SettleSpool(ctx context.Context, entries []budget.Settlement, p budget.SpoolPosition) error {
+	at := l.instant()
+	l.mu.Lock()
+	if err := l.unavailable(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	first := len(l.core.queue)
+	results := make([]settled, len(entries))
+	for i := range entries {
+		results[i] = l.core.settle(&entries[i], at)
+	}
+	l.core.enqueue(event{kind: eventSpool, spool: p})
+	for i := first; i < len(l.core.queue)-1; i++ {
+		l.core.queue[i].joined = true
+	}
+	l.noteQueued(at)
+	n := l.core.queued
+	l.signal(false)
+	l.mu.Unlock()
+	for i := range entries {
+		l.report(&entries[i], results[i])
+	}
+	return l.await(ctx, n, false)
+}
+
+// report counts a settlement and logs what should not happen.
+func (l *Ledger) report(s *budget.Settlement, res settled) {
+	l.metrics.settle(res)
+	if res.effect != strayCharged && res.effect != unattributed && res.excess == 0 {
+		return
+	}
+	id, attr := budget.ReservationID(0), budget.Attribution{}
+	if s.Reservation != nil {
+		id, attr = s.Reservation.ID, s.Reservation.Attribution
+	}
+	log := l.config.Log.With("request_id", s.RequestID, "reservation", uint64(id), "tag", string(attr.Tag), "model", attr.Model)
+	switch res.effect {
+	case strayCharged:
+		log.Error("charged a call that this ledger never reserved", "cost", s.Cost.String())
+	case unattributed:
+		log.Error("a call was sent without a reservation and cannot be charged", "basis", string(s.Basis))
+	default:
+		log.Error("a call cost more than its bound; check the model's prices", "excess", res.excess.String())
+	}
+}
+
+// IsOpen reports whether settling id could still change anything. False means
+// an entry about it is a repeat and need not be read.
+func (l *Ledger) IsOpen(id budget.ReservationID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.core.mayChange(id)
+}
+
+// Heartbeat extends a reservation whose call is running. id is 0 when only
+// the request id is known.
+func (l *Ledger) Heartbeat(id budget.ReservationID, requestID string) {
+	at := l.instant()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.core.heartbeat(id, requestID, at)
+}
+
+// OpenReservations lists up to limit open reservations, oldest first.
+func (l *Ledger) OpenReservations(limit int) []budget.Open {
+	l.mu.Lock()
+	mono := l.instant().mono
+	now := l.config.Now()
+	out := make([]budget.Open, 0, len(l.core.open))
+	for _, h := range l.core.open {
+		r := h.reservation()
+		out = append(out, budget.Open{
+			ID: h.id, RequestID: h.requestID, Attribution: h.attr, Bound: h.bound,
+			ReservedAt: r.ReservedAt, Deadline: now.Add(time.Duration(h.deadline - mono)).UTC(),
+		})
+	}
+	l.mu.Unlock()
+	slices.SortFunc(out, func(a, b budget.Open) int {
+		if c := a.ReservedAt.Compare(b.ReservedAt); c != 0 {
+			return c
+		}
+		return int(min(1, max(-1, int64(a.ID)-int64(b.ID))))
+	})
+	return out[:min(len(out), max(0, limit))]
+}

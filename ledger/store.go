@@ -1,0 +1,182 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	_ "modernc.org/sqlite" // driver "sqlite"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+const (
+	databaseFile  = "ledger.db"
+	applicationID = 0x61696777 // "aigw"
+	// SQLite 3.7.0 to 3.51.2 can lose commits in WAL mode with two connections.
+	minSQLite = 3_051_003
+)
+
+// store is the SQLite database: one connection that writes, used by the sync
+// goroutine alone, and a pool that only reads.
+type store struct {
+	db    *sql.DB
+	write *sql.Conn
+	read  *sql.DB
+	stmts statements
+}
+
+// dsn builds a data source name; pragmas run on every new connection.
+func dsn(path string, query url.Values, pragmas ...string) string {
+	query["_pragma"] = pragmas
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
+}
+
+// openStore opens or creates the database in dir and brings it to the newest
+// schema. FULL makes a commit survive power loss: with NORMAL the last ones
+// may vanish, and with them the high-water marks that admission relied on.
+func openStore(ctx context.Context, dir string) (*store, error) {
+	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
+	if err != nil {
+		return nil, fmt.Errorf("find database: %w", err)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // it holds the token key
+	if err != nil {
+		return nil, fmt.Errorf("create database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return nil, fmt.Errorf("create database: %w", err)
+	}
+	common := []string{"busy_timeout(5000)", "temp_store(MEMORY)", "mmap_size(0)", "trusted_schema(OFF)"}
+	writer := append([]string{
+		"journal_mode(WAL)", "synchronous(FULL)", "fullfsync(1)", "checkpoint_fullfsync(1)",
+		"cache_size(-65536)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
+	}, common...)
+	s := &store{}
+	if s.db, err = sql.Open("sqlite", dsn(path, url.Values{}, writer...)); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s.db.SetMaxOpenConns(1)
+	if err := s.prepare(ctx, path, append(common, "query_only(1)", "cache_size(-16384)")); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *store) prepare(ctx context.Context, path string, reader []string) error {
+	var err error
+	if s.write, err = s.db.Conn(ctx); err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if err := s.checkVersion(ctx); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.write); err != nil {
+		return fmt.Errorf("migrate database: %w", err)
+	}
+	if s.read, err = sql.Open("sqlite", dsn(path, url.Values{"mode": {"ro"}}, reader...)); err != nil {
+		return fmt.Errorf("open database for reading: %w", err)
+	}
+	s.read.SetMaxOpenConns(4)
+	s.stmts, err = prepareStatements(ctx, s.write)
+	return err
+}
+
+func (s *store) checkVersion(ctx context.Context) error {
+	var version string
+	if err := s.write.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version); err != nil {
+		return fmt.Errorf("read SQLite version: %w", err)
+	}
+	if n, ok := versionNumber(version); !ok || n < minSQLite {
+		return fmt.Errorf("SQLite %s can lose commits in WAL mode; build with 3.51.3 or newer", version)
+	}
+	return nil
+}
+
+// versionNumber is "3.51.3" as 3051003.
+func versionNumber(s string) (int, bool) {
+	n := 0
+	parts := strings.Split(s, ".")
+	for i := range 3 {
+		v := 0
+		if i < len(parts) {
+			var err error
+			if v, err = strconv.Atoi(parts[i]); err != nil {
+				return 0, false
+			}
+		}
+		n = n*1000 + v
+	}
+	return n, true
+}
+
+// migrate runs the files of migrations that user_version has not counted yet,
+// each in its own transaction. A file never changes once released.
+func migrate(ctx context.Context, conn *sql.Conn) error {
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return err
+	}
+	var app, version int
+	if err := conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
+		return err
+	}
+	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
+		return err
+	}
+	if app != applicationID && (app != 0 || version != 0) {
+		return fmt.Errorf("%s belongs to another program (application_id %#x); choose another data directory", databaseFile, app)
+	}
+	if version > len(names) {
+		return fmt.Errorf("%s has schema %d, this program knows %d; run the newer aigateway", databaseFile, version, len(names))
+	}
+	for i := version; i < len(names); i++ {
+		text, err := fs.ReadFile(migrations, names[i])
+		if err != nil {
+			return err
+		}
+		script := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;", text, applicationID, i+1)
+		if _, err := conn.ExecContext(ctx, script); err != nil {
+			return fmt.Errorf("%s: %w", names[i], err)
+		}
+	}
+	return nil
+}
+
+// close releases the connections. Closing the last one checkpoints the WAL.
+func (s *store) close() error {
+	var errs []error
+	if s.read != nil {
+		errs = append(errs, s.read.Close())
+	}
+	if s.write != nil {
+		errs = append(errs, s.stmts.close(), s.write.Close())
+	}
+	errs = append(errs, s.db.Close())
+	return errors.Join(errs...)
+}
+
+// transaction runs f in a transaction of the write connection. An error
+// leaves the outcome unknown: a failed commit may still have reached the disk.
+func (s *store) transaction(ctx context.Context, f func() error) error {
+	if _, err := s.write.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	if err := f(); err != nil {
+		_, undo := s.write.ExecContext(ctx, "ROLLBACK")
+		return errors.Join(err, undo)
+	}
+	if _, err := s.write.ExecContext(ctx, "COMMIT"); err != nil {
+		return fmt.Errorf("commit transaction: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,243 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"aigateway/budget"
+)
+
+const (
+	// commitEvery paces commits that nobody waits for, so that a busy ledger
+	// writes batches and not single rows.
+	commitEvery = 5 * time.Millisecond
+	// tickEvery is how often time alone gets a look: expiry, rollover, idling.
+	tickEvery = 200 * time.Millisecond
+	// maxQueue stops admission while the disk is behind.
+	maxQueue = 1 << 16
+	// pruneEvery spaces the deletions of old rows, a batch at a time.
+	pruneEvery = 30 * time.Second
+	pruneBatch = 500
+)
+
+// signal tells the sync goroutine about new work. The caller holds mu.
+func (l *Ledger) signal(urgent bool) {
+	if urgent {
+		notify(l.hurry)
+	}
+	if !l.woken && l.core.pending() {
+		l.woken = true
+		notify(l.wake)
+	}
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// syncLoop is the sync goroutine: the only writer of the database.
+func (l *Ledger) syncLoop() {
+	defer close(l.done)
+	w := syncer{l: l, latency: int64(commitEvery)}
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-l.wake:
+			if !w.pause() {
+				w.finish()
+				return
+			}
+		case <-l.hurry:
+		case <-tick.C:
+		case <-l.stop:
+			w.finish()
+			return
+		}
+		if !w.drain() {
+			return
+		}
+		if !w.prune() {
+			return
+		}
+	}
+}
+
+// syncer is the sync goroutine's own state.
+type syncer struct {
+	l       *Ledger
+	started time.Time // of the last commit
+	latency int64     // a slowly falling maximum of commit times, ns
+	pruned  time.Time
+}
+
+// pause waits until the next commit may start and returns false to stop.
+func (w *syncer) pause() bool {
+	rest := commitEvery - time.Since(w.started)
+	if rest <= 0 {
+		return true
+	}
+	timer := time.NewTimer(rest)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.l.hurry:
+	case <-w.l.stop:
+		return false
+	}
+	return true
+}
+
+// drain commits until nothing is left that was there when it began, and
+// returns false once the journal failed.
+func (w *syncer) drain() bool {
+	for {
+		more, err := w.commit(false)
+		if err != nil {
+			w.l.fail(err)
+			return false
+		}
+		if !more {
+			return true
+		}
+	}
+}
+
+// commit makes one batch durable. more reports that a full batch was left.
+func (w *syncer) commit(last bool) (more bool, err error) {
+	l := w.l
+	at := l.instant()
+	l.mu.Lock()
+	l.woken = false
+	expired := l.core.housekeep(at)
+	if last {
+		l.core.lowerIdle(at, true)
+	}
+	if !l.core.pending() {
+		l.mu.Unlock()
+		return false, nil
+	}
+	b := l.core.begin(at, w.latency+int64(commitEvery))
+	more = l.core.pending()
+	l.queuedAt = at.mono
+	l.mu.Unlock()
+
+	l.metrics.expired.Add(float64(expired))
+	w.started = time.Now()
+	if err := l.journal.commit(context.Background(), b); err != nil {
+		return false, err
+	}
+	took := time.Since(w.started)
+	w.latency = max(int64(took), w.latency-w.latency/64)
+	l.metrics.sync.Observe(took.Seconds())
+
+	l.mu.Lock()
+	for i := range b.events {
+		if e := &b.events[i]; e.kind == eventSpool {
+			l.spool = e.spool
+		}
+	}
+	l.core.apply(b)
+	close(l.synced)
+	l.synced = make(chan struct{})
+	l.mu.Unlock()
+	return more, nil
+}
+
+// finish commits everything before a clean end.
+func (w *syncer) finish() {
+	for range 1000 { // each round commits up to maxBatch events
+		more, err := w.commit(true)
+		if err != nil {
+			w.l.fail(err)
+			return
+		}
+		if !more {
+			return
+		}
+	}
+	w.l.fail(errors.New("journal did not drain"))
+}
+
+// fail stops the ledger for good. A failed commit may or may not have reached
+// the disk, and a retry may report success without the data (fsync forgets
+// errors), so only recovery after a restart can go on.
+func (l *Ledger) fail(err error) {
+	l.mu.Lock()
+	l.err = fmt.Errorf("journal: %w", err)
+	close(l.synced) // wakes every waiter; they see err
+	l.synced = make(chan struct{})
+	l.mu.Unlock()
+	l.config.Log.Error("ledger stopped: the journal failed; restart to recover", "error", err)
+	close(l.failure)
+}
+
+// await returns once the events queued so far, up to number n, are durable.
+// urgent starts the next commit at once.
+func (l *Ledger) await(ctx context.Context, n uint64, urgent bool) error {
+	for {
+		l.mu.Lock()
+		applied, synced, err := l.core.applied, l.synced, l.err
+		if applied < n && err == nil {
+			l.signal(urgent)
+		}
+		l.mu.Unlock()
+		switch {
+		case applied >= n:
+			return nil
+		case err != nil:
+			return budget.Unavailable("ledger_failed", "the change may not have been recorded; check and retry", err)
+		}
+		select {
+		case <-synced:
+		case <-l.done:
+			if l.caughtUp(n) {
+				return nil
+			}
+			return budget.Unavailable("ledger_closed", "the gateway is shutting down; retry shortly", nil)
+		case <-ctx.Done():
+			return budget.Unavailable("ledger_slow", "the change is not durable yet; check and retry", ctx.Err())
+		}
+	}
+}
+
+func (l *Ledger) caughtUp(n uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.core.applied >= n
+}
+
+// flush waits until everything queued before the call is durable.
+func (l *Ledger) flush(ctx context.Context) error {
+	l.mu.Lock()
+	n := l.core.queued
+	l.mu.Unlock()
+	return l.await(ctx, n, true)
+}
+
+// prune deletes a batch of old rows now and then. It returns false once the
+// journal failed.
+func (w *syncer) prune() bool {
+	if time.Since(w.pruned) < pruneEvery {
+		return true
+	}
+	l := w.l
+	cutoff := l.instant().wall - int64(l.config.Retention)
+	p, err := l.store.prune(context.Background(), cutoff, l.core.epoch, pruneBatch)
+	if err != nil {
+		l.fail(err)
+		return false
+	}
+	if !p.more {
+		w.pruned = time.Now()
+	}
+	l.mu.Lock()
+	l.core.prune(p.ids, p.strays, p.closed)
+	l.mu.Unlock()
+	return true
+}

@@ -1,0 +1,226 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"aigateway/budget"
+)
+
+// bucketNanos is the width of a usage bucket: 15 minutes, so that days and
+// hours of every time zone are whole buckets.
+const bucketNanos = 15 * 60 * second
+
+// Values of settle.status.
+const (
+	statusSettled = 0
+	statusExpired = 1
+	statusLate    = 2
+	statusOrphan  = 3
+)
+
+// statements are the journal's hot statements, prepared once.
+type statements struct {
+	hold, unhold, settle, late, stray, account, mark, wall, spool, usage *sql.Stmt
+}
+
+func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) {
+	var s statements
+	for _, p := range []struct {
+		to  **sql.Stmt
+		sql string
+	}{
+		{&s.hold, `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.unhold, `DELETE FROM hold WHERE rid = ?`},
+		{&s.settle, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
+			request_id, reserved_at, unpriced, key_id, tag, model, provider)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, request_id = NULL, reserved_at = NULL,
+			unpriced = NULL, key_id = NULL, tag = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
+		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts) VALUES (?, ?, ?, ?, ?)`},
+		{&s.account, `INSERT INTO account (id, budget, start, "end", spent, orphan, residue, hw)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, orphan = excluded.orphan,
+			residue = excluded.residue, hw = excluded.hw, "end" = excluded."end"`},
+		{&s.mark, `UPDATE epoch SET seq = ? WHERE epoch = ?`},
+		{&s.wall, `INSERT INTO meta (name, value) VALUES ('wall', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`},
+		{&s.spool, `INSERT INTO spool (one, file, offset) VALUES (1, ?, ?)
+			ON CONFLICT (one) DO UPDATE SET file = excluded.file, offset = excluded.offset`},
+		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (bucket, tag, model, provider, key_id) DO UPDATE SET requests = requests + excluded.requests,
+			unpriced = unpriced + excluded.unpriced, cost = cost + excluded.cost, input = input + excluded.input,
+			cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
+			output = output + excluded.output`},
+	} {
+		st, err := conn.PrepareContext(ctx, p.sql)
+		if err != nil {
+			return s, errors.Join(fmt.Errorf("prepare journal statement: %w", err), s.close())
+		}
+		*p.to = st
+	}
+	return s, nil
+}
+
+func (s *statements) close() error {
+	var errs []error
+	for _, st := range []*sql.Stmt{s.hold, s.unhold, s.settle, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage} {
+		if st != nil {
+			errs = append(errs, st.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// journal is what the sync goroutine needs of a database. commit returns nil
+// only if the whole batch is durable, power loss included. After an error the
+// outcome is unknown and nobody may retry: the process has to restart.
+type journal interface {
+	commit(ctx context.Context, b *batch) error
+}
+
+func (s *store) commit(ctx context.Context, b *batch) error {
+	return s.transaction(ctx, func() error {
+		w := writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{}}
+		for i := range b.accounts {
+			if a := &b.accounts[i]; a.changed {
+				w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
+			}
+		}
+		for i := range b.events {
+			w.event(&b.events[i], b.no)
+			if e := &b.events[i]; e.kind == eventAdmin {
+				for _, st := range e.change.statements {
+					w.run(s.write, st)
+				}
+			}
+		}
+		w.flushUsage()
+		if b.mark > 0 {
+			w.exec(s.stmts.mark, int64(b.mark), int64(b.epoch))
+		}
+		if b.saveWall {
+			w.exec(s.stmts.wall, b.wall)
+		}
+		return w.err
+	})
+}
+
+// writer writes one batch; after the first error it does nothing.
+type writer struct {
+	ctx   context.Context
+	s     *statements
+	err   error
+	usage map[usageKey]tally
+	ids   []byte
+}
+
+type usageKey struct {
+	bucket int64
+	attr   budget.Attribution
+}
+
+func (w *writer) exec(st *sql.Stmt, args ...any) {
+	if w.err == nil {
+		if _, err := st.ExecContext(w.ctx, args...); err != nil {
+			w.err = fmt.Errorf("append journal: %w", err)
+		}
+	}
+}
+
+func (w *writer) run(conn *sql.Conn, st statement) {
+	if w.err == nil {
+		if _, err := conn.ExecContext(w.ctx, st.sql, st.args...); err != nil {
+			w.err = fmt.Errorf("append journal: %w", err)
+		}
+	}
+}
+
+func (w *writer) event(e *event, no uint64) {
+	h := e.h
+	switch e.kind {
+	case eventHold:
+		// A hold that ends in the same transaction never needs its row.
+		if h.closedIn != no {
+			w.exec(w.s.hold, int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), w.accounts(h),
+				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+		}
+	case eventSettle:
+		w.unhold(e, no)
+		w.settle(e, statusSettled)
+	case eventExpire:
+		w.unhold(e, no)
+		w.exec(w.s.settle, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), w.accounts(h),
+			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+	case eventRefund:
+		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), int64(h.id))
+	case eventOrphan:
+		w.settle(e, statusOrphan)
+	case eventStray:
+		w.exec(w.s.stray, h.requestID, e.at, string(e.basis), int64(e.cost), w.accounts(h))
+	case eventSpool:
+		w.exec(w.s.spool, e.spool.File, e.spool.Offset)
+	}
+	e.usage(func(h *hold, u tally) {
+		k := usageKey{h.reservedAt / bucketNanos, h.attr}
+		sum := w.usage[k]
+		sum.add(u)
+		w.usage[k] = sum
+	})
+}
+
+func (w *writer) unhold(e *event, no uint64) {
+	if e.h.journaledBefore(no) {
+		w.exec(w.s.unhold, int64(e.h.id))
+	}
+}
+
+func (w *writer) settle(e *event, status int) {
+	w.exec(w.s.settle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), w.accounts(e.h),
+		nil, nil, nil, nil, nil, nil, nil)
+}
+
+func (w *writer) flushUsage() {
+	for k, u := range w.usage {
+		if u == (tally{}) {
+			continue // a call that never reached its provider
+		}
+		w.exec(w.s.usage, k.bucket, string(k.attr.Tag), k.attr.Model, k.attr.Provider, k.attr.KeyID, u.requests, u.unpriced,
+			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output)
+	}
+}
+
+// accounts encodes the ids of h's accounts; valid until the next call.
+func (w *writer) accounts(h *hold) []byte {
+	w.ids = w.ids[:0]
+	if w.ids == nil {
+		w.ids = []byte{} // NULL is not an empty list
+	}
+	for _, id := range h.ids {
+		w.ids = binary.AppendUvarint(w.ids, uint64(id))
+	}
+	return w.ids
+}
+
+func decodeAccounts(b []byte) ([]int64, error) {
+	var ids []int64
+	for len(b) > 0 {
+		id, n := binary.Uvarint(b)
+		if n <= 0 {
+			return nil, errors.New("list of accounts is damaged")
+		}
+		ids, b = append(ids, int64(id)), b[n:]
+	}
+	return ids, nil
+}
+
+func boolInt(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
-	"strings"
 )
 
 // Amount is money in nano-USD (1e-9 US dollars). It is never a float: sums of
@@ -49,21 +48,21 @@ func (a Amount) Add(b Amount) (Amount, bool) {
 
 // String is a in US dollars as an exact decimal with at least two decimals,
 // without a currency sign: "500.00", "0.3225".
-func (a Amount) String() string {
-	neg := a < 0
+func (a Amount) String() string { return string(a.Append(make([]byte, 0, 24))) }
+
+// Append appends a's String to dst: every answer to a client has three amounts.
+func (a Amount) Append(dst []byte) []byte {
 	u := uint64(a)
-	if neg {
-		u = -u
+	if a < 0 {
+		dst, u = append(dst, '-'), -u
 	}
-	frac := strings.TrimRight(fmt.Sprintf("%09d", u%uint64(Dollar)), "0")
-	for len(frac) < 2 {
-		frac += "0"
+	dst = append(strconv.AppendUint(dst, u/uint64(Dollar), 10), '.')
+	u %= uint64(Dollar)
+	for unit, digits := uint64(Dollar)/10, 0; digits < 2 || u > 0; unit, digits = unit/10, digits+1 {
+		dst = append(dst, '0'+byte(u/unit))
+		u %= unit
 	}
-	s := strconv.FormatUint(u/uint64(Dollar), 10) + "." + frac
-	if neg {
-		return "-" + s
-	}
-	return s
+	return dst
 }
 
 // Display is a for a person: dollars with a sign, rounded up to the cent from

@@ -89,12 +89,13 @@ func (a *answer) appendOK(dst []byte) []byte {
 		dst = appendHeader(dst, okHeaders, envoy.HeaderEdit, "1")
 	}
 	dst = appendHeader(dst, okResponseHeaders, envoy.HeaderClientRequestID, a.requestID)
+	var usd [32]byte // an amount's text on the stack
 	if a.bounded {
-		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderBoundUSD, a.bound.String())
+		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderBoundUSD, string(a.bound.Append(usd[:0])))
 	}
 	if a.tightest != nil {
-		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderRemainingUSD, a.tightest.Remaining().String())
-		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderReservedUSD, a.tightest.Reserved.String())
+		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderRemainingUSD, string(a.tightest.Remaining().Append(usd[:0])))
+		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderReservedUSD, string(a.tightest.Reserved.Append(usd[:0])))
 	}
 	if a.injectedCap > 0 {
 		dst = appendHeader(dst, okResponseHeaders, envoy.HeaderInjectedMaxTokens, strconv.FormatInt(a.injectedCap, 10))

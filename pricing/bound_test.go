@@ -1,0 +1,378 @@
+package pricing_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pad makes a body exactly n bytes long by growing a text in it.
+func pad(t *testing.T, format string, n int) string {
+	t.Helper()
+	room := n - len(fmt.Sprintf(format, ""))
+	if room < 0 {
+		t.Fatalf("body is longer than %d bytes", n)
+	}
+	return fmt.Sprintf(format, strings.Repeat("x", room))
+}
+
+// The example of the design: gpt-6-sol, 60,000 bytes, one image URL without
+// detail, two choices, cap 4,000.
+const workedExample = `{"model":"openai/gpt-6-sol","n":2,"max_completion_tokens":4000,"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://example.com/a.png"%s}},{"type":"text","text":"%s"}]}]}`
+
+func TestWorkedExample(t *testing.T) {
+	c := mustLoad(t)
+	b := mustBound(t, c, pricing.Chat, pad(t, strings.Replace(workedExample, "%s", "", 1), 60_000), noon())
+	if got := b.Amount.String(); got != "0.3225" {
+		t.Errorf("bound is %s, want 0.3225", got)
+	}
+	fit, ok := b.LargestCap(30 * budget.Cent)
+	if !ok || fit != 2875 {
+		t.Errorf("the largest cap for $0.30 is %d, %t; want 2875", fit, ok)
+	}
+	want := []pricing.Line{
+		{Label: "text", Quantity: 60_000, Unit: "tokens", Note: "a byte is at most one token"},
+		{Label: "overhead", Quantity: 1000, Unit: "tokens", Note: "chat template and tool prompts"},
+		{Label: "images", Quantity: 36_000, Unit: "tokens", Note: "by their dimensions, else the model's most"},
+		{Label: "input", Quantity: 97_000, Unit: "tokens", PicoPerUnit: 2_500_000, Amount: 242_500_000, Note: "at the cache_write price"},
+		{Label: "output", Quantity: 8000, Unit: "tokens", PicoPerUnit: 10_000_000, Amount: 80_000_000, Note: "cap 4000 × 2 choices"},
+		{Label: "bound", Quantity: 1, Unit: "request", Amount: 322_500_000},
+	}
+	if diff := cmp.Diff(want, b.Lines()); diff != "" {
+		t.Errorf("lines (-want +got):\n%s", diff)
+	}
+	high := mustBound(t, c, pricing.Chat, pad(t, strings.Replace(workedExample, "%s", `,"detail":"high"`, 1), 60_000), noon())
+	if got := high.Amount.String(); got != "0.24" { // 64,000 × 2.5 + 8,000 × 10
+		t.Errorf("with detail high the bound is %s, want 0.24", got)
+	}
+}
+
+// tokensAt is a bound worked out by hand: I tokens at one price, O at another,
+// both in pico-USD.
+func tokensAt(in, inPico, out, outPico int64) budget.Amount {
+	return budget.Amount((in*inPico + out*outPico + 999) / 1000)
+}
+
+func TestBoundGolden(t *testing.T) {
+	c := mustOverlay(t, overlayModels)
+	long := strings.Repeat("x", 272_000)
+	for _, tt := range []struct {
+		name, body string
+		more       int64 // input tokens beyond the body
+		in         int64 // pico per input token
+		outs, out  int64
+	}{
+		{"plain", chatBody(kimi, `"max_tokens":100`), 1000, 950_000, 100, 4_000_000},
+		{"both caps: the larger", chatBody(kimi, `"max_tokens":100,"max_completion_tokens":300`), 1000, 950_000, 300, 4_000_000},
+		{"null cap is absent", chatBody(kimi, `"max_tokens":null,"max_completion_tokens":300`), 1000, 950_000, 300, 4_000_000},
+		{"injected", chatBody(kimi, ""), 1000, 950_000, 32_768, 4_000_000},
+		{"choices", chatBody(kimi, `"max_tokens":10,"n":3,"best_of":5`), 1000, 950_000, 50, 4_000_000},
+		{"cap of 0 writes the cache", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":0`), 1000, 3_750_000, 0, 15_000_000},
+		{"a cap the upstream ignores", chatBody("mistral/mistral-small-2603", `"max_completion_tokens":5`), 1000, 150_000, 32_768, 600_000},
+		{"no injection: the model's limit", chatBody("capless/m", ""), 1000, 1_000_000, 2000, 2_000_000},
+		{"implicit cache writes", chatBody("openai/gpt-6-luna", `"max_tokens":10`), 1000, 125_000, 10, 500_000},
+		{"explicit mode", chatBody("openai/gpt-6-luna", `"max_tokens":10,"prompt_cache_options":{"mode":"explicit"}`), 1000, 100_000, 10, 500_000},
+		{"explicit mode with a breakpoint", chatBody("openai/gpt-6-luna", `"max_tokens":10,"prompt_cache_options":{"mode":"explicit"},"x":{"cache_breakpoint":{}}`), 1000, 125_000, 10, 500_000},
+		{"12 hours", chatBody("openai/gpt-6-luna", `"max_tokens":10,"prompt_cache_options":{"ttl":"12h"}`), 1000, 200_000, 10, 500_000},
+		{"retention", chatBody("openai/gpt-6-luna", `"max_tokens":10,"prompt_cache_retention":"24h"`), 1000, 200_000, 10, 500_000},
+		{"cache_control", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"tools":[{"type":"function","function":{"name":"f"},"cache_control":{"type":"ephemeral"}}]`), 1000, 3_750_000, 10, 15_000_000},
+		{"cache_control, escaped", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"x":[{"cache\u005fcontrol":{"type":"ephemeral"}}]`), 1000, 3_750_000, 10, 15_000_000},
+		{"cache_control of null", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"cache_control":null`), 1000, 3_000_000, 10, 15_000_000},
+		{"one hour", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"x":[{"cache_control":{"ttl":"1h"}}]`), 1000, 6_000_000, 10, 15_000_000},
+		{"five minutes", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"x":[{"cache_control":{"ttl":"5m"}}]`), 1000, 3_750_000, 10, 15_000_000},
+		{"client tools", chatBody(kimi, `"max_tokens":10,"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"custom"}]`), 3000, 950_000, 10, 4_000_000},
+		{"priority", chatBody("openai/gpt-5.4-mini", `"max_tokens":10,"service_tier":"priority"`), 1000, 1_500_000, 10, 9_000_000},
+		{"priority at 2.5", chatBody("openai/gpt-5.5", `"max_tokens":10,"service_tier":"priority"`), 1000, 12_500_000, 10, 75_000_000},
+		{"flex is no discount", chatBody("openai/gpt-5.5", `"max_tokens":10,"service_tier":"flex"`), 1000, 5_000_000, 10, 30_000_000},
+		{"fast", chatBody("anthropic/claude-opus-5.5", `"max_tokens":10,"speed":"fast"`), 1000, 8_000_000, 10, 40_000_000},
+		{"inference in the US", chatBody("anthropic/claude-opus-5.5", `"max_tokens":10,"inference_geo":"us"`), 1000, 4_400_000, 10, 22_000_000},
+		{"upper tier", chatBody("openai/gpt-5.5", `"max_tokens":10,"user":"`+long+`"`), 1000, 10_000_000, 10, 45_000_000},
+		{"several images", content("openai/gpt-5.5", strings.Repeat(`{"type":"image_url","image_url":"https://a/b"},`, 3)+`{"type":"text","text":"x"}`), 37_000, 10_000_000 / 2, 100, 30_000_000},
+		{"audio out", chatBody("capless/voice", `"max_tokens":10,"modalities":["text","audio"]`), 1000, 1_000_000, 10, 9_000_000},
+		{"tokens per byte", chatBody("capless/wide", `"max_tokens":10`), 0, 1_000_000, 10, 2_000_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := mustBound(t, c, pricing.Chat, tt.body, noon())
+			in := int64(len(tt.body)) + tt.more
+			if strings.Contains(tt.body, "capless/wide") {
+				in = (int64(len(tt.body))*3+1)/2 + 50
+			}
+			if want := tokensAt(in, tt.in, tt.outs, tt.out); b.Amount != want {
+				t.Errorf("bound is %s, want %s\n%+v", b.Amount, want, b.Lines())
+			}
+		})
+	}
+}
+
+const overlayModels = `
+- model: capless/m
+  family: bytes
+  limits: {context: 100000, max_output: 2000}
+  prices: [{input: "1", output: "2", fees: {web_search: "0.01"}}]
+- model: capless/unlimited
+  family: bytes
+  prices: [{input: "1", output: "2"}]
+- model: capless/voice
+  family: bytes
+  audio: {tokens_per_second: 10}
+  prices: [{input: "1", output: "2", input_audio: "8", output_audio: "9"}]
+- model: capless/wide
+  family: bytes
+  overhead: 50
+  tokens_per_byte: "1.5"
+  prices: [{input: "1", output: "2"}]
+- model: capless/writes
+  family: bytes
+  prices: [{input: "1", output: "2", cache_write: "3"}]
+- model: strict/m
+  prices: [{input: "1", output: "2"}]
+- model: openrouter/a/b:online
+  prices: [{input: "1", output: "2"}]
+- model: openrouter/openrouter/auto
+  prices: [{input: "1", output: "2"}]
+- model: openrouter/a/b
+  limits: {context: 100000}
+  prices: [{input: "1", output: "2"}]
+`
+
+func TestBoundOfHostedTool(t *testing.T) {
+	c := mustOverlay(t, overlayModels)
+	b := mustBound(t, c, pricing.Chat, chatBody("capless/m", `"max_tokens":100,"tools":[{"type":"web_search_20250305","max_uses":3}]`), noon())
+	// Four rounds, each with a full context and a full answer, and three fees.
+	want := tokensAt(4*100_000, 1_000_000, 4*100, 2_000_000) + 3*budget.Cent
+	if b.Amount != want {
+		t.Errorf("bound is %s, want %s\n%+v", b.Amount, want, b.Lines())
+	}
+}
+
+func TestBoundClampsInputToContext(t *testing.T) {
+	c := mustOverlay(t, overlayModels)
+	b := mustBound(t, c, pricing.Chat, chatBody("capless/m", `"max_tokens":10,"user":"`+strings.Repeat("x", 200_000)+`"`), noon())
+	if want := tokensAt(100_000, 1_000_000, 10, 2_000_000); b.Amount != want {
+		t.Errorf("bound is %s, want %s", b.Amount, want)
+	}
+}
+
+func TestBoundCountsNormalisedText(t *testing.T) {
+	c := mustLoad(t)
+	ligature := "\ufdfa" // three bytes that NFKC makes 33
+	for _, tt := range []struct {
+		name, model, text string
+		more              int64
+	}{
+		{"undisclosed tokenizer", "anthropic/claude-haiku-4.5", ligature, 30},
+		{"escaped", "anthropic/claude-haiku-4.5", `\ufdfa`, 27},
+		{"escaped backslash before it", "anthropic/claude-haiku-4.5", `\\\ufdfa`, 27},
+		{"literal backslash", "gemini/gemini-2.5-flash", `\\u12\ufdfa`, 27},
+		{"plain text", "anthropic/claude-haiku-4.5", "Grüße, 你好", 0},
+		{"pair", "gemini/gemini-2.5-flash", `\ud834\udd60`, 0}, // 12 bytes as written and normalised
+		{"disclosed tokenizer", kimi, ligature, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := chatBody(tt.model, `"max_tokens":1,"user":"`+tt.text+`"`)
+			if got := mustBound(t, c, pricing.Chat, body, noon()).Lines()[0].Quantity; got != int64(len(body))+tt.more {
+				t.Errorf("text is %d tokens, want %d + %d", got, len(body), tt.more)
+			}
+		})
+	}
+}
+
+func TestBoundOfEmbeddings(t *testing.T) {
+	c := mustLoad(t)
+	for _, tt := range []struct {
+		name, model, input string
+		tokens             int64 // -1: the whole body and 100
+		pico               int64
+	}{
+		{"text", "openai/text-embedding-3-large", `"hello"`, -1, 130_000},
+		{"texts", "voyage/voyage-4", `["a","b"]`, -1, 60_000},
+		{"long text", "openai/text-embedding-3-small", `"` + strings.Repeat("x", 20_000) + `"`, 8192, 20_000},
+		{"two long texts", "openai/text-embedding-3-small", `["` + strings.Repeat("x", 20_000) + `","b"]`, 16_384, 20_000},
+		{"whole batch", "openai/text-embedding-3-small", `[` + strings.Repeat(`"`+strings.Repeat("x", 8000)+`",`, 50) + `"b"]`, 300_000, 20_000},
+		{"tokens", "openai/text-embedding-3-small", `[11,22,33]`, 3 + 2 + 100, 20_000},
+		{"token lists", "openai/text-embedding-3-small", `[[11,22,33],[44444444]]`, 4 + 4 + 100, 20_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := `{"model":"` + tt.model + `","input":` + tt.input + `}`
+			if tt.tokens < 0 {
+				tt.tokens = int64(len(body)) + 100
+			}
+			b := mustBound(t, c, pricing.Embeddings, body, noon())
+			if want := tokensAt(tt.tokens, tt.pico, 0, 0); b.Amount != want {
+				t.Errorf("bound is %s, want %s\n%+v", b.Amount, want, b.Lines())
+			}
+			if _, ok := b.LargestCap(budget.MaxAmount); ok {
+				t.Error("embeddings have no output to cap")
+			}
+		})
+	}
+}
+
+func TestBoundFollowsTime(t *testing.T) {
+	c := mustLoad(t)
+	at := func(s string) time.Time {
+		v, err := time.Parse(time.DateTime, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, tt := range []struct {
+		model, at string
+		in        int64
+	}{
+		{"deepseek/deepseek-v4-pro", "2026-11-24 12:00:00", 660_000},
+		{"deepseek/deepseek-v4-pro", "2026-11-24 02:00:00", 1_320_000},
+		{"deepseek/deepseek-v4-pro", "2026-11-24 00:30:00", 1_320_000}, // may end in the peak
+		{"deepseek/deepseek-v4-pro", "2026-11-23 23:30:00", 660_000},
+		{"deepseek/deepseek-v4-pro", "2026-11-24 04:00:00", 660_000},
+		{"deepseek/deepseek-v4-pro", "2026-11-24 09:59:59", 1_320_000},
+		{"gemini/gemini-3.8-flash", "2026-12-31 22:59:00", 750_000},
+		{"gemini/gemini-3.8-flash", "2026-12-31 23:30:00", 1_500_000}, // may end in the new year
+		{"gemini/gemini-3.8-flash", "2027-01-01 00:00:00", 1_500_000},
+	} {
+		body := chatBody(tt.model, `"max_tokens":0`)
+		b := mustBound(t, c, pricing.Chat, body, at(tt.at))
+		if want := tokensAt(int64(len(body))+1000, tt.in, 0, 0); b.Amount != want {
+			t.Errorf("%s at %s: bound is %s, want %s", tt.model, tt.at, b.Amount, want)
+		}
+	}
+	if m, err := c.Resolve("anthropic/claude-sonnet-4.6", at("2026-03-01 00:00:00")); err != nil || m.Row != nil {
+		t.Errorf("before its first price list a model has no price: %v, %v", m.Row, err)
+	}
+}
+
+func TestBoundRefuses(t *testing.T) {
+	c := mustOverlay(t, overlayModels)
+	video := `{"type":"video_url","video_url":{"url":"https://a/b.mp4"}}`
+	for _, tt := range []struct{ name, body, reason, field, remedy string }{
+		{"no price", chatBody("moonshot/unknown", ""), "model_not_priced", "model", "- model: moonshot/unknown\n"},
+		{"web search", chatBody(kimi, `"web_search_options":{}`), "unbounded_tool", "web_search_options", "leave it out"},
+		{"xAI search", chatBody(kimi, `"search_parameters":{"mode":"auto"}`), "unbounded_tool", "search_parameters", "leave it out"},
+		{"hosted tool", chatBody("capless/m", `"tools":[{"type":"web_search"}]`), "unbounded_tool", "tools[0]", "max_uses"},
+		{"hosted tool without a fee", chatBody(kimi, `"tools":[{"type":"function"},{"type":"image_generation","max_uses":1}]`), "unbounded_tool", "tools[1]", "function tools"},
+		{"builtin function", chatBody(kimi, `"tools":[{"type":"builtin_function","function":{"name":"$web_search"}}]`), "unbounded_tool", "tools[0]", "function tools"},
+		{"untyped tool", chatBody(kimi, `"tools":[{"google_search":{}}]`), "unbounded_tool", "tools[0]", "function tools"},
+		{"MCP", chatBody(kimi, `"mcp_servers":[{"url":"https://a"}]`), "unbounded_tool", "mcp_servers", "function tools"},
+		{"previous response", chatBody(kimi, `"previous_response_id":"resp_1"`), "unbounded_input", "previous_response_id", "send the messages"},
+		{"conversation", chatBody(kimi, `"conversation":{"id":"c"}`), "unbounded_input", "conversation", "send the messages"},
+		{"stored prompt", chatBody(kimi, `"prompt":{"id":"p"}`), "unbounded_input", "prompt", "send it as messages"},
+		{"chat template", chatBody(kimi, `"chat_template":"{% for %}"`), "unbounded_input", "chat_template", "leave it out"},
+		{"earlier audio", `{"model":"` + kimi + `","messages":[{"role":"assistant","audio":{"id":"a"}}]}`, "unbounded_input", "messages[0].audio", "transcript"},
+		{"background", chatBody(kimi, `"background":true`), "unsupported_feature", "background", "leave it out"},
+		{"moderation", chatBody(kimi, `"moderation":{}`), "unsupported_feature", "moderation", "leave it out"},
+		{"models", chatBody("openrouter/a/b", `"models":["c/d"]`), "unsupported_feature", "models", "one model"},
+		{"plugins", chatBody("openrouter/a/b", `"plugins":[{"id":"web"}]`), "unsupported_feature", "plugins", "one model"},
+		{"fallbacks", chatBody("openrouter/a/b", `"fallbacks":[{"model":"x"}]`), "unsupported_feature", "fallbacks", "one model"},
+		{"online", chatBody("openrouter/a/b:online", ""), "unsupported_feature", "model", ":online"},
+		{"auto", chatBody("openrouter/openrouter/auto", ""), "unsupported_feature", "model", "one model"},
+		{"context management", chatBody(kimi, `"context_management":{}`), "unsupported_feature", "context_management", "leave it out"},
+		{"cached content", chatBody("gemini/gemini-2.5-flash", `"extra_body":{"google":{"cached_content":"c"}}`), "unsupported_feature", "extra_body.google.cached_content", "thinking_config"},
+		{"image output", chatBody(kimi, `"modalities":["image"]`), "unbounded_media", "modalities", "text"},
+		{"audio output", chatBody(kimi, `"modalities":["audio"]`), "unbounded_media", "modalities", "output_audio"},
+		{"unknown images", content(kimi, `{"type":"image_url","image_url":{"url":"https://a/b.png"}}`), "unbounded_media", "messages[0].content[0].image_url", "image: {max_tokens"},
+		{"audio", content("openai/gpt-5.5", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//uQxAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "input_audio"},
+		{"odd audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"flac","data":"ZkxhQw=="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
+		{"video", content(kimi, video), "unbounded_media", "messages[0].content[0].video_url", "text"},
+		{"video under a text type", content(kimi, strings.Replace(video, `"video_url",`, `"text",`, 1)), "unbounded_media", "messages[0].content[0].video_url", "text"},
+		{"file", content(kimi, `{"type":"file","file":{"file_id":"f"}}`), "unbounded_media", "messages[0].content[0].file", "text"},
+		{"unknown part", content(kimi, `{"type":"text","text":"a"},{"type":"hologram"}`), "unbounded_media", "messages[0].content[1].type", "text"},
+		{"pdf as image", content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:application/pdf;base64,AAAA"}}`), "unbounded_media", "messages[0].content[0].image_url", "png"},
+		{"message images", `{"model":"` + kimi + `","messages":[{"role":"user","content":"","images":["AAAA"]}]}`, "unbounded_media", "messages[0].images", "image_url"},
+		{"unpriced tier", chatBody("openai/gpt-5.5", `"service_tier":"ultrafast"`), "tier_not_priced", "service_tier", "service_tiers: {ultrafast"},
+		{"unpriced speed", chatBody("anthropic/claude-sonnet-5.5", `"speed":"fast"`), "tier_not_priced", "speed", "service_tiers: {fast"},
+		{"unpriced region", chatBody("openai/gpt-5.5", `"inference_geo":"mars"`), "tier_not_priced", "inference_geo", "inference_geo: {mars"},
+		{"unpriced long writes", chatBody("capless/writes", `"max_tokens":1,"x":{"cache_control":{"ttl":"1h"}}`), "tier_not_priced", "cache_control", "cache_write_long"},
+		{"unknown output limit", chatBody("capless/unlimited", ""), "max_output_unknown", "max_tokens", "max_output"},
+		{"usage must be asked for", chatBody("strict/m", `"stream":true`), "stream_usage_required", "stream_options.include_usage", "include_usage"},
+		{"chat with an embedding model", chatBody("openai/text-embedding-3-small", ""), "unsupported_feature", "model", "embeddings only"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := tryBound(c, pricing.Chat, tt.body, noon())
+			if b != nil {
+				t.Error("a refused call has a bound")
+			}
+			e := refusal(t, err)
+			if e.Kind != budget.KindInvalid || e.Reason != tt.reason || e.Field != tt.field || !strings.Contains(e.Message, tt.remedy) {
+				t.Errorf("got %s at %q, want %s at %q with %q in: %s", e.Reason, e.Field, tt.reason, tt.field, tt.remedy, e.Message)
+			}
+		})
+	}
+}
+
+// What asks for nothing is no reason to refuse.
+func TestBoundAcceptsWhatIsOff(t *testing.T) {
+	c := mustLoad(t)
+	mustBound(t, c, pricing.Chat, chatBody(kimi, `"web_search_options":null,"background":false,"models":[],"plugins":[ ],"mcp_servers":null,"previous_response_id":null,"modalities":["text"],"store":true,"extra_body":{"google":{"thinking_config":{"x":1}}}`), noon())
+}
+
+func TestBoundIsRefusedWhenTooLarge(t *testing.T) {
+	c := mustOverlay(t, "- model: capless/dear\n  prices: [{input: \"1000000\", output: \"1000000\"}]\n  service_tiers: {gold: \"1000\"}\n")
+	_, err := tryBound(c, pricing.Chat, chatBody("capless/dear", `"max_tokens":10000000,"n":128,"service_tier":"gold"`), noon())
+	if e := refusal(t, err); e.Reason != "field_invalid" || e.Field != "max_tokens" {
+		t.Errorf("got %s at %q", e.Reason, e.Field)
+	}
+}
+
+func TestImagesCountByTheirDimensions(t *testing.T) {
+	c := mustLoad(t)
+	for _, tt := range []struct {
+		name, model, url string
+		tokens, payload  int64
+	}{
+		{"small png", "openai/gpt-6-sol", dataURL("image/png", pngOf(t, 320, 320)), 10*10*12/10 + 100, 1},
+		{"huge png", "openai/gpt-6-sol", dataURL("image/png", pngOf(t, 20_000, 20_000)), 36_000, 1},
+		{"jpeg", "anthropic/claude-opus-5.5", dataURL("image/jpeg", jpegOf(t, 260, 52)), 10*2 + 100, 1},
+		{"gif", "anthropic/claude-sonnet-4.6", dataURL("image/gif", gifOf(t, 26, 27)), 2 + 100, 1},
+		{"dimensions do not matter", "gemini/gemini-3.8-flash", dataURL("image/png", pngOf(t, 10, 10)), 2240, 1},
+		{"unreadable", "openai/gpt-6-sol", dataURL("image/png", []byte("no picture at all")), 36_000, 1},
+		{"not base64", "openai/gpt-6-sol", "data:image/png;base64,***", 36_000, 0},
+		{"upper case", "openai/gpt-6-sol", strings.Replace(dataURL("image/png", pngOf(t, 320, 320)), "data:", "DATA:", 1), 220, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := content(tt.model, `{"type":"image_url","image_url":{"url":"`+tt.url+`"}}`)
+			lines := mustBound(t, c, pricing.Chat, body, noon()).Lines()
+			_, data, _ := strings.Cut(tt.url, ",")
+			if want := int64(len(body)) - tt.payload*int64(len(data)); lines[0].Quantity != want {
+				t.Errorf("text is %d tokens, want %d", lines[0].Quantity, want)
+			}
+			if lines[2].Label != "images" || lines[2].Quantity != tt.tokens {
+				t.Errorf("got %s of %d tokens, want images of %d", lines[2].Label, lines[2].Quantity, tt.tokens)
+			}
+		})
+	}
+}
+
+func TestAudioCountsByItsLongestDuration(t *testing.T) {
+	c := mustOverlay(t, overlayModels)
+	for _, tt := range []struct {
+		name   string
+		data   []byte
+		tokens int64
+	}{
+		{"mp3", append([]byte("ID3"), make([]byte, 9997)...), 100},   // 10 s at 8 kbit/s
+		{"wav", wavOf(8000, 2, 16_000*5-44), 50},                     // 5 s
+		{"slow wav", wavOf(1, 1, 1000-44), 10_000},                   // 1000 s
+		{"part of a second", wavOf(8000, 2, 1600*5-44), 5},           // half a second
+		{"byte rate in the header lies", wavOf(8000, 2, 16_000), 11}, // rounded up
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			body := content("capless/voice", `{"type":"input_audio","input_audio":{"format":"x","data":"`+base64.StdEncoding.EncodeToString(tt.data)+`"}}`)
+			b := mustBound(t, c, pricing.Chat, body, noon())
+			lines := b.Lines()
+			if lines[2].Label != "audio" || lines[2].Quantity != tt.tokens {
+				t.Errorf("got %+v, want %d tokens of audio", lines[2], tt.tokens)
+			}
+			if in := lines[3]; in.PicoPerUnit != 8_000_000 {
+				t.Errorf("input is at %d pico, want the audio price", in.PicoPerUnit)
+			}
+		})
+	}
+}

@@ -1,0 +1,132 @@
+package pricing_test
+
+import (
+	"strings"
+	"testing"
+
+	"aigateway/pricing"
+)
+
+const kimi = "moonshot/kimi-k2.6"
+
+// chatBody is a minimal request with more members.
+func chatBody(model, members string) string {
+	if members != "" {
+		members = "," + members
+	}
+	return `{"model":"` + model + `","messages":[{"role":"user","content":"hi"}]` + members + `}`
+}
+
+// content is a request whose one message has these parts.
+func content(model, parts string) string {
+	return `{"model":"` + model + `","max_tokens":100,"messages":[{"role":"user","content":[` + parts + `]}]}`
+}
+
+func TestParseCallRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name, body, reason, field string
+	}{
+		{"empty", "", "body_missing", ""},
+		{"blank", " \n", "body_missing", ""},
+		{"array", `[1]`, "body_not_json", ""},
+		{"string", `"x"`, "body_not_json", ""},
+		{"bom", "\ufeff{}", "body_not_json", ""},
+		{"cut", `{"model":"a/b"`, "body_not_json", ""},
+		{"trailing comma", `{"model":"a/b",}`, "body_not_json", ""},
+		{"trailing data", `{"model":"a/b"} {}`, "body_not_json", ""},
+		{"trailing brace", `{"model":"a/b"}}`, "body_not_json", ""},
+		{"comment", `{"model":"a/b"/**/}`, "body_not_json", ""},
+		{"single quotes", `{'model':'a/b'}`, "body_not_json", ""},
+		{"NaN", `{"model":"a/b","temperature":NaN}`, "body_not_json", "temperature"},
+		{"control character", "{\"model\":\"a\tb\"}", "body_not_json", "model"},
+		{"no model", `{}`, "model_missing", "model"},
+		{"null model", `{"model":null}`, "model_missing", "model"},
+		{"empty model", `{"model":""}`, "model_missing", "model"},
+		{"number model", `{"model":5}`, "field_invalid", "model"},
+		{"duplicate cap", chatBody(kimi, `"max_tokens":1,"max_tokens":100000`), "duplicate_key", "max_tokens"},
+		{"duplicate cap, escaped", chatBody(kimi, `"max\u005ftokens":100000,"max_tokens":1`), "duplicate_key", "max_tokens"},
+		{"duplicate model", `{"model":"a/b","model":"c/d"}`, "duplicate_key", "model"},
+		{"duplicate deep inside", chatBody(kimi, `"metadata":{"a":[{"b":{"c":1,"c":2}}]}`), "duplicate_key", "metadata.a[0].b.c"},
+		{"duplicate in a tool", chatBody(kimi, `"tools":[{"type":"function","type":"web_search"}]`), "duplicate_key", "tools[0].type"},
+		{"invalid UTF-8", chatBody(kimi, "\"user\":\"\xff\""), "invalid_utf8", "user"},
+		{"overlong UTF-8", chatBody(kimi, "\"user\":\"\xc0\xaf\""), "invalid_utf8", "user"},
+		{"lone surrogate", chatBody(kimi, `"user":"\ud800"`), "invalid_utf8", "user"},
+		{"reversed surrogates", chatBody(kimi, `"user":"\udc00\ud800"`), "invalid_utf8", "user"},
+		{"exponent", chatBody(kimi, `"max_tokens":1e3`), "field_invalid", "max_tokens"},
+		{"fraction", chatBody(kimi, `"max_tokens":1000.0`), "field_invalid", "max_tokens"},
+		{"string cap", chatBody(kimi, `"max_tokens":"1000"`), "field_invalid", "max_tokens"},
+		{"2^63", chatBody(kimi, `"max_tokens":9223372036854775808`), "field_invalid", "max_tokens"},
+		{"negative cap", chatBody(kimi, `"max_tokens":-1`), "field_invalid", "max_tokens"},
+		{"negative zero", chatBody(kimi, `"max_tokens":-0`), "field_invalid", "max_tokens"},
+		{"huge cap", chatBody(kimi, `"max_completion_tokens":10000001`), "field_invalid", "max_completion_tokens"},
+		{"boolean cap", chatBody(kimi, `"max_tokens":true`), "field_invalid", "max_tokens"},
+		{"n of 0", chatBody(kimi, `"n":0`), "field_invalid", "n"},
+		{"n of 129", chatBody(kimi, `"n":129`), "field_invalid", "n"},
+		{"n as text", chatBody(kimi, `"n":"2"`), "field_invalid", "n"},
+		{"best_of", chatBody(kimi, `"best_of":1.5`), "field_invalid", "best_of"},
+		{"stream as text", chatBody(kimi, `"stream":"true"`), "field_invalid", "stream"},
+		{"stream as number", chatBody(kimi, `"stream":1`), "field_invalid", "stream"},
+		{"stream_options", chatBody(kimi, `"stream_options":true`), "field_invalid", "stream_options"},
+		{"include_usage", chatBody(kimi, `"stream_options":{"include_usage":"yes"}`), "field_invalid", "stream_options.include_usage"},
+		{"service_tier", chatBody(kimi, `"service_tier":1`), "field_invalid", "service_tier"},
+		{"messages", `{"model":"a/b","messages":"hi"}`, "field_invalid", "messages"},
+		{"message", `{"model":"a/b","messages":["hi"]}`, "field_invalid", "messages[0]"},
+		{"content", `{"model":"a/b","messages":[{"content":5}]}`, "field_invalid", "messages[0].content"},
+		{"part", content(kimi, `7`), "field_invalid", "messages[0].content[0]"},
+		{"part without type", content(kimi, `{"text":"x"}`), "field_invalid", "messages[0].content[0]"},
+		{"image_url", content(kimi, `{"type":"image_url","image_url":7}`), "field_invalid", "messages[0].content[0].image_url"},
+		{"url", content(kimi, `{"type":"image_url","image_url":{"url":7}}`), "field_invalid", "messages[0].content[0].image_url.url"},
+		{"tools", chatBody(kimi, `"tools":{}`), "field_invalid", "tools"},
+		{"tool", chatBody(kimi, `"tools":["web_search"]`), "field_invalid", "tools[0]"},
+		{"prompt array", chatBody(kimi, `"prompt":["a","b"]`), "field_invalid", "prompt"},
+		{"long model", `{"model":"a/` + strings.Repeat("b", 300) + `"}`, "field_invalid", "model"},
+		{"deep nesting", `{"model":"a/b","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "body_not_json", "*"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			call, err := pricing.ParseCall(pricing.Chat, []byte(tt.body))
+			if call != nil {
+				t.Error("a refused body left a call behind")
+			}
+			e := refusal(t, err)
+			if e.Reason != tt.reason || e.Field != tt.field && tt.field != "*" {
+				t.Errorf("got %s at %q, want %s at %q (%s)", e.Reason, e.Field, tt.reason, tt.field, e.Message)
+			}
+		})
+	}
+}
+
+func TestParseCallAccepts(t *testing.T) {
+	for _, body := range []string{
+		chatBody(kimi, `"max_tokens":null,"n":null,"stream":null,"stream_options":null,"tools":null,"service_tier":null,"modalities":null`),
+		chatBody(kimi, `"Max_Tokens":1,"max_tokens":100`), // names are case-sensitive: another member
+		chatBody(kimi, `"max_tokens":10000000,"n":128`),
+		" \n" + chatBody(kimi, `"unknown":{"deep":[1,{"x":null}]}`) + "\r\n",
+		`{"\u006dodel":"moonshot\/kimi-k2.6"}`,
+	} {
+		call, err := pricing.ParseCall(pricing.Chat, []byte(body))
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+		} else if call.Model != kimi {
+			t.Errorf("%s: model is %q", body, call.Model)
+		}
+	}
+}
+
+func TestParseEmbeddingsRefuses(t *testing.T) {
+	for _, tt := range []struct{ input, reason, field string }{
+		{`5`, "field_invalid", "input"},
+		{`{}`, "field_invalid", "input"},
+		{`["a",5]`, "field_invalid", "input"},
+		{`[1,[2]]`, "field_invalid", "input"},
+		{`["a",[2]]`, "field_invalid", "input"},
+		{`[1.5]`, "field_invalid", "input[0]"},
+		{`[[1,"a"]]`, "field_invalid", "input[0][1]"},
+		{`[[1,null]]`, "field_invalid", "input[0][1]"},
+		{`[true]`, "field_invalid", "input[0]"},
+	} {
+		_, err := pricing.ParseCall(pricing.Embeddings, []byte(`{"model":"openai/text-embedding-3-small","input":`+tt.input+`}`))
+		if e := refusal(t, err); e.Reason != tt.reason || e.Field != tt.field {
+			t.Errorf("input %s: got %s at %q, want %s at %q", tt.input, e.Reason, e.Field, tt.reason, tt.field)
+		}
+	}
+}

@@ -175,7 +175,8 @@ local function scan(sc, s)
         sc.iskey = false
         local k = sc.key[d]
         if cap == nil and k and sc.obj[d] then
-          if d == 1 and TOP[k] and (k ~= "choices" or sc.choices) or d == 2 and INNER[k] and PARENT[sc.key[1]] then
+          if d == 1 and TOP[k] and (k ~= "choices" or sc.choices) and (k ~= "type" or not sc.found.type)
+            or d == 2 and INNER[k] and PARENT[sc.key[1]] then
             sc.cap = { name = k, depth = d, parts = {}, size = 0 }
             from = p + 1
           end

@@ -85,6 +85,7 @@ type refDoc struct {
 	found                map[string]string
 	first                string
 	usages               []string // "" for one too long
+	firstType            string   // the filter reads no further in an event without usage
 	usageOnTop, noChoice bool
 }
 
@@ -114,6 +115,7 @@ func (d *refDoc) take(m refMember, top bool) {
 	v := strings.TrimSpace(m.slot)
 	long := len(m.slot) > envoy.MaxCapture
 	switch {
+	case m.key == "type" && d.found["type"] != "": // the first counts: often nothing behind it is read
 	case m.key == "usage" && long:
 		d.usages = append(d.usages, "")
 		d.found["usage"] = ""

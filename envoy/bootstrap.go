@@ -1,0 +1,227 @@
+package envoy
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
+	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// BootstrapConfig is what an operator may choose about Envoy's static part. The
+// four addresses are "host:port" or "unix:/path"; where a field says so, zero
+// means its default.
+type BootstrapConfig struct {
+	NodeID         string // how this Envoy names itself to the control plane
+	ClientsAddress string // where clients connect; port 0 picks a free one
+	AdminAddress   string // Envoy's admin interface; never expose it
+	ControlAddress string // our gRPC server: ext_authz, access logs, ADS, health
+	SpoolPath      string // the durable access log
+
+	MaxBodyBytes      int           // longest request body; 0: 8 MiB
+	StreamIdleTimeout time.Duration // silence that ends an exchange; 0: 10 min
+	MaxStreamDuration time.Duration // longest exchange; 0: 30 min
+	Heartbeat         time.Duration // between log entries of a running call; 0: 30 s
+	CheckTimeout      time.Duration // for a decision; 0: 1 s
+	MaxConnections    int           // client connections at a time; 0: 20,000
+}
+
+// Defaults of BootstrapConfig, for whoever renders routes to match.
+const (
+	DefaultMaxBodyBytes      = 8 << 20
+	DefaultStreamIdleTimeout = 10 * time.Minute
+	DefaultMaxStreamDuration = 30 * time.Minute
+	DefaultHeartbeat         = 30 * time.Second
+	DefaultCheckTimeout      = time.Second
+	DefaultMaxConnections    = 20000
+)
+
+// Bootstrap renders the configuration Envoy starts with, as JSON: the client
+// listener and the clusters of the control plane. Routes, provider clusters and
+// secrets come over ADS, so that changing them never touches the listener,
+// which would cut long streams. Equal input gives equal bytes.
+//
+// Envoy does not listen for clients before it has its first routes.
+func Bootstrap(c BootstrapConfig) ([]byte, error) {
+	c = c.withDefaults()
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	b := builder{c: c}
+	boot := b.bootstrap()
+	if b.err != nil {
+		return nil, fmt.Errorf("render bootstrap: %w", b.err)
+	}
+	if err := boot.ValidateAll(); err != nil {
+		return nil, fmt.Errorf("render bootstrap: %w", err)
+	}
+	return stableJSON(boot)
+}
+
+func (c BootstrapConfig) withDefaults() BootstrapConfig {
+	defaultTo(&c.MaxBodyBytes, DefaultMaxBodyBytes)
+	defaultTo(&c.StreamIdleTimeout, DefaultStreamIdleTimeout)
+	defaultTo(&c.MaxStreamDuration, DefaultMaxStreamDuration)
+	defaultTo(&c.Heartbeat, DefaultHeartbeat)
+	defaultTo(&c.CheckTimeout, DefaultCheckTimeout)
+	defaultTo(&c.MaxConnections, DefaultMaxConnections)
+	return c
+}
+
+func defaultTo[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+func (c BootstrapConfig) validate() error {
+	for _, f := range []struct{ name, value string }{
+		{"NodeID", c.NodeID}, {"ClientsAddress", c.ClientsAddress}, {"AdminAddress", c.AdminAddress},
+		{"ControlAddress", c.ControlAddress}, {"SpoolPath", c.SpoolPath},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("bootstrap: %s is required", f.name)
+		}
+	}
+	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > 1<<30 {
+		return fmt.Errorf("bootstrap: MaxBodyBytes %d: want at most 1 GiB", c.MaxBodyBytes)
+	}
+	if c.MaxConnections < 0 {
+		return fmt.Errorf("bootstrap: MaxConnections %d: want a positive number", c.MaxConnections)
+	}
+	if min(c.StreamIdleTimeout, c.MaxStreamDuration, c.Heartbeat, c.CheckTimeout) < time.Millisecond {
+		return fmt.Errorf("bootstrap: durations must be at least 1ms")
+	}
+	return nil
+}
+
+// stableJSON is protojson without its deliberate randomness in white space.
+func stableJSON(m proto.Message) ([]byte, error) {
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("render bootstrap: %w", err)
+	}
+	var compact, out bytes.Buffer
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, fmt.Errorf("render bootstrap: %w", err)
+	}
+	if err := json.Indent(&out, compact.Bytes(), "", "  "); err != nil {
+		return nil, fmt.Errorf("render bootstrap: %w", err)
+	}
+	out.WriteByte('\n')
+	return out.Bytes(), nil
+}
+
+// builder assembles the bootstrap; the first error sticks, and what is built
+// after it does not matter.
+type builder struct {
+	c   BootstrapConfig
+	lua string // instead of the embedded script; only tests set it
+	err error
+}
+
+func (b *builder) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
+
+func (b *builder) any(m proto.Message) *anypb.Any {
+	a := &anypb.Any{}
+	// Deterministic: equal configurations must give equal bytes.
+	if err := anypb.MarshalFrom(a, m, proto.MarshalOptions{Deterministic: true}); err != nil {
+		b.fail(err)
+	}
+	return a
+}
+
+func (b *builder) bootstrap() *bootstrapv3.Bootstrap {
+	return &bootstrapv3.Bootstrap{
+		Node:  &corev3.Node{Id: b.c.NodeID, Cluster: "aigateway"},
+		Admin: &bootstrapv3.Admin{Address: b.address(b.c.AdminAddress)},
+		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
+			Listeners: []*listenerv3.Listener{b.listener()},
+			Clusters:  []*clusterv3.Cluster{b.control(ClusterControl), b.control(ClusterAuthz), b.control(ClusterALS)},
+		},
+		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
+			AdsConfig: &corev3.ApiConfigSource{
+				ApiType: corev3.ApiConfigSource_DELTA_GRPC, TransportApiVersion: corev3.ApiVersion_V3,
+				GrpcServices:              []*corev3.GrpcService{b.grpc(ClusterControl, 0)},
+				SetNodeOnFirstMessageOnly: true,
+			},
+			CdsConfig: adsSource(),
+		},
+		OverloadManager: &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
+			Name: "envoy.resource_monitors.global_downstream_max_connections",
+			ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: b.any(&downstreamv3.DownstreamConnectionsConfig{
+				MaxActiveDownstreamConnections: int64(b.c.MaxConnections),
+			})},
+		}}},
+	}
+}
+
+// adsSource never gives up waiting for its first answer: an Envoy without
+// routes would answer 404 to every client.
+func adsSource() *corev3.ConfigSource {
+	return &corev3.ConfigSource{
+		ConfigSourceSpecifier: &corev3.ConfigSource_Ads{Ads: &corev3.AggregatedConfigSource{}},
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		InitialFetchTimeout:   durationpb.New(0),
+	}
+}
+
+func (b *builder) grpc(cluster string, timeout time.Duration) *corev3.GrpcService {
+	g := &corev3.GrpcService{TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{
+		EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: cluster},
+	}}
+	if timeout > 0 {
+		g.Timeout = durationpb.New(timeout)
+	}
+	return g
+}
+
+// maxUnixPath is what Linux takes in a socket address, without the final zero.
+const maxUnixPath = 107
+
+func (b *builder) address(text string) *corev3.Address {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		if path == "" || len(path) > maxUnixPath {
+			b.fail(fmt.Errorf("address %q: a socket path has 1 to %d bytes", text, maxUnixPath))
+		}
+		return &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path, Mode: 0o600}}}
+	}
+	host, port, err := net.SplitHostPort(text)
+	if err != nil {
+		b.fail(fmt.Errorf("address %q: want host:port or unix:/path: %w", text, err))
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		b.fail(fmt.Errorf("address %q: want a numeric port", text))
+	}
+	if host == "" {
+		host = "0.0.0.0"
+	}
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address: host, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(n)},
+	}}}
+}
+
+func u32(n int) *wrapperspb.UInt32Value {
+	return wrapperspb.UInt32(uint32(min(max(n, 0), math.MaxUint32)))
+}

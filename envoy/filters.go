@@ -1,0 +1,113 @@
+package envoy
+
+import (
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	rbacpbv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
+	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
+	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// policyEdit names the RBAC policy; it shows in the response code details of a
+// refused request, and a local reply mapper looks for it there.
+const policyEdit = "edit-missing"
+
+// checkHeaders is what Check gets of a request's headers. Everything else,
+// user agents and SDK telemetry above all, would only cost time there.
+func checkHeaders() []string {
+	return []string{
+		"authorization", "x-api-key", "content-type", "content-encoding", "content-length", HeaderTag, HeaderRequestID,
+	}
+}
+
+// The order is the contract: a request is decided, spliced, refused if the
+// splice did not happen, stripped of what the provider must not see, and sent.
+func (b *builder) httpFilters() []*hcmv3.HttpFilter {
+	return []*hcmv3.HttpFilter{
+		b.filter(FilterAuthz, b.authz()),
+		b.filter(FilterLua, &luav3.Lua{DefaultSourceCode: &corev3.DataSource{
+			Specifier: &corev3.DataSource_InlineString{InlineString: b.luaSource()},
+		}}),
+		b.filter(FilterRBAC, refuseUnedited()),
+		b.filter(FilterStrip, strip()),
+		b.filter(FilterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
+	}
+}
+
+func (b *builder) luaSource() string {
+	if b.lua != "" {
+		return b.lua
+	}
+	return luaSource
+}
+
+func (b *builder) filter(name string, config proto.Message) *hcmv3.HttpFilter {
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(config)}}
+}
+
+func (b *builder) authz() *authzv3.ExtAuthz {
+	var allowed []*matcherv3.StringMatcher
+	for _, h := range checkHeaders() {
+		allowed = append(allowed, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h}})
+	}
+	return &authzv3.ExtAuthz{
+		TransportApiVersion: corev3.ApiVersion_V3,
+		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: b.grpc(ClusterAuthz, b.c.CheckTimeout)},
+		// No decision, no call: the promise is a hard cap.
+		FailureModeAllow:  false,
+		StatusOnError:     &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		ValidateMutations: true,
+		// Two x-aig-tag headers must arrive as two, not joined by a comma.
+		EncodeRawHeaders: true,
+		AllowedHeaders:   &matcherv3.ListStringMatcher{Patterns: allowed},
+		WithRequestBody: &authzv3.BufferSettings{
+			MaxRequestBytes: uint32(b.c.MaxBodyBytes), AllowPartialMessage: false, PackAsBytes: true,
+		},
+		ClearRouteCache:        true,
+		ClearRouteCacheHeaders: []string{HeaderUpstream},
+	}
+}
+
+// refuseUnedited stops a request whose edits were not made. Envoy goes on after
+// a Lua error, so the script cannot be trusted to stop it itself.
+func refuseUnedited() *rbacv3.RBAC {
+	return &rbacv3.RBAC{Rules: &rbacpbv3.RBAC{
+		Action: rbacpbv3.RBAC_DENY,
+		Policies: map[string]*rbacpbv3.Policy{policyEdit: {
+			Permissions: []*rbacpbv3.Permission{{Rule: &rbacpbv3.Permission_Header{Header: &routev3.HeaderMatcher{
+				Name: HeaderEdit, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+			}}}},
+			Principals: []*rbacpbv3.Principal{{Identifier: &rbacpbv3.Principal_Any{Any: true}}},
+		}},
+	}}
+}
+
+// strip removes what a provider must not see, our keys first, and asks it for
+// an answer that can be read. The provider's own key is added later, in its
+// cluster. x-request-id stays: the access log reads it from these headers.
+func strip() *headerv3.HeaderMutation {
+	var ms []*mutationv3.HeaderMutation
+	for _, p := range []string{"x-aig-", "x-envoy-", "x-forwarded-"} {
+		ms = append(ms, removePrefix(p))
+	}
+	for _, h := range []string{"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip"} {
+		ms = append(ms, removeHeader(h))
+	}
+	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})
+	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{RequestMutations: ms}}
+}
+
+func setHeader(name, value string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: name, Value: value},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}

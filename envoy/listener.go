@@ -1,0 +1,134 @@
+package envoy
+
+import (
+	"time"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	logdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
+	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// StatPrefix names the client listener's statistics: http.clients.*.
+const StatPrefix = "clients"
+
+func (b *builder) listener() *listenerv3.Listener {
+	return &listenerv3.Listener{
+		Name:                          ListenerClients,
+		Address:                       b.address(b.c.ClientsAddress),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(1 << 20),
+		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
+			Name:       "envoy.filters.network.http_connection_manager",
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.manager())},
+		}}}},
+	}
+}
+
+func (b *builder) manager() *hcmv3.HttpConnectionManager {
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix: StatPrefix,
+		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
+			RouteConfigName: RouteConfig, ConfigSource: adsSource(),
+		}},
+		UseRemoteAddress:             wrapperspb.Bool(true),
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			IdleTimeout:       durationpb.New(time.Hour), // between requests of a connection
+			MaxStreamDuration: durationpb.New(b.c.MaxStreamDuration),
+			// Some servers read x_api_key as x-api-key; we would not strip it.
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
+		},
+		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
+			MaxConcurrentStreams:        wrapperspb.UInt32(1000),
+			InitialStreamWindowSize:     wrapperspb.UInt32(1 << 20),
+			InitialConnectionWindowSize: wrapperspb.UInt32(16 << 20),
+		},
+		StreamIdleTimeout:     durationpb.New(b.c.StreamIdleTimeout),
+		RequestTimeout:        durationpb.New(time.Minute), // to receive a whole request
+		RequestHeadersTimeout: durationpb.New(10 * time.Second),
+		RequestIdExtension: &hcmv3.RequestIDExtension{TypedConfig: b.any(&uuidv3.UuidRequestIdConfig{
+			PackTraceReason: wrapperspb.Bool(false), // leave the id a plain random UUID
+		})},
+		EarlyHeaderMutationExtensions: []*corev3.TypedExtensionConfig{{Name: "aig.discard", TypedConfig: b.any(discardSpoofed())}},
+		AccessLogOptions: &hcmv3.HttpConnectionManager_HcmAccessLogOptions{
+			AccessLogFlushInterval: durationpb.New(b.c.Heartbeat),
+		},
+		AccessLog:        []*accesslogv3.AccessLog{b.streamLog(), b.fileLog()},
+		LocalReplyConfig: b.localReplies(),
+		HttpFilters:      b.httpFilters(),
+	}
+}
+
+// discardSpoofed removes what only we or Envoy may set, before anything reads
+// it. Envoy honours x-envoy-* of clients with a private address, and a client
+// could multiply its provider calls with x-envoy-retry-on.
+func discardSpoofed() *earlyv3.HeaderMutation {
+	return &earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
+		removeHeader(HeaderRequestID), removePrefix(InternalPrefix), removePrefix("x-envoy-"),
+	}}
+}
+
+func removeHeader(name string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: name}}
+}
+
+func removePrefix(prefix string) *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: prefix},
+		}},
+	}}
+}
+
+func logTypes(types ...logdatav3.AccessLogType) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_LogTypeFilter{
+		LogTypeFilter: &accesslogv3.LogTypeFilter{Types: types},
+	}}
+}
+
+// streamLog is the quick channel: ends and heartbeats.
+func (b *builder) streamLog() *accesslogv3.AccessLog {
+	return &accesslogv3.AccessLog{
+		Name:   "aig.stream",
+		Filter: logTypes(logdatav3.AccessLogType_DownstreamEnd, logdatav3.AccessLogType_DownstreamPeriodic),
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&grpclogv3.HttpGrpcAccessLogConfig{
+			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
+				LogName: LogName, TransportApiVersion: corev3.ApiVersion_V3, GrpcService: b.grpc(ClusterALS, 0),
+				BufferFlushInterval:   durationpb.New(200 * time.Millisecond),
+				BufferSizeBytes:       wrapperspb.UInt32(8 << 20),
+				GrpcStreamRetryPolicy: &corev3.RetryPolicy{NumRetries: wrapperspb.UInt32(3)},
+			},
+			AdditionalResponseHeadersToLog: []string{"content-type"},
+		})},
+	}
+}
+
+// fileLog is the durable channel: it needs no control plane to be alive.
+func (b *builder) fileLog() *accesslogv3.AccessLog {
+	format, err := structpb.NewStruct(logFormat())
+	if err != nil {
+		b.fail(err)
+	}
+	return &accesslogv3.AccessLog{
+		Name:   "aig.file",
+		Filter: logTypes(logdatav3.AccessLogType_DownstreamEnd),
+		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&filelogv3.FileAccessLog{
+			Path: b.c.SpoolPath,
+			AccessLogFormat: &filelogv3.FileAccessLog_LogFormat{LogFormat: &corev3.SubstitutionFormatString{
+				Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: format},
+			}},
+		})},
+	}
+}

@@ -1,0 +1,108 @@
+package envoy
+
+import (
+	"strings"
+
+	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// reply is one kind of answer that Envoy gives by itself, in our envelope.
+type reply struct {
+	// when is a CEL expression over Envoy's attributes; or, if it begins with
+	// "flags ", a list of response flags, one of which must be set.
+	when    string
+	code    int
+	typ     string
+	reason  string
+	message string
+	// retry is the x-should-retry header. It is "false" wherever the provider
+	// may already have billed the call, or SDKs pay for it three times.
+	retry string
+	// id adds the request id header, where no OK from Check adds it.
+	id bool
+}
+
+// ours matches answers that already are in the envelope: Check's refusals and
+// the direct responses of our own routes.
+const ours = `(response.code_details.startsWith("ext_authz_denied") || response.code_details == "direct_response")`
+
+// replies are tried in order.
+func replies() []reply {
+	const unavailable, provider, timeout, invalid = "service_unavailable", "provider_error", "timeout_error", "invalid_request_error"
+	return []reply{
+		{`response.code_details.startsWith("ext_authz_error")`, 503, unavailable, "decision_timeout",
+			"No spending decision could be made in time, so nothing was sent to the provider. Try again.", "true", true},
+		{`response.code_details.startsWith("rbac_access_denied") && response.code_details.contains("` + policyEdit + `")`, 503, unavailable, "edit_failed",
+			"The request could not be prepared for the provider, so nothing was sent.", "true", false},
+		{`response.code_details == "route_not_found"`, 404, "not_found", "route_unknown",
+			"There is no such endpoint here; see /openapi.json for those there are.", "", true},
+		{`response.code == 413 && !` + ours, 413, "request_too_large", "body_too_large",
+			"The request body is longer than this gateway accepts.", "", true},
+		{`xds.cluster_name == "` + ClusterREST + `" && response.code >= 500`, 503, unavailable, "control_plane_unavailable",
+			"The control plane does not answer. Try again.", "true", true},
+		{"flags UF UH NC DF", 502, provider, "upstream_unreachable",
+			"The provider cannot be reached; nothing was sent to it.", "true", false},
+		{"flags UO OM", 503, unavailable, "overloaded",
+			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
+		{"flags UR UC", 502, provider, "upstream_disconnected",
+			"The provider closed the connection before it answered; it may have billed the call.", "false", false},
+		{`response.code == 504 && !` + ours, 504, timeout, "upstream_timeout",
+			"The provider did not answer in time; it may have billed the call.", "false", false},
+		{`response.code == 408 && !` + ours, 408, timeout, "request_timeout",
+			"The request did not arrive completely in time.", "", true},
+		{`response.code < 500 && !` + ours, 400, invalid, "malformed_request",
+			"The request is not valid HTTP for this gateway.", "", true},
+		{`!` + ours, 503, unavailable, "gateway_error",
+			"This gateway could not complete the call; the provider may have billed it.", "false", false},
+	}
+}
+
+func (b *builder) localReplies() *hcmv3.LocalReplyConfig {
+	c := &hcmv3.LocalReplyConfig{}
+	for _, r := range replies() {
+		c.Mappers = append(c.Mappers, b.mapper(r))
+	}
+	return c
+}
+
+func (b *builder) mapper(r reply) *hcmv3.ResponseMapper {
+	body, err := structpb.NewStruct(map[string]any{"error": map[string]any{
+		"message": r.message, "type": r.typ, "code": r.code,
+		"metadata": map[string]any{"reason": r.reason, "request_id": "%REQ(x-request-id)%"},
+	}})
+	if err != nil {
+		b.fail(err)
+	}
+	m := &hcmv3.ResponseMapper{
+		Filter:     b.condition(r.when),
+		StatusCode: u32(r.code),
+		BodyFormatOverride: &corev3.SubstitutionFormatString{
+			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body},
+		},
+	}
+	if r.retry != "" {
+		m.HeadersToAdd = append(m.HeadersToAdd, setHeader(HeaderShouldRetry, r.retry))
+	}
+	if r.id {
+		m.HeadersToAdd = append(m.HeadersToAdd, setHeader(HeaderClientRequestID, "%REQ(x-request-id)%"))
+	}
+	return m
+}
+
+func (b *builder) condition(when string) *accesslogv3.AccessLogFilter {
+	if flags, ok := strings.CutPrefix(when, "flags "); ok {
+		return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ResponseFlagFilter{
+			ResponseFlagFilter: &accesslogv3.ResponseFlagFilter{Flags: strings.Fields(flags)},
+		}}
+	}
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_ExtensionFilter{
+		ExtensionFilter: &accesslogv3.ExtensionFilter{
+			Name:       "envoy.access_loggers.extension_filters.cel",
+			ConfigType: &accesslogv3.ExtensionFilter_TypedConfig{TypedConfig: b.any(&celv3.ExpressionFilter{Expression: when})},
+		},
+	}}
+}

@@ -1,0 +1,264 @@
+package adminapi_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"aigateway/budget"
+)
+
+// store is the ledger as far as adminapi sees it, in memory.
+type store struct {
+	mu       sync.Mutex
+	now      func() time.Time
+	keys     map[string]budget.Key // by secret
+	budgets  []budget.Status
+	rows     []budget.UsageRow
+	queries  []budget.UsageQuery
+	open     []budget.Open
+	actors   []string
+	sequence int
+	fail     error // returned by everything but Authenticate
+	panics   bool
+}
+
+func (s *store) next(prefix string) string {
+	s.sequence++
+	return fmt.Sprintf("%s_%03d", prefix, s.sequence)
+}
+
+func (s *store) guard(actor string) error {
+	if s.panics {
+		panic("store exploded")
+	}
+	s.actors = append(s.actors, actor)
+	return s.fail
+}
+
+func (s *store) Authenticate(secret string) (*budget.Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, ok := s.keys[secret]
+	if !ok {
+		return nil, &budget.Error{Kind: budget.KindUnauthenticated, Reason: "key_invalid", Message: "this key is unknown; ask an admin for one"}
+	}
+	return &k, nil
+}
+
+func (s *store) sortedKeys() []budget.Key {
+	var out []budget.Key
+	for _, k := range s.keys {
+		out = append(out, k)
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
+	return out
+}
+
+func (s *store) CreateKey(_ context.Context, k budget.Key, actor string) (budget.Key, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return budget.Key{}, "", err
+	}
+	k.ID, k.CreateTime = s.next("key"), s.now()
+	secret := budget.KeyPrefix + "new-" + k.ID
+	s.keys[secret] = k
+	return k, secret, nil
+}
+
+func (s *store) GetKey(id string) (budget.Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.keys {
+		if k.ID == id {
+			return k, s.fail
+		}
+	}
+	return budget.Key{}, budget.NotFound("key_unknown", "there is no such key")
+}
+
+func (s *store) ListKeys(after string, limit int) ([]budget.Key, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return window(s.sortedKeys(), func(k budget.Key) string { return k.ID }, after, limit), s.fail
+}
+
+func (s *store) DeleteKey(_ context.Context, id, actor string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return err
+	}
+	for secret, k := range s.keys {
+		if k.ID == id {
+			delete(s.keys, secret)
+			return nil
+		}
+	}
+	return budget.NotFound("key_unknown", "there is no such key")
+}
+
+func window[T any](all []T, id func(T) string, after string, limit int) []T {
+	from := slices.IndexFunc(all, func(e T) bool { return id(e) > after })
+	if from < 0 {
+		return nil
+	}
+	return all[from:min(len(all), from+limit)]
+}
+
+func (s *store) status(b budget.Budget) budget.Status {
+	zone, err := time.LoadLocation(b.Zone)
+	if err != nil {
+		zone = time.UTC
+	}
+	return budget.Status{Budget: b, Window: b.Period.WindowAt(s.now(), zone)}
+}
+
+func (s *store) SetBudget(_ context.Context, b budget.Budget, actor string) (budget.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return budget.Status{}, err
+	}
+	for i, old := range s.budgets {
+		if old.Target == b.Target && old.Period == b.Period {
+			s.budgets[i].Cap, s.budgets[i].Zone, s.budgets[i].UpdateTime = b.Cap, b.Zone, s.now()
+			return s.budgets[i], nil
+		}
+	}
+	b.ID, b.CreateTime, b.UpdateTime = s.next("bud"), s.now(), s.now()
+	s.budgets = append(s.budgets, s.status(b))
+	return s.status(b), nil
+}
+
+func (s *store) find(id string) (int, error) {
+	i := slices.IndexFunc(s.budgets, func(b budget.Status) bool { return b.ID == id })
+	if i < 0 {
+		return 0, budget.NotFound("budget_unknown", "there is no such budget")
+	}
+	return i, s.fail
+}
+
+func (s *store) UpdateBudget(_ context.Context, id, etag string, change func(*budget.Budget) error, actor string) (budget.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return budget.Status{}, err
+	}
+	i, err := s.find(id)
+	if err != nil {
+		return budget.Status{}, err
+	}
+	if etag != "" && etag != s.budgets[i].Etag() {
+		return budget.Status{}, conflict()
+	}
+	b := s.budgets[i].Budget
+	if err := change(&b); err != nil {
+		return budget.Status{}, err
+	}
+	b.UpdateTime = s.now()
+	s.budgets[i].Budget = b
+	return s.budgets[i], nil
+}
+
+func conflict() error {
+	return &budget.Error{Kind: budget.KindConflict, Reason: "etag_mismatch", Field: "etag", Message: "the budget has changed; read it again"}
+}
+
+func (s *store) GetBudget(id string) (budget.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.panics {
+		panic("store exploded")
+	}
+	i, err := s.find(id)
+	if err != nil {
+		return budget.Status{}, err
+	}
+	return s.budgets[i], nil
+}
+
+func (s *store) ListBudgets(after string, limit int) ([]budget.Status, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return window(s.budgets, func(b budget.Status) string { return b.ID }, after, limit), s.fail
+}
+
+func (s *store) DeleteBudget(_ context.Context, id, etag, actor string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return err
+	}
+	i, err := s.find(id)
+	if err != nil {
+		return err
+	}
+	if etag != "" && etag != s.budgets[i].Etag() {
+		return conflict()
+	}
+	s.budgets = slices.Delete(s.budgets, i, i+1)
+	return nil
+}
+
+// Usage groups the rows as the ledger does, in the order they come.
+func (s *store) Usage(_ context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queries = append(s.queries, q)
+	if err := s.guard(""); err != nil {
+		return nil, err
+	}
+	groups := map[budget.UsageRow]*budget.UsageRow{}
+	var out []*budget.UsageRow
+	for _, r := range s.rows {
+		if !q.Window.Contains(r.Time) || q.Tags != "" && !q.Tags.Matches(r.Tag) || q.Model != "" && q.Model != r.Model ||
+			q.Provider != "" && q.Provider != r.Provider || q.KeyID != "" && q.KeyID != r.KeyID {
+			continue
+		}
+		var g budget.UsageRow
+		for _, d := range q.GroupBy {
+			switch d {
+			case budget.ByTag:
+				g.Tag = r.Tag
+			case budget.ByModel:
+				g.Model = r.Model
+			case budget.ByProvider:
+				g.Provider = r.Provider
+			case budget.ByKey:
+				g.KeyID = r.KeyID
+			case budget.ByDay:
+				g.Time = budget.Day.WindowAt(r.Time, q.Zone).Start
+			case budget.ByHour:
+				g.Time = r.Time.Truncate(time.Hour)
+			}
+		}
+		sum, ok := groups[g]
+		if !ok {
+			row := g
+			sum = &row
+			groups[g] = sum
+			out = append(out, sum)
+		}
+		sum.Requests += r.Requests
+		sum.Cost += r.Cost
+		sum.Unpriced += r.Unpriced
+		sum.Input += r.Input
+		sum.CacheRead += r.CacheRead
+		sum.CacheWrite += r.CacheWrite
+		sum.Output += r.Output
+	}
+	rows := make([]budget.UsageRow, 0, len(out))
+	for _, r := range out {
+		rows = append(rows, *r)
+	}
+	return rows, nil
+}
+
+func (s *store) OpenReservations(limit int) []budget.Open {
+	return s.open[:min(len(s.open), limit)]
+}

@@ -1,6 +1,13 @@
 package accounting
 
-import "context"
+import (
+	"context"
+
+	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	"google.golang.org/grpc/mem"
+
+	"aigateway/envoy"
+)
 
 // Evidence is what an entry proves.
 var Evidence = evidence
@@ -16,3 +23,28 @@ func (s *Spool) Close() { s.close() }
 
 // MaxLine is the longest line that is read.
 const MaxLine = maxLine
+
+// Entry is an entry of the stream as it was read.
+type Entry struct {
+	Kind logv3.AccessLogType
+	Line envoy.LogLine
+	Bad  bool
+}
+
+// ReadMessage reads a message of the stream from the wire.
+func ReadMessage(msg []byte) ([]Entry, error) {
+	var m message
+	defer m.release()
+	if err := m.ReadWire(mem.BufferSlice{mem.SliceBuffer(msg)}); err != nil {
+		return nil, err
+	}
+	var out []Entry
+	for _, e := range m.entries {
+		kind, line, err := readEntry(e)
+		if err != nil {
+			line = envoy.LogLine{}
+		}
+		out = append(out, Entry{kind, line, err != nil})
+	}
+	return out, nil
+}

@@ -1,0 +1,210 @@
+package accounting
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"aigateway/envoy"
+)
+
+// entryReader gathers a LogLine. Fields may come in any order and messages in
+// parts, so what needs a whole message is read at the end.
+type entryReader struct {
+	line            envoy.LogLine
+	kind            logv3.AccessLogType
+	intermediate    bool
+	flags           []byte
+	start, duration struct{ seconds, nanos int64 }
+	started         bool
+	decision, lua   []byte // Structs of our two namespaces
+}
+
+// readEntry is envoy.FromStream for an entry on the wire, plus its kind. The
+// line is meaningless with an error.
+func readEntry(msg []byte) (logv3.AccessLogType, envoy.LogLine, error) {
+	var r entryReader
+	err := eachField(msg, func(f field) error {
+		switch {
+		case f.typ != protowire.BytesType:
+			return nil
+		case f.num == entryCommon:
+			return eachField(f.bytes, r.common)
+		case f.num == entryRequest:
+			return eachField(f.bytes, r.request)
+		case f.num == entryResponse:
+			return eachField(f.bytes, r.response)
+		}
+		return nil
+	})
+	if err == nil {
+		err = r.finish()
+	}
+	return r.kind, r.line, err
+}
+
+func (r *entryReader) common(f field) error {
+	switch {
+	case f.typ == protowire.VarintType:
+		switch f.num {
+		case commonAttempts:
+			r.line.Attempts = int(uint32(f.varint))
+		case commonIntermediate:
+			r.intermediate = f.varint != 0
+		case commonType:
+			r.kind = logv3.AccessLogType(int32(f.varint))
+		}
+		return nil
+	case f.typ != protowire.BytesType:
+		return nil
+	}
+	switch f.num {
+	case commonStart:
+		r.started = true
+		return readTime(f.bytes, &r.start.seconds, &r.start.nanos)
+	case commonDuration:
+		return readTime(f.bytes, &r.duration.seconds, &r.duration.nanos)
+	case commonFirstTx:
+		r.line.Sent = true
+	case commonCluster:
+		r.line.Cluster = string(f.bytes)
+	case commonRoute:
+		r.line.Route = string(f.bytes)
+	case commonFlags:
+		r.flags = join(r.flags, f.bytes)
+	case commonMetadata:
+		return eachField(f.bytes, r.metadata)
+	}
+	return nil
+}
+
+func (r *entryReader) metadata(f field) error {
+	if f.num != metadataFilter || f.typ != protowire.BytesType {
+		return nil
+	}
+	key, value, err := readPair(f.bytes)
+	switch string(key) {
+	case envoy.NamespaceDecision:
+		r.decision = value
+	case envoy.NamespaceReport:
+		r.lua = value
+	}
+	return err
+}
+
+func (r *entryReader) request(f field) error {
+	switch {
+	case f.num == requestID && f.typ == protowire.BytesType:
+		r.line.RequestID = string(f.bytes)
+	case f.num == requestBodyBytes && f.typ == protowire.VarintType:
+		r.line.BytesIn = int64(f.varint)
+	}
+	return nil
+}
+
+func (r *entryReader) response(f field) error {
+	switch {
+	case f.num == responseBodyBytes && f.typ == protowire.VarintType:
+		r.line.BytesOut = int64(f.varint)
+	case f.typ != protowire.BytesType:
+	case f.num == responseCode: // UInt32Value
+		return eachField(f.bytes, func(f field) error {
+			if f.num == 1 && f.typ == protowire.VarintType {
+				r.line.Code = int(uint32(f.varint))
+			}
+			return nil
+		})
+	case f.num == responseDetails:
+		r.line.Details = string(f.bytes)
+	case f.num == responseHeaders:
+		key, value, err := readPair(f.bytes)
+		if string(key) == "content-type" {
+			r.line.ContentType = string(value)
+		}
+		return err
+	}
+	return nil
+}
+
+func (r *entryReader) finish() error {
+	r.line.Periodic = r.intermediate || r.kind == logv3.AccessLogType_DownstreamPeriodic
+	r.line.Start = time.Unix(0, 0).UTC()
+	if r.started {
+		r.line.Start = (&timestamppb.Timestamp{Seconds: r.start.seconds, Nanos: int32(r.start.nanos)}).AsTime()
+	}
+	r.line.Duration = (&durationpb.Duration{Seconds: r.duration.seconds, Nanos: int32(r.duration.nanos)}).AsDuration()
+	if r.flags != nil { // rare: something unusual happened
+		var flags logv3.ResponseFlags
+		if err := proto.Unmarshal(r.flags, &flags); err != nil {
+			return fmt.Errorf("access log entry: response flags: %w", err)
+		}
+		r.line.Flags = envoy.FlagText(&flags)
+	}
+	return r.report()
+}
+
+func readTime(msg []byte, seconds, nanos *int64) error {
+	return eachField(msg, func(f field) error {
+		if f.typ != protowire.VarintType {
+			return nil
+		}
+		switch f.num {
+		case 1:
+			*seconds = int64(f.varint)
+		case 2:
+			*nanos = int64(int32(f.varint))
+		}
+		return nil
+	})
+}
+
+// report reads the metadata as envoy.DecodeReport does.
+func (r *entryReader) report() error {
+	var rep envoy.Report
+	err := eachValue(r.decision, func(name []byte, v value) error {
+		if string(name) == "rsv" {
+			return v.text(&rep.Token)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = eachValue(r.lua, func(name []byte, v value) error {
+		switch string(name) {
+		case "usage":
+			return v.text(&rep.Usage)
+		case "first_usage":
+			return v.text(&rep.FirstUsage)
+		case "model":
+			return v.text(&rep.Model)
+		case "service_tier":
+			return v.text(&rep.ServiceTier)
+		case "type":
+			return v.text(&rep.Type)
+		case "tool_usage":
+			return v.text(&rep.ToolUsage)
+		case "done":
+			rep.Done = v.varint != 0
+			return v.want(valueBool)
+		case "upstream_status":
+			if n := v.number; n == math.Trunc(n) && n >= 0 && n <= 999 {
+				rep.UpstreamStatus = int(n)
+				return v.want(valueNumber)
+			}
+			return errValue
+		}
+		return nil
+	})
+	if rep.FirstUsage == "" {
+		rep.FirstUsage = rep.Usage
+	}
+	r.line.Report = rep
+	return err
+}

@@ -65,8 +65,8 @@ func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {
   aigateway budgets list --tag summarize -o json`,
 		Args: arguments(),
 	}
-	tag := c.Flags().String("tag", "", "only budgets of exactly this tag or pattern")
-	key := c.Flags().String("key", "", "only budgets of this key id")
+	tag := c.Flags().String("tag", "", "only budgets of exactly this `tag` or pattern")
+	key := c.Flags().String("key", "", "only budgets of this key `id`")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := a.client(c, f)
@@ -117,7 +117,7 @@ func newBudgetsDeleteCommand(a *app, f *clientFlags) *cobra.Command {
   aigateway budgets delete bud_7 --etag "$ETAG"`,
 		Args: arguments("the budget's id"),
 	}
-	etag := c.Flags().String("etag", "", "delete only this version (etag of `budgets get -o json`)")
+	etag := c.Flags().String("etag", "", "delete only the version with this `etag`, which get -o json shows")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path, err := idPath(c, "/v1/budgets/", "bud_", args[0])
 		if err != nil {
@@ -157,13 +157,13 @@ stays counted; a cap below that refuses every priced call until the window ends.
 		Args: arguments(),
 	}
 	var b budgetFlags
-	c.Flags().StringVar(&b.tag, "tag", "", "tag to cap; TAG/** caps it with all below it, ** every tag")
-	c.Flags().StringVar(&b.key, "key", "", "id of the key to cap")
-	c.Flags().StringVar(&b.monthly, "monthly", "", "cap in dollars for each calendar month")
-	c.Flags().StringVar(&b.daily, "daily", "", "cap in dollars for each calendar day")
-	c.Flags().StringVar(&b.weekly, "weekly", "", "cap in dollars for each week, from Monday")
-	c.Flags().StringVar(&b.total, "total", "", "cap in dollars for ever")
-	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time zone of the windows (default UTC)")
+	c.Flags().StringVar(&b.tag, "tag", "", "`tag` to cap; TAG/** caps it with all below it, ** every tag")
+	c.Flags().StringVar(&b.key, "key", "", "`id` of the key to cap")
+	c.Flags().StringVar(&b.monthly, "monthly", "", "cap in `dollars` for each calendar month")
+	c.Flags().StringVar(&b.daily, "daily", "", "cap in `dollars` for each calendar day")
+	c.Flags().StringVar(&b.weekly, "weekly", "", "cap in `dollars` for each week, from Monday")
+	c.Flags().StringVar(&b.total, "total", "", "cap in `dollars` for ever")
+	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default UTC)")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := b.body(c)

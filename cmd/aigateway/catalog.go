@@ -55,8 +55,8 @@ func newCatalogListCommand(a *app) *cobra.Command {
   aigateway catalog list --config aigateway.yaml`,
 		Args: arguments(),
 	}
-	config := c.Flags().String("config", "", "configuration with your providers and prices (default every built-in provider)")
-	provider := c.Flags().String("provider", "", "only this provider")
+	config := c.Flags().String("config", "", "configuration `file` with your providers and prices (default every built-in provider)")
+	provider := c.Flags().String("provider", "", "only this `provider`")
 	out := outputFlag(c, true)
 	c.RunE = func(*cobra.Command, []string) error {
 		catalog, err := a.catalog(*config)
@@ -84,7 +84,7 @@ func newCatalogShowCommand(a *app) *cobra.Command {
   aigateway catalog show anthropic/claude-sonnet-4.6 -o yaml`,
 		Args: arguments("the model, as PROVIDER/MODEL,"),
 	}
-	config := c.Flags().String("config", "", "configuration with your providers and prices (default every built-in provider)")
+	config := c.Flags().String("config", "", "configuration `file` with your providers and prices (default every built-in provider)")
 	out := outputFlag(c, true)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		catalog, err := a.catalog(*config)
@@ -250,16 +250,13 @@ func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
 // need not be set, and without a file every built-in provider counts as
 // configured.
 func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
-	config, err := gatewayconfig.Default(offlineVariable)
+	config, err := gatewayconfig.Default(everyProvider)
 	if path != "" {
 		config, err = gatewayconfig.Read(path, func(name string) string {
-			if v := a.getenv(name); v != "" {
+			if v := a.withoutSecrets(name); v != "" {
 				return v
 			}
-			if v := offlineVariable(name); v != "" {
-				return v
-			}
-			return "offline"
+			return everyProvider(name)
 		})
 	}
 	if err != nil {
@@ -268,16 +265,29 @@ func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
 	return config, nil
 }
 
-// offlineVariable answers for the environment where none matters: each key is
-// set, no address is moved, and the data directory, which nobody opens, exists.
-func offlineVariable(name string) string {
+// unset stands for a secret that nobody will use.
+const unset = "unset"
+
+// everyProvider answers for an environment in which each provider has a key, no
+// address is moved, and the data directory, which nobody opens, has a place.
+func everyProvider(name string) string {
 	switch {
 	case strings.HasSuffix(name, "_API_KEY"):
-		return "offline"
+		return unset
 	case name == "XDG_DATA_HOME":
 		return os.TempDir()
 	}
 	return ""
+}
+
+// withoutSecrets is the environment, in which variables that hold secrets need
+// not be set. The others decide about folders and files.
+func (a *app) withoutSecrets(name string) string {
+	v := a.getenv(name)
+	if v != "" || name == "HOME" || name == "XDG_DATA_HOME" || name == "SSL_CERT_FILE" {
+		return v
+	}
+	return unset
 }
 
 // pricingUpstreams converts what the configuration says about providers' wire

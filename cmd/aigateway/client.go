@@ -41,8 +41,8 @@ type clientFlags struct {
 }
 
 func (f *clientFlags) bind(c *cobra.Command) {
-	c.PersistentFlags().StringVar(&f.server, "server", "", "URL of the gateway (default $"+envServer+" or "+defaultServer+")")
-	c.PersistentFlags().StringVar(&f.keyFile, "api-key-file", "", "file with the API key (default $"+envAPIKey+" or "+adminKeyFile+" of the data directory)")
+	c.PersistentFlags().StringVar(&f.server, "server", "", "`URL` of the gateway (default $"+envServer+" or "+defaultServer+")")
+	c.PersistentFlags().StringVar(&f.keyFile, "api-key-file", "", "`file` with the API key (default $"+envAPIKey+" or "+adminKeyFile+" of the data directory)")
 }
 
 // client talks to the REST door of one gateway.

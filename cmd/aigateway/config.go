@@ -41,7 +41,7 @@ func newConfigCommand(a *app) *cobra.Command {
 
 func newConfigCheckCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "check [FILE]", Short: "Check a configuration as `run` would read it",
+		Use: "check [FILE]", Short: "Check a configuration as \"aigateway run\" would read it",
 		Long: `Reads the configuration with its variables, secret files and prices, and lists
 every problem with its line. Without FILE it checks what the environment alone
 gives: the providers whose key variables are set. It contacts nobody.`,
@@ -49,9 +49,17 @@ gives: the providers whose key variables are set. It contacts nobody.`,
   aigateway config check -o json`,
 		Args: optionalArgument,
 	}
+	flag := c.Flags().String("config", "", "the same as FILE, as in the other commands")
 	out := outputFlag(c, false)
-	c.RunE = func(_ *cobra.Command, args []string) error {
-		config, err := a.readConfig(args)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path := *flag
+		if len(args) == 1 {
+			if path != "" {
+				return usagef(c.CommandPath(), "FILE and --config are both given; give one")
+			}
+			path = args[0]
+		}
+		config, err := a.readConfig(path)
 		if err != nil {
 			return configError(err)
 		}
@@ -75,9 +83,9 @@ func optionalArgument(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) readConfig(args []string) (*gatewayconfig.Config, error) {
-	if len(args) == 1 {
-		return gatewayconfig.Read(args[0], a.getenv)
+func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
+	if path != "" {
+		return gatewayconfig.Read(path, a.getenv)
 	}
 	return gatewayconfig.Default(a.getenv)
 }

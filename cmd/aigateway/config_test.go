@@ -54,6 +54,8 @@ func TestConfigCheckProblems(t *testing.T) {
 	}
 	file = writeFile(t, "prices.yaml", "models:\n  - model: openai/x\n    prices: [{input: \"-1\", output: \"1\"}]\n")
 	wantError(t, runCLI(t, env, "config", "check", file), exitError, "prices.yaml", "line 3")
+	wantError(t, runCLI(t, env, "config", "check", "--config", file), exitError, "prices.yaml", "line 3")
+	wantError(t, runCLI(t, env, "config", "check", file, "--config", file), exitUsage, "both given")
 	wantError(t, runCLI(t, env, "config", "check", "a", "b"), exitUsage, `unexpected argument "b"`)
 	wantError(t, runCLI(t, env, "config", "check", file+".missing"), exitError, "read file")
 }

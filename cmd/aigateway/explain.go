@@ -65,11 +65,11 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 		Args: arguments(),
 	}
 	var x explainFlags
-	c.Flags().StringVarP(&x.file, "file", "f", "", "file with the request's JSON body; - reads standard input")
-	c.Flags().StringVar(&x.endpoint, "endpoint", string(pricing.Chat), "API the body is for: chat or embeddings")
-	c.Flags().StringVar(&x.model, "model", "", "price this model, PROVIDER/MODEL, instead of the body's")
-	c.Flags().StringVar(&x.config, "config", "", "configuration with your providers and prices")
-	c.Flags().StringVar(&x.room, "room", "", "dollars that are left: also show the largest max_tokens that fits")
+	c.Flags().StringVarP(&x.file, "file", "f", "", "`file` with the request's JSON body; - reads standard input")
+	c.Flags().StringVar(&x.endpoint, "endpoint", string(pricing.Chat), "`API` the body is for: chat or embeddings")
+	c.Flags().StringVar(&x.model, "model", "", "price this `model`, PROVIDER/MODEL, instead of the body's")
+	c.Flags().StringVar(&x.config, "config", "", "configuration `file` with your providers and prices")
+	c.Flags().StringVar(&x.room, "room", "", "`dollars` that are left: also show the largest max_tokens that fits")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		room, err := x.check(c)

@@ -66,12 +66,12 @@ gateway keeps only a hash of it.`,
 		Args: arguments(),
 	}
 	var k keyFlags
-	c.Flags().StringVar(&k.name, "name", "", "name for people")
-	c.Flags().StringSliceVar(&k.scopes, "scope", []string{"inference"}, "what it may do: inference, usage, budgets, admin")
-	c.Flags().StringArrayVar(&k.tags, "tag", nil, "tag its calls may carry, or TAG/**; repeat for more (default every tag)")
-	c.Flags().StringVar(&k.defaultTag, "default-tag", "", "tag of its calls that send none (default untagged)")
-	c.Flags().StringArrayVar(&k.models, "model", nil, "model it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
-	c.Flags().StringVar(&k.expires, "expires", "", "when it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
+	c.Flags().StringVar(&k.name, "name", "", "`name` for people")
+	c.Flags().StringSliceVar(&k.scopes, "scope", []string{"inference"}, "`scopes`, what it may do: inference, usage, budgets, admin")
+	c.Flags().StringArrayVar(&k.tags, "tag", nil, "`tag` its calls may carry, or TAG/**; repeat for more (default every tag)")
+	c.Flags().StringVar(&k.defaultTag, "default-tag", "", "`tag` of its calls that send none (default untagged)")
+	c.Flags().StringArrayVar(&k.models, "model", nil, "`model` it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
+	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
 	out := outputFlag(c, false)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := k.body(c)

@@ -47,7 +47,7 @@ expiry on.`,
   aigateway reservations list --limit 1000 -o csv`,
 		Args: arguments(),
 	}
-	limit := c.Flags().Int("limit", 100, "how many to list at most, 1-1000")
+	limit := c.Flags().Int("limit", 100, "`number` to list at most, 1-1000")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *limit < 1 || *limit > maxReservations {

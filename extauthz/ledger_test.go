@@ -1,0 +1,143 @@
+package extauthz_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"aigateway/budget"
+	"aigateway/extauthz"
+	"aigateway/ledger"
+)
+
+// newLedger is a real ledger with a monthly cap on the tag "a".
+func newLedger(t testing.TB, limit budget.Amount) *ledger.Ledger {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: func() time.Time { return noon }, JournalWait: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(context.Background()); err != nil {
+			t.Errorf("close the ledger: %v", err)
+		}
+	})
+	b := budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: limit}
+	if _, err := l.SetBudget(t.Context(), b, "test"); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// However many calls arrive at once, those let through fit under the cap, and
+// the first one refused is told what would.
+func TestCapUnderConcurrency(t *testing.T) {
+	const limit = 10 * budget.Cent
+	l := newLedger(t, limit)
+	s := newServer(t, keysWith(nil), l)
+	body := `{"model":"moonshot/kimi-k2.6","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}`
+	var mu sync.Mutex
+	var yes int
+	var no []*authv3.CheckResponse
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			out, err := s.Check(t.Context(), authorized(fmt.Sprintf("req-%d", i), body, "x-aig-tag", "a"))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if out.GetOkResponse() != nil {
+				yes++
+			} else {
+				no = append(no, out)
+			}
+		})
+	}
+	wg.Wait()
+	budgets, err := l.ListBudgets("", 10)
+	if err != nil || len(budgets) != 1 {
+		t.Fatal(budgets, err)
+	}
+	if st := budgets[0]; yes == 0 || len(no) == 0 || st.Reserved > limit || st.Reserved == 0 {
+		t.Fatalf("%d admitted, %d refused, %s reserved of %s", yes, len(no), st.Reserved, limit)
+	}
+	e, err := refusal(no[0])
+	if err != nil || e.Error.Code != 402 || e.Error.Type != "budget_exceeded" {
+		t.Fatalf("%v: %v", err, no[0])
+	}
+	if !strings.HasPrefix(e.Error.Message, "Budget 'a' has $0.0") || e.Error.Metadata["cap"] != "0.10" || e.Error.Metadata["resets_at"] == nil {
+		t.Errorf("refused with %q, %v", e.Error.Message, e.Error.Metadata)
+	}
+	fits, ok := e.Error.Metadata["max_tokens_that_fit"].(float64)
+	if !ok {
+		t.Fatalf("nothing is said to fit: %s", e.Error.Message)
+	}
+	again := strings.Replace(body, "1000", fmt.Sprint(int(fits)), 1)
+	if out := check(t, s, authorized("req-fits", again, "x-aig-tag", "a")); out.GetOkResponse() == nil {
+		t.Errorf("max_tokens %v was said to fit: %s", fits, out.GetDeniedResponse().GetBody())
+	}
+}
+
+func TestRepeatedCheckHoldsOnce(t *testing.T) {
+	l := newLedger(t, budget.Dollar)
+	s := newServer(t, keysWith(nil), l)
+	first := check(t, s, authorized("req-1", goodBody, "x-aig-tag", "a"))
+	second := check(t, s, authorized("req-1", goodBody, "x-aig-tag", "a"))
+	if first.GetDynamicMetadata().GetFields()["rsv"].GetStringValue() != second.GetDynamicMetadata().GetFields()["rsv"].GetStringValue() {
+		t.Error("a repeated check got another token")
+	}
+	if open := l.OpenReservations(10); len(open) != 1 {
+		t.Errorf("%d reservations, want 1", len(open))
+	}
+}
+
+func TestUnpricedModelOnABudgetedTag(t *testing.T) {
+	s := newServer(t, keysWith(nil), newLedger(t, budget.Dollar))
+	body := `{"model":"moonshot/no-such-price","max_tokens":5,"messages":[]}`
+	if e, err := refusal(check(t, s, authorized("r1", body, "x-aig-tag", "a"))); err != nil || e.reason() != "model_not_priced" {
+		t.Errorf("with a budget: %+v, %v", e, err)
+	}
+	if out := check(t, s, authorized("r2", body, "x-aig-tag", "b")); out.GetOkResponse() == nil {
+		t.Errorf("without one: %s", out.GetDeniedResponse().GetBody())
+	}
+}
+
+// BenchmarkCheckLedger is a decision with its real reservation, on two of a
+// thousand budgets.
+func BenchmarkCheckLedger(b *testing.B) {
+	l := newLedger(b, budget.MaxAmount)
+	for i := range 1000 {
+		target := budget.Target{Tags: budget.TagPattern(fmt.Sprintf("team/%d/**", i))}
+		if i == 0 {
+			target.Tags = "team/**"
+		}
+		if _, err := l.SetBudget(b.Context(), budget.Budget{Target: target, Period: budget.Month, Cap: budget.MaxAmount}, "test"); err != nil {
+			b.Fatal(err)
+		}
+	}
+	s := newServer(b, keysWith(nil), l)
+	msg := benchCall(b, 1<<10)
+	id := []byte("8f1a2c3e-5a77-4a53-9d7e-0b1f4b7a9c11")
+	at := strings.Index(string(msg), string(id))
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		n++
+		copy(msg[at:], fmt.Appendf(id[:0], "%036d", n))
+		out, err := s.CheckWire(b.Context(), msg, dst)
+		if err != nil || len(out) < 300 {
+			b.Fatal(string(out), err)
+		}
+	}
+}
+
+var _ extauthz.Reserver = (*ledger.Ledger)(nil)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"aigateway/budget"
+	"aigateway/gatewayconfig"
 
 	"github.com/go-json-experiment/json"
 	"github.com/spf13/cobra"
@@ -97,23 +98,39 @@ func (a *app) apiKey(file string, server *url.URL) (string, error) {
 	if key := a.getenv(envAPIKey); key != "" {
 		return checkKey(key, "environment variable "+envAPIKey)
 	}
-	path := filepath.Join(a.dataDir(), adminKeyFile)
 	if !loopback(server.Hostname()) {
 		return "", withHint(fmt.Errorf("no API key for %s", server.Host), "set "+envAPIKey+" or pass --api-key-file FILE")
 	}
-	key, err := readKey(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", withHint(fmt.Errorf("no API key: %s is not set and %s does not exist", envAPIKey, path),
-			"set "+envAPIKey+", pass --api-key-file FILE, or set "+envDataDir+" to the data directory of `aigateway run`")
+	var tried []string
+	for _, dir := range a.dataDirs() {
+		path := filepath.Join(dir, adminKeyFile)
+		key, err := readKey(path)
+		if !errors.Is(err, fs.ErrNotExist) {
+			return key, err
+		}
+		tried = append(tried, path)
 	}
-	return key, err
+	return "", withHint(fmt.Errorf("no API key: %s is not set and there is no %s", envAPIKey, strings.Join(tried, " or ")),
+		"set "+envAPIKey+", pass --api-key-file FILE, or set "+envDataDir+" to the data directory of `aigateway run`")
 }
 
-func (a *app) dataDir() string {
+// dataDirs are where a gateway on this machine may keep its data: the folder
+// of the environment, else the one here and the configuration's default.
+func (a *app) dataDirs() []string {
 	if dir := a.getenv(envDataDir); dir != "" {
-		return dir
+		return []string{dir}
 	}
-	return defaultDataDir
+	dirs := []string{defaultDataDir}
+	config, err := gatewayconfig.Default(func(name string) string {
+		if name == "HOME" || name == "XDG_DATA_HOME" {
+			return a.getenv(name)
+		}
+		return ""
+	})
+	if err == nil { // without a home there is one place less to look
+		dirs = append(dirs, config.DataDir)
+	}
+	return dirs
 }
 
 func loopback(host string) bool {

@@ -127,6 +127,13 @@ func TestWhereTheKeyComesFrom(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, adminKeyFile), []byte("sk-aig-admin\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	home := t.TempDir()
+	if err := os.Mkdir(filepath.Join(home, "aigateway"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(home, "aigateway", adminKeyFile), []byte("sk-aig-home\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	file := writeFile(t, "key", "sk-aig-file\r\n")
 	for _, tc := range []struct {
 		name string
@@ -135,6 +142,7 @@ func TestWhereTheKeyComesFrom(t *testing.T) {
 		want string
 	}{
 		{"data directory", map[string]string{envDataDir: dir}, nil, "sk-aig-admin"},
+		{"the configuration's default", map[string]string{"XDG_DATA_HOME": home}, nil, "sk-aig-home"},
 		{"environment first", map[string]string{envDataDir: dir, envAPIKey: "sk-aig-env"}, nil, "sk-aig-env"},
 		{"flag before all", map[string]string{envDataDir: dir, envAPIKey: "sk-aig-env"}, []string{"--api-key-file", file}, "sk-aig-file"},
 	} {

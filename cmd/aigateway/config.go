@@ -52,14 +52,13 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 	flag := c.Flags().String("config", "", "the same as FILE, as in the other commands")
 	out := outputFlag(c, false)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		path := *flag
-		if len(args) == 1 {
-			if path != "" {
-				return usagef(c.CommandPath(), "FILE and --config are both given; give one")
-			}
-			path = args[0]
+		if *flag != "" {
+			args = append(args, *flag)
 		}
-		config, err := a.readConfig(path)
+		if len(args) > 1 {
+			return usagef(c.CommandPath(), "FILE and --config are both given; give one")
+		}
+		config, err := a.readConfig(args)
 		if err != nil {
 			return configError(err)
 		}
@@ -83,9 +82,11 @@ func optionalArgument(c *cobra.Command, args []string) error {
 	return nil
 }
 
-func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
-	if path != "" {
-		return gatewayconfig.Read(path, a.getenv)
+// readConfig reads the file that is the one argument, else what the
+// environment alone gives.
+func (a *app) readConfig(args []string) (*gatewayconfig.Config, error) {
+	if len(args) == 1 {
+		return gatewayconfig.Read(args[0], a.getenv)
 	}
 	return gatewayconfig.Default(a.getenv)
 }

@@ -69,11 +69,16 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 	return envoy.BootstrapConfig{
 		NodeID:         nodeID,
 		ClientsAddress: c.Listen.Clients, AdminAddress: c.Listen.EnvoyAdmin, ControlAddress: c.Listen.Control,
-		SpoolPath:         filepath.Join(c.DataDir, envoy.FileSpool),
+		SpoolPath:         spoolPath(c),
 		MaxBodyBytes:      int(c.MaxBodyBytes),
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
+		// Ten signs of life may be lost before a running call counts as gone.
+		Heartbeat: c.ReservationTimeout / 10,
 	}
 }
+
+// spoolPath is the access-log file that Envoy writes and we read.
+func spoolPath(c *gatewayconfig.Config) string { return filepath.Join(c.DataDir, envoy.FileSpool) }
 
 func newEnvoyInstallCommand(a *app) *cobra.Command {
 	return &cobra.Command{

@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"testing"
+	"unicode/utf8"
 
 	"aigateway/budget"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+	"pgregory.net/rapid"
 )
 
 func TestTable(t *testing.T) {
@@ -63,6 +66,46 @@ func TestFormats(t *testing.T) {
 			t.Errorf("%s -want +got:\n%s", name, diff)
 		}
 	}
+}
+
+// FuzzYAML: whatever a tag or a name holds comes back from the YAML unchanged.
+func FuzzYAML(f *testing.F) {
+	for _, s := range []string{"", "on", "~", "null", "1e3", "0x1", "- a", "a: b", "# c", "'\"", "\n", " a ", "\u2028", "\x1b[2J", "😀", "!!str", "&a", "*a", "%", "<<", "2026-01-01", "é\u0301"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if !utf8.ValidString(s) {
+			t.Skip("JSON holds no such text")
+		}
+		var b bytes.Buffer
+		if err := writeYAML(&b, map[string]any{"tag": s, "list": []string{s, s}}); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Tag  any   `yaml:"tag"`
+			List []any `yaml:"list"`
+		}
+		if err := yaml.Load(b.Bytes(), &got); err != nil {
+			t.Fatalf("%q: %v\n%s", s, err, b.String())
+		}
+		if got.Tag != any(s) || len(got.List) != 2 || got.List[0] != any(s) {
+			t.Errorf("%q came back as %q from\n%s", s, got, b.String())
+		}
+	})
+}
+
+// TestDollarsRoundTrip: what the program prints, it reads back exactly.
+func TestDollarsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a := budget.Amount(rapid.Int64Range(0, int64(budget.MaxAmount)).Draw(t, "amount"))
+		if got, err := parseDollars(a.String()); err != nil || got != a {
+			t.Errorf("%s: got %d, %v, want %d", a, got, err, a)
+		}
+		cents := rapid.Int64Range(0, budget.MaxCents).Draw(t, "cents")
+		if got, err := parseCap(dollars(cents)); err != nil || got != cents {
+			t.Errorf("%s: got %d, %v, want %d", dollars(cents), got, err, cents)
+		}
+	})
 }
 
 func TestParseDollars(t *testing.T) {

@@ -59,7 +59,7 @@ const rootHelp = `
 Environment:
   AIGATEWAY_URL       server the client commands talk to (default ` + defaultServer + `)
   AIGATEWAY_API_KEY   key they use; else --api-key-file, else admin.key of the data directory
-  AIGATEWAY_DATA_DIR  data directory (default ` + defaultDataDir + `)
+  AIGATEWAY_DATA_DIR  where to look for admin.key (default ` + defaultDataDir + `, then ~/.local/share/aigateway)
 `
 
 // newRootCommand builds the whole command tree.

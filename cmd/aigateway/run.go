@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"aigateway/gatewayconfig"
+)
+
+func newRunCommand(a *app) *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use: "run", Short: "Run the whole gateway on this machine, Envoy included",
+		Long: `run starts the control plane and, as its child, the pinned Envoy, which it
+restarts when it dies and drains on SIGTERM. Without --config it offers the
+providers whose keys are in the environment (OPENAI_API_KEY, ANTHROPIC_API_KEY,
+MOONSHOT_API_KEY, ...). A changed configuration file is applied at once, and on
+SIGHUP.`,
+		Example: `  export MOONSHOT_API_KEY=...
+  aigateway run
+  aigateway run --config aigateway.yaml`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error { return a.runWith(c.Context(), config, true) },
+	}
+	bindConfig(c, &config)
+	return c
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	var config string
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the control plane alone, beside an Envoy of your own",
+		Long: `serve starts everything but Envoy. Start Envoy with the bootstrap that
+"aigateway envoy bootstrap" prints, and with --file-flush-interval-msec 200.`,
+		Args: arguments(),
+		RunE: func(c *cobra.Command, _ []string) error { return a.runWith(c.Context(), config, false) },
+	}
+	bindConfig(c, &config)
+	return c
+}
+
+func bindConfig(c *cobra.Command, path *string) {
+	c.Flags().StringVar(path, "config", "", "configuration file (default: the providers of the environment)")
+}
+
+func (a *app) runWith(ctx context.Context, path string, withEnvoy bool) error {
+	cfg, err := a.readConfig(path)
+	if err != nil {
+		return configError(err)
+	}
+	return a.runGateway(ctx, cfg, withEnvoy, func(context.Context, *controlPlane, context.CancelFunc) error {
+		a.notef("aigateway is up: clients on http://%s, REST on http://%s, gRPC on %s", cfg.Listen.Clients, cfg.Listen.REST, cfg.Listen.GRPC)
+		return nil
+	})
+}
+
+// runGateway runs until ctx ends, a part fails, or up, which it calls once the
+// gateway is ready, returns an error or calls stop. However it ends, it stops in
+// order.
+func (a *app) runGateway(ctx context.Context, cfg *gatewayconfig.Config, withEnvoy bool, up func(ctx context.Context, p *controlPlane, stop context.CancelFunc) error) error {
+	p, err := newControlPlane(ctx, a, cfg, withEnvoy)
+	if err != nil {
+		return err
+	}
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		err := p.waitReady(running)
+		if err == nil {
+			err = up(running, p, func() { stop(nil) })
+		}
+		if err != nil {
+			stop(err)
+			return
+		}
+		for range hangup {
+			p.watcher.Reload()
+		}
+	}()
+	err = p.Run(running)
+	if cause := context.Cause(running); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+}

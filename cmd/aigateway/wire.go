@@ -1,0 +1,395 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"aigateway/accounting"
+	"aigateway/adminapi"
+	"aigateway/envoy"
+	"aigateway/extauthz"
+	"aigateway/gatewayconfig"
+	"aigateway/ledger"
+	"aigateway/pricing"
+)
+
+// controlPlane is every part of the gateway but Envoy, wired together, and the
+// Envoy it runs as its child if it does.
+type controlPlane struct {
+	cfg       *gatewayconfig.Config
+	log       *slog.Logger
+	metrics   *prometheus.Registry
+	withEnvoy bool
+	adminKey  string
+
+	ledger  *ledger.Ledger
+	catalog atomic.Pointer[pricing.Catalog]
+	xds     *gatewayconfig.Server
+	watcher *gatewayconfig.Watcher
+	spool   *accounting.Spool
+	admin   *adminapi.Server
+
+	control                 *grpc.Server // for Envoy
+	rest                    *http.Server // for clients, through Envoy or directly
+	controlL, restL, adminL net.Listener
+	envoy                   *envoy.Process // nil before Run and without withEnvoy
+	envoyLog                *os.File
+	stopSpool               context.CancelFunc // nil before Run
+	spoolDone               chan struct{}
+}
+
+// newControlPlane opens the ledger, which also recovers what a crash left, and
+// binds every port, so that what can fail at start fails before Envoy runs.
+// Close releases it.
+func newControlPlane(ctx context.Context, a *app, cfg *gatewayconfig.Config, withEnvoy bool) (*controlPlane, error) {
+	c := &controlPlane{cfg: cfg, log: a.log, metrics: prometheus.NewRegistry(), withEnvoy: withEnvoy, spoolDone: make(chan struct{})}
+	c.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	err := c.open(ctx, a)
+	if err != nil {
+		return nil, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
+	}
+	return c, nil
+}
+
+func (c *controlPlane) open(ctx context.Context, a *app) error {
+	// The data directory holds the money and the keys: nobody else reads it.
+	err := os.MkdirAll(c.cfg.DataDir, 0o700)
+	if err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	c.ledger, err = ledger.Open(ctx, ledger.Config{
+		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout,
+		Log: a.log, Metrics: c.metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("open the ledger in %s: %w", c.cfg.DataDir, err)
+	}
+	var created bool
+	c.adminKey, created, err = loadAdminKey(c.cfg.AdminKey.Reveal(), c.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	if created {
+		a.notef("The admin key is in %s/%s; the commands on this machine use it by themselves.", c.cfg.DataDir, adminKeyFile)
+	}
+	c.xds, err = gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: a.log, Metrics: c.metrics})
+	if err != nil {
+		return err
+	}
+	c.watcher, err = gatewayconfig.NewWatcher(gatewayconfig.WatcherConfig{
+		Config: c.cfg, Getenv: a.getenv, Log: a.log, Metrics: c.metrics, OnChange: c.apply,
+	})
+	if err != nil {
+		return err
+	}
+	err = c.apply(c.cfg)
+	if err != nil {
+		return err
+	}
+	err = c.listen()
+	if err != nil {
+		return err
+	}
+	return c.wire(a)
+}
+
+// apply puts what can be reloaded into force: prices for new reservations
+// first, then the routes that lead to them. On an error nothing changes.
+func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
+	catalog, err := loadCatalog(cfg)
+	if err != nil {
+		return err
+	}
+	snapshot, err := gatewayconfig.Render(cfg, cfg.Listen.REST)
+	if err != nil {
+		return fmt.Errorf("render the Envoy configuration: %w", err)
+	}
+	c.catalog.Store(catalog)
+	return c.xds.Set(snapshot)
+}
+
+func (c *controlPlane) listen() error {
+	var err error
+	c.controlL, err = listen("listen.control", c.cfg.Listen.Control)
+	if err != nil {
+		return err
+	}
+	c.restL, err = listen("listen.rest", c.cfg.Listen.REST)
+	if err != nil {
+		return err
+	}
+	c.adminL, err = listen("listen.grpc", c.cfg.Listen.GRPC)
+	return err
+}
+
+// listen binds an address of the configuration. A socket file that a killed
+// process left is replaced: the ledger's lock already proved that it is dead.
+func listen(field, address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; free the port or set another", field, err)
+		}
+		return l, nil
+	}
+	err := os.Remove(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
+	}
+	return l, nil
+}
+
+// wire makes the servers. None of them answers before Run.
+func (c *controlPlane) wire(a *app) error {
+	sealer, err := envoy.NewSealer(c.ledger.TokenKey())
+	if err != nil {
+		return err
+	}
+	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
+	check := extauthz.New(extauthz.Config{
+		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
+		Now: a.now, Log: a.log, Metrics: c.metrics,
+	})
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Now: a.now, Log: a.log, Metrics: c.metrics}
+	c.spool = accounting.NewSpool(logs, accounting.File{
+		Path: spoolPath(c.cfg),
+		Reopen: func(ctx context.Context) error {
+			return envoy.NewAdmin(c.cfg.Listen.EnvoyAdmin).Post(ctx, "/reopen_logs")
+		},
+	})
+
+	c.control = grpc.NewServer(extauthz.ServerOptions()...)
+	check.Register(c.control)
+	alsv3.RegisterAccessLogServiceServer(c.control, accounting.NewStream(logs))
+	c.xds.Register(c.control)
+	healthpb.RegisterHealthServer(c.control, health.NewServer())
+
+	c.admin, err = adminapi.New(adminapi.Config{
+		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger,
+		Models: c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
+		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	c.rest = &http.Server{
+		Handler: c.admin.REST(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
+	}
+	return nil
+}
+
+func (c *controlPlane) models(now func() time.Time) func() []adminapi.Model {
+	return func() []adminapi.Model {
+		priced := c.catalog.Load().Models(now())
+		out := make([]adminapi.Model, len(priced))
+		for i, m := range priced {
+			out[i] = adminapi.Model{Slug: m.Slug, Provider: m.Provider}
+		}
+		return out
+	}
+}
+
+// conditions is what /readyz says, part by part.
+func (c *controlPlane) conditions() []adminapi.Condition {
+	var spool error
+	if !c.spool.CaughtUp() {
+		spool = errors.New("the access-log file is not read to its end yet")
+	}
+	// An Envoy of others may start after us, and may wait for our readiness.
+	config := c.xds.Ready()
+	if !c.withEnvoy && c.xds.Connected() == 0 {
+		config = nil
+	}
+	return []adminapi.Condition{
+		{Name: "ledger", Err: c.ledger.Ready()},
+		{Name: "spool", Err: spool},
+		{Name: "envoy", Err: c.envoyReady()},
+		{Name: "envoy_config", Err: config},
+		{Name: "config_file", Err: c.watcher.LastError()},
+	}
+}
+
+func (c *controlPlane) envoyReady() error {
+	if !c.withEnvoy {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return envoy.NewAdmin(c.cfg.Listen.EnvoyAdmin).Ready(ctx)
+}
+
+// waitReady polls the conditions until none fails or ctx ends.
+func (c *controlPlane) waitReady(ctx context.Context) error {
+	for {
+		var waiting error
+		for _, condition := range c.conditions() {
+			if condition.Err != nil {
+				waiting = fmt.Errorf("%s: %w", condition.Name, condition.Err)
+				break
+			}
+		}
+		if waiting == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("not ready: %w", waiting)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Run serves until ctx ends or a part fails; Close must follow.
+func (c *controlPlane) Run(ctx context.Context) error {
+	parts, ctx := errgroup.WithContext(ctx)
+	// The spool outlives ctx: what Envoy logs while it drains is money.
+	spoolCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	c.stopSpool = stop
+	go func() {
+		defer close(c.spoolDone)
+		err := c.spool.Run(spoolCtx)
+		if err != nil {
+			c.log.Error("reading the access-log file ended", "error", err)
+		}
+	}()
+	go serveUntilClosed(c.log, "control", func() error { return c.control.Serve(c.controlL) })
+	go serveUntilClosed(c.log, "grpc", func() error { return c.admin.GRPC().Serve(c.adminL) })
+	go serveUntilClosed(c.log, "rest", func() error { return c.rest.Serve(c.restL) })
+	parts.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.ledger.Err():
+			return fmt.Errorf("the ledger stopped admitting calls: %w", c.ledger.Failed())
+		}
+	})
+	parts.Go(func() error { return c.watcher.Run(ctx) })
+	if c.withEnvoy {
+		err := c.startEnvoy(ctx)
+		if err != nil {
+			return err
+		}
+		parts.Go(func() error {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-c.envoy.Done():
+				return c.envoy.Err()
+			}
+		})
+	}
+	return parts.Wait()
+}
+
+// startEnvoy starts the child, once everything it talks to answers.
+func (c *controlPlane) startEnvoy(ctx context.Context) error {
+	path, err := envoy.Find(c.cfg.Envoy.Path)
+	if err != nil {
+		return err
+	}
+	text, err := envoy.Bootstrap(bootstrapConfig(c.cfg))
+	if err != nil {
+		return err
+	}
+	bootstrap := filepath.Join(c.cfg.DataDir, envoy.FileBootstrap)
+	err = os.WriteFile(bootstrap, text, 0o600)
+	if err != nil {
+		return fmt.Errorf("write the bootstrap: %w", err)
+	}
+	c.envoyLog, err = os.OpenFile(filepath.Join(c.cfg.DataDir, envoy.FileLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open envoy's log: %w", err)
+	}
+	c.envoy, err = envoy.Start(envoy.ProcessConfig{
+		Path: path, BootstrapPath: bootstrap, AdminAddress: c.cfg.Listen.EnvoyAdmin,
+		Concurrency: int(c.cfg.Envoy.Concurrency), Output: c.envoyLog, Log: c.log,
+	})
+	return err
+}
+
+// serveUntilClosed runs a server that Close stops.
+func serveUntilClosed(log *slog.Logger, name string, serve func() error) {
+	err := serve()
+	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+		log.Error("listener ended", "listener", name, "error", err)
+	}
+}
+
+// drainTimeout is how long running calls get after SIGTERM before they are cut.
+const drainTimeout = 30 * time.Second
+
+// Close stops in the reverse order of the start: Envoy first, for it talks to
+// everything else; the ledger last, once both log channels have had their say.
+func (c *controlPlane) Close(ctx context.Context) error {
+	var errs []error
+	if c.envoy != nil {
+		errs = append(errs, c.drainEnvoy(ctx))
+	}
+	if c.rest != nil {
+		shutdown, cancel := context.WithTimeout(ctx, 5*time.Second)
+		errs = append(errs, c.rest.Shutdown(shutdown))
+		cancel()
+	}
+	if c.admin != nil {
+		errs = append(errs, c.admin.Close())
+	}
+	if c.xds != nil {
+		c.xds.Close()
+	}
+	if c.control != nil {
+		gracefulStop(c.control, 2*time.Second)
+	}
+	if c.stopSpool != nil {
+		c.stopSpool()
+		<-c.spoolDone
+	}
+	if c.ledger != nil {
+		errs = append(errs, c.ledger.Close(ctx))
+	}
+	for _, l := range []net.Listener{c.controlL, c.restL, c.adminL} {
+		if l != nil {
+			l.Close() // mostly closed already by the server on it
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *controlPlane) drainEnvoy(ctx context.Context) error {
+	cut, err := c.envoy.Drain(ctx, drainTimeout)
+	if cut > 0 {
+		c.log.Warn("calls were still running and were cut; they are charged by their evidence", "calls", cut, "waited", drainTimeout)
+	}
+	return errors.Join(err, c.envoyLog.Close())
+}
+
+// gracefulStop lets the last log batch arrive, but does not wait for an Envoy
+// that holds its streams open.
+func gracefulStop(s *grpc.Server, wait time.Duration) {
+	timer := time.AfterFunc(wait, s.Stop)
+	defer timer.Stop()
+	s.GracefulStop()
+}

@@ -151,13 +151,10 @@ func (s *budgetService) GetBudget(ctx context.Context, req *aigatewayv1.GetBudge
 // exist: 403 would tell that it does.
 func (s *budgetService) find(key *budget.Key, id string) (budget.Status, error) {
 	status, err := s.budgets.GetBudget(id)
-	if err != nil {
-		return budget.Status{}, err
+	if isNotFound(err) || err == nil && !seesBudget(key, status.Budget) {
+		return budget.Status{}, notFound("budget", id) // the same words for both
 	}
-	if !seesBudget(key, status.Budget) {
-		return budget.Status{}, budgetUnknown(id)
-	}
-	return status, nil
+	return status, err
 }
 
 func (s *budgetService) UpdateBudget(ctx context.Context, req *aigatewayv1.UpdateBudgetRequest) (*aigatewayv1.Budget, error) {
@@ -245,8 +242,8 @@ func seesBudget(key *budget.Key, b budget.Budget) bool {
 	return sees(key, b.Target.Tags)
 }
 
-func budgetUnknown(id string) *budget.Error {
-	return budget.NotFound("budget_unknown", fmt.Sprintf("there is no budget %q; GET /v1/budgets lists them", clip(id)))
+func notFound(what, id string) *budget.Error {
+	return budget.NotFound(what+"_not_found", fmt.Sprintf("there is no %s %q; GET /v1/%ss lists them", what, clip(id), what))
 }
 
 func isNotFound(err error) bool {

@@ -146,7 +146,7 @@ func authenticate(auth Authenticator, headers []string) (*budget.Key, error) {
 }
 
 func unauthenticated(reason, message string) *budget.Error {
-	return &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Message: message}
+	return &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Field: "authorization", Message: message}
 }
 
 func authorize(key *budget.Key, method string) error {

@@ -146,12 +146,12 @@ func TestUpdateAndDeleteBudget(t *testing.T) {
 	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_001", `{"spent_cents":0}`), 400, "field_invalid", "spent_cents")
 	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_001", `{}`), 400, "field_invalid", "budget")
 	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_001", `{"etag":"x","time_zone":null}`), 400, "field_invalid", "budget")
-	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_009", `{"monthly_cap_cents":1}`), 404, "budget_unknown", "")
+	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_009", `{"monthly_cap_cents":1}`), 404, "budget_not_found", "")
 
 	w.wantError(w.do(finance, "DELETE", "/v1/budgets/bud_001?etag=old", ""), 409, "etag_mismatch", "etag")
 	w.wantError(w.do(finance, "DELETE", "/v1/budgets/bud_001", `{"etag":"old"}`), 400, "body_unexpected", "")
 	wantJSON(t, w.ok(w.do(finance, "DELETE", "/v1/budgets/bud_001", ""), "DELETE /v1/budgets/{id}"), `{}`)
-	w.wantError(w.do(finance, "DELETE", "/v1/budgets/bud_001", ""), 404, "budget_unknown", "")
+	w.wantError(w.do(finance, "DELETE", "/v1/budgets/bud_001", ""), 404, "budget_not_found", "")
 }
 
 func TestListsPage(t *testing.T) {
@@ -295,8 +295,8 @@ func TestKeys(t *testing.T) {
 		t.Error("a secret was shown twice")
 	}
 	wantJSON(t, w.ok(w.do(admin, "DELETE", "/v1/keys/key_001", ""), "DELETE /v1/keys/{id}"), `{}`)
-	w.wantError(w.do(admin, "GET", "/v1/keys/key_001", ""), 404, "key_unknown", "")
-	w.wantError(w.do(admin, "DELETE", "/v1/keys/key_001", ""), 404, "key_unknown", "")
+	w.wantError(w.do(admin, "GET", "/v1/keys/key_001", ""), 404, "key_not_found", "")
+	w.wantError(w.do(admin, "DELETE", "/v1/keys/key_001", ""), 404, "key_not_found", "")
 	if diff := cmp.Diff([]string{"key_a", "key_a", "key_a"}, w.store.actors); diff != "" {
 		t.Errorf("actors: -want +got:\n%s", diff)
 	}

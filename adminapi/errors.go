@@ -46,8 +46,8 @@ func codeOf(k budget.Kind) codes.Code {
 	}
 }
 
-// statusOf is e for gRPC callers: a code, ErrorInfo with the reason, and
-// BadRequest with the field at fault.
+// statusOf is e for gRPC callers: a code, ErrorInfo with the reason, and for
+// bad input BadRequest with the field at fault.
 func statusOf(e *budget.Error) *status.Status {
 	message := strings.ToValidUTF8(e.Message, "?") // protobuf refuses anything else
 	info := &errdetails.ErrorInfo{
@@ -56,9 +56,11 @@ func statusOf(e *budget.Error) *status.Status {
 		Metadata: map[string]string{infoType: apierror.Type(apierror.OpenAI, e)},
 	}
 	details := []protoadapt.MessageV1{info}
-	if e.Field != "" {
-		field := strings.ToValidUTF8(e.Field, "?")
+	field := strings.ToValidUTF8(e.Field, "?")
+	if field != "" {
 		info.Metadata[infoParam] = field
+	}
+	if field != "" && e.Kind == budget.KindInvalid {
 		details = append(details, &errdetails.BadRequest{FieldViolations: []*errdetails.BadRequest_FieldViolation{{
 			Field: field, Description: message, Reason: info.Reason,
 		}}})

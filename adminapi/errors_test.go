@@ -20,23 +20,23 @@ func TestAuthentication(t *testing.T) {
 		method, path, _ := strings.Cut(route, " ")
 		path = strings.ReplaceAll(path, "{id}", "x")
 		a := w.do("", method, path, "")
-		w.wantError(a, 401, "key_missing", "")
+		w.wantError(a, 401, "key_missing", "authorization")
 		if a.header.Get("WWW-Authenticate") != "Bearer" {
 			t.Errorf("%s: WWW-Authenticate is %q", route, a.header.Get("WWW-Authenticate"))
 		}
-		w.wantError(w.do("sk-aig-unknown", method, path, ""), 401, "key_invalid", "")
+		w.wantError(w.do("sk-aig-unknown", method, path, ""), 401, "key_invalid", "authorization")
 	}
 	for _, header := range []string{"sk-aig-admin", "Basic sk-aig-admin", "Bearer  sk-aig-admin", "Bearer sk-other", "Bearer", "Bearer sk-aig-\x80\xff", strings.Repeat("B", 10000)} {
-		w.wantError(w.do("", "GET", "/v1/models", "", "Authorization", header), 401, "key_invalid", "")
+		w.wantError(w.do("", "GET", "/v1/models", "", "Authorization", header), 401, "key_invalid", "authorization")
 	}
 	r := httptest.NewRequest("GET", "/v1/models", nil)
 	r.Header["Authorization"] = []string{"Bearer " + admin, "Bearer " + admin}
-	w.wantError(w.serve(r), 401, "key_invalid", "")
+	w.wantError(w.serve(r), 401, "key_invalid", "authorization")
 	if a := w.do("", "GET", "/v1/models", "", "Authorization", "bearer "+admin); a.status != 200 {
 		t.Errorf("a lower-case scheme was refused: %s", a.body)
 	}
 	// x-api-key is for inference only; a forwarded metadata header is no door.
-	w.wantError(w.do("", "GET", "/v1/models", "", "Grpc-Metadata-Authorization", "Bearer "+admin), 401, "key_missing", "")
+	w.wantError(w.do("", "GET", "/v1/models", "", "Grpc-Metadata-Authorization", "Bearer "+admin), 401, "key_missing", "authorization")
 }
 
 func TestScopes(t *testing.T) {
@@ -103,9 +103,9 @@ func TestTagLimits(t *testing.T) {
 		t.Errorf("budgets: %v", list)
 	}
 	for _, id := range []string{"bud_001", "bud_002"} {
-		w.wantError(w.do(teamA, "GET", "/v1/budgets/"+id, ""), 404, "budget_unknown", "")
-		w.wantError(w.do(teamA, "PATCH", "/v1/budgets/"+id, `{"monthly_cap_cents":9}`), 404, "budget_unknown", "")
-		w.wantError(w.do(teamA, "DELETE", "/v1/budgets/"+id, ""), 404, "budget_unknown", "")
+		w.wantError(w.do(teamA, "GET", "/v1/budgets/"+id, ""), 404, "budget_not_found", "")
+		w.wantError(w.do(teamA, "PATCH", "/v1/budgets/"+id, `{"monthly_cap_cents":9}`), 404, "budget_not_found", "")
+		w.wantError(w.do(teamA, "DELETE", "/v1/budgets/"+id, ""), 404, "budget_not_found", "")
 	}
 	w.wantError(w.do(teamA, "POST", "/v1/budgets", `{"key_id":"key_d","monthly_cap_cents":1}`), 403, "key_not_allowed", "key_id")
 	w.ok(w.do(teamA, "POST", "/v1/budgets", `{"tag":"team/a/x/**","monthly_cap_cents":1}`), "POST /v1/budgets")

@@ -44,7 +44,7 @@ func (s *store) Authenticate(secret string) (*budget.Key, error) {
 	defer s.mu.Unlock()
 	k, ok := s.keys[secret]
 	if !ok {
-		return nil, &budget.Error{Kind: budget.KindUnauthenticated, Reason: "key_invalid", Message: "this key is unknown; ask an admin for one"}
+		return nil, &budget.Error{Kind: budget.KindUnauthenticated, Reason: "key_invalid", Field: "authorization", Message: "this key is unknown; ask an admin for one"}
 	}
 	return &k, nil
 }
@@ -78,7 +78,7 @@ func (s *store) GetKey(id string) (budget.Key, error) {
 			return k, s.fail
 		}
 	}
-	return budget.Key{}, budget.NotFound("key_unknown", "there is no such key")
+	return budget.Key{}, budget.NotFound("key_not_found", "there is no such key")
 }
 
 func (s *store) ListKeys(after string, limit int) ([]budget.Key, error) {
@@ -99,7 +99,7 @@ func (s *store) DeleteKey(_ context.Context, id, actor string) error {
 			return nil
 		}
 	}
-	return budget.NotFound("key_unknown", "there is no such key")
+	return budget.NotFound("key_not_found", "there is no such key")
 }
 
 func window[T any](all []T, id func(T) string, after string, limit int) []T {
@@ -138,7 +138,7 @@ func (s *store) SetBudget(_ context.Context, b budget.Budget, actor string) (bud
 func (s *store) find(id string) (int, error) {
 	i := slices.IndexFunc(s.budgets, func(b budget.Status) bool { return b.ID == id })
 	if i < 0 {
-		return 0, budget.NotFound("budget_unknown", "there is no such budget")
+		return 0, budget.NotFound("budget_not_found", "there is no such budget")
 	}
 	return i, s.fail
 }

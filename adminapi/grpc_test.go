@@ -26,20 +26,23 @@ import (
 func wantStatus(t *testing.T, err error, code codes.Code, reason, field string) {
 	t.Helper()
 	st := status.Convert(err)
-	var gotReason, gotField string
+	var gotReason, gotField, badField string
 	for _, d := range st.Details() {
 		switch d := d.(type) {
 		case *errdetails.ErrorInfo:
-			gotReason = d.GetReason()
+			gotReason, gotField = d.GetReason(), d.GetMetadata()["param"]
 			if d.GetDomain() != "aigateway" {
 				t.Errorf("domain %q", d.GetDomain())
 			}
 		case *errdetails.BadRequest:
-			gotField = d.GetFieldViolations()[0].GetField()
+			badField = d.GetFieldViolations()[0].GetField()
 		}
 	}
 	if st.Code() != code || gotReason != reason || gotField != field {
 		t.Errorf("got %v %s %q, want %v %s %q: %s", st.Code(), gotReason, gotField, code, reason, field, st.Message())
+	}
+	if code == codes.InvalidArgument && badField != field {
+		t.Errorf("BadRequest names %q, want %q", badField, field)
 	}
 }
 
@@ -51,7 +54,7 @@ func TestGRPC(t *testing.T) {
 	ctx := context.Background()
 
 	_, err := budgets.ListBudgets(ctx, &aigatewayv1.ListBudgetsRequest{})
-	wantStatus(t, err, codes.Unauthenticated, "KEY_MISSING", "")
+	wantStatus(t, err, codes.Unauthenticated, "KEY_MISSING", "authorization")
 	_, err = budgets.ListBudgets(with(inference), &aigatewayv1.ListBudgetsRequest{})
 	wantStatus(t, err, codes.PermissionDenied, "SCOPE_MISSING", "")
 	_, err = budgets.SetBudget(with(finance), &aigatewayv1.SetBudgetRequest{})
@@ -89,7 +92,7 @@ func TestGRPC(t *testing.T) {
 	_, err = budgets.UpdateBudget(with(finance), &aigatewayv1.UpdateBudgetRequest{Id: read.GetId(), Budget: &aigatewayv1.Budget{MonthlyCapCents: &cents, Etag: "old"}})
 	wantStatus(t, err, codes.Aborted, "ETAG_MISMATCH", "etag")
 	_, err = budgets.DeleteBudget(with(finance), &aigatewayv1.DeleteBudgetRequest{Id: "none"})
-	wantStatus(t, err, codes.NotFound, "BUDGET_UNKNOWN", "")
+	wantStatus(t, err, codes.NotFound, "BUDGET_NOT_FOUND", "")
 	_, err = aigatewayv1.NewUsageServiceClient(conn).QueryUsage(with(teamA), &aigatewayv1.QueryUsageRequest{Tag: "other"})
 	wantStatus(t, err, codes.PermissionDenied, "TAG_NOT_ALLOWED", "tag")
 	w.store.fail = errors.New("boom")

@@ -164,6 +164,9 @@ func (s *keyService) ListKeys(_ context.Context, req *aigatewayv1.ListKeysReques
 
 func (s *keyService) GetKey(_ context.Context, req *aigatewayv1.GetKeyRequest) (*aigatewayv1.Key, error) {
 	k, err := s.keys.GetKey(req.GetId())
+	if isNotFound(err) {
+		return nil, notFound("key", req.GetId())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +174,11 @@ func (s *keyService) GetKey(_ context.Context, req *aigatewayv1.GetKeyRequest) (
 }
 
 func (s *keyService) DeleteKey(ctx context.Context, req *aigatewayv1.DeleteKeyRequest) (*emptypb.Empty, error) {
-	if err := s.keys.DeleteKey(ctx, req.GetId(), caller(ctx).ID); err != nil {
+	err := s.keys.DeleteKey(ctx, req.GetId(), caller(ctx).ID)
+	if isNotFound(err) {
+		return nil, notFound("key", req.GetId())
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

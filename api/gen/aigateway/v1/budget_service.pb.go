@@ -146,7 +146,7 @@ func (x *ListBudgetsRequest) GetKeyId() string {
 // ListBudgetsResponse is one page of budgets.
 type ListBudgetsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The budgets, oldest first.
+	// The budgets, in the order of their ids.
 	Budgets []*Budget `protobuf:"bytes,1,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	// Token of the next page; empty on the last one.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,proto3" json:"next_page_token,omitempty"`

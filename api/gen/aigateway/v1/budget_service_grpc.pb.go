@@ -40,19 +40,19 @@ type BudgetServiceClient interface {
 	// when answered. Errors: 400 field_invalid, unknown_field, tag_invalid; 403
 	// tag_not_allowed. Repeating it is safe.
 	SetBudget(ctx context.Context, in *SetBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
-	// ListBudgets lists budgets by id, oldest first, one page at a time. Errors:
+	// ListBudgets lists budgets in the order of their ids, one page at a time. Errors:
 	// 400 field_invalid. Repeating it is safe.
 	ListBudgets(ctx context.Context, in *ListBudgetsRequest, opts ...grpc.CallOption) (*ListBudgetsResponse, error)
 	// GetBudget reads one budget with its counters of this moment. Errors: 404
-	// budget_unknown. Repeating it is safe.
+	// budget_not_found. Repeating it is safe.
 	GetBudget(ctx context.Context, in *GetBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
 	// UpdateBudget changes a budget's cap or time zone. A cap of another period
 	// is refused: the period is part of what the budget is. Errors: 400
-	// field_invalid; 404 budget_unknown; 409 etag_mismatch. Repeating it is safe
+	// field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
 	// without an etag; with one, a repeat is answered with 409.
 	UpdateBudget(ctx context.Context, in *UpdateBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
 	// DeleteBudget removes a cap. Calls of its target are no longer limited by
-	// it; what they cost stays in the usage reports. Errors: 404 budget_unknown;
+	// it; what they cost stays in the usage reports. Errors: 404 budget_not_found;
 	// 409 etag_mismatch. Repeating it is safe: the repeat is answered with 404.
 	DeleteBudget(ctx context.Context, in *DeleteBudgetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
@@ -128,19 +128,19 @@ type BudgetServiceServer interface {
 	// when answered. Errors: 400 field_invalid, unknown_field, tag_invalid; 403
 	// tag_not_allowed. Repeating it is safe.
 	SetBudget(context.Context, *SetBudgetRequest) (*Budget, error)
-	// ListBudgets lists budgets by id, oldest first, one page at a time. Errors:
+	// ListBudgets lists budgets in the order of their ids, one page at a time. Errors:
 	// 400 field_invalid. Repeating it is safe.
 	ListBudgets(context.Context, *ListBudgetsRequest) (*ListBudgetsResponse, error)
 	// GetBudget reads one budget with its counters of this moment. Errors: 404
-	// budget_unknown. Repeating it is safe.
+	// budget_not_found. Repeating it is safe.
 	GetBudget(context.Context, *GetBudgetRequest) (*Budget, error)
 	// UpdateBudget changes a budget's cap or time zone. A cap of another period
 	// is refused: the period is part of what the budget is. Errors: 400
-	// field_invalid; 404 budget_unknown; 409 etag_mismatch. Repeating it is safe
+	// field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
 	// without an etag; with one, a repeat is answered with 409.
 	UpdateBudget(context.Context, *UpdateBudgetRequest) (*Budget, error)
 	// DeleteBudget removes a cap. Calls of its target are no longer limited by
-	// it; what they cost stays in the usage reports. Errors: 404 budget_unknown;
+	// it; what they cost stays in the usage reports. Errors: 404 budget_not_found;
 	// 409 etag_mismatch. Repeating it is safe: the repeat is answered with 404.
 	DeleteBudget(context.Context, *DeleteBudgetRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedBudgetServiceServer()

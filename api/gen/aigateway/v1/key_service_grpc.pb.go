@@ -36,13 +36,13 @@ type KeyServiceClient interface {
 	// a hash is kept. Errors: 400 field_invalid, unknown_field, tag_invalid. A
 	// repeat makes another key; if an answer was lost, delete the key it made.
 	CreateKey(ctx context.Context, in *CreateKeyRequest, opts ...grpc.CallOption) (*CreateKeyResponse, error)
-	// ListKeys lists keys by id, oldest first, one page at a time. Errors: 400
+	// ListKeys lists keys in the order of their ids, one page at a time. Errors: 400
 	// field_invalid. Repeating it is safe.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
-	// GetKey reads one key. Errors: 404 key_unknown. Repeating it is safe.
+	// GetKey reads one key. Errors: 404 key_not_found. Repeating it is safe.
 	GetKey(ctx context.Context, in *GetKeyRequest, opts ...grpc.CallOption) (*Key, error)
 	// DeleteKey revokes a key at once; calls that are running go on. Errors: 404
-	// key_unknown. Repeating it is safe: the repeat is answered with 404.
+	// key_not_found. Repeating it is safe: the repeat is answered with 404.
 	DeleteKey(ctx context.Context, in *DeleteKeyRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 }
 
@@ -104,13 +104,13 @@ type KeyServiceServer interface {
 	// a hash is kept. Errors: 400 field_invalid, unknown_field, tag_invalid. A
 	// repeat makes another key; if an answer was lost, delete the key it made.
 	CreateKey(context.Context, *CreateKeyRequest) (*CreateKeyResponse, error)
-	// ListKeys lists keys by id, oldest first, one page at a time. Errors: 400
+	// ListKeys lists keys in the order of their ids, one page at a time. Errors: 400
 	// field_invalid. Repeating it is safe.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
-	// GetKey reads one key. Errors: 404 key_unknown. Repeating it is safe.
+	// GetKey reads one key. Errors: 404 key_not_found. Repeating it is safe.
 	GetKey(context.Context, *GetKeyRequest) (*Key, error)
 	// DeleteKey revokes a key at once; calls that are running go on. Errors: 404
-	// key_unknown. Repeating it is safe: the repeat is answered with 404.
+	// key_not_found. Repeating it is safe: the repeat is answered with 404.
 	DeleteKey(context.Context, *DeleteKeyRequest) (*emptypb.Empty, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }

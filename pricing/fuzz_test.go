@@ -1,0 +1,77 @@
+package pricing_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+)
+
+// A body that is accepted has a bound or a reason, and its edits leave JSON.
+func FuzzParseCall(f *testing.F) {
+	c := mustLoad(f)
+	for _, seed := range []string{
+		string(benchBody("openai/gpt-6-sol")), chatBody(kimi, `"stream":true,"stream_options":{"include_usage":null},"n":2`),
+		content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}`),
+		chatBody("anthropic/claude-sonnet-4.6", `"user":"\ufdfa\\u","x":{"cache_control":{"ttl":"1h"}}`),
+		`{"model":"openai/text-embedding-3-small","input":[[1,2],[3]]}`, `{"model":"a/b","model":"c"}`, `{`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, e := range []pricing.Endpoint{pricing.Chat, pricing.Embeddings} {
+			call, err := pricing.ParseCall(e, body)
+			if err != nil {
+				refusal(t, err)
+				continue
+			}
+			m, err := c.Resolve(call.Model, noon())
+			if err != nil {
+				refusal(t, err)
+				continue
+			}
+			b, err := m.Bound(call, noon())
+			if err != nil {
+				refusal(t, err)
+				b = m.UnpricedEdits(call)
+			}
+			if b.Amount < 0 || b.Amount > budget.MaxAmount {
+				t.Errorf("bound is %d", b.Amount)
+			}
+			b.Lines()
+			b.LargestCap(b.Amount)
+			edited := []byte(apply(t, string(body), b.Edits))
+			again, err := pricing.ParseCall(e, edited)
+			if err != nil || !json.Valid(edited) || again.Model != m.UpstreamModel {
+				t.Errorf("edits break the body: %v\n%s\n%s", err, body, edited)
+			}
+		}
+	})
+}
+
+// Whatever an access log says, a charge is at least 0, and at most the bound
+// unless the provider's own report says more.
+func FuzzCharge(f *testing.F) {
+	b := mustBound(f, mustLoad(f), pricing.Chat, string(benchBody("openai/gpt-6-sol")), noon())
+	f.Add(b.Pin, `{"prompt_tokens":1,"completion_tokens":2,"cost":1e-7}`, `"priority"`, 200, uint8(0xff), int64(time.Second))
+	f.Add(b.Pin, `{"prompt_tokens":1,"prompt_cache_hit_tokens":2,"prompt_cache_miss_tokens":2}`, `null`, 0, uint8(3), int64(-1))
+	f.Add("AQA", ``, ``, 500, uint8(1), int64(0))
+	f.Fuzz(func(t *testing.T, pin, usage, tier string, status int, bits uint8, duration int64) {
+		for _, p := range []string{pin, b.Pin} {
+			ev := pricing.Evidence{Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
+				Status: status, Duration: time.Duration(duration), Usage: usage, ServiceTier: tier}
+			out := pricing.Charge(p, b.Amount, ev)
+			if out.Cost < 0 || out.Cost > budget.MaxAmount {
+				t.Errorf("%+v costs %d", ev, out.Cost)
+			}
+			if out.Cost > b.Amount && usage == "" {
+				t.Errorf("%+v without a report costs %s, more than its bound", ev, out.Cost)
+			}
+			if out.Basis == "" {
+				t.Errorf("%+v has no basis", ev)
+			}
+		}
+	})
+}

@@ -52,13 +52,14 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 	flag := c.Flags().String("config", "", "the same as FILE, as in the other commands")
 	out := outputFlag(c, false)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if *flag != "" {
-			args = append(args, *flag)
+		path := *flag
+		if len(args) == 1 {
+			if path != "" {
+				return usagef(c.CommandPath(), "FILE and --config are both given; give one")
+			}
+			path = args[0]
 		}
-		if len(args) > 1 {
-			return usagef(c.CommandPath(), "FILE and --config are both given; give one")
-		}
-		config, err := a.readConfig(args)
+		config, err := a.readConfig(path)
 		if err != nil {
 			return configError(err)
 		}
@@ -82,11 +83,11 @@ func optionalArgument(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// readConfig reads the file that is the one argument, else what the
-// environment alone gives.
-func (a *app) readConfig(args []string) (*gatewayconfig.Config, error) {
-	if len(args) == 1 {
-		return gatewayconfig.Read(args[0], a.getenv)
+// readConfig reads the file at path; without one, what the environment alone
+// gives.
+func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
+	if path != "" {
+		return gatewayconfig.Read(path, a.getenv)
 	}
 	return gatewayconfig.Default(a.getenv)
 }

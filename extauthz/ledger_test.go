@@ -18,7 +18,8 @@ import (
 // newLedger is a real ledger with a monthly cap on the tag "a".
 func newLedger(t testing.TB, limit budget.Amount) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: func() time.Time { return noon }, JournalWait: 10 * time.Second})
+	// The real clock: the ledger measures by it how far to journal ahead.
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), JournalWait: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

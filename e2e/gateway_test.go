@@ -12,8 +12,8 @@ import (
 	"text/template"
 	"time"
 
-	"aigateway/envoy"
 	"aigateway/fakeprovider"
+	"aigateway/internal/envoytest"
 )
 
 // Prices in pico-USD per token, with digits that a wrong bucket or a second
@@ -78,10 +78,6 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := envoy.Find("")
-	if err != nil {
-		t.Fatalf("no Envoy; run: make envoy\n%v", err)
-	}
 	g := &gateway{t: t, dir: dir, config: filepath.Join(dir, "aigateway.yaml"), provider: map[string]*fakeprovider.Server{}}
 	urls := map[string]string{}
 	for name, cfg := range providers {
@@ -90,7 +86,7 @@ func newGateway(t *testing.T) *gateway {
 	ports := freePorts(t, 3)
 	g.settings = map[string]any{
 		"Clients": ports[0], "REST": ports[1], "GRPC": ports[2], "DataDir": filepath.Join(dir, "data"),
-		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": path, "URL": urls, "Extra": "", "Models": pricedModels,
+		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Extra": "", "Models": pricedModels,
 	}
 	g.url, g.rest = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	g.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}

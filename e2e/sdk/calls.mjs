@@ -95,7 +95,7 @@ const results = {
   refused: await failure(() => chat("sdk/broke", { max_tokens: 5000 })),
   refused_stream: await failure(() => chat("sdk/broke", { max_tokens: 5000, stream: true })),
   wrong_key: await failure(() => chat("sdk/plain", { c: client.withOptions({ apiKey: "sk-aig-wrong" }) })),
-  unknown_model: await failure(() => chat("sdk/plain", { model: "fake/no-such-model" })),
+  unknown_model: await failure(() => chat("sdk/plain", { model: "nobody/no-such-model" })),
   bad_field: await failure(() => chat("sdk/plain", { max_tokens: -1 })),
   models,
 };

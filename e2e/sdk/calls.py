@@ -100,7 +100,7 @@ results = {
     "refused": failure(lambda: chat("sdk/broke", max_tokens=5000)),
     "refused_stream": failure(lambda: list(chat("sdk/broke", max_tokens=5000, stream=True))),
     "wrong_key": failure(lambda: chat("sdk/plain", c=client.with_options(api_key="sk-aig-wrong"))),
-    "unknown_model": failure(lambda: chat("sdk/plain", model="fake/no-such-model")),
+    "unknown_model": failure(lambda: chat("sdk/plain", model="nobody/no-such-model")),
     "bad_field": failure(lambda: chat("sdk/plain", max_tokens=-1)),
     "models": [m.id for m in client.models.list()],
 }

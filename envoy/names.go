@@ -71,8 +71,9 @@ const (
 // from forged x-aig-int-* headers, which the connection manager removes early.
 //
 // Every route that ends in a provider, and the undecided one Check sees first,
-// needs request_body_buffer_limit equal to BootstrapConfig.MaxBodyBytes: the
-// body must be held whole for Check and for the splice.
+// needs request_body_buffer_limit = BootstrapConfig.MaxBodyBytes + EditRoom:
+// the body must be held whole for Check and for the splice, and may grow by it.
+// (FilterAuthz refuses what is longer than MaxBodyBytes.)
 const (
 	FilterAuthz  = "envoy.filters.http.ext_authz"
 	FilterLua    = "envoy.filters.http.lua"
@@ -80,6 +81,9 @@ const (
 	FilterStrip  = "envoy.filters.http.header_mutation"
 	FilterRouter = "envoy.filters.http.router"
 )
+
+// EditRoom is how many bytes the edits may add to the longest body.
+const EditRoom = 4096
 
 // File names in the data directory.
 const (

@@ -72,7 +72,9 @@ func (b *bench) crash(edits ...func(*ledger.Config)) *bench {
 	if err := b.Crash(b.gate, dir); err != nil {
 		b.t.Fatal(err)
 	}
-	return reopen(b.t, dir, b.clock, edits...)
+	after := reopen(b.t, dir, b.clock, edits...)
+	after.n = b.n
+	return after
 }
 
 func (b *bench) budget(tags budget.TagPattern, period budget.Period, limit budget.Amount) budget.Status {

@@ -16,9 +16,8 @@ const testKey = "sk-aig-test0123456789"
 // fakeREST answers every request with one canned answer and keeps what it was
 // asked.
 type fakeREST struct {
-	status      int    // 0: 200
-	answer      string // body
-	contentType string
+	status int    // 0: 200
+	answer string // body
 
 	// What was asked last, or of every request in asked.
 	method, uri, body, auth string

@@ -21,10 +21,12 @@ func Routes() []string {
 
 // Doors to pure functions.
 var (
-	Covers  = covers
-	ScopeOf = scopeOf
-	ErrorOf = errorOf
-	Status  = statusOf
+	CheckBody  = checkBody
+	Covers     = covers
+	Selections = selections
+	ScopeOf    = scopeOf
+	ErrorOf    = errorOf
+	Status     = statusOf
 )
 
 // ServiceNames lists our gRPC services.

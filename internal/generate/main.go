@@ -3,6 +3,7 @@
 //	go run ./internal/generate -install     put the pinned buf into bin/buf
 //	go run ./internal/generate              regenerate
 //	go run ./internal/generate -o DIR       regenerate below DIR instead
+//	go run ./internal/generate -lint        only lint the protos
 //	go run ./internal/generate -breaking REF  compare the API with REF's, such as main
 //
 // It runs from the root of the repository and needs the network only to install.
@@ -43,6 +44,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags := flag.NewFlagSet("generate", flag.ContinueOnError)
 	out := flags.String("o", ".", "directory to generate below")
 	install := flags.Bool("install", false, "install the pinned buf as bin/buf, unless it is there")
+	lintOnly := flags.Bool("lint", false, "lint the protos instead of generating")
 	ref := flags.String("breaking", "", "compare the API with this git revision instead of generating")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -52,6 +54,8 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case *install:
 		return installBuf(ctx, bufPath, stdout)
+	case *lintOnly:
+		return lint(ctx)
 	case *ref != "":
 		return breaking(ctx, *ref, stdout)
 	}
@@ -61,15 +65,22 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 // specPath is where the merged OpenAPI document goes: adminapi embeds it.
 const specPath = "adminapi/openapi.json"
 
-// generate lints the protos and writes everything made from them below out.
-func generate(ctx context.Context, out string) error {
+// lint checks the protos. It prints their dependencies first: those are ignored
+// by git, and without them buf finds no imports.
+func lint(ctx context.Context) error {
 	if err := haveBuf(); err != nil {
 		return err
 	}
 	if err := protodeps.Print("third_party"); err != nil {
 		return err
 	}
-	if _, err := buf(ctx, "lint"); err != nil {
+	_, err := buf(ctx, "lint")
+	return err
+}
+
+// generate lints the protos and writes everything made from them below out.
+func generate(ctx context.Context, out string) error {
+	if err := lint(ctx); err != nil {
 		return err
 	}
 	parts := filepath.Join(out, "bin/openapi")

@@ -119,16 +119,35 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 // replaceBudget moves r to next. A lower cap counts in memory first, a higher
 // one only once it is durable. The caller holds admin.
 func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, actor string) (budget.Status, error) {
-	next.UpdateTime = time.Unix(0, max(l.windowTime(), r.UpdateTime.UnixNano()+1)).UTC()
-	update := statement{`UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
-		[]any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}
+	wall := l.windowTime()
+	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
+	statements := []statement{
+		{`UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
+			[]any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}},
+		l.auditBudget(actor, "update_budget", next),
+	}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
 		return budget.Status{}, err
 	}
 	l.core.cut(r, next.Cap)
-	n := l.editLocked([]statement{update, l.auditBudget(actor, "update_budget", next)}, func() { l.core.replace(r, next, loc) })
+	var running *account
+	end := int64(0)
+	if next.Zone != r.Zone {
+		if running = r.peek(wall); running != nil {
+			_, end = windowAt(r.Period, loc, wall)
+			statements = append(statements,
+				statement{`UPDATE account SET "end" = ? WHERE id = ?`, []any{end, running.id}},
+				statement{`DELETE FROM account WHERE budget = ? AND start > ?`, []any{r.num, running.start}})
+		}
+	}
+	n := l.editLocked(statements, func() {
+		l.core.replace(r, next, loc)
+		if running != nil {
+			l.core.moveEnd(running, end)
+		}
+	})
 	l.mu.Unlock()
 	if err := l.awaitEdit(ctx, n); err != nil {
 		return budget.Status{}, err
@@ -152,27 +171,32 @@ func (c *core) cut(r *rule, limit budget.Amount) {
 	}
 }
 
-// replace makes a durable edit of r true. A new zone keeps the running window
-// and moves its end to the zone's next border.
+// replace makes a durable edit of r true.
 func (c *core) replace(r *rule, next budget.Budget, loc *time.Location) {
-	moved := next.Zone != r.Zone
-	if moved {
+	if next.Zone != r.Zone {
 		c.rules.leave(r)
-	}
-	r.Budget, r.loc = next, loc
-	if moved {
+		r.Budget, r.loc = next, loc
 		c.rules.join(r)
-		if a := r.peek(c.wall); a != nil {
-			_, a.end = windowAt(r.Period, loc, c.wall)
-			a.moved = true
-			c.want(a)
-			r.cur, r.next = a, nil
-		}
 	}
+	r.Budget = next
 	for _, a := range [...]*account{r.cur, r.next} {
 		if a != nil {
 			a.cap = next.Cap
 			c.want(a)
+		}
+	}
+}
+
+// moveEnd ends the running window a at the border of its budget's new zone:
+// what it spent is not forgotten there, and the windows after it are new.
+func (c *core) moveEnd(a *account, end int64) {
+	a.end = end
+	r := a.rule
+	old := [...]*account{r.cur, r.next}
+	r.cur, r.next = a, nil
+	for _, o := range old {
+		if o != nil {
+			c.forget(o)
 		}
 	}
 }

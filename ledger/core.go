@@ -25,7 +25,6 @@ type account struct {
 	wanted bool  // listed in core.wanted
 	lower  bool  // give back the unused mark at the next commit
 	fresh  bool  // no row yet
-	moved  bool  // its end changed
 	batch  delta // of the batch that is being committed
 	inNo   uint64
 }

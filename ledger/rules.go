@@ -26,7 +26,8 @@ type group struct {
 	loc    *time.Location
 	rules  []*rule
 	end    int64 // of the window last looked at
-	cursor int   // rules before it have their next window
+	cursor int   // rules before it were looked at in this round
+	again  int64 // wall time of the next round
 }
 
 type groupKey struct {
@@ -197,21 +198,27 @@ func windowAt(p budget.Period, loc *time.Location, wall int64) (start, end int64
 	return w.Start.UnixNano(), w.End.UnixNano()
 }
 
-// rolloverLead is how long before a window's end the next one gets its
-// account and mark, so that its first call need not wait for a commit.
-const rolloverLead = 60 * second
+const (
+	// rolloverLead is how long before a window's end the next one gets its
+	// account and mark, so that its first call need not wait for a commit.
+	rolloverLead = 60 * second
+	// rolloverEvery spaces the rounds that look for budgets in use.
+	rolloverEvery = 5 * second
+)
 
-// prepare opens the next windows of budgets in use, at most limit of them.
+// prepare opens the next windows of budgets in use. It looks at no more than
+// limit budgets of a group, because admission waits meanwhile.
 func (c *core) prepare(wall int64, limit int) {
 	for _, g := range c.rules.groups {
 		if g.end <= wall {
 			_, g.end = windowAt(g.period, g.loc, wall)
-			g.cursor = 0
+			g.cursor, g.again = 0, 0
 		}
-		if g.end == forever || g.end-wall > rolloverLead {
+		if g.end == forever || g.end-wall > rolloverLead || wall < g.again {
 			continue
 		}
-		for ; g.cursor < len(g.rules) && limit > 0; g.cursor++ {
+		stop := min(len(g.rules), g.cursor+limit)
+		for ; g.cursor < stop; g.cursor++ {
 			r := g.rules[g.cursor]
 			// An idle budget gets its next window when it is first used.
 			if r.next != nil || r.cur == nil || r.cur.end != g.end || r.cur.used() == 0 {
@@ -220,7 +227,9 @@ func (c *core) prepare(wall int64, limit int) {
 			start, end := windowAt(g.period, g.loc, g.end)
 			r.next = c.newAccount(r, start, end)
 			r.next.pace = r.cur.pace
-			limit--
+		}
+		if g.cursor >= len(g.rules) {
+			g.cursor, g.again = 0, wall+rolloverEvery
 		}
 	}
 }

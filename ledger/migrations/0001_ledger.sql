@@ -34,9 +34,9 @@ CREATE TABLE account (
   spent   INTEGER NOT NULL,
   orphan  INTEGER NOT NULL, -- left undecided by a crash; held, later charged
   residue INTEGER NOT NULL, -- of spent, what a late log may still take back
-  hw      INTEGER NOT NULL, -- high-water mark
-  UNIQUE (budget, start)
+  hw      INTEGER NOT NULL  -- high-water mark
 ) STRICT;
+CREATE INDEX account_budget ON account (budget, start);
 CREATE INDEX account_end ON account ("end");
 CREATE INDEX account_undecided ON account (id) WHERE hw > spent OR residue > 0;
 

@@ -212,6 +212,16 @@ func TestAcceptedContentHeaders(t *testing.T) {
 	}
 }
 
+func TestOnlyPostIsAnswered(t *testing.T) {
+	for _, method := range []string{"GET", "PUT", "post", ""} {
+		in := authorized("r", goodBody)
+		in.Attributes.Request.Http.Method = method
+		if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), in)); err != nil || e.Error.Code != 404 {
+			t.Errorf("%q: %+v, %v", method, e, err)
+		}
+	}
+}
+
 func TestRouteWithoutAPI(t *testing.T) {
 	in := authorized("r", goodBody)
 	in.Attributes.ContextExtensions = map[string]string{"api": "videos"}
@@ -240,84 +250,6 @@ func TestUnpricedModelIsTheLedgersToRefuse(t *testing.T) {
 	}
 }
 
-func refusing(reason string, remaining budget.Amount) *fakeLedger {
-	shared := &budget.Error{Kind: budget.KindBudgetExceeded, Reason: reason, Message: "no", Refusal: &budget.Refusal{
-		Budget: budget.Budget{ID: "bud_7", Target: budget.Target{Tags: "summarize"}, Period: budget.Month, Cap: 500 * budget.Dollar},
-		Spent:  500*budget.Dollar - 150*budget.Cent - remaining, Reserved: 150 * budget.Cent,
-		ResetsAt: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC),
-	}}
-	return &fakeLedger{reserve: func(_ context.Context, r budget.Request) (budget.Reservation, error) {
-		shared.Refusal.Bound = r.Bound
-		return budget.Reservation{}, fmt.Errorf("reserve: %w", shared)
-	}}
-}
-
-func TestRefusalExplainsItself(t *testing.T) {
-	body := `{"model":"moonshot/kimi-k2.6","max_tokens":100000,"messages":[{"role":"user","content":"hi"}]}`
-	out := check(t, newServer(t, keysWith(nil), refusing("cap_would_be_crossed", 30*budget.Cent)), authorized("req-9", body))
-	e, err := refusal(out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fits, ok := e.Error.Metadata["max_tokens_that_fit"].(float64)
-	if !ok || fits <= 0 || fits >= 100_000 {
-		t.Fatalf("max_tokens_that_fit is %v", e.Error.Metadata["max_tokens_that_fit"])
-	}
-	for _, want := range []string{"Budget 'summarize' has $0.30 of $500.00 left", "could cost $0.40", fmt.Sprintf("max_tokens %d fits", int(fits)), "2026-12-01T00:00:00Z"} {
-		if !strings.Contains(e.Error.Message, want) {
-			t.Errorf("message %q lacks %q", e.Error.Message, want)
-		}
-	}
-	if got := headerOf(out.GetDeniedResponse().GetHeaders(), "x-should-retry"); got != "false" {
-		t.Errorf("x-should-retry is %q", got)
-	}
-	// What is said to fit has a bound within the room, and one more has not.
-	for _, tt := range []struct {
-		cap  int64
-		fits bool
-	}{{int64(fits), true}, {int64(fits) + 1, false}} {
-		ledger := &fakeLedger{}
-		check(t, newServer(t, keysWith(nil), ledger), authorized("r", strings.Replace(body, "100000", fmt.Sprintf("%06d", tt.cap)[6-len(fmt.Sprint(tt.cap)):], 1)))
-		if seen := ledger.take(); len(seen) != 1 || (seen[0].Bound <= 30*budget.Cent) != tt.fits {
-			t.Errorf("max_tokens %d reserves %+v, fits should be %v", tt.cap, seen, tt.fits)
-		}
-	}
-}
-
-func TestRefusalSentences(t *testing.T) {
-	tests := []struct {
-		reason    string
-		remaining budget.Amount
-		want      string
-		lacks     string
-	}{
-		{"cap_held", 30 * budget.Cent, "while calls in flight hold $1.50", ""},
-		{"cap_would_be_crossed", 1, "No max_tokens fits: its input alone costs more.", "in flight"},
-		{"cap_reached", 0, "has $0.00 of $500.00 left; this request could cost", "fits"},
-	}
-	for _, tt := range tests {
-		e, err := refusal(check(t, newServer(t, keysWith(nil), refusing(tt.reason, tt.remaining)), authorized("r", goodBody)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !strings.Contains(e.Error.Message, tt.want) || tt.lacks != "" && strings.Contains(e.Error.Message, tt.lacks) {
-			t.Errorf("%s: %q, want %q and not %q", tt.reason, e.Error.Message, tt.want, tt.lacks)
-		}
-	}
-}
-
-// The ledger repeats one error to every repeat of a request id.
-func TestSharedRefusalIsNotWritten(t *testing.T) {
-	l := refusing("cap_would_be_crossed", 30*budget.Cent)
-	s := newServer(t, keysWith(nil), l)
-	check(t, s, authorized("r", goodBody))
-	_, err := l.Reserve(t.Context(), budget.Request{})
-	var e *budget.Error
-	if !errors.As(err, &e) || e.Refusal.MaxTokensThatFit != nil || e.Message != "no" {
-		t.Errorf("the shared error was changed: %+v", e)
-	}
-}
-
 func TestInternalFailuresAreRefusals(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -325,10 +257,8 @@ func TestInternalFailuresAreRefusals(t *testing.T) {
 		code    int
 	}{
 		{"panic", func(context.Context, budget.Request) (budget.Reservation, error) { panic("secret detail") }, 500},
-		{"nil map", func(context.Context, budget.Request) (budget.Reservation, error) {
-			var m map[string]int
-			m["x"]++
-			return budget.Reservation{}, nil
+		{"out of range", func(_ context.Context, r budget.Request) (budget.Reservation, error) {
+			return budget.Reservation{}, errors.New(r.RequestID[100:])
 		}, 500},
 		{"unknown error", func(context.Context, budget.Request) (budget.Reservation, error) {
 			return budget.Reservation{}, errors.New("secret detail")
@@ -415,60 +345,6 @@ func TestSecondServerOnOneRegistry(t *testing.T) {
 	extauthz.New(c)
 	if families, err := registry.Gather(); err != nil || len(families) != 3 {
 		t.Errorf("%d metrics, %v; want the 3 of one server", len(families), err)
-	}
-}
-
-// Every combination of odd headers, tags and bodies is either a yes with its
-// one reservation, or an envelope with none.
-func TestHostileCombinations(t *testing.T) {
-	auths := [][]string{
-		{"authorization", "Bearer " + goodKey}, {}, {"authorization", ""}, {"authorization", "Bearer "}, {"authorization", "bearer  " + goodKey + " "},
-		{"authorization", "Bearer \xff\xfe"}, {"authorization", "Bearer " + goodKey, "authorization", ""}, {"x-api-key", goodKey},
-	}
-	tags := [][]string{
-		{}, {"x-aig-tag", "a/b"}, {"x-aig-tag", ""}, {"x-aig-tag", "\x00"}, {"x-aig-tag", strings.Repeat("é", 33)},
-		{"x-aig-tag", "a", "x-aig-tag", ""}, {"x-aig-tag", "\u202e"}, {"x-aig-tag", "../../**"},
-	}
-	others := [][]string{
-		{}, {"content-type", "application/jsonp"}, {"content-encoding", "br"}, {"upgrade", "h2c"}, {"x-envoy-auth-partial-body", "yes"},
-		{"content-length", "-1"}, {"content-type", "application/json;;;=;charset"},
-	}
-	bodies := []string{
-		goodBody, "", " ", "null", "[]", "{}", `{"model":1}`, `{"model":""}`, `{"model":"/"}`, `{"model":"moonshot/"}`, `{"model":"moonshot"}`,
-		`{"model":"moonshot/kimi-k2.6"`, `{"model":"moonshot/kimi-k2.6"}{}`, "\xff\xfe{\x00}\x00", `{"model":"moonshot/kimi-k2.6","max_tokens":-1,"messages":[]}`,
-		`{"model":"moonshot/kimi-k2.6","max_tokens":9223372036854775808,"messages":[]}`, `{"model":"moonshot/kimi-k2.6","max_tokens":1e3,"messages":[]}`,
-		`{"model":"moonshot/kimi-k2.6","n":1000000,"messages":[]}`, `{"model":"moonshot/kimi-k2.6","tools":[{"type":"web_search"}],"messages":[]}`,
-		`{"model":"moonshot/kimi-k2.6","stream":"yes","messages":[]}`, `{"model":"moonshot/kimi-k2.6","stream_options":[],"stream":true,"messages":[]}`,
-		strings.Repeat("[", 100_000), `{"model":"moonshot/` + strings.Repeat("x", 5000) + `","messages":[]}`,
-		"{\"model\":\"moonshot/kimi-k2.6\",\"messages\":[{\"role\":\"user\",\"content\":\"\\ud800\"}]}",
-	}
-	ledger := &fakeLedger{}
-	s := newServer(t, keysWith(nil), ledger)
-	total, admitted := 0, 0
-	for _, auth := range auths {
-		for _, tag := range tags {
-			for _, other := range others {
-				for _, body := range bodies {
-					total++
-					in := newCheck("req-1", body, slices.Concat(auth, tag, other)...)
-					out := check(t, s, in)
-					seen := ledger.take()
-					if out.GetOkResponse() != nil {
-						admitted++
-						if len(seen) != 1 || seen[0].RequestID != "req-1" || out.GetDynamicMetadata().GetFields()["rsv"].GetStringValue() == "" {
-							t.Fatalf("%q %q %q %.100q: a yes with %d reservations", auth, tag, other, body, len(seen))
-						}
-						continue
-					}
-					if _, err := refusal(out); err != nil || len(seen) != 0 {
-						t.Fatalf("%q %q %q %.100q: %v, %d reservations: %v", auth, tag, other, body, err, len(seen), out)
-					}
-				}
-			}
-		}
-	}
-	if total < 300 || admitted == 0 || admitted > total/20 {
-		t.Errorf("%d of %d combinations admitted", admitted, total)
 	}
 }
 

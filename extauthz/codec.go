@@ -79,6 +79,7 @@ const (
 	attributesRequest      = 4
 	attributesExtensions   = 10
 	attributesRequestHTTP  = 2
+	httpMethod             = 2
 	httpHeaders            = 3
 	httpBody               = 11
 	httpRawBody            = 12
@@ -122,6 +123,8 @@ func (r *request) readRequest(msg []byte) error {
 		}
 		return eachBytes(v, func(n protowire.Number, v []byte) error {
 			switch n {
+			case httpMethod:
+				r.method = v
 			case httpHeaders:
 				return r.readJoined(v)
 			case httpHeaderMap:

@@ -20,6 +20,7 @@ func generated(in *authv3.CheckRequest) extauthz.Facts {
 	f := extauthz.Facts{
 		Headers: map[string]extauthz.HeaderFacts{},
 		API:     in.GetAttributes().GetContextExtensions()[envoy.ContextAPI],
+		Method:  http.GetMethod(),
 		Body:    string(http.GetRawBody()),
 	}
 	if f.Body == "" {

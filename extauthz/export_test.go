@@ -18,6 +18,7 @@ type HeaderFacts struct {
 type Facts struct {
 	Headers map[string]HeaderFacts
 	Raw     bool
+	Method  string
 	API     string
 	Body    string
 }
@@ -35,7 +36,7 @@ func ReadFacts(msg []byte) (Facts, error) {
 	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(msg)}, &in); err != nil {
 		return Facts{}, err
 	}
-	f := Facts{Headers: map[string]HeaderFacts{}, Raw: in.raw, API: string(in.api), Body: string(in.body())}
+	f := Facts{Headers: map[string]HeaderFacts{}, Raw: in.raw, Method: string(in.method), API: string(in.api), Body: string(in.body())}
 	for _, name := range HeaderNames {
 		if h := in.headers.at([]byte(name)); h.n > 0 {
 			f.Headers[name] = HeaderFacts{string(h.value), h.n}

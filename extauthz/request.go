@@ -58,10 +58,11 @@ type request struct {
 	headers fields
 	// raw says that the headers came one by one (encode_raw_headers) and not
 	// as a map, in which repeated headers are joined by a comma.
-	raw  bool
-	api  []byte // context extension "api" of the route
-	text []byte // body as text
-	data []byte // body as bytes (pack_as_bytes)
+	raw    bool
+	method []byte
+	api    []byte // context extension "api" of the route
+	text   []byte // body as text
+	data   []byte // body as bytes (pack_as_bytes)
 }
 
 func (r *request) body() []byte {
@@ -157,6 +158,8 @@ func (r *request) content() ([]byte, error) {
 	h := &r.headers
 	body := r.body()
 	switch {
+	case string(r.method) != "POST":
+		return nil, budget.NotFound("route_unknown", "this address answers POST only; send a JSON body with POST")
 	case h.partialBody.n > 0 && string(h.partialBody.value) != "false":
 		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: "the body is longer than this gateway reads; send a shorter one"}
 	case h.upgrade.n > 0:

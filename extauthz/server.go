@@ -107,7 +107,8 @@ const (
 // service on it.
 //
 // Static windows keep a large body from waiting for window updates, which was
-// most of the cost of bodies over 16 KiB. Workers keep their grown stacks
+// most of the cost of bodies over 16 KiB. The write buffer is shared between
+// connections by default. Workers keep their grown stacks
 // between calls. The enforcement policy allows Envoy's keepalive, which pings
 // each ten seconds also when idle.
 func ServerOptions() []grpc.ServerOption {
@@ -118,7 +119,6 @@ func ServerOptions() []grpc.ServerOption {
 		grpc.StaticConnWindowSize(connWindow),
 		grpc.ReadBufferSize(buffer),
 		grpc.WriteBufferSize(buffer),
-		grpc.SharedWriteBuffer(true),
 		grpc.NumStreamWorkers(workers),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
 	}

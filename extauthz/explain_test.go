@@ -1,0 +1,90 @@
+package extauthz_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+)
+
+func refusing(reason string, remaining budget.Amount) *fakeLedger {
+	shared := &budget.Error{Kind: budget.KindBudgetExceeded, Reason: reason, Message: "no", Refusal: &budget.Refusal{
+		Budget: budget.Budget{ID: "bud_7", Target: budget.Target{Tags: "summarize"}, Period: budget.Month, Cap: 500 * budget.Dollar},
+		Spent:  500*budget.Dollar - 150*budget.Cent - remaining, Reserved: 150 * budget.Cent,
+		ResetsAt: time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC),
+	}}
+	return &fakeLedger{reserve: func(_ context.Context, r budget.Request) (budget.Reservation, error) {
+		shared.Refusal.Bound = r.Bound
+		return budget.Reservation{}, fmt.Errorf("reserve: %w", shared)
+	}}
+}
+
+func TestRefusalExplainsItself(t *testing.T) {
+	body := `{"model":"moonshot/kimi-k2.6","max_tokens":100000,"messages":[{"role":"user","content":"hi"}]}`
+	out := check(t, newServer(t, keysWith(nil), refusing("cap_would_be_crossed", 30*budget.Cent)), authorized("req-9", body))
+	e, err := refusal(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fits, ok := e.Error.Metadata["max_tokens_that_fit"].(float64)
+	if !ok || fits <= 0 || fits >= 100_000 {
+		t.Fatalf("max_tokens_that_fit is %v", e.Error.Metadata["max_tokens_that_fit"])
+	}
+	for _, want := range []string{"Budget 'summarize' has $0.30 of $500.00 left", "could cost $0.40", fmt.Sprintf("max_tokens %d fits", int(fits)), "2026-12-01T00:00:00Z"} {
+		if !strings.Contains(e.Error.Message, want) {
+			t.Errorf("message %q lacks %q", e.Error.Message, want)
+		}
+	}
+	if got := headerOf(out.GetDeniedResponse().GetHeaders(), "x-should-retry"); got != "false" {
+		t.Errorf("x-should-retry is %q", got)
+	}
+	// What is said to fit has a bound within the room, and one more has not.
+	for _, tt := range []struct {
+		cap  int64
+		fits bool
+	}{{int64(fits), true}, {int64(fits) + 1, false}} {
+		ledger := &fakeLedger{}
+		check(t, newServer(t, keysWith(nil), ledger), authorized("r", strings.Replace(body, "100000", fmt.Sprintf("%06d", tt.cap)[6-len(fmt.Sprint(tt.cap)):], 1)))
+		if seen := ledger.take(); len(seen) != 1 || (seen[0].Bound <= 30*budget.Cent) != tt.fits {
+			t.Errorf("max_tokens %d reserves %+v, fits should be %v", tt.cap, seen, tt.fits)
+		}
+	}
+}
+
+func TestRefusalSentences(t *testing.T) {
+	tests := []struct {
+		reason    string
+		remaining budget.Amount
+		want      string
+		lacks     string
+	}{
+		{"cap_held", 30 * budget.Cent, "while calls in flight hold $1.50", ""},
+		{"cap_would_be_crossed", 1, "No max_tokens fits: its input alone costs more.", "in flight"},
+		{"cap_reached", 0, "has $0.00 of $500.00 left; this request could cost", "fits"},
+	}
+	for _, tt := range tests {
+		e, err := refusal(check(t, newServer(t, keysWith(nil), refusing(tt.reason, tt.remaining)), authorized("r", goodBody)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(e.Error.Message, tt.want) || tt.lacks != "" && strings.Contains(e.Error.Message, tt.lacks) {
+			t.Errorf("%s: %q, want %q and not %q", tt.reason, e.Error.Message, tt.want, tt.lacks)
+		}
+	}
+}
+
+// The ledger repeats one error to every repeat of a request id.
+func TestSharedRefusalIsNotWritten(t *testing.T) {
+	l := refusing("cap_would_be_crossed", 30*budget.Cent)
+	s := newServer(t, keysWith(nil), l)
+	check(t, s, authorized("r", goodBody))
+	_, err := l.Reserve(t.Context(), budget.Request{})
+	var e *budget.Error
+	if !errors.As(err, &e) || e.Refusal.MaxTokensThatFit != nil || e.Message != "no" {
+		t.Errorf("the shared error was changed: %+v", e)
+	}
+}

@@ -68,15 +68,22 @@ func TestHostileInputs(t *testing.T) {
 		t.Errorf("after the attacks: %d %s %v", r.status, r.body, r.err)
 	}
 	g.settle(20 * time.Second)
+	usage, bills := g.usage(), g.bills()
+	if left, billed := usage["left!!!"].nano, bills["left!!!"].NanoUSD; left < billed {
+		t.Errorf("calls whose clients left are charged %d nano-USD, billed %d", left, billed)
+	}
+	delete(bills, "left!!!")
 	var charged int64
-	for tag, u := range g.usage() {
-		charged += u.nano
+	for tag, u := range usage {
+		if tag != "left!!!" {
+			charged += u.nano
+		}
 		if u.unpriced != 0 {
 			t.Errorf("tag %s: %d requests left without a price", tag, u.unpriced)
 		}
 	}
-	if bills := sum(g.bills()); charged != bills {
-		t.Errorf("charged %d nano-USD, billed %d", charged, bills)
+	if billed := sum(bills); charged != billed {
+		t.Errorf("charged %d nano-USD, billed %d", charged, billed)
 	}
 	if strings.Contains(g.program.output(), adminKey) || strings.Contains(g.program.output(), providerKey) {
 		t.Error("a secret is in the log")
@@ -145,6 +152,8 @@ func rawAttacks() []attack {
 	sized := fmt.Sprintf("%sContent-Length: %d\r\n", head, len(body))
 	var all []attack
 	add := func(name, text string) { all = append(all, rawAttack(name, text)) }
+	// These leave before their last answer, and are charged without a report.
+	leave := func(text string) string { return strings.ReplaceAll(text, "hostile", "left!!!") }
 	for name, text := range map[string]string{
 		"garbage":              "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("\xff", 200),
 		"h2 preface":           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -178,12 +187,12 @@ func rawAttacks() []attack {
 		"chunks of one byte":   head + "Transfer-Encoding: chunked\r\n\r\n" + oneByteChunks(body),
 		"trailers":             head + fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Aig-Tag: other\r\nX-Aig-Int-Upstream: fake\r\n\r\n", len(body), body),
 		"body too short":       head + "Content-Length: 100000\r\n\r\n" + body,
-		"expect":               sized + "Expect: 100-continue\r\n\r\n" + body,
+		"expect":               leave(sized + "Expect: 100-continue\r\n\r\n" + body),
 		"upgrade":              sized + "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n" + body,
 		"h2c upgrade":          sized + "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n" + body,
 		"connection nominates": sized + "Connection: close, x-aig-tag, authorization\r\n\r\n" + body,
-		"pipelined":            sized + "\r\n" + body + sized + "\r\n" + body,
-		"pipelined junk":       sized + "\r\n" + body + "GARBAGE\r\n\r\n",
+		"pipelined":            leave(sized + "\r\n" + body + sized + "\r\n" + body),
+		"pipelined junk":       leave(sized + "\r\n" + body + "GARBAGE\r\n\r\n"),
 		"absolute form":        "GET http://evil.test/v1/models HTTP/1.1\r\n" + auth + "\r\n",
 		"authority form":       "CONNECT evil.test:443 HTTP/1.1\r\nHost: evil.test\r\n\r\n",
 		"asterisk form":        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -90,12 +90,13 @@ func TestOutcomes(t *testing.T) {
 	g := runGateway(t)
 	g.setBudget("**", 10_000_000)
 	t.Run("calls", func(t *testing.T) {
-		tag := 0
+		n := 0
 		for name, o := range outcomes {
-			tag++
+			n++
+			tag := fmt.Sprintf("outcome/%02d", n)
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				g.checkOutcome(t, fmt.Sprintf("outcome/%02d", tag), o)
+				g.checkOutcome(t, tag, o)
 			})
 		}
 	})

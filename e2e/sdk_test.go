@@ -149,7 +149,7 @@ func checkSDKErrors(t *testing.T, run sdkRun, classes map[int]string) {
 		"refused":        {r.Refused, 402, "budget_exceeded", "sdk/broke"},
 		"refused_stream": {r.RefusedStream, 402, "budget_exceeded", "sdk/broke"},
 		"wrong_key":      {r.WrongKey, 401, "authentication_error", ""},
-		"unknown_model":  {r.UnknownModel, 404, "model_not_found", "no-such-model"},
+		"unknown_model":  {r.UnknownModel, 404, "model_not_found", "nobody"},
 		"bad_field":      {r.BadField, 400, "invalid_request_error", "max_tokens"},
 	} {
 		got := want.got

@@ -57,7 +57,7 @@ func TestStorm(t *testing.T) {
 	}
 	g.settle(20 * time.Second)
 
-	g.spendTheRest(t, slow)
+	g.spendTheRest(t, `,"max_tokens":1000`)
 	watch.end(t)
 	if n := watch.missed.Load(); n > 0 {
 		t.Errorf("%d reads of the budgets failed", n)

@@ -5,7 +5,6 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 GO       ?= go
-PYTHON   ?= python3
 FUZZTIME ?= 5s
 PACKAGES := ./...
 
@@ -45,15 +44,19 @@ bench: envoy ## CPU per request beside plain Envoy, then the Go benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
 .PHONY: check
-check: bin/buf ## formatting, vet, staticcheck, buf lint
+check: bin/buf ## formatting, vet, staticcheck, buf lint and breaking changes
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet $(PACKAGES)
 	$(GO) tool staticcheck $(PACKAGES)
-	bin/buf lint
+	$(GO) run ./internal/generate -lint
+	$(GO) run ./internal/generate -breaking main
 
 .PHONY: generate
 generate: bin/buf ## regenerate api/gen from the protos
 	$(GO) run ./internal/generate
+
+bin/buf:
+	$(GO) run ./internal/generate -install
 
 .PHONY: envoy
 envoy: build ## find or install the pinned Envoy

@@ -26,6 +26,7 @@ const (
 	maxCap     = 10_000_000
 	maxChoices = 128
 	maxModel   = 256 // bytes of a model's slug
+	maxHosted  = 64  // tools the provider runs
 )
 
 // Call is a request body that was parsed strictly. It keeps the body, which

@@ -79,6 +79,10 @@ func TestParseCallRefuses(t *testing.T) {
 		{"tools", chatBody(kimi, `"tools":{}`), "field_invalid", "tools"},
 		{"tool", chatBody(kimi, `"tools":["web_search"]`), "field_invalid", "tools[0]"},
 		{"prompt array", chatBody(kimi, `"prompt":["a","b"]`), "field_invalid", "prompt"},
+		{"cap in capitals", chatBody(kimi, `"max_tokens":1,"Max_Tokens":100000`), "field_invalid", "Max_Tokens"},
+		{"cap with a Kelvin sign", chatBody(kimi, `"max_tokens":1,"max_to\u212aens":100000`), "field_invalid", "max_to\u212aens"},
+		{"content in capitals", `{"model":"a/b","messages":[{"Content":[]}]}`, "field_invalid", "messages[0].Content"},
+		{"image in capitals", content(kimi, `{"type":"text","Image_URL":{}}`), "field_invalid", "messages[0].content[0].Image_URL"},
 		{"long model", `{"model":"a/` + strings.Repeat("b", 300) + `"}`, "field_invalid", "model"},
 		{"deep nesting", `{"model":"a/b","x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + `}`, "body_not_json", "*"},
 	} {
@@ -98,7 +102,7 @@ func TestParseCallRefuses(t *testing.T) {
 func TestParseCallAccepts(t *testing.T) {
 	for _, body := range []string{
 		chatBody(kimi, `"max_tokens":null,"n":null,"stream":null,"stream_options":null,"tools":null,"service_tier":null,"modalities":null`),
-		chatBody(kimi, `"Max_Tokens":1,"max_tokens":100`), // names are case-sensitive: another member
+		chatBody(kimi, `"Temperature":1,"metadata":{"Model":1,"N":2}`), // names are case-sensitive: other members
 		chatBody(kimi, `"max_tokens":10000000,"n":128`),
 		" \n" + chatBody(kimi, `"unknown":{"deep":[1,{"x":null}]}`) + "\r\n",
 		`{"\u006dodel":"moonshot\/kimi-k2.6"}`,

@@ -146,6 +146,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"tiers out of order", "- model: a/b\n  prices: [{input: 1, output: 1, tiers: [{from: 10, input: 1, output: 1}, {from: 9, input: 1, output: 1}]}]", "sort tiers"},
 		{"tier without from", "- model: a/b\n  prices: [{input: 1, output: 1, tiers: [{input: 1, output: 1}]}]", "the tier has no from"},
 		{"overlapping dates", "- model: a/b\n  prices:\n  - {from: 2026-01-01, input: 1, output: 1}\n  - {from: 2026-01-01, input: 2, output: 2}", "line 4: two price lists of a/b start on the same day"},
+		{"lists of one row do not inherit", "- model: a/b\n  prices:\n  - {input: 1, output: 1}\n  - {from: 2026-01-01, input: 2}", "line 4: model a/b: no output price"},
 		{"bad date", "- model: a/b\n  prices: [{from: 2026-13-01, input: 1, output: 1}]", "write a date as YYYY-MM-DD"},
 		{"bad limit", "- model: a/b\n  limits: {context: 1e6}", "line 2: context is \"1e6\"; write a whole number"},
 		{"negative limit", "- model: a/b\n  limits: {context: -1}", "write a whole number"},
@@ -214,5 +215,41 @@ func TestNotPricedRemedyLoads(t *testing.T) {
 	lines = strings.NewReplacer("<tokens>", "100000", "<USD per million>", "1.25").Replace(lines)
 	if b := mustBound(t, mustOverlay(t, lines), pricing.Chat, chatBody("moonshot/new", `"max_tokens":1`), noon()); b.Amount == 0 {
 		t.Error("the model is still free")
+	}
+}
+
+// Shortly before a price change the dearer of both lists counts, bucket by
+// bucket, tier by tier, fee by fee.
+func TestPriceChangeTakesTheDearer(t *testing.T) {
+	c := mustOverlay(t, `
+- model: capless/m
+  family: bytes
+  limits: {context: 1000, max_output: 10}
+  prices:
+  - {input: "5", output: "1", cache_read: "0.1", fees: {web_search: "0.02", file_search: "0.01"}, tiers: [{from: 100, input: "6", output: "1", cache_read: "0.1"}]}
+  - {from: 2027-01-01, input: "2", output: "4", fees: {web_search: "0.01"}, tiers: [{from: 50, input: "7", output: "4"}]}
+`)
+	m, err := c.Resolve("capless/m", time.Date(2026, 12, 31, 23, 30, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []pricing.Rate{
+		{Kind: "input", FromTokens: 0, PicoPerToken: 5_000_000}, {Kind: "cache_read", FromTokens: 0, PicoPerToken: 2_000_000}, {Kind: "output", FromTokens: 0, PicoPerToken: 4_000_000},
+		{Kind: "input", FromTokens: 50, PicoPerToken: 7_000_000}, {Kind: "cache_read", FromTokens: 50, PicoPerToken: 7_000_000}, {Kind: "output", FromTokens: 50, PicoPerToken: 4_000_000},
+		{Kind: "input", FromTokens: 100, PicoPerToken: 7_000_000}, {Kind: "cache_read", FromTokens: 100, PicoPerToken: 7_000_000}, {Kind: "output", FromTokens: 100, PicoPerToken: 4_000_000},
+	}
+	if diff := cmp.Diff(want, m.Row.Rates()); diff != "" {
+		t.Errorf("rates (-want +got):\n%s", diff)
+	}
+	call, err := pricing.ParseCall(pricing.Chat, []byte(chatBody("capless/m", `"max_tokens":1,"tools":[{"type":"web_search","max_uses":1}]`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.Bound(call, noon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := tokensAt(2000, 7_000_000, 2, 4_000_000) + 2*budget.Cent; b.Amount != want {
+		t.Errorf("bound is %s, want %s", b.Amount, want)
 	}
 }

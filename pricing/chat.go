@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // chatMember reads one top-level member of a chat completion request.
@@ -65,9 +66,43 @@ func (p *parser) commonMember(name []byte) (err error) {
 		if reason, remedy := refusedMember(name); reason != "" {
 			return p.refused(string(name), reason, remedy)
 		}
+		if err := p.spelling(name, topMembers()); err != nil {
+			return err
+		}
 		return p.walkMember(name)
 	}
 	return err
+}
+
+// topMembers, messageMembers and partMembers decide money; see spelling.
+func topMembers() []string {
+	return []string{"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options",
+		"tools", "modalities", "service_tier", "speed", "prompt", "input", "web_search_options", "previous_response_id"}
+}
+
+func messageMembers() []string { return []string{"content", "audio", "images", "files"} }
+
+func partMembers() []string {
+	return []string{"type", "image_url", "input_audio", "file", "video_url"}
+}
+
+// spelling refuses a member that some servers, those that match names without
+// regard to case, take for one that decides money: {"max_tokens":1,
+// "Max_Tokens":100000} has a cap of 1 to most and of 100000 to them.
+func (p *parser) spelling(name []byte, members []string) error {
+	plain := true
+	for _, c := range name {
+		plain = plain && (c < 'A' || c > 'Z') && c < utf8.RuneSelf
+	}
+	if plain {
+		return nil
+	}
+	for _, m := range members {
+		if bytes.EqualFold(name, []byte(m)) {
+			return p.invalid(fmt.Sprintf("is spelt like %s; write %s in lower case", m, m))
+		}
+	}
+	return nil
 }
 
 func (p *parser) modelMember() error {
@@ -166,6 +201,9 @@ func (p *parser) message(int) error {
 		case "images", "videos", "files", "file_ids", "documents", "attachments":
 			return p.refused("", "unbounded_media", "has media whose size is unknown; send images as image_url parts of content")
 		}
+		if err := p.spelling(name, messageMembers()); err != nil {
+			return err
+		}
 		return p.walkMember(name)
 	})
 }
@@ -204,8 +242,12 @@ func (p *parser) tool(int) error {
 	case clientTool(t.kind):
 		p.call.clientTools++
 	default:
-		t.field = p.path()
-		p.call.hosted = append(p.call.hosted, t)
+		if len(p.call.hosted) < maxHosted {
+			t.field = p.path()
+			p.call.hosted = append(p.call.hosted, t)
+			return nil
+		}
+		p.call.refuse("unbounded_tool", "tools", "tools has too many tools that the provider runs; use function tools")
 	}
 	return nil
 }

@@ -96,23 +96,25 @@ func (b *builder) overlay(n *yaml.Node) error {
 	})
 }
 
-// overPrices lays overlay price lists on a row's.
+// overPrices lays overlay price lists on a row's. Lists of the same row do not
+// inherit from each other.
 func overPrices(base, over []priceSpec) []priceSpec {
 	out := slices.Clone(base)
 	for _, o := range over {
-		if o.from == nil && len(out) > 0 {
-			for i := range out {
-				out[i] = out[i].over(o)
+		known := out[:len(base)]
+		if o.from == nil && len(known) > 0 {
+			for i := range known {
+				known[i] = known[i].over(o)
 			}
 			continue
 		}
-		i := slices.IndexFunc(out, func(p priceSpec) bool { return o.from != nil && p.from != nil && p.from.Equal(*o.from) })
+		i := slices.IndexFunc(known, func(p priceSpec) bool { return o.from != nil && p.from != nil && p.from.Equal(*o.from) })
 		if i >= 0 {
-			out[i] = out[i].over(o)
+			known[i] = known[i].over(o)
 			continue
 		}
 		// A new period inherits what held before it.
-		if before := inForce(out, o.from); before != nil {
+		if before := inForce(known, o.from); before != nil {
 			o = before.over(o)
 		}
 		out = append(out, o)

@@ -19,8 +19,8 @@ import (
 // be read or the image is elsewhere.
 type image struct {
 	width, height int64
-	high          bool // detail is high or low
-	field         string
+	high          bool   // detail is high or low
+	field         string // of the first image; a body may hold very many
 }
 
 // audio is one audio part; millis is the longest it can last.
@@ -52,6 +52,9 @@ func (p *parser) part(int) error {
 		case "file", "file_id", "video_url", "video", "input_file", "document", "source", "image", "audio", "audio_url":
 			return p.refused("", "unbounded_media", "has no bound; send text, or images as image_url")
 		}
+		if err := p.spelling(name, partMembers()); err != nil {
+			return err
+		}
 		return p.walkMember(name)
 	})
 	if err != nil {
@@ -62,6 +65,9 @@ func (p *parser) part(int) error {
 		return nil
 	case "":
 		return p.invalid("has no type; write text or image_url")
+	}
+	if p.call.unbounded != nil {
+		return nil // only the first reason is kept
 	}
 	field := p.path()
 	p.call.refuse("unbounded_media", field+".type", fmt.Sprintf("%s.type is %q, which has no bound; use text or image_url", field, clip(kind)))
@@ -79,7 +85,9 @@ func (p *parser) imageURL() error {
 	if k != '"' && k != '{' {
 		return p.wrongType("an object with url")
 	}
-	img.field = p.path()
+	if len(p.call.images) == 0 {
+		img.field = p.path()
+	}
 	var err error
 	if k == '"' {
 		url, err = p.media()
@@ -125,7 +133,7 @@ func (p *parser) dataURL(img *image, url []byte) {
 	switch strings.ToLower(mime) {
 	case "image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp":
 	default:
-		p.call.refuse("unbounded_media", img.field, fmt.Sprintf("%s is of type %q; send png, jpeg, gif or webp", img.field, clip(mime)))
+		p.call.refuse("unbounded_media", "messages", fmt.Sprintf("messages holds an image_url of type %q; send png, jpeg, gif or webp", clip(mime)))
 		return
 	}
 	if !ok || !strings.EqualFold(encoding, "base64") || !isBase64(data) {

@@ -1,0 +1,14 @@
+package pricing
+
+// Scale is ceil(hi:lo × num/den) of a 128-bit number, for tests against
+// math/big.
+func Scale(hi, lo, num, den uint64) (rhi, rlo uint64, ok bool) {
+	w := wide{hi: hi, lo: lo}.times(ratio{num, den})
+	return w.hi, w.lo, !w.bad
+}
+
+// SumProduct is hi:lo + count × pico.
+func SumProduct(hi, lo uint64, count, pico int64) (rhi, rlo uint64, ok bool) {
+	w := wide{hi: hi, lo: lo}.plus(count, pico)
+	return w.hi, w.lo, !w.bad
+}

@@ -280,6 +280,7 @@ func TestBoundRefuses(t *testing.T) {
 		{"unknown images", content(kimi, `{"type":"image_url","image_url":{"url":"https://a/b.png"}}`), "unbounded_media", "messages[0].content[0].image_url", "image: {max_tokens"},
 		{"audio", content("openai/gpt-5.5", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//uQxAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "input_audio"},
 		{"odd audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"flac","data":"ZkxhQw=="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
+		{"aac audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//FQgAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
 		{"video", content(kimi, video), "unbounded_media", "messages[0].content[0].video_url", "text"},
 		{"video under a text type", content(kimi, strings.Replace(video, `"video_url",`, `"text",`, 1)), "unbounded_media", "messages[0].content[0].video_url", "text"},
 		{"file", content(kimi, `{"type":"file","file":{"file_id":"f"}}`), "unbounded_media", "messages[0].content[0].file", "text"},

@@ -228,7 +228,7 @@ func (p *parser) inputAudio() error {
 // longestAudio bounds a recording's length in milliseconds by its bytes: an
 // mp3 frame has at least 8 kbit/s, an uncompressed wav the rate in its header.
 func longestAudio(b []byte) (int64, error) {
-	const slowest = 1000 // bytes a second
+	const slowest = 1000                                      // bytes a second
 	layer3 := len(b) > 2 && b[0] == 0xff && b[1]&0xe6 == 0xe2 // sync word and layer
 	if layer3 || bytes.HasPrefix(b, []byte("ID3")) {
 		return (int64(len(b))*1000 + slowest - 1) / slowest, nil

@@ -15,6 +15,7 @@ import (
 // Gate stands between the sync goroutine and the database.
 type Gate struct {
 	commit sync.Mutex // held while a commit runs
+	after  sync.Mutex // held to keep commits from being noticed
 	mu     sync.Mutex
 	err    error
 	lost   bool // with err: fail without writing
@@ -24,6 +25,12 @@ type Gate struct {
 func (g *Gate) Stall() (release func()) {
 	g.commit.Lock()
 	return sync.OnceFunc(g.commit.Unlock)
+}
+
+// StallAfter lets commits reach the disk but keeps memory from learning it.
+func (g *Gate) StallAfter() (release func()) {
+	g.after.Lock()
+	return sync.OnceFunc(g.after.Unlock)
 }
 
 // Break makes the next commits report err: after writing, or without.
@@ -47,7 +54,10 @@ func (g gated) commit(ctx context.Context, b *batch) error {
 	if failure != nil && lost {
 		return failure
 	}
-	return errors.Join(g.journal.commit(ctx, b), failure)
+	err := errors.Join(g.journal.commit(ctx, b), failure)
+	g.gate.after.Lock()
+	defer g.gate.after.Unlock()
+	return err
 }
 
 // WithGate puts g in front of the database.

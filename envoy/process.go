@@ -48,8 +48,8 @@ type Process struct {
 const (
 	firstBackoff = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
-	// stableAfter is the life that makes a process count as well: a first one
-	// that dies sooner has a configuration it cannot run with, and is not
+	// stableAfter is the life that makes a process count as well. A first one
+	// that exits sooner, by itself, cannot run with its configuration and is not
 	// started again; any that lives longer resets the pause.
 	stableAfter = 5 * time.Second
 	// killAfter is how long a child may take to follow SIGTERM.
@@ -140,7 +140,7 @@ func (p *Process) supervise(started chan<- error) {
 		if err == nil {
 			err = errors.New("exit status 0")
 		}
-		if first && lived < stableAfter {
+		if exit := (*exec.ExitError)(nil); first && lived < stableAfter && errors.As(err, &exit) && exit.Exited() {
 			p.fail(fmt.Errorf("envoy exited at start: %w%s", err, p.tail.last()))
 			return
 		}
@@ -253,8 +253,13 @@ func (p *Process) Drain(ctx context.Context, timeout time.Duration) (cut int, er
 	// their current request; the listener alone would leave them open.
 	err = errors.Join(p.admin.Post(ctx, "/healthcheck/fail"), p.admin.Post(ctx, "/drain_listeners"))
 	for err == nil {
-		cut, err = p.admin.ActiveRequests(ctx)
-		if err != nil || cut == 0 {
+		var active int
+		active, err = p.admin.ActiveRequests(ctx)
+		if err != nil {
+			break // cut keeps the last number known
+		}
+		cut = active
+		if cut == 0 {
 			break
 		}
 		select {

@@ -1,0 +1,147 @@
+package envoy_test
+
+import (
+	"testing"
+	"time"
+
+	logdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"aigateway/envoy"
+)
+
+const goodLine = `{"aig":{"done":true,"usage":"{\"a\":1}","model":"\"m\""},"attempts":1,"cluster":"fake","code":200,"details":"via_upstream",` +
+	`"flags":"-","id":"0c5f","in":2,"ms":12,"out":5,"route":"r","rsv":"tok","start":"1795491834.000000123","tx_us":88,"type":"application/json","v":1}` + "\n"
+
+func TestParseLogLine(t *testing.T) {
+	got, err := envoy.ParseLogLine([]byte(goodLine))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := envoy.LogLine{
+		RequestID: "0c5f", Start: time.Unix(1795491834, 123).UTC(), Duration: 12 * time.Millisecond, Code: 200, Details: "via_upstream",
+		Route: "r", Cluster: "fake", ContentType: "application/json", Attempts: 1, Sent: true, BytesIn: 2, BytesOut: 5,
+		Report: envoy.Report{Token: "tok", Usage: `{"a":1}`, FirstUsage: `{"a":1}`, Model: `"m"`, Done: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseLogLineOfNothingSent(t *testing.T) {
+	got, err := envoy.ParseLogLine([]byte(`{"aig":null,"attempts":0,"cluster":null,"code":0,"details":null,"flags":"UAEX,DC","id":null,"in":0,"ms":0,` +
+		`"out":0,"route":null,"rsv":null,"start":"1795491834.000000000","tx_us":null,"type":null,"v":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := envoy.LogLine{Start: time.Unix(1795491834, 0).UTC(), Flags: "UAEX,DC"}
+	if diff := cmp.Diff(want, got); diff != "" || !got.Cut() {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestParseLogLineRefuses(t *testing.T) {
+	for name, line := range map[string]string{
+		"empty": "", "torn": goodLine[:100], "not an object": "[]", "another schema": `{"v":2,"ms":1,"start":"1.000000000"}`,
+		"no schema": `{"ms":1,"start":"1.000000000"}`, "no duration": `{"v":1,"start":"1.000000000"}`, "negative duration": `{"v":1,"ms":-1,"start":"1.000000000"}`,
+		"huge duration": `{"v":1,"ms":9223372036854775807,"start":"1.000000000"}`, "fraction": `{"v":1,"ms":1.5,"start":"1.000000000"}`,
+		"no start": `{"v":1,"ms":1}`, "start of another form": `{"v":1,"ms":1,"start":"2026-11-24T00:00:00Z"}`, "negative start": `{"v":1,"ms":1,"start":"-1.000000000"}`,
+		"code": `{"v":1,"ms":1,"start":"1.000000000","code":70000}`, "usage not a text": `{"v":1,"ms":1,"start":"1.000000000","aig":{"usage":{}}}`,
+		"two lines": goodLine + goodLine,
+	} {
+		if got, err := envoy.ParseLogLine([]byte(line)); err == nil {
+			t.Errorf("%s: parsed as %+v", name, got)
+		}
+	}
+}
+
+func TestPeekTokenIsNotFooled(t *testing.T) {
+	line := `{"id":"\"rsv\":\"forged\"","rsv":"real"}`
+	if got, ok := envoy.PeekToken([]byte(line)); !ok || string(got) != "real" {
+		t.Errorf("PeekToken = %q, %v", got, ok)
+	}
+	for _, line := range []string{"", `{"rsv":null}`, `{"rsv":"torn`} {
+		if got, ok := envoy.PeekToken([]byte(line)); ok {
+			t.Errorf("PeekToken(%s) = %q", line, got)
+		}
+	}
+}
+
+func FuzzParseLogLine(f *testing.F) {
+	f.Add([]byte(goodLine))
+	f.Add([]byte(`{"v":1,"ms":1,"start":"99999999999.999999999","aig":{"done":true}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		l, err := envoy.ParseLogLine(line)
+		if err != nil {
+			if diff := cmp.Diff(envoy.LogLine{}, l); diff != "" {
+				t.Fatalf("an error with a value:\n%s", diff)
+			}
+			return
+		}
+		if l.Duration < 0 || l.Start.Unix() < 0 || l.Code < 0 || l.Attempts < 0 || l.Usage != "" && l.FirstUsage == "" {
+			t.Fatalf("%q parsed as %+v", line, l)
+		}
+		envoy.PeekToken(line)
+	})
+}
+
+func TestFlagText(t *testing.T) {
+	got := envoy.FlagText(&logdatav3.ResponseFlags{
+		UpstreamConnectionFailure: true, UpstreamRetryLimitExceeded: true, UnauthorizedDetails: &logdatav3.ResponseFlags_Unauthorized{},
+	})
+	if want := "UF,UAEX,URX"; got != want {
+		t.Errorf("FlagText = %q, want %q", got, want)
+	}
+	if got := envoy.FlagText(nil); got != "" {
+		t.Errorf("FlagText(nil) = %q", got)
+	}
+}
+
+func TestDecodeReport(t *testing.T) {
+	decision := envoy.Decision{Token: "tok", StripUsage: true, Edits: []envoy.Edit{{At: 1, Del: 2, Ins: "x:1 2"}}}.Encode()
+	if got, want := decision.AsMap()["edits"], "1 2 5:x:1 2"; got != want {
+		t.Errorf("edits %q, want %q", got, want)
+	}
+	seen, err := structpb.NewStruct(map[string]any{"usage": "{}", "done": true, "upstream_status": 402.0, "later": []any{1.0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: decision, envoy.NamespaceReport: seen})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := envoy.Report{Token: "tok", Usage: "{}", FirstUsage: "{}", Done: true, UpstreamStatus: 402}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, err := envoy.DecodeReport(nil); err != nil || got != (envoy.Report{}) {
+		t.Errorf("no metadata: %+v, %v", got, err)
+	}
+	for _, bad := range []map[string]any{{"usage": 1.0}, {"done": "true"}, {"upstream_status": "402"}, {"upstream_status": 1.5}, {"model": nil}} {
+		s, err := structpb.NewStruct(bad)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceReport: s}); err == nil {
+			t.Errorf("%v decoded as %+v", bad, got)
+		}
+	}
+	s, err := structpb.NewStruct(map[string]any{"rsv": 1.0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: s}); err == nil {
+		t.Error("a token that is no text was accepted")
+	}
+}
+
+func BenchmarkParseLogLine(b *testing.B) {
+	line := []byte(goodLine)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := envoy.ParseLogLine(line); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -13,7 +13,7 @@ type metrics struct {
 	flags   *prometheus.CounterVec // by flag
 
 	ended, periodic, other        prometheus.Counter // entries by kind
-	untracked, untokened          prometheus.Counter // entries without a token of ours
+	refused, searched             prometheus.Counter // ends without a token of ours
 	duplicates, malformed, forged prometheus.Counter
 	unsettled                     prometheus.Counter // settlements the ledger did not take
 }
@@ -24,14 +24,15 @@ func newMetrics(r prometheus.Registerer, channel string) metrics {
 		return v.MustCurryWith(prometheus.Labels{"channel": channel})
 	}
 	entries := counters("aig_log_entries_total", "Access log entries read, by channel and kind.", "kind")
+	untokened := counters("aig_log_untokened_total", "Ended calls without a reservation of ours: refused ones and our own routes (refused), and those that were looked up by request id (searched).", "kind")
 	return metrics{
 		settled:    counters("aig_settled_total", "Settlements given to the ledger, by basis and channel.", "basis"),
 		flags:      counters("aig_charge_flags_total", "Oddities found while pricing, such as bound_exceeded or usage_inconsistent.", "flag"),
 		ended:      entries.WithLabelValues("end"),
 		periodic:   entries.WithLabelValues("periodic"),
 		other:      entries.WithLabelValues("other"),
-		untracked:  entries.WithLabelValues("untracked"),
-		untokened:  entries.WithLabelValues("untokened"),
+		refused:    untokened.WithLabelValues("refused"),
+		searched:   untokened.WithLabelValues("searched"),
 		duplicates: counters("aig_log_duplicates_total", "Entries of reservations that were settled before.").WithLabelValues(),
 		malformed:  counters("aig_log_malformed_total", "Entries that could not be read; they release nothing.").WithLabelValues(),
 		forged:     counters("aig_log_tokens_rejected_total", "Tokens whose signature is not ours.").WithLabelValues(),

@@ -82,10 +82,10 @@ func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
 // the ledger looks by request id.
 func (c *channel) unknown(l *envoy.LogLine) (budget.Settlement, bool) {
 	if l.RequestID == "" || refused(l) || l.Cluster == envoy.ClusterREST {
-		c.metrics.untracked.Inc() // a refusal holds nothing, our own REST routes never do
+		c.metrics.refused.Inc() // a refusal holds nothing, our own REST routes never do
 		return budget.Settlement{}, false
 	}
-	c.metrics.untokened.Inc()
+	c.metrics.searched.Inc()
 	basis := budget.BasisReleased
 	if l.Sent || l.UpstreamStatus != 0 {
 		basis = budget.BasisBound // it went out, and nothing tells its price

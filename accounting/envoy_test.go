@@ -1,0 +1,258 @@
+package accounting_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"aigateway/accounting"
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/extauthz"
+	"aigateway/fakeprovider"
+	"aigateway/gatewayconfig"
+	"aigateway/internal/envoytest"
+	"aigateway/ledger"
+	"aigateway/pricing"
+)
+
+// plant is everything a call passes: a real Envoy, the decision, a real
+// provider's habits, and both log channels.
+type plant struct {
+	t        *testing.T
+	provider *fakeprovider.Server
+	ledger   *ledger.Ledger
+	metrics  *prometheus.Registry
+	url      string
+	key      string
+	budget   string
+}
+
+func newPlant(t *testing.T) *plant {
+	t.Helper()
+	p := &plant{t: t, metrics: prometheus.NewRegistry()}
+	p.provider = fakeprovider.New(fakeprovider.Config{Models: map[string]fakeprovider.Price{
+		"kimi-k2.6": {Input: 950_000, CacheRead: 160_000, Output: 4_000_000},
+	}})
+	upstream := httptest.NewServer(p.provider)
+	t.Cleanup(upstream.Close)
+	p.openLedger()
+	dir := envoytest.Dir(t)
+	p.serveControl(dir, upstream.URL)
+	e := envoytest.Start(t, envoytest.Config{Dir: dir, Bootstrap: envoy.BootstrapConfig{
+		ControlAddress: "unix:" + filepath.Join(dir, envoy.FileControlSocket),
+	}})
+	e.WaitReady(t)
+	p.url = e.URL
+	p.follow(e)
+	return p
+}
+
+func (p *plant) must(err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *plant) openLedger() {
+	p.t.Helper()
+	l, err := ledger.Open(p.t.Context(), ledger.Config{Dir: p.t.TempDir()})
+	p.must(err)
+	p.t.Cleanup(func() {
+		if err := l.Close(context.Background()); err != nil {
+			p.t.Errorf("close the ledger: %v", err)
+		}
+	})
+	st, err := l.SetBudget(p.t.Context(), budget.Budget{Target: budget.Target{Tags: "**"}, Period: budget.Month, Cap: 100 * budget.Dollar}, "test")
+	p.must(err)
+	_, secret, err := l.CreateKey(p.t.Context(), budget.Key{Name: "test", Scopes: []budget.Scope{budget.ScopeInference}}, "test")
+	p.must(err)
+	p.ledger, p.budget, p.key = l, st.ID, secret
+}
+
+func (p *plant) config() accounting.Config {
+	sealer, err := envoy.NewSealer(p.ledger.TokenKey())
+	p.must(err)
+	return accounting.Config{Ledger: p.ledger, Sealer: sealer, Now: time.Now, Log: slog.New(slog.NewTextHandler(envoytest.NewLog(p.t, "accounting"), nil)), Metrics: p.metrics}
+}
+
+// serveControl starts what Envoy talks to.
+func (p *plant) serveControl(dir, upstream string) {
+	p.t.Helper()
+	path := filepath.Join(dir, "aigateway.yaml")
+	text := fmt.Sprintf("data_dir: .\nproviders:\n  moonshot:\n    base_url: %s/v1\n    api_key: provider-key\n", upstream)
+	p.must(os.WriteFile(path, []byte(text), 0o600))
+	c, err := gatewayconfig.Read(path, func(string) string { return "" })
+	p.must(err)
+	snapshot, err := gatewayconfig.Render(c, "127.0.0.1:1")
+	p.must(err)
+	log := slog.New(slog.NewTextHandler(envoytest.NewLog(p.t, "control plane"), nil))
+	ads, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: log, Metrics: p.metrics})
+	p.must(err)
+	p.must(ads.Set(snapshot))
+	w := c.Providers[0].Wire
+	catalog, err := pricing.Load(nil, []pricing.Upstream{{
+		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField, CancelsOnDisconnect: w.CancelsOnDisconnect,
+	}})
+	p.must(err)
+	g := grpc.NewServer(extauthz.ServerOptions()...)
+	ads.Register(g)
+	extauthz.New(extauthz.Config{
+		Keys: p.ledger, Ledger: p.ledger, Catalog: func() *pricing.Catalog { return catalog },
+		Sealer: p.config().Sealer, Now: time.Now, Log: log, Metrics: p.metrics,
+	}).Register(g)
+	accounting.NewStream(p.config()).Register(g)
+	healthpb.RegisterHealthServer(g, health.NewServer())
+	lis, err := net.Listen("unix", filepath.Join(dir, envoy.FileControlSocket))
+	p.must(err)
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(lis) }()
+	p.t.Cleanup(func() {
+		ads.Close()
+		g.Stop()
+		if err := <-done; err != nil {
+			p.t.Errorf("serve: %v", err)
+		}
+	})
+}
+
+// follow tails the file, rotating it all the time.
+func (p *plant) follow(e *envoytest.Envoy) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	spool := accounting.NewSpool(p.config(), accounting.File{Path: e.SpoolPath, MaxBytes: 4096, Reopen: e.ReopenLogs})
+	done := make(chan error, 1)
+	go func() { done <- spool.Run(ctx) }()
+	p.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			p.t.Errorf("spool: %v", err)
+		}
+	})
+}
+
+// post makes a chat call and reads its answer, or leaves after some bytes.
+func (p *plant) post(body string, leaveAfter int) (status int, answer string) {
+	p.t.Helper()
+	ctx, cancel := context.WithCancel(p.t.Context())
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(body))
+	p.must(err)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+p.key)
+	req.Header.Set("X-Aig-Tag", "team/a")
+	resp, err := http.DefaultClient.Do(req)
+	p.must(err)
+	defer resp.Body.Close()
+	if leaveAfter > 0 {
+		b := make([]byte, leaveAfter)
+		n, err := io.ReadFull(resp.Body, b)
+		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+			p.t.Errorf("read the start of an answer: %v", err)
+		}
+		return resp.StatusCode, string(b[:n])
+	}
+	b, err := io.ReadAll(resp.Body)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		p.t.Logf("read an answer: %v", err)
+	}
+	return resp.StatusCode, string(b)
+}
+
+func (p *plant) status() budget.Status {
+	p.t.Helper()
+	st, err := p.ledger.GetBudget(p.budget)
+	p.must(err)
+	return st
+}
+
+// settled waits until nothing is reserved and returns what was spent.
+func (p *plant) settled() budget.Amount {
+	p.t.Helper()
+	envoytest.Eventually(p.t, func() error {
+		if st := p.status(); st.Reserved != 0 {
+			return fmt.Errorf("%s still reserved", st.Reserved)
+		}
+		return nil
+	})
+	return p.status().Spent
+}
+
+// What the ledger charges for whole answers is what the provider bills, to the
+// nano-dollar; for broken ones it is never less.
+func TestRealEnvoy(t *testing.T) {
+	p := newPlant(t)
+	tests := []struct {
+		name, fault string
+		stream      bool
+		leave       int
+		exact       bool
+	}{
+		{name: "answer", fault: "out=40", exact: true},
+		{name: "cached", fault: "out=10 cached=5", exact: true},
+		{name: "stream", fault: "out=40", stream: true, exact: true},
+		{name: "stream in pieces", fault: "out=20 split=7 crlf comments", stream: true, exact: true},
+		{name: "imitated usage", fault: "out=30 hostile", stream: true, exact: true},
+		{name: "thoughts", fault: "out=10 thoughts=9", exact: true},
+		{name: "provider's error", fault: "status=500", exact: true},
+		{name: "provider's account is empty", fault: "status=402", exact: true},
+		{name: "no report", fault: "out=40 no_usage"},
+		{name: "cut", fault: "out=40 cut_after=3", stream: true},
+		{name: "reset before the answer", fault: "reset_before_headers"},
+		{name: "client leaves", fault: "out=50 delay=20ms", stream: true, leave: 200},
+		{name: "the most it can cost", fault: "max"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p.provider.Reset()
+			before := p.settled()
+			body := fmt.Sprintf(`{"model":"moonshot/kimi-k2.6","stream":%v,"max_tokens":64,"messages":[{"role":"user","content":"fault:%s"}]}`, tt.stream, tt.fault)
+			status, answer := p.post(body, tt.leave)
+			if status == 0 || status == 500 && tt.fault != "status=500" {
+				t.Errorf("answered %d: %s", status, answer)
+			}
+			if strings.Contains(answer, `"choices":[]`) {
+				t.Error("the client got the usage chunk it did not ask for")
+			}
+			if st := p.status(); st.Spent+st.Reserved == before && tt.fault[:6] != "status" {
+				t.Error("nothing was reserved")
+			}
+			envoytest.Eventually(t, func() error {
+				if n := p.provider.InFlight(); n > 0 {
+					return fmt.Errorf("%d calls in flight", n)
+				}
+				return nil
+			})
+			got, billed := p.settled()-before, budget.Amount(p.provider.Bill().NanoUSD)
+			if got < billed || tt.exact && got != billed {
+				t.Errorf("charged %s, the provider billed %s", got, billed)
+			}
+		})
+	}
+	envoytest.Eventually(t, func() error { // the file repeats what the stream said
+		ended := counted(t, p.metrics, "aig_log_entries_total", "file", "end")
+		if ended != float64(len(tests)) {
+			return fmt.Errorf("%v lines read of %d calls", ended, len(tests))
+		}
+		return nil
+	})
+	if n := counted(t, p.metrics, "aig_log_malformed_total", "file") + counted(t, p.metrics, "aig_log_malformed_total", "stream"); n != 0 {
+		t.Errorf("%v malformed entries", n)
+	}
+}

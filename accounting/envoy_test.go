@@ -2,6 +2,7 @@ package accounting_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -255,4 +256,74 @@ func TestRealEnvoy(t *testing.T) {
 	if n := counted(t, p.metrics, "aig_log_malformed_total", "file") + counted(t, p.metrics, "aig_log_malformed_total", "stream"); n != 0 {
 		t.Errorf("%v malformed entries", n)
 	}
+}
+
+// A refusal arrives at the client as it was written, is not sent to the
+// provider, and leaves nothing reserved.
+func TestRealEnvoyRefuses(t *testing.T) {
+	p := newPlant(t)
+	_, err := p.ledger.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "poor"}, Period: budget.Day, Cap: 1000}, "test")
+	p.must(err)
+	body := `{"model":"moonshot/kimi-k2.6","max_tokens":64,"messages":[{"role":"user","content":"hi"}]}`
+	bearer := "Bearer " + p.key
+	tests := []struct {
+		name, body string
+		headers    [][2]string
+		status     int
+		reason     string
+	}{
+		{"no key", body, nil, 401, "key_missing"},
+		{"wrong key", body, [][2]string{{"Authorization", "Bearer sk-aig-nobody"}}, 401, "key_invalid"},
+		{"two keys", body, [][2]string{{"Authorization", bearer}, {"Authorization", bearer}}, 401, "key_invalid"},
+		{"two tags", body, [][2]string{{"Authorization", bearer}, {"X-Aig-Tag", "a"}, {"X-Aig-Tag", "b"}}, 400, "tag_repeated"},
+		{"empty tag", body, [][2]string{{"Authorization", bearer}, {"X-Aig-Tag", ""}}, 400, "tag_invalid"},
+		{"no body", "", [][2]string{{"Authorization", bearer}}, 400, "body_missing"},
+		{"compressed", body, [][2]string{{"Authorization", bearer}, {"Content-Encoding", "gzip"}}, 400, "content_encoding_unsupported"},
+		{"over the cap", body, [][2]string{{"Authorization", bearer}, {"X-Aig-Tag", "poor"}}, 402, "cap_would_be_crossed"},
+		{"unknown provider", strings.Replace(body, "moonshot/", "nobody/", 1), [][2]string{{"Authorization", bearer}}, 404, "provider_unknown"},
+		{"forged decision", body, [][2]string{{"X-Aig-Int-Upstream", "moonshot"}}, 401, "key_missing"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(tt.body))
+			p.must(err)
+			req.Header.Set("Content-Type", "application/json")
+			for _, h := range tt.headers {
+				req.Header.Add(h[0], h[1])
+			}
+			resp, err := http.DefaultClient.Do(req)
+			p.must(err)
+			defer resp.Body.Close()
+			var e struct {
+				Error struct {
+					Code     int
+					Metadata map[string]any
+				}
+			}
+			if err := json.NewDecoder(resp.Body).Decode(&e); err != nil {
+				t.Fatalf("%d with a body that is no JSON: %v", resp.StatusCode, err)
+			}
+			if resp.StatusCode != tt.status || e.Error.Code != tt.status || e.Error.Metadata["reason"] != tt.reason {
+				t.Errorf("%d %+v, want %d %s", resp.StatusCode, e.Error, tt.status, tt.reason)
+			}
+			if got := resp.Header.Get("X-Should-Retry"); (tt.status == 402) != (got == "false") {
+				t.Errorf("x-should-retry is %q", got)
+			}
+			if id, _ := e.Error.Metadata["request_id"].(string); id == "" || id != resp.Header.Get("X-Aig-Request-Id") {
+				t.Errorf("request id %q in the body, %q in the header", id, resp.Header.Get("X-Aig-Request-Id"))
+			}
+		})
+	}
+	if n := len(p.provider.Calls()); n != 0 {
+		t.Errorf("%d refused calls reached the provider", n)
+	}
+	if open := p.ledger.OpenReservations(10); len(open) != 0 {
+		t.Errorf("refused calls hold %+v", open)
+	}
+	envoytest.Eventually(t, func() error {
+		if n := counted(t, p.metrics, "aig_log_untokened_total", "stream", "refused"); n != float64(len(tests)) {
+			return fmt.Errorf("%v refusals in the stream, want %d", n, len(tests))
+		}
+		return nil
+	})
 }

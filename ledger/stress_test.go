@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -222,9 +223,15 @@ func (w *world) reopen(release func()) {
 	w.crashes++
 }
 
-func quick(c *ledger.Config) { c.JournalWait = 10 * time.Millisecond }
+func quick(c *ledger.Config) { c.JournalWait = 3 * time.Millisecond }
 
 func TestRandomOperations(t *testing.T) {
+	// A quick look by default; -rapid.checks=5000 is for a night.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("25"); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rapid.Check(t, func(rt *rapid.T) {
 		w := &world{bench: start(t, quick), t: rt, ids: map[string][]budget.Tag{}, limits: map[string]budget.Amount{}}
 		defer func() { w.Close(context.Background()) }()

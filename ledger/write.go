@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"aigateway/budget"
 )
@@ -22,10 +23,17 @@ const (
 	statusOrphan  = 3
 )
 
-// statements are the journal's hot statements, prepared once.
+// statements are the journal's hot statements, prepared once. Those with two
+// write one row and many rows.
 type statements struct {
-	hold, unhold, settle, late, stray, account, mark, wall, spool, usage *sql.Stmt
+	hold, unhold, settle                            [2]*sql.Stmt
+	expire, late, stray, account, mark, wall, spool *sql.Stmt
+	usage                                           *sql.Stmt
 }
+
+// many is the number of rows of a statement for many rows: a call of the
+// driver costs more than a row does.
+const many = 32
 
 func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) {
 	var s statements
@@ -33,10 +41,10 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 		to  **sql.Stmt
 		sql string
 	}{
-		{&s.hold, `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.unhold, `DELETE FROM hold WHERE rid = ?`},
-		{&s.settle, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
+		{&s.hold[0], holdSQL(1)}, {&s.hold[1], holdSQL(many)},
+		{&s.unhold[0], unholdSQL(1)}, {&s.unhold[1], unholdSQL(many)},
+		{&s.settle[0], settleSQL(1)}, {&s.settle[1], settleSQL(many)},
+		{&s.expire, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
 			request_id, reserved_at, unpriced, key_id, tag, model, provider)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, request_id = NULL, reserved_at = NULL,
@@ -66,9 +74,22 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 	return s, nil
 }
 
+func holdSQL(rows int) string {
+	return `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider) VALUES ` +
+		repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+}
+
+func unholdSQL(rows int) string { return `DELETE FROM hold WHERE rid IN (` + repeat(rows, "?") + `)` }
+
+func settleSQL(rows int) string {
+	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?)`)
+}
+
+func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
+
 func (s *statements) close() error {
 	var errs []error
-	for _, st := range []*sql.Stmt{s.hold, s.unhold, s.settle, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage} {
+	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage} {
 		if st != nil {
 			errs = append(errs, st.Close())
 		}
@@ -85,7 +106,8 @@ type journal interface {
 
 func (s *store) commit(ctx context.Context, b *batch) error {
 	return s.transaction(ctx, func() error {
-		w := writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{}}
+		w := writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{},
+			hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 7}}
 		for i := range b.accounts {
 			if a := &b.accounts[i]; a.changed {
 				w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
@@ -99,6 +121,9 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 				}
 			}
 		}
+		w.hold.flush(&w)
+		w.unholds.flush(&w)
+		w.settles.flush(&w)
 		w.flushUsage()
 		if b.mark > 0 {
 			w.exec(s.stmts.mark, int64(b.mark), int64(b.epoch))
@@ -117,6 +142,32 @@ type writer struct {
 	err   error
 	usage map[usageKey]tally
 	ids   []byte
+
+	// Rows of different tables; their order within the batch does not matter.
+	hold, unholds, settles bulk
+}
+
+// bulk collects the arguments of rows and writes them many at a time.
+type bulk struct {
+	stmts *[2]*sql.Stmt
+	width int
+	args  []any
+}
+
+func (b *bulk) add(w *writer, args ...any) {
+	b.args = append(b.args, args...)
+	if len(b.args) == many*b.width {
+		w.exec(b.stmts[1], b.args...)
+		b.args = b.args[:0]
+	}
+}
+
+// flush writes the rows that are left.
+func (b *bulk) flush(w *writer) {
+	for i := 0; i < len(b.args); i += b.width {
+		w.exec(b.stmts[0], b.args[i:i+b.width]...)
+	}
+	b.args = b.args[:0]
 }
 
 type usageKey struct {
@@ -146,7 +197,7 @@ func (w *writer) event(e *event, no uint64) {
 	case eventHold:
 		// A hold that ends in the same transaction never needs its row.
 		if h.closedIn != no {
-			w.exec(w.s.hold, int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), w.accounts(h),
+			w.hold.add(w, int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), w.accounts(h),
 				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
 		}
 	case eventSettle:
@@ -154,7 +205,7 @@ func (w *writer) event(e *event, no uint64) {
 		w.settle(e, statusSettled)
 	case eventExpire:
 		w.unhold(e, no)
-		w.exec(w.s.settle, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), w.accounts(h),
+		w.exec(w.s.expire, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), w.accounts(h),
 			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
 	case eventRefund:
 		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), int64(h.id))
@@ -175,13 +226,12 @@ func (w *writer) event(e *event, no uint64) {
 
 func (w *writer) unhold(e *event, no uint64) {
 	if e.h.journaledBefore(no) {
-		w.exec(w.s.unhold, int64(e.h.id))
+		w.unholds.add(w, int64(e.h.id))
 	}
 }
 
 func (w *writer) settle(e *event, status int) {
-	w.exec(w.s.settle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), w.accounts(e.h),
-		nil, nil, nil, nil, nil, nil, nil)
+	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), w.accounts(e.h))
 }
 
 func (w *writer) flushUsage() {
@@ -194,16 +244,16 @@ func (w *writer) flushUsage() {
 	}
 }
 
-// accounts encodes the ids of h's accounts; valid until the next call.
+// accounts encodes the ids of h's accounts.
 func (w *writer) accounts(h *hold) []byte {
-	w.ids = w.ids[:0]
 	if w.ids == nil {
 		w.ids = []byte{} // NULL is not an empty list
 	}
+	start := len(w.ids)
 	for _, id := range h.ids {
 		w.ids = binary.AppendUvarint(w.ids, uint64(id))
 	}
-	return w.ids
+	return w.ids[start:len(w.ids):len(w.ids)]
 }
 
 func decodeAccounts(b []byte) ([]int64, error) {

@@ -153,8 +153,9 @@ func (b *builder) any(m proto.Message) *anypb.Any {
 
 func (b *builder) bootstrap() *bootstrapv3.Bootstrap {
 	return &bootstrapv3.Bootstrap{
-		Node:  &corev3.Node{Id: b.c.NodeID, Cluster: "aigateway"},
-		Admin: &bootstrapv3.Admin{Address: b.address(b.c.AdminAddress)},
+		Node: &corev3.Node{Id: b.c.NodeID, Cluster: "aigateway"},
+		// An Envoy full of clients must still be ready, drained and looked at.
+		Admin: &bootstrapv3.Admin{Address: b.address(b.c.AdminAddress), IgnoreGlobalConnLimit: true},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: []*listenerv3.Listener{b.listener()},
 			Clusters:  []*clusterv3.Cluster{b.control(ClusterControl), b.control(ClusterAuthz), b.control(ClusterALS)},

@@ -47,6 +47,8 @@ type env struct {
 	control string // address of the control plane
 	grpc    *grpc.Server
 
+	rest *httptest.Server
+
 	mu       sync.Mutex // guards all below
 	check    func(*authv3.CheckRequest) *authv3.CheckResponse
 	provider http.HandlerFunc
@@ -68,13 +70,13 @@ func start(t testing.TB, b envoy.BootstrapConfig, render func(envoy.BootstrapCon
 	e := &env{entries: map[string]*logdatav3.HTTPAccessLogEntry{}}
 	upstream := httptest.NewServer(http.HandlerFunc(e.serveProvider))
 	t.Cleanup(upstream.Close)
-	rest := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	e.rest = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "auth=%q int=%q", r.Header.Get("Authorization"), r.Header.Get(envoy.HeaderUpstream))
 	}))
-	t.Cleanup(rest.Close)
+	t.Cleanup(e.rest.Close)
 	dir := envoytest.Dir(t)
 	b.ControlAddress = "unix:" + filepath.Join(dir, envoy.FileControlSocket)
-	e.serveControl(t, filepath.Join(dir, envoy.FileControlSocket), snapshot(t, upstream.Listener.Addr(), rest.Listener.Addr()))
+	e.serveControl(t, filepath.Join(dir, envoy.FileControlSocket), snapshot(t, upstream.Listener.Addr(), e.rest.Listener.Addr()))
 	e.Envoy = envoytest.Start(t, envoytest.Config{Bootstrap: b, Render: render, Dir: dir})
 	e.WaitReady(t)
 	return e

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -80,7 +81,7 @@ func TestEnvoy(t *testing.T) {
 		{"JSON", testJSON}, {"stream", testStream}, {"strip", testStrip}, {"strip with content-length", testStripLength},
 		{"unfinished last event", testUnfinished}, {"large embeddings", testEmbeddings}, {"provider refuses us", testRefusedUs},
 		{"local replies", testLocalReplies}, {"denied", testDenied}, {"REST", testREST}, {"client leaves", testClientLeaves},
-		{"heartbeats", testHeartbeats},
+		{"heartbeats", testHeartbeats}, {"REST is down", testRESTDown}, // the last one breaks it
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, e) })
 	}
@@ -212,10 +213,12 @@ func (e *env) logged(t *testing.T, id string) envoy.LogLine {
 		if err != nil {
 			return err
 		}
+		found := 0
 		for line := range bytes.Lines(text) {
-			if !bytes.Contains(line, []byte(id)) {
+			if !bytes.Contains(line, []byte(`"id":"`+id+`"`)) {
 				continue
 			}
+			found++
 			if file, err = envoy.ParseLogLine(line); err != nil {
 				return err
 			}
@@ -223,9 +226,11 @@ func (e *env) logged(t *testing.T, id string) envoy.LogLine {
 			if string(token) != file.Token || ok != (file.Token != "") {
 				t.Errorf("PeekToken = %q, %v; the line has %q", token, ok, file.Token)
 			}
-			return nil
 		}
-		return fmt.Errorf("no file entry for %q", id)
+		if found != 1 {
+			return fmt.Errorf("%d file entries for %q, want 1", found, id)
+		}
+		return nil
 	})
 	if d := (file.Duration - stream.Duration).Abs(); d > 2*time.Millisecond {
 		t.Errorf("durations differ: file %v, stream %v", file.Duration, stream.Duration)
@@ -440,6 +445,58 @@ func testREST(t *testing.T, e *env) {
 	r := e.do(t, "GET", "/v1/usage", "", "Authorization", "Bearer k", envoy.HeaderUpstream, "forged")
 	if r.status != 200 || r.body != `auth="Bearer k" int=""` {
 		t.Errorf("REST: %d %s", r.status, r.body)
+	}
+}
+
+func testRESTDown(t *testing.T, e *env) {
+	e.rest.Close()
+	wantEnvelope(t, e.do(t, "GET", "/v1/usage", ""), 503, "service_unavailable", "control_plane_unavailable", "true")
+}
+
+// TestTimers: what ends a call that the provider leaves hanging.
+func TestTimers(t *testing.T) {
+	for name, c := range map[string]envoy.BootstrapConfig{
+		"idle":     {StreamIdleTimeout: 300 * time.Millisecond},
+		"duration": {MaxStreamDuration: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, c, nil)
+			e.set(allow("fake", envoy.Decision{Token: "t"}), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			wantEnvelope(t, e.do(t, "POST", chat, "{}"), 504, "timeout_error", "upstream_timeout", "false")
+			if l := e.logged(t, e.lastID(t)); !l.Sent || l.ViaUpstream() || !l.Cut() {
+				t.Errorf("entry %+v", l)
+			}
+		})
+	}
+}
+
+// TestConnectionLimit: clients cannot take more connections than allowed, and
+// the admin interface answers all the same.
+func TestConnectionLimit(t *testing.T) {
+	e := start(t, envoy.BootstrapConfig{MaxConnections: 1}, nil)
+	addr := strings.TrimPrefix(e.URL, "http://")
+	first, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	envoytest.Eventually(t, func() error {
+		second, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil
+		}
+		defer second.Close()
+		if err := second.SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			return err
+		}
+		_, err = second.Read(make([]byte, 1))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errors.New("a second connection stays open")
+		}
+		return nil
+	})
+	if _, err := e.Admin().Get(t.Context(), "/server_info"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -451,7 +451,8 @@ end
 
 -- Other answers --------------------------------------------------------------------------------------------------
 
-local function on_json(h)
+-- An error is never done: it may be one of Envoy's own, which come through here too.
+local function on_json(h, failed)
   local sc, told = scanner(), {}
   for chunk in h:bodyChunks() do
     local n = chunk:length()
@@ -466,7 +467,7 @@ local function on_json(h)
   local meta = sc.found.meta
   if meta and not sc.found.usage and not sc.lost and find(meta, '"billed_units"', 1, true) then sc.found.usage = meta end
   report(h, told, sc)
-  if sc.opened and sc.depth == 0 then tell(h, told, "done", true) end
+  if sc.opened and sc.depth == 0 and not failed then tell(h, told, "done", true) end
 end
 
 -- A provider's 401, 402 or 403 speaks of our key and account; a client would take it for one of ours.
@@ -499,6 +500,6 @@ function envoy_on_response(h)
     if strip then headers:remove("content-length") end -- the body may get shorter
     on_stream(h, strip)
   elseif kind == "" or find(kind, "json", 1, true) then
-    on_json(h)
+    on_json(h, status ~= nil and status >= "400")
   end
 end

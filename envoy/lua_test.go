@@ -250,6 +250,18 @@ func TestWithoutDecisionNothingHappens(t *testing.T) {
 	}
 }
 
+func TestErrorIsNeverDone(t *testing.T) {
+	v := newVM(t)
+	h, err := v.call("envoy_on_response", map[string]any{"rsv": "t"},
+		map[string]any{":status": "504", "content-type": jsn}, nil, []string{`{"usage":{"a":1}}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]any{"usage": `{"a":1}`}, v.answer(h).Report); diff != "" {
+		t.Errorf("report (-want +got):\n%s", diff)
+	}
+}
+
 func TestEncodedAnswerIsNotRead(t *testing.T) {
 	v := newVM(t)
 	h, err := v.call("envoy_on_response", map[string]any{"rsv": "t"},

@@ -84,11 +84,10 @@ type Report struct {
 	Type        string // of the last event, or of the JSON answer
 	ToolUsage   string // Responses only
 	// Done says the answer came to its own end: JSON closed, or [DONE], or a
-	// terminal event.
+	// terminal event. An answer of status 400 or above is never done.
 	Done bool
-	// UpstreamStatus is the provider's status, recorded for 400 and above; 0
-	// when it was lower or no answer came. The status in the log entry differs
-	// where a provider's 401, 402 or 403 was replaced by 502.
+	// UpstreamStatus is the provider's 401, 402 or 403 that the filter replaced
+	// by 502; 0 when the status in the log entry is the true one.
 	UpstreamStatus int
 }
 

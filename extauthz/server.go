@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -54,6 +55,8 @@ type Server struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics metrics
+
+	requests sync.Pool // of *checkRequest, released
 }
 
 // New returns a Server that counts into c.Metrics.
@@ -81,11 +84,17 @@ func checkHandler(srv any, ctx context.Context, decode func(any) error, intercep
 	if !ok {
 		return nil, errors.New("the authorization service is not an extauthz.Server")
 	}
-	in := new(checkRequest)
+	in, ok := s.requests.Get().(*checkRequest)
+	if !ok {
+		in = new(checkRequest)
+	}
+	defer func() {
+		in.release()
+		s.requests.Put(in)
+	}()
 	if err := decode(in); err != nil {
 		return nil, fmt.Errorf("decode check request: %w", err)
 	}
-	defer in.release()
 	if intercept == nil {
 		return s.check(ctx, &in.request), nil
 	}

@@ -49,6 +49,7 @@ type streamID struct {
 type streamState struct {
 	accepted map[resource.Type]map[string]string // name -> content hash
 	pending  map[string]*answer                  // by nonce
+	node     string
 	rejected bool
 	stream   *deltaStream // nil for state of the world
 }
@@ -79,7 +80,12 @@ func (b *ackBook) close(id streamID) {
 	b.wake()
 }
 
+// wake tells waiters that something changed, and forgets a rejection once what
+// is served is accepted everywhere. Callers hold mu.
 func (b *ackBook) wake() {
+	if b.nack != nil && b.everywhere(b.installed) {
+		b.nack = nil
+	}
 	close(b.changed)
 	b.changed = make(chan struct{})
 }
@@ -162,9 +168,6 @@ func (b *ackBook) OnStreamRequest(id int64, q *discoveryv3.DiscoveryRequest) err
 }
 
 func (b *ackBook) answered(id streamID, nonce, node string, rejection *statuspb.Status) {
-	if nonce == "" {
-		return
-	}
 	if nack := b.settle(id, nonce, node, rejection); nack != nil {
 		b.onNack(*nack)
 	}
@@ -174,6 +177,9 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[id]
+	if s != nil && node != "" {
+		s.node = node // only a stream's first request names it
+	}
 	if s == nil || s.pending[nonce] == nil {
 		return nil
 	}
@@ -182,7 +188,7 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	delete(s.pending, nonce)
 	if rejection != nil {
 		s.rejected = true
-		b.nack = &Nack{Type: shortType(a.typeURL), Version: a.version, Node: node, Message: b.clean(rejection.GetMessage())}
+		b.nack = &Nack{Type: shortType(a.typeURL), Version: a.version, Node: s.node, Message: b.clean(rejection.GetMessage())}
 		return b.nack
 	}
 	if s.accepted[a.typeURL] == nil || a.whole {
@@ -191,9 +197,6 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	maps.Copy(s.accepted[a.typeURL], a.set)
 	for _, name := range a.removed {
 		delete(s.accepted[a.typeURL], name)
-	}
-	if b.nack != nil && b.nack.Type == shortType(a.typeURL) {
-		b.nack = nil
 	}
 	return nil
 }
@@ -233,6 +236,7 @@ func (b *ackBook) setInstalled(s *Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.installed = s
+	b.wake()
 	for _, state := range b.streams {
 		if state.rejected && state.stream != nil {
 			state.stream.end()
@@ -279,6 +283,9 @@ func (b *ackBook) applied(version string) bool {
 // everywhere reports whether every stream, and at least one, accepted all of a
 // snapshot and holds no cluster besides. Callers hold mu.
 func (b *ackBook) everywhere(want *Snapshot) bool {
+	if want == nil {
+		return false
+	}
 	for _, state := range b.streams {
 		for _, typeURL := range resourceTypes() {
 			held, wanted := state.accepted[typeURL], want.cache.GetVersionMap(typeURL)

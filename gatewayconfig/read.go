@@ -32,6 +32,11 @@ func read(path string, getenv func(string) string) (*Config, []string, error) {
 	if err != nil {
 		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
 	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		// A file that is being rewritten is empty for a moment; taken as a
+		// configuration it would remove every provider.
+		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
+	}
 	return parse(path, data, getenv)
 }
 

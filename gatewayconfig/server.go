@@ -124,8 +124,8 @@ func (s *Server) Applied(version string) bool { return s.acks.applied(version) }
 // Connected is the number of connected Envoys.
 func (s *Server) Connected() int { return s.acks.connected() }
 
-// LastNack is the newest rejection that no later acceptance of the same kind of
-// resource has mended; ok is false when there is none.
+// LastNack is the newest rejection, until what is served is accepted by every
+// connected Envoy; ok is false when there is none.
 func (s *Server) LastNack() (nack Nack, ok bool) { return s.acks.lastNack() }
 
 // Ready says why the configuration is not in force everywhere, or nil.

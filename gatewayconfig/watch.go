@@ -26,8 +26,8 @@ type WatcherConfig struct {
 	// OnChange takes every new, valid configuration, one call at a time. An
 	// error from it keeps the old one in force, as a bad file does.
 	OnChange func(*Config) error
-	// Debounce is how long files must be quiet before they are read, as editors
-	// and deployments write several; 0: 200 ms.
+	// Debounce is how long after the first sign of a change the files are read,
+	// as editors and deployments write several; 0: 200 ms.
 	Debounce time.Duration
 	// Poll is how often they are looked at without a notice, for network file
 	// systems that give none; 0: 30 s.
@@ -93,19 +93,31 @@ func (w *Watcher) Run(ctx context.Context) error {
 	watch(w.files)
 	poll := time.NewTicker(w.c.Poll)
 	defer poll.Stop()
-	quiet := time.NewTimer(w.c.Debounce) // a change between Read and Run counts
-	defer quiet.Stop()
+	// The delay starts with the first sign of a change and is not prolonged: a
+	// folder that never rests must not put a change off.
+	delay, pending := time.NewTimer(w.c.Debounce), true // a change between Read and Run counts
+	defer delay.Stop()
+	await := func() {
+		if !pending {
+			pending = true
+			delay.Reset(w.c.Debounce)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-notices:
-			quiet.Reset(w.c.Debounce)
+			await()
 			continue
-		case <-quiet.C:
+		case <-delay.C:
+			pending = false
 			w.check(false)
 		case <-poll.C:
-			w.check(false)
+			if w.changed() {
+				await()
+			}
+			continue
 		case <-w.trigger:
 			w.check(true)
 		}
@@ -189,25 +201,37 @@ func fingerprint(files []string) string {
 	return string(h.Sum(nil))
 }
 
+// changed reports whether a watched file differs from what was last read.
+func (w *Watcher) changed() bool { return fingerprint(w.files) != w.seen }
+
 // check reads the configuration if a file differs, or always.
 func (w *Watcher) check(always bool) {
-	seen := fingerprint(w.files)
-	if seen == w.seen && !always {
+	if !always && !w.changed() {
 		return
 	}
-	next, files, err := w.read()
-	// The files may differ from before; what was read just now is what counts,
-	// and a change after the first fingerprint shows at the next look.
-	if all := watched(w.c.Config.Path, files); slices.Equal(all, w.files) {
-		w.seen = seen
-	} else {
-		w.files = mergeWhenBad(err, w.files, all)
-		w.seen = fingerprint(w.files)
-	}
+	next, err := w.readStable()
 	if err == nil {
 		err = w.apply(next)
 	}
 	w.finish(err)
+}
+
+// readStable reads until no file changes meanwhile, so that the fingerprint is
+// that of what was read. Files that never rest are looked at again later.
+func (w *Watcher) readStable() (*Config, error) {
+	for attempt := 1; ; attempt++ {
+		before := fingerprint(w.files)
+		next, files, err := w.read()
+		all := mergeWhenBad(err, w.files, watched(w.c.Config.Path, files))
+		stable := slices.Equal(all, w.files) && fingerprint(all) == before
+		w.files, w.seen = all, before
+		if !stable {
+			w.seen = ""
+		}
+		if stable || attempt == 5 {
+			return next, err
+		}
+	}
 }
 
 // mergeWhenBad keeps watching the old files while the configuration is bad: an

@@ -1,0 +1,172 @@
+package gatewayconfig_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"aigateway/envoy"
+	"aigateway/gatewayconfig"
+	"aigateway/internal/envoytest"
+)
+
+// dataPlane is a real Envoy under a real Server, with a Check that lets every
+// call pass to the provider its tag names.
+type dataPlane struct {
+	server  *gatewayconfig.Server
+	metrics *prometheus.Registry
+	log     *envoytest.Log
+	url     string // of the client listener
+
+	mu   sync.Mutex
+	apis []string // context extension of each Check
+}
+
+// Check implements ext_authz.
+func (d *dataPlane) Check(_ context.Context, q *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	d.mu.Lock()
+	d.apis = append(d.apis, q.GetAttributes().GetContextExtensions()[envoy.ContextAPI])
+	d.mu.Unlock()
+	provider := ""
+	for _, h := range q.GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
+		if h.GetKey() == envoy.HeaderTag {
+			provider = string(h.GetRawValue())
+		}
+	}
+	return &authv3.CheckResponse{Status: &status.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+		Headers: []*corev3.HeaderValueOption{{
+			Header:       &corev3.HeaderValue{Key: envoy.HeaderUpstream, Value: provider},
+			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+		}},
+	}}}, nil
+}
+
+func (d *dataPlane) checks() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]string(nil), d.apis...)
+}
+
+// startDataPlane serves the snapshot to a new Envoy and waits until it is
+// accepted.
+func startDataPlane(t *testing.T, first *gatewayconfig.Snapshot) *dataPlane {
+	t.Helper()
+	d := &dataPlane{metrics: prometheus.NewRegistry(), log: envoytest.NewLog(t, "control plane")}
+	var err error
+	d.server, err = gatewayconfig.NewServer(gatewayconfig.ServerConfig{
+		Log: slog.New(slog.NewTextHandler(d.log, nil)), Metrics: d.metrics, Warm: 100 * time.Millisecond,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.server.Set(first); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := grpc.NewServer(grpc.MaxRecvMsgSize(32 << 20))
+	d.server.Register(control)
+	authv3.RegisterAuthorizationServer(control, d)
+	healthpb.RegisterHealthServer(control, health.NewServer())
+	go control.Serve(listener)
+	t.Cleanup(func() {
+		d.server.Close()
+		control.Stop()
+	})
+	e := envoytest.Start(t, envoytest.Config{Bootstrap: envoy.BootstrapConfig{NodeID: "test-envoy", ControlAddress: listener.Addr().String()}})
+	d.waitApplied(t, first)
+	e.WaitReady(t)
+	d.url = e.URL
+	return d
+}
+
+func (d *dataPlane) set(t *testing.T, s *gatewayconfig.Snapshot) {
+	t.Helper()
+	if err := d.server.Set(s); err != nil {
+		t.Fatal(err)
+	}
+	d.waitApplied(t, s)
+}
+
+func (d *dataPlane) waitApplied(t *testing.T, s *gatewayconfig.Snapshot) {
+	t.Helper()
+	poll(t, "the snapshot to be accepted", func() bool { return d.server.Applied(s.Version()) })
+}
+
+// poll waits for a condition with a deadline.
+func poll(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
+// call sends one request; provider may be empty.
+func (d *dataPlane) call(method, path, provider, body string, headers ...string) (code int, header http.Header, text string, err error) {
+	request, err := http.NewRequest(method, d.url+path, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, "", err
+	}
+	request.Header.Set(envoy.HeaderTag, provider)
+	request.Header.Set("Authorization", "Bearer sk-aig-client")
+	for i := 0; i+1 < len(headers); i += 2 {
+		request.Header.Add(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return 0, nil, "", err
+	}
+	defer response.Body.Close()
+	data, err := io.ReadAll(response.Body)
+	return response.StatusCode, response.Header, string(data), err
+}
+
+// snapshot renders a file's text.
+func snapshot(t *testing.T, rest, text string, pairs ...string) *gatewayconfig.Snapshot {
+	t.Helper()
+	s, err := gatewayconfig.Render(mustParse(t, text, pairs...), rest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// counter is the value of the counter with this name and label value.
+func counter(t *testing.T, g prometheus.Gatherer, name, label string) float64 {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
+				return m.GetCounter().GetValue()
+			}
+		}
+	}
+	return 0
+}

@@ -31,6 +31,9 @@ type Config struct {
 	// Retention is how long finished reservations stay on disk, and so how
 	// late a log entry may correct an expiry. 0 is 35 days.
 	Retention time.Duration
+	// Zone is where the days and hours of a usage query begin that names no
+	// zone; nil is UTC.
+	Zone *time.Location
 	// MetricBudgets is the number of budgets with metrics of their own, in
 	// order of id; 0 is 200.
 	MetricBudgets int
@@ -54,6 +57,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.JournalWait, 250*time.Millisecond)
 	setDefault(&c.Retention, 35*24*time.Hour)
 	setDefault(&c.MetricBudgets, 200)
+	if c.Zone == nil {
+		c.Zone = time.UTC
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -189,8 +195,11 @@ func (l *Ledger) recover(ctx context.Context) error {
 // instant reads both clocks with one call.
 func (l *Ledger) instant() instant {
 	t := l.config.Now()
-	return instant{wall: t.UnixNano(), mono: l.base.UnixNano() + int64(t.Sub(l.base))}
+	return instant{wall: t.UnixNano(), mono: l.monotonic(t)}
 }
+
+// monotonic is t on the clock that nobody sets.
+func (l *Ledger) monotonic(t time.Time) int64 { return l.base.UnixNano() + int64(t.Sub(l.base)) }
 
 // Close commits what is queued, gives back every unused high-water mark, so
 // that the next start finds nothing undecided, and releases the directory.

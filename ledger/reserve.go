@@ -20,7 +20,7 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservat
 	if r.Unbounded == nil && (r.Bound < 0 || r.Bound > budget.MaxAmount) {
 		return budget.Reservation{}, budget.Invalid("bound_invalid", "", "the call's worst-case cost is out of range; ask for fewer tokens")
 	}
-	res, err, synced := l.tryReserve(&r)
+	res, synced, err := l.tryReserve(&r)
 	if synced == nil {
 		return res, err
 	}
@@ -28,16 +28,16 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservat
 }
 
 // tryReserve decides at once, or returns the channel to wait on.
-func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, error, <-chan struct{}) {
+func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struct{}, error) {
 	at := l.instant()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.unavailable(); err != nil {
-		return budget.Reservation{}, err, nil
+		return budget.Reservation{}, nil, err
 	}
 	if len(l.core.queue) >= maxQueue {
 		l.signal(true)
-		return budget.Reservation{}, nil, l.synced
+		return budget.Reservation{}, l.synced, nil
 	}
 	out, h, tight := l.core.reserve(r, at)
 	switch out {
@@ -52,18 +52,18 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, error, <-cha
 		return res, nil, nil
 	case differs:
 		l.metrics.refuse("request_id_reused")
-		return budget.Reservation{}, budget.Unavailable("request_id_reused", "another call with this request id is still open; retry", nil), nil
+		return budget.Reservation{}, nil, budget.Unavailable("request_id_reused", "another call with this request id is still open; retry", nil)
 	case unbounded:
 		l.metrics.refuse("unbounded")
-		return budget.Reservation{}, r.Unbounded, nil
+		return budget.Reservation{}, nil, r.Unbounded
 	case refused:
 		err := refusal(tight, r.Bound)
 		l.metrics.refuse(err.Reason)
-		return budget.Reservation{}, err, nil
+		return budget.Reservation{}, nil, err
 	default:
 		l.metrics.waits.Inc()
 		l.signal(true)
-		return budget.Reservation{}, nil, l.synced
+		return budget.Reservation{}, l.synced, nil
 	}
 }
 
@@ -80,7 +80,7 @@ func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, synced <-ch
 		case <-ctx.Done():
 			return budget.Reservation{}, budget.Unavailable("canceled", "the call was canceled before it was admitted", ctx.Err())
 		}
-		res, err, next := l.tryReserve(r)
+		res, next, err := l.tryReserve(r)
 		if next == nil {
 			return res, err
 		}

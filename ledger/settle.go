@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -29,7 +30,8 @@ func (l *Ledger) Settle(_ context.Context, s budget.Settlement) error {
 
 // SettleSpool settles entries of the access-log file and moves the durable
 // position behind them, in one transaction: after a crash the file is read
-// again from exactly where the money stands. It returns once durable.
+// again from exactly where the money stands. It returns once durable. Admission
+// waits while entries are counted: pass a few thousand at most.
 func (l *Ledger) SettleSpool(ctx context.Context, entries []budget.Settlement, p budget.SpoolPosition) error {
 	at := l.instant()
 	l.mu.Lock()
@@ -96,23 +98,26 @@ func (l *Ledger) Heartbeat(id budget.ReservationID, requestID string) {
 
 // OpenReservations lists up to limit open reservations, oldest first.
 func (l *Ledger) OpenReservations(limit int) []budget.Open {
+	type item struct {
+		h        *hold
+		deadline int64
+	}
 	l.mu.Lock()
-	mono := l.instant().mono
-	now := l.config.Now()
-	out := make([]budget.Open, 0, len(l.core.open))
+	items := make([]item, 0, len(l.core.open))
 	for _, h := range l.core.open {
-		r := h.reservation()
-		out = append(out, budget.Open{
-			ID: h.id, RequestID: h.requestID, Attribution: h.attr, Bound: h.bound,
-			ReservedAt: r.ReservedAt, Deadline: now.Add(time.Duration(h.deadline - mono)).UTC(),
-		})
+		items = append(items, item{h, h.deadline})
 	}
 	l.mu.Unlock()
-	slices.SortFunc(out, func(a, b budget.Open) int {
-		if c := a.ReservedAt.Compare(b.ReservedAt); c != 0 {
-			return c
-		}
-		return int(min(1, max(-1, int64(a.ID)-int64(b.ID))))
-	})
-	return out[:min(len(out), max(0, limit))]
+	slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.h.id, b.h.id) })
+	now := l.config.Now()
+	mono := l.monotonic(now)
+	out := make([]budget.Open, 0, min(len(items), max(0, limit)))
+	for _, i := range items[:cap(out)] {
+		r := i.h.reservation()
+		out = append(out, budget.Open{
+			ID: r.ID, RequestID: i.h.requestID, Attribution: r.Attribution, Bound: r.Bound,
+			ReservedAt: r.ReservedAt, Deadline: now.Add(time.Duration(i.deadline - mono)).UTC(),
+		})
+	}
+	return out
 }

@@ -217,7 +217,7 @@ func (c *core) settleUnknown(s *budget.Settlement, at instant) settled {
 // orphan pool or the residue of each leg and is taken from there, once.
 func (c *core) settleOrphan(s *budget.Settlement, at instant) settled {
 	r := s.Reservation
-	h := &hold{id: r.ID, requestID: s.RequestID, attr: r.Attribution, bound: r.Bound, reservedAt: r.ReservedAt.UnixNano()}
+	h := erased(r, s.RequestID, at)
 	var legs []*account
 	for _, id := range r.Accounts {
 		if a := c.accounts[id]; a != nil {
@@ -238,6 +238,15 @@ func (c *core) settleOrphan(s *budget.Settlement, at instant) settled {
 	return settled{effect: fromOrphan, basis: basis, excess: max(0, cost-r.Bound)}
 }
 
+// erased is the hold that a token describes.
+func erased(r *budget.Reservation, requestID string, at instant) *hold {
+	h := &hold{id: r.ID, requestID: requestID, attr: r.Attribution, bound: r.Bound, reservedAt: at.wall}
+	if !r.ReservedAt.IsZero() {
+		h.reservedAt = r.ReservedAt.UnixNano()
+	}
+	return h
+}
+
 // settleStray charges a billed call of unknown origin to the budgets that
 // match it now, once per request id. It never releases anything.
 func (c *core) settleStray(s *budget.Settlement, at instant) settled {
@@ -250,7 +259,7 @@ func (c *core) settleStray(s *budget.Settlement, at instant) settled {
 	if _, done := c.strays[key]; done || !basis.Sent() {
 		return settled{effect: duplicate}
 	}
-	h := &hold{id: r.ID, requestID: key, attr: r.Attribution, bound: r.Bound, reservedAt: r.ReservedAt.UnixNano()}
+	h := erased(r, key, at)
 	h.setLegs(c.match(nil, r.Tag, r.KeyID, at.wall))
 	c.strays[key] = struct{}{}
 	c.addRefs(h)

@@ -35,7 +35,7 @@ func (l *Ledger) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.Usage
 	}
 	zone := q.Zone
 	if zone == nil {
-		zone = time.UTC
+		zone = l.config.Zone
 	}
 	return l.usage(ctx, q.Window, f, q.GroupBy, zone)
 }

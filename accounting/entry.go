@@ -18,7 +18,7 @@ const unknownDuration = 24 * time.Hour
 // request of which no byte was sent upstream cost nothing.
 func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 	ev := pricing.Evidence{
-		Sent: l.Sent || l.UpstreamStatus != 0,
+		Sent: sent(l),
 		Cut:  cut(l), Stream: l.Stream(), Duration: l.Duration,
 		Usage: l.Usage, FirstUsage: l.FirstUsage, Model: l.Model, ServiceTier: l.ServiceTier,
 		Type: l.Type, ToolUsage: l.ToolUsage, Done: l.Done,
@@ -39,6 +39,9 @@ func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 	}
 	return ev
 }
+
+// sent reports whether a byte went to the provider, or an answer came from it.
+func sent(l *envoy.LogLine) bool { return l.Sent || l.Details == "via_upstream" }
 
 // cut reports whether a connection broke off, so that the provider may have
 // noticed and stopped. A timer of ours that ran out is none: it is charged like

@@ -87,7 +87,7 @@ func (c *channel) unknown(l *envoy.LogLine) (budget.Settlement, bool) {
 	}
 	c.metrics.searched.Inc()
 	basis := budget.BasisReleased
-	if l.Sent || l.UpstreamStatus != 0 {
+	if sent(l) {
 		basis = budget.BasisBound // it went out, and nothing tells its price
 	}
 	return budget.Settlement{RequestID: l.RequestID, Basis: basis, At: endOf(l, c.now())}, true

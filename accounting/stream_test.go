@@ -152,7 +152,7 @@ func TestEntryWithoutAToken(t *testing.T) {
 		{"client left during the check", []func(*logv3.HTTPAccessLogEntry){withoutToken, unsent, answered(0, "downstream_remote_disconnect")}, budget.BasisReleased},
 		{"check failed", []func(*logv3.HTTPAccessLogEntry){withoutToken, unsent, uaex, answered(500, "ext_authz_denied")}, budget.BasisReleased},
 		{"forged and sent", []func(*logv3.HTTPAccessLogEntry){forged}, budget.BasisBound},
-		{"forged, not sent", []func(*logv3.HTTPAccessLogEntry){forged, unsent}, budget.BasisReleased},
+		{"forged, not sent", []func(*logv3.HTTPAccessLogEntry){forged, unsent, answered(503, "no_healthy_upstream")}, budget.BasisReleased},
 		{"our own REST", []func(*logv3.HTTPAccessLogEntry){withoutToken, func(e *logv3.HTTPAccessLogEntry) {
 			e.CommonProperties.UpstreamCluster = envoy.ClusterREST
 		}}, ""},
@@ -254,8 +254,12 @@ func TestEvidence(t *testing.T) {
 			l.Details, l.Flags = "upstream_reset_after_response_started{remote_reset}", "UR"
 		},
 			pricing.Evidence{Sent: true, Status: 200, Cut: true, Duration: time.Second}},
-		{"answered without a first byte", func(l *envoy.LogLine) { l.Sent, l.Code, l.UpstreamStatus = false, 400, 400 },
+		{"answered without a first byte", func(l *envoy.LogLine) { l.Sent, l.Code = false, 400 },
 			pricing.Evidence{Sent: true, Status: 400, Duration: time.Second}},
+		{"stopped before it was sent", func(l *envoy.LogLine) {
+			l.Sent, l.Code, l.Details, l.UpstreamStatus = false, 502, "rbac_access_denied_matched_policy[edit-missing]", 403
+		},
+			pricing.Evidence{Status: 403, Duration: time.Second}},
 		{"no duration", func(l *envoy.LogLine) { l.Duration, l.Start = 0, noon.Add(-time.Minute) },
 			pricing.Evidence{Sent: true, Status: 200, Duration: time.Minute}},
 		{"no times", func(l *envoy.LogLine) { l.Duration, l.Start = 0, time.Time{} },

@@ -105,7 +105,7 @@ func checkHandler(srv any, ctx context.Context, decode func(any) error, intercep
 }
 
 const (
-	maxMessage   = 16 << 20 // a body of 8 MiB with its headers; a batch of access log entries
+	maxMessage   = 40 << 20 // the largest body a configuration allows, 32 MiB, and its headers
 	streamWindow = 16 << 20
 	connWindow   = 64 << 20
 	buffer       = 64 << 10
@@ -116,10 +116,10 @@ const (
 // service on it.
 //
 // Static windows keep a large body from waiting for window updates, which was
-// most of the cost of bodies over 16 KiB. The write buffer is shared between
-// connections by default. Workers keep their grown stacks
+// most of the cost of bodies over 16 KiB. Workers keep their grown stacks
 // between calls. The enforcement policy allows Envoy's keepalive, which pings
-// each ten seconds also when idle.
+// each ten seconds also when idle. Access log entries come in batches of some
+// 8 MiB, over gRPC's default limit of 4.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -29,6 +30,9 @@ func dial(address string, request []byte) (*client, error) {
 	}
 	return &client{conn: conn, in: bufio.NewReaderSize(conn, 8<<10), request: request}, nil
 }
+
+// errUnavailable is a 503: the gateway could not decide in time, and says so.
+var errUnavailable = errors.New("503")
 
 // call makes one call. Anything but a 200 is an error: refusals are cheap and
 // would flatter.
@@ -60,27 +64,39 @@ func (c *client) call() error {
 		return fmt.Errorf("an answer without content-length: %s", status)
 	}
 	if !strings.Contains(status, " 200 ") {
-		body, _ := io.ReadAll(io.LimitReader(c.in, int64(min(length, 500)))) // for the message only
+		body := make([]byte, length)
+		if _, err := io.ReadFull(c.in, body); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		if strings.Contains(status, " 503 ") {
+			return errUnavailable
+		}
 		return fmt.Errorf("%s: %s", strings.TrimSpace(status), body)
 	}
 	_, err = c.in.Discard(length)
 	return err
 }
 
-// saturate makes calls from n connections for d and returns how many.
-func saturate(ctx context.Context, address string, request []byte, n int, d time.Duration) (int, error) {
-	var total atomic.Int64
+// saturate makes calls from n connections for d and returns how many were
+// answered, and how many were not.
+func saturate(ctx context.Context, address string, request []byte, n int, d time.Duration) (answered, unavailable int, err error) {
+	var total, refused atomic.Int64
 	end := time.Now().Add(d)
-	err := onClients(ctx, address, request, n, func(_ int, c *client) error {
+	err = onClients(ctx, address, request, n, func(_ int, c *client) error {
 		for time.Now().Before(end) && ctx.Err() == nil {
-			if err := c.call(); err != nil {
+			err := c.call()
+			switch {
+			case errors.Is(err, errUnavailable):
+				refused.Add(1)
+			case err != nil:
 				return err
+			default:
+				total.Add(1)
 			}
-			total.Add(1)
 		}
 		return ctx.Err()
 	})
-	return int(total.Load()), err
+	return int(total.Load()), int(refused.Load()), err
 }
 
 // openLoop starts calls at a fixed rate, whether or not earlier ones have been
@@ -104,7 +120,7 @@ func openLoop(ctx context.Context, address string, request []byte, rate int, d t
 				return ctx.Err()
 			case <-time.After(time.Until(due)):
 			}
-			if err := c.call(); err != nil {
+			if err := c.call(); err != nil && !errors.Is(err, errUnavailable) {
 				return err
 			}
 			took := time.Since(due)

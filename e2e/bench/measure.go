@@ -14,7 +14,10 @@ import (
 const settling = 500 * time.Millisecond
 
 // sample is one round of one chain, in CPU time per call.
-type sample struct{ envoy, service, total time.Duration }
+type sample struct {
+	envoy, service, total time.Duration
+	unavailable           int // calls answered 503
+}
 
 // measure runs all chains interleaved and prints the table.
 func (l *lab) measure(ctx context.Context, out io.Writer) error {
@@ -28,17 +31,21 @@ func (l *lab) measure(ctx context.Context, out io.Writer) error {
 			samples[i] = append(samples[i], s)
 		}
 	}
-	fmt.Fprintf(out, "  %-32s %8s %8s %8s %9s %9s\n", "", "envoy", "service", "total", "p50 ms", "p99 ms")
+	fmt.Fprintf(out, "  %-32s %8s %8s %8s %9s %9s %6s\n", "", "envoy", "service", "total", "p50 ms", "p99 ms", "503s")
 	for i, c := range l.chains {
 		latencies, err := openLoop(ctx, c.address, l.request, l.rate, 2*l.duration)
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		fmt.Fprintf(out, "  %-32s %8d %8d %8d %9.2f %9.2f\n", c.name,
+		unavailable := 0
+		for _, s := range samples[i] {
+			unavailable += s.unavailable
+		}
+		fmt.Fprintf(out, "  %-32s %8d %8d %8d %9.2f %9.2f %6d\n", c.name,
 			lowQuartile(samples[i], func(s sample) time.Duration { return s.envoy }),
 			lowQuartile(samples[i], func(s sample) time.Duration { return s.service }),
 			lowQuartile(samples[i], func(s sample) time.Duration { return s.total }),
-			ms(percentile(latencies, 0.50)), ms(percentile(latencies, 0.99)))
+			ms(percentile(latencies, 0.50)), ms(percentile(latencies, 0.99)), unavailable)
 	}
 	fmt.Fprintln(out)
 	return nil
@@ -50,7 +57,7 @@ func (l *lab) round(ctx context.Context, c *chain) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	calls, err := saturate(ctx, c.address, l.request, l.clients, l.duration)
+	calls, unavailable, err := saturate(ctx, c.address, l.request, l.clients, l.duration)
 	if err != nil {
 		return sample{}, err
 	}
@@ -67,7 +74,7 @@ func (l *lab) round(ctx context.Context, c *chain) (sample, error) {
 		return sample{}, err
 	}
 	n := time.Duration(calls)
-	s := sample{envoy: (after.envoy - before.envoy) / n, service: (after.service - before.service) / n}
+	s := sample{envoy: (after.envoy - before.envoy) / n, service: (after.service - before.service) / n, unavailable: unavailable}
 	s.total = s.envoy + s.service
 	return s, nil
 }

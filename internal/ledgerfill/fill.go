@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -33,19 +34,37 @@ func Fill(ctx context.Context, dir string, budgets, calls int) error {
 		return fmt.Errorf("make a copy: %w", err)
 	}
 	defer os.RemoveAll(memory)
-	if err := os.CopyFS(memory, os.DirFS(dir)); err != nil {
+	if err := move(memory, dir); err != nil {
 		return fmt.Errorf("copy ledger: %w", err)
 	}
 	if err := fill(ctx, memory, budgets, calls); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("replace ledger: %w", err)
-	}
-	if err := os.CopyFS(dir, os.DirFS(memory)); err != nil {
+	if err := move(dir, memory); err != nil {
 		return fmt.Errorf("copy ledger back: %w", err)
 	}
-	return os.Chmod(dir, 0o700)
+	return nil
+}
+
+// move moves the ledger's files, and nothing else of a data directory.
+func move(to, from string) error {
+	names, err := filepath.Glob(filepath.Join(from, "ledger*"))
+	if err != nil {
+		return fmt.Errorf("list files: %w", err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, filepath.Base(name)), data, 0o600); err != nil {
+			return err
+		}
+		if err := os.Remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // memoryDisk is a directory in memory, or empty for the usual temporary one.

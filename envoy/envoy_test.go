@@ -168,7 +168,7 @@ func testCheckSees(t *testing.T, e *env) {
 func testProviderSees(t *testing.T, e *env) {
 	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
 	e.do(t, "POST", chat, "{}", "Authorization", "Bearer sk-aig-secret", "X-Api-Key", "k", "Api-Key", "k", "Cookie", "c=1", "X-Aig-Tag", "t",
-		"X-Aig-Other", "1", "X-Forwarded-For", "10.0.0.1", "Accept-Encoding", "gzip", "Openai-Beta", "yes", "x_api_key", "k")
+		"X-Aig-Other", "1", envoy.HeaderEdit, "1", envoy.HeaderUpstream, "dead", "X-Forwarded-For", "10.0.0.1", "Accept-Encoding", "gzip", "Openai-Beta", "yes", "x_api_key", "k")
 	_, got := e.recorded()
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))

@@ -238,8 +238,10 @@ func FuzzStream(f *testing.F) {
 		f.Add(tc.body, true, uint16(3), uint16(40))
 		f.Add(tc.body, false, uint16(9), uint16(20))
 	}
+	v := newVM(f) // one per fuzzing process
 	f.Fuzz(func(t *testing.T, body string, strip bool, a, b uint16) {
-		compare(t, newVM(t), body, strip, []int{int(a) % (len(body) + 1), int(b) % (len(body) + 1)})
+		v.t = t
+		compare(t, v, body, strip, []int{int(a) % (len(body) + 1), int(b) % (len(body) + 1)})
 	})
 }
 

@@ -222,8 +222,9 @@ func FuzzJSON(f *testing.F) {
 	for _, tc := range documents {
 		f.Add(tc.body, uint16(5), uint16(11))
 	}
+	v := newVM(f) // one per fuzzing process
 	f.Fuzz(func(t *testing.T, doc string, a, b uint16) {
-		v := newVM(t)
+		v.t = t
 		whole := normal(v.respond(jsn, false, doc).Report)
 		cut := normal(v.respond(jsn, false, split(doc, []int{int(a) % (len(doc) + 1), int(b) % (len(doc) + 1)})...).Report)
 		if diff := cmp.Diff(whole, cut); diff != "" {

@@ -100,6 +100,52 @@ func TestManyTagsConcurrently(t *testing.T) {
 	}
 }
 
+// TestCapEditsUnderLoad cuts, raises, deletes and recreates a budget while
+// callers run: after a cut is acknowledged, use only grows within the new cap.
+func TestCapEditsUnderLoad(t *testing.T) {
+	b := start(t, func(c *ledger.Config) { c.Now = time.Now; c.JournalWait = 30 * time.Second })
+	st := b.budget("a", budget.Total, 1000)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				r, err := b.Reserve(t.Context(), budget.Request{RequestID: fmt.Sprint(w, "-", i), Bound: 10, Attribution: budget.Attribution{Tag: "a"}})
+				if err == nil && i%20 != 0 { // every twentieth stays open
+					err = b.Settle(t.Context(), budget.Settlement{Reservation: &r, Basis: budget.BasisReleased})
+				}
+				var e *budget.Error
+				if err != nil && (!errors.As(err, &e) || e.Kind != budget.KindBudgetExceeded) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for i, limit := range []budget.Amount{500, 2000, 100, 3000, 1000, 0, 400} {
+		if i == 4 {
+			if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		st = b.budget("a", budget.Total, limit)
+		before := b.Counters(st.ID).Used
+		for range 20 {
+			if used := b.Counters(st.ID).Used; used > max(before, limit) {
+				t.Errorf("cap %d: used grew from %d to %d", limit, before, used)
+			}
+			b.sound()
+			b.flush()
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
 // world is a ledger under random operations, and an oracle that knows what the
 // provider really billed.
 type world struct {

@@ -29,11 +29,12 @@ func (n Nack) Error() string {
 // ackBook knows what every connected Envoy accepted. It is the callbacks of the
 // xDS server, which calls it from each stream's goroutine.
 type ackBook struct {
-	onNack func(Nack)
+	onNack func(Nack, *Snapshot) // gets what was served when it was sent
 
 	mu        sync.Mutex // guards all below
 	target    *Snapshot  // last given to Set
 	installed *Snapshot  // what the cache serves: target, or a step towards it
+	accepted  *Snapshot  // last one that every Envoy accepted
 	streams   map[streamID]*streamState
 	nack      *Nack
 	changed   chan struct{} // closed and replaced whenever an answer arrives
@@ -59,10 +60,11 @@ type answer struct {
 	version string
 	set     map[string]string
 	removed []string
-	whole   bool // set is all there is, not a difference
+	whole   bool      // set is all there is, not a difference
+	of      *Snapshot // what was served then
 }
 
-func newAckBook(onNack func(Nack)) *ackBook {
+func newAckBook(onNack func(Nack, *Snapshot)) *ackBook {
 	return &ackBook{onNack: onNack, streams: map[streamID]*streamState{}, changed: make(chan struct{})}
 }
 
@@ -81,9 +83,12 @@ func (b *ackBook) close(id streamID) {
 }
 
 // wake tells waiters that something changed, and forgets a rejection once what
-// is served is accepted everywhere. Callers hold mu.
+// should be served is accepted everywhere. Callers hold mu.
 func (b *ackBook) wake() {
-	if b.nack != nil && b.everywhere(b.installed) {
+	if b.everywhere(b.installed) {
+		b.accepted = b.installed
+	}
+	if b.nack != nil && b.everywhere(b.target) {
 		b.nack = nil
 	}
 	close(b.changed)
@@ -142,6 +147,7 @@ func (b *ackBook) sent(id streamID, nonce string, a *answer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.streams[id]; s != nil {
+		a.of = b.installed
 		s.pending[nonce] = a
 	}
 }
@@ -168,12 +174,12 @@ func (b *ackBook) OnStreamRequest(id int64, q *discoveryv3.DiscoveryRequest) err
 }
 
 func (b *ackBook) answered(id streamID, nonce, node string, rejection *statuspb.Status) {
-	if nack := b.settle(id, nonce, node, rejection); nack != nil {
-		b.onNack(*nack)
+	if nack, of := b.settle(id, nonce, node, rejection); nack != nil {
+		b.onNack(*nack, of)
 	}
 }
 
-func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.Status) *Nack {
+func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.Status) (*Nack, *Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[id]
@@ -181,7 +187,7 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 		s.node = node // only a stream's first request names it
 	}
 	if s == nil || s.pending[nonce] == nil {
-		return nil
+		return nil, nil
 	}
 	defer b.wake()
 	a := s.pending[nonce]
@@ -189,7 +195,7 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	if rejection != nil {
 		s.rejected = true
 		b.nack = &Nack{Type: shortType(a.typeURL), Version: a.version, Node: s.node, Message: b.clean(rejection.GetMessage())}
-		return b.nack
+		return b.nack, a.of
 	}
 	if s.accepted[a.typeURL] == nil || a.whole {
 		s.accepted[a.typeURL] = map[string]string{}
@@ -198,7 +204,7 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	for _, name := range a.removed {
 		delete(s.accepted[a.typeURL], name)
 	}
-	return nil
+	return nil, nil
 }
 
 // maxNackMessage keeps a dump of the whole configuration out of the log.
@@ -244,10 +250,26 @@ func (b *ackBook) setInstalled(s *Snapshot) {
 	}
 }
 
-func (b *ackBook) installedSnapshot() *Snapshot {
+// base is what a change starts from: what is served, unless that was rejected;
+// nil when no Envoy ever accepted anything.
+func (b *ackBook) base() *Snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.nack != nil {
+		return b.accepted
+	}
 	return b.installed
+}
+
+// rollback returns what to serve instead of a rejected snapshot, or nil when
+// that is no longer served or nothing was ever accepted.
+func (b *ackBook) rollback(rejected *Snapshot) *Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.installed != rejected || b.accepted == rejected {
+		return nil
+	}
+	return b.accepted
 }
 
 func (b *ackBook) targetVersion() string {

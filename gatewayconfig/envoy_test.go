@@ -30,6 +30,7 @@ type dataPlane struct {
 	server  *gatewayconfig.Server
 	metrics *prometheus.Registry
 	log     *envoytest.Log
+	control string // address of the gRPC server
 	url     string // of the client listener
 
 	mu   sync.Mutex
@@ -89,11 +90,18 @@ func startDataPlane(t *testing.T, first *gatewayconfig.Snapshot) *dataPlane {
 		d.server.Close()
 		control.Stop()
 	})
-	e := envoytest.Start(t, envoytest.Config{Bootstrap: envoy.BootstrapConfig{NodeID: "test-envoy", ControlAddress: listener.Addr().String()}})
+	d.control = listener.Addr().String()
+	d.startEnvoy(t)
 	d.waitApplied(t, first)
+	return d
+}
+
+// startEnvoy starts an Envoy, which calls then go to.
+func (d *dataPlane) startEnvoy(t *testing.T) {
+	t.Helper()
+	e := envoytest.Start(t, envoytest.Config{Bootstrap: envoy.BootstrapConfig{NodeID: "test-envoy", ControlAddress: d.control}})
 	e.WaitReady(t)
 	d.url = e.URL
-	return d
 }
 
 func (d *dataPlane) set(t *testing.T, s *gatewayconfig.Snapshot) {

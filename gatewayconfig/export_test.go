@@ -1,8 +1,10 @@
 package gatewayconfig
 
 import (
+	"maps"
 	"reflect"
 
+	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/cache/types"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
@@ -46,3 +48,11 @@ func (s *Snapshot) WithRoute(r *routev3.Route) (*Snapshot, error) {
 
 // ClusterName is the name of a provider's cluster.
 func ClusterName(p *Provider) string { return clusterName(p) }
+
+// WithCluster is the snapshot with one more cluster, unchecked.
+func (s *Snapshot) WithCluster(c *clusterv3.Cluster) (*Snapshot, error) {
+	bad := s.resources
+	bad.clusters = maps.Clone(bad.clusters)
+	bad.clusters[c.GetName()] = c
+	return newSnapshot(bad, s.secrets)
+}

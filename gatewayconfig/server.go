@@ -124,8 +124,8 @@ func (s *Server) Applied(version string) bool { return s.acks.applied(version) }
 // Connected is the number of connected Envoys.
 func (s *Server) Connected() int { return s.acks.connected() }
 
-// LastNack is the newest rejection, until what is served is accepted by every
-// connected Envoy; ok is false when there is none.
+// LastNack is the newest rejection, until every connected Envoy accepted what
+// was last given to Set; ok is false when there is none.
 func (s *Server) LastNack() (nack Nack, ok bool) { return s.acks.lastNack() }
 
 // Ready says why the configuration is not in force everywhere, or nil.
@@ -144,10 +144,30 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-func (s *Server) onNack(n Nack) {
+// onNack runs in the stream's goroutine, which must not wait for the cache.
+func (s *Server) onNack(n Nack, rejected *Snapshot) {
 	s.nacks.WithLabelValues(n.Type).Inc()
-	s.log.Error("envoy rejected a configuration and keeps its last good one",
+	s.log.Error("envoy rejected a configuration; the last good one stays in force",
 		"type", n.Type, "version", n.Version, "node", n.Node, "message", n.Message)
+	go s.rollBack(rejected)
+}
+
+// rollBack serves the last accepted snapshot again, so that an Envoy that
+// starts after a rejection gets routes that work.
+func (s *Server) rollBack(rejected *Snapshot) {
+	s.rolling.Lock()
+	defer s.rolling.Unlock()
+	last := s.acks.rollback(rejected)
+	if last == nil {
+		return
+	}
+	if s.stop != nil {
+		s.stop()
+		s.stop = nil
+	}
+	if err := s.install(last); err != nil {
+		s.log.Error("serve the last good configuration again", "err", err)
+	}
 }
 
 // Set makes a snapshot the one to serve. It returns once the first step is on
@@ -156,7 +176,8 @@ func (s *Server) onNack(n Nack) {
 // When clusters come or go under a connected Envoy, the change takes steps, so
 // that no request meets a route without its cluster: the new clusters beside
 // the old; then, accepted and warm, the new routes; then, accepted, the old
-// clusters go. A rejected step stops there, with the last good routes serving.
+// clusters go. A rejected step ends the change: the last snapshot that every
+// Envoy accepted is served again.
 // A later Set replaces a change under way.
 func (s *Server) Set(next *Snapshot) error {
 	s.rolling.Lock()
@@ -165,7 +186,7 @@ func (s *Server) Set(next *Snapshot) error {
 		s.stop()
 		s.stop = nil
 	}
-	current := s.acks.installedSnapshot()
+	current := s.acks.base()
 	s.acks.setTarget(next)
 	if current == nil || s.Connected() == 0 || sameClusters(current, next) {
 		return s.install(next)

@@ -317,6 +317,13 @@ func TestRejectedSnapshotIsReported(t *testing.T) {
 	if code, _, _, err := d.call("POST", "/v1/chat/completions", "up", ""); code != 200 {
 		t.Errorf("the last good configuration does not serve: %d %v", code, err)
 	}
+	d.startEnvoy(t)
+	if code, _, _, err := d.call("POST", "/v1/chat/completions", "up", ""); code != 200 {
+		t.Errorf("an Envoy that starts after the rejection does not serve: %d %v", code, err)
+	}
+	if nack, rejected := d.server.LastNack(); !rejected {
+		t.Errorf("going back to the last good configuration hides the rejection: %v", nack)
+	}
 	d.set(t, good)
 	poll(t, "readiness", func() bool { return d.server.Ready() == nil })
 	if nack, rejected := d.server.LastNack(); rejected {

@@ -126,11 +126,15 @@ func union(older, newer *Snapshot, routes *routev3.RouteConfiguration) (*Snapsho
 	return newSnapshot(r, slices.Concat(older.secrets, newer.secrets))
 }
 
+// minRedacted is the shortest text taken for a secret in a message: shorter ones
+// are parts of ordinary words.
+const minRedacted = 6
+
 // redact replaces every secret in a text that came from Envoy, which may print
 // the configuration it refuses.
 func redact(text string, secrets []string) string {
 	for _, s := range secrets {
-		if s != "" {
+		if len(s) >= minRedacted {
 			text = strings.ReplaceAll(text, s, "[redacted]")
 		}
 	}

@@ -75,6 +75,10 @@ func TestStateOfTheWorld(t *testing.T) {
 	}
 	answer(response, []string{envoy.RouteConfig}, &status.Status{Message: "no"})
 	poll(t, "the rejection", func() bool { nack, bad := server.LastNack(); return bad && nack.Node == "old" && nack.Message == "no" })
+	back, err := stream.Recv()
+	if err != nil || back.GetVersionInfo() != route.GetVersionInfo() {
+		t.Errorf("after the rejection: %v %v, want the routes of before", back, err)
+	}
 
 	server.Close()
 	if _, err := stream.Recv(); err == nil {

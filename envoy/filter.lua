@@ -304,7 +304,7 @@ local function stream(strip)
     strip = strip, -- withhold unfinished events, drop the usage-only one
     told = {}, -- what metadata says
     start = true, -- between events
-    lf = 0, -- a CR ended the last line between events: an LF now belongs to it, to keep (1) or to drop (2)
+    drop_lf = false, -- the dropped event ended in CR: an LF now belongs to it
     comment = false, -- inside a comment line between events
     eol = 0, -- inside an event: 0 within a line, 1 after a line, 2 after a line that ended in CR
     cr = false, -- the stream has a CR somewhere
@@ -357,19 +357,15 @@ local function feed(h, st, s)
     if st.comment then
       local e = find(s, "[\r\n]", pos)
       if e == nil then break end
-      st.comment, st.lf, pos = false, byte(s, e) == 13 and 1 or 0, e + 1
+      st.comment, pos = false, e + 1
     elseif st.start then
-      local c, lf = byte(s, pos), st.lf
-      st.lf = 0
-      if c == 10 then
-        if lf == 2 then
-          out = out or {}
-          out[#out + 1] = sub(s, emit, pos - 1)
-          emit = pos + 1
-        end
-        pos = pos + 1
-      elseif c == 13 then
-        st.lf = 1
+      local c, drop_lf = byte(s, pos), st.drop_lf
+      st.drop_lf = false
+      if c == 10 and drop_lf then
+        out = out or {}
+        out[#out + 1] = sub(s, emit, pos - 1)
+        emit, pos = pos + 1, pos + 1
+      elseif c == 10 or c == 13 then -- a blank line, or the rest of a line end
         pos = pos + 1
       elseif c == 58 then
         st.comment = true
@@ -396,7 +392,7 @@ local function feed(h, st, s)
       end
       if st.held > 0 then st.parts, st.held = {}, 0 end
       st.start, st.big = true, false
-      st.lf = byte(s, b) == 13 and (drop and 2 or 1) or 0
+      st.drop_lf = drop and byte(s, b) == 13
       pos, from = b + 1, b + 1
     end
   end

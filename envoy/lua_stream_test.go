@@ -94,6 +94,12 @@ var streams = []struct {
 		},
 	},
 	{
+		name: "usage elsewhere, or in an unfinished object, is not the chunk to strip",
+		body: "data: {\"choices\":[],\"response\":{\"usage\":" + use + "}}\n\n" +
+			"data: {\"choices\":[],\"usage\":" + use2 + ",\"x\":[\n\ndata: {\"choices\":[3],\"usage\":" + use2 + "}\n\n",
+		report: map[string]any{"usage": use2, "first_usage": use},
+	},
+	{
 		name: "hostile strings",
 		body: `data: {"choices":[{"delta":{"content":"\"choices\":[],\"usage\":{\"prompt_tokens\":1} [DONE] \\"}}],"usage":null}` + "\n\n" +
 			`data: {"x":"\\\"usage\":{","choices":[{"m":{"choices":[],"usage":{"a":1}}}]}` + "\n\n" +
@@ -186,6 +192,18 @@ func TestStreamOversizeEventPassesThrough(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A long event may have held the last report, even if what is seen of it does
+// not look so; how it was cut must not matter.
+func TestStreamOversizeEventForgetsAnOlderReport(t *testing.T) {
+	v := newVM(t)
+	first := "data: {\"choices\":[{}],\"usage\":" + use + "}\n\n"
+	long := "data: " + strings.Repeat("x", envoy.MaxEvent) + "\n\n"
+	for _, pieces := range [][]string{{first, long}, {first + long}, {first, long[:9], long[9:]}, {first, long[:len(long)-1], "\n"}} {
+		check(t, v, false, first+long, map[string]any{}, pieces...)
+		check(t, v, true, first+long, map[string]any{}, pieces...)
 	}
 }
 

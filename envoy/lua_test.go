@@ -124,6 +124,7 @@ var documents = []struct {
 	{"not an object", `"usage"`, map[string]any{}},
 	{"embeddings", `{"data":[{"embedding":[0.1,-2e-3,3],"index":0},{"embedding":[],"index":1},{"embedding":[1,"]",[2],{"usage":{}}]}],"usage":` + use + `}`,
 		map[string]any{"usage": use, "first_usage": use, "done": true}},
+	{"numbers and arrays", `{"a":{"b":[1,[2],3],"c":[4,{"d":[5]},6]},"usage":` + use + `}`, map[string]any{"usage": use, "first_usage": use, "done": true}},
 	{"deeper is not looked at", `{"a":{"usage":{}},"choices":[{"usage":{}}],"message":{"delta":{"usage":{}}},"response":[{"usage":{}}]}`, map[string]any{"done": true}},
 	{"not an object is not a report", `{"usage":"{","usage":[{}],"usage":7}`, map[string]any{"done": true}},
 	{"escapes", `{"a\\":"\\\\\"","b":"\\","usage":{"k\"}":"}\\"},"model":"m\"\u00e9"}`,

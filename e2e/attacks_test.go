@@ -144,7 +144,7 @@ func headerAttacks() []attack {
 		h := tagged("hostile")
 		h[http.CanonicalHeaderKey(name)] = append([]string{value}, more...)
 		all = append(all, attackf(func(g *gateway) reply {
-			return g.try(http.MethodPost, g.url+"/v1/chat/completions", body, h)
+			return g.insist(http.MethodPost, g.url+"/v1/chat/completions", body, h)
 		}, "header: %s: %.40q %v", name, value, more))
 	}
 	for _, tag := range []string{
@@ -197,7 +197,7 @@ func restAttacks(n int) []attack {
 	var all []attack
 	add := func(method, path, body string) {
 		all = append(all, attackf(func(g *gateway) reply {
-			return g.try(method, g.url+path, body, nil)
+			return g.insist(method, g.url+path, body, nil)
 		}, "rest: %s %.80q %.60q", method, path, body))
 	}
 	for _, member := range []string{"tag", "monthly_cap_cents", "daily_cap_cents", "key_id", "time_zone", "id", "spent", "etag", "nonsense", "window_start", "cap_cents"} {

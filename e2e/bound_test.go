@@ -67,7 +67,7 @@ func TestEmbeddings(t *testing.T) {
 	} {
 		tag := fmt.Sprintf("embed/%d", i)
 		body := fmt.Sprintf(`{"model":"fake/m1","user":%q,"input":%s%s}`, tag, test.input, test.more)
-		r := g.try(http.MethodPost, g.url+"/v1/embeddings", body, tagged(tag))
+		r := g.insist(http.MethodPost, g.url+"/v1/embeddings", body, tagged(tag))
 		if r.err != nil || r.status != http.StatusOK && test.charge != free {
 			t.Fatalf("%s: %d %.300s %v", test.input, r.status, r.body, r.err)
 		}

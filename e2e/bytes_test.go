@@ -55,7 +55,7 @@ func TestBytes(t *testing.T) {
 
 func (g *gateway) checkBytes(t *testing.T, tag, shape, more string, strip bool) {
 	body := chatBody("fake/m1", tag, "Größe \u2028 fault:"+shape, `,"max_tokens":50`+more)
-	got := g.try(http.MethodPost, g.url+"/v1/chat/completions", body, tagged(tag))
+	got := g.insist(http.MethodPost, g.url+"/v1/chat/completions", body, tagged(tag))
 	if got.err != nil || got.status != http.StatusOK {
 		t.Fatalf("%d %.300s %v", got.status, got.body, got.err)
 	}

@@ -56,9 +56,22 @@ func chatBody(model, tag, text, more string) string {
 
 func tagged(tag string) http.Header { return http.Header{"X-Aig-Tag": {tag}} }
 
+// insist is try for clients that do as they are told: a 503 that says a retry
+// helps (the disk of a busy machine was slow) is tried again, as SDKs do.
+func (g *gateway) insist(method, url, body string, header http.Header) reply {
+	for range 20 {
+		r := g.try(method, url, body, header)
+		if r.status != http.StatusServiceUnavailable || r.header.Get("X-Should-Retry") != "true" {
+			return r
+		}
+		pause(50 * time.Millisecond)
+	}
+	return g.try(method, url, body, header)
+}
+
 // chat makes one chat call under a tag.
 func (g *gateway) chat(model, tag, text, more string) reply {
-	return g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody(model, tag, text, more), tagged(tag))
+	return g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody(model, tag, text, more), tagged(tag))
 }
 
 // get reads a REST resource into v.

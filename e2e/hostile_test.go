@@ -117,7 +117,7 @@ func attackf(send func(g *gateway) reply, format string, args ...any) attack {
 // post sends a body to the chat endpoint under a valid tag.
 func postAttack(body string, format string, args ...any) attack {
 	return attackf(func(g *gateway) reply {
-		return g.try(http.MethodPost, g.url+"/v1/chat/completions", body, tagged("hostile"))
+		return g.insist(http.MethodPost, g.url+"/v1/chat/completions", body, tagged("hostile"))
 	}, format, args...)
 }
 

@@ -19,7 +19,7 @@ func (g *gateway) mixed(worker, i int) reply {
 	if rnd.IntN(2) == 0 {
 		more += `,"stream":true`
 	}
-	return g.chat("fake/m1", tag, text, more)
+	return g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", tag, text, more), tagged(tag))
 }
 
 func (g *gateway) mixedBudgets() {

@@ -158,7 +158,7 @@ func (g *gateway) send(t *testing.T, body, tag string, o outcome) http.Header {
 	if o.leave {
 		return g.leave(t, body, tag, o.stream)
 	}
-	r := g.try(http.MethodPost, g.url+"/v1/chat/completions", body, tagged(tag))
+	r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", body, tagged(tag))
 	switch {
 	case o.status == 0:
 		if r.err == nil {
@@ -255,7 +255,7 @@ func (g *gateway) boundOf(t *testing.T, body string, o outcome, header http.Head
 		return mustNano(t, text)
 	}
 	twin := strings.Replace(body, "fault:"+o.fault, strings.Repeat("x", len("fault:"+o.fault)), 1)
-	r := g.try(http.MethodPost, g.url+"/v1/chat/completions", strings.Replace(twin, "outcome/", "theotwin", 1), tagged("twin"))
+	r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", strings.Replace(twin, "outcome/", "theotwin", 1), tagged("twin"))
 	if r.header == nil {
 		t.Fatal(r.err)
 	}

@@ -27,7 +27,7 @@ func TestStorm(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
-			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max header_delay=3s", i), slow)
+			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max header_delay=4s", i), slow)
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[r.status]++

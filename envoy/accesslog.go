@@ -194,7 +194,7 @@ func FromStream(e *accesslogv3.HTTPAccessLogEntry) (LogLine, error) {
 		return LogLine{}, fmt.Errorf("access log entry: %w", err)
 	}
 	return LogLine{
-		Periodic:    common.GetAccessLogType() == accesslogv3.AccessLogType_DownstreamPeriodic || common.GetIntermediateLogEntry(),
+		Periodic:    common.GetAccessLogType() == accesslogv3.AccessLogType_DownstreamPeriodic,
 		RequestID:   e.GetRequest().GetRequestId(),
 		Start:       common.GetStartTime().AsTime(),
 		Duration:    common.GetDuration().AsDuration(),

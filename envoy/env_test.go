@@ -44,8 +44,7 @@ import (
 // provider are set by each test.
 type env struct {
 	*envoytest.Envoy
-	control string // address of the control plane
-	grpc    *grpc.Server
+	grpc *grpc.Server
 
 	rest *httptest.Server
 

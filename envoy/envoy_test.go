@@ -1,15 +1,11 @@
 package envoy_test
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -40,32 +36,6 @@ func answerSSE(events ...string) http.HandlerFunc {
 			io.WriteString(w, ev)
 			w.(http.Flusher).Flush()
 		}
-	}
-}
-
-// envelope is the error envelope of every answer that is not the provider's.
-type envelope struct {
-	Error struct {
-		Message, Type string
-		Code          int
-		Metadata      map[string]any
-	}
-}
-
-func wantEnvelope(t *testing.T, r result, status int, typ, reason, retry string) {
-	t.Helper()
-	var env envelope
-	if err := json.Unmarshal([]byte(r.body), &env); err != nil {
-		t.Fatalf("status %d, body %q: %v", r.status, r.body, err)
-	}
-	if r.status != status || env.Error.Code != status || env.Error.Type != typ || env.Error.Metadata["reason"] != reason || env.Error.Message == "" {
-		t.Errorf("got status %d, %s; want %d %s %s", r.status, r.body, status, typ, reason)
-	}
-	if got := r.header.Get(envoy.HeaderShouldRetry); got != retry {
-		t.Errorf("%s: %q, want %q", envoy.HeaderShouldRetry, got, retry)
-	}
-	if got := r.header.Get("Content-Type"); got != "application/json" {
-		t.Errorf("content-type %q", got)
 	}
 }
 
@@ -193,75 +163,6 @@ func testNoForcedRetries(t *testing.T, e *env) {
 	}
 }
 
-// logged returns a call's entry from both channels, and checks that they agree.
-func (e *env) logged(t *testing.T, id string) envoy.LogLine {
-	t.Helper()
-	var file, stream envoy.LogLine
-	envoytest.Eventually(t, func() error {
-		e.mu.Lock()
-		entry := e.entries[id]
-		e.mu.Unlock()
-		if entry == nil {
-			return fmt.Errorf("no stream entry for %q", id)
-		}
-		var err error
-		stream, err = envoy.FromStream(entry)
-		return err
-	})
-	envoytest.Eventually(t, func() error {
-		text, err := os.ReadFile(e.SpoolPath)
-		if err != nil {
-			return err
-		}
-		found := 0
-		for line := range bytes.Lines(text) {
-			if !bytes.Contains(line, []byte(`"id":"`+id+`"`)) {
-				continue
-			}
-			found++
-			if file, err = envoy.ParseLogLine(line); err != nil {
-				return err
-			}
-			token, ok := envoy.PeekToken(line)
-			if string(token) != file.Token || ok != (file.Token != "") {
-				t.Errorf("PeekToken = %q, %v; the line has %q", token, ok, file.Token)
-			}
-		}
-		if found != 1 {
-			return fmt.Errorf("%d file entries for %q, want 1", found, id)
-		}
-		return nil
-	})
-	if d := (file.Duration - stream.Duration).Abs(); d > 2*time.Millisecond {
-		t.Errorf("durations differ: file %v, stream %v", file.Duration, stream.Duration)
-	}
-	if d := file.Start.Sub(stream.Start).Abs(); d > time.Microsecond {
-		t.Errorf("start times differ: file %v, stream %v", file.Start, stream.Start)
-	}
-	both := stream
-	stream.Start, stream.Duration = file.Start, file.Duration
-	if diff := cmp.Diff(file, stream); diff != "" {
-		t.Errorf("the channels differ (-file +stream):\n%s", diff)
-	}
-	return both
-}
-
-// lastID is the request id of the last Check.
-func (e *env) lastID(t *testing.T) string {
-	t.Helper()
-	checks, _ := e.recorded()
-	if len(checks) == 0 {
-		t.Fatal("no check")
-	}
-	for _, kv := range checks[len(checks)-1].GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
-		if kv.Key == envoy.HeaderRequestID {
-			return string(kv.RawValue) + kv.Value
-		}
-	}
-	t.Fatal("no request id in the check")
-	return ""
-}
-
 func testJSON(t *testing.T, e *env) {
 	e.set(allow("fake", envoy.Decision{Token: "tok-1"}), answerJSON("\n\n"+`{"model":"m","usage":`+use+`}`))
 	body := `{"a":1}`
@@ -361,142 +262,6 @@ func testEmbeddings(t *testing.T, e *env) {
 	}
 	if l := e.logged(t, e.lastID(t)); l.Usage != use || l.Model != `"emb"` || !l.Done {
 		t.Errorf("report %+v", l.Report)
-	}
-}
-
-func testRefusedUs(t *testing.T, e *env) {
-	for _, status := range []int{401, 402, 403} {
-		for _, body := range []string{"", `{"error":{"message":"key sk-secret is invalid"}}`} {
-			e.set(allow("fake", envoy.Decision{Token: "t", StripUsage: true}), func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Www-Authenticate", "Bearer")
-				w.WriteHeader(status)
-				io.WriteString(w, body)
-			})
-			r := e.do(t, "POST", chat, "{}")
-			wantEnvelope(t, r, 502, "provider_error", "upstream_auth", "false")
-			if strings.Contains(r.body, "sk-secret") || r.header.Get("Www-Authenticate") != "" {
-				t.Errorf("the provider's words came through: %v %s", r.header, r.body)
-			}
-			if l := e.logged(t, e.lastID(t)); l.Code != 502 || l.UpstreamStatus != status || !l.ViaUpstream() || l.Usage != "" {
-				t.Errorf("entry %+v", l)
-			}
-		}
-	}
-}
-
-func testLocalReplies(t *testing.T, e *env) {
-	e.set(allow("dead", envoy.Decision{Token: "t"}), answerJSON("{}"))
-	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 502, "provider_error", "upstream_unreachable", "true")
-	if l := e.logged(t, e.lastID(t)); l.Sent || l.ViaUpstream() || !l.Cut() || l.Code != 502 || l.Token != "t" {
-		t.Errorf("entry of an unreachable provider: %+v", l)
-	}
-
-	e.set(nil, nil)
-	r := e.do(t, "POST", "/v1/nothing", "{}")
-	wantEnvelope(t, r, 404, "not_found", "route_unknown", "")
-	if len(r.header.Get(envoy.HeaderClientRequestID)) != 36 {
-		t.Errorf("no request id: %v", r.header)
-	}
-
-	wantEnvelope(t, e.do(t, "POST", chat, strings.Repeat("x", envoy.DefaultMaxBodyBytes+1)), 413, "request_too_large", "body_too_large", "")
-	wantEnvelope(t, e.do(t, "POST", "/v1/%2fchat", "{}"), 400, "invalid_request_error", "malformed_request", "")
-
-	// The provider goes away after it got the request: it may have billed it.
-	e.set(allow("fake", envoy.Decision{Token: "t"}), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 502, "provider_error", "upstream_disconnected", "false")
-	if l := e.logged(t, e.lastID(t)); !l.Sent || !l.Cut() || l.ViaUpstream() {
-		t.Errorf("entry of a broken provider: %+v", l)
-	}
-
-	// No decision in time.
-	block := make(chan struct{})
-	defer close(block)
-	e.set(func(*authv3.CheckRequest) *authv3.CheckResponse { <-block; return nil }, answerJSON("{}"))
-	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 503, "service_unavailable", "decision_timeout", "true")
-	if _, got := e.recorded(); len(got) != 0 {
-		t.Errorf("the provider was called without a decision")
-	}
-
-	// A direct response of ours stays as it is.
-	if r := e.do(t, "POST", "/v1/rerank", "{}"); r.status != 404 || r.body != `{"error":"ours"}` {
-		t.Errorf("direct response: %d %s", r.status, r.body)
-	}
-}
-
-func testDenied(t *testing.T, e *env) {
-	for _, status := range []int{400, 401, 402, 403, 404, 413, 429, 503} {
-		body := fmt.Sprintf(`{"error":{"code":%d}}`, status)
-		e.set(deny(status, body), answerJSON("{}"))
-		r := e.do(t, "POST", chat, "{}")
-		if r.status != status || r.body != body || r.header.Get("Content-Type") != "application/json" || r.header.Get(envoy.HeaderShouldRetry) != "false" {
-			t.Errorf("denied with %d: got %d %q %v", status, r.status, r.body, r.header)
-		}
-		if _, got := e.recorded(); len(got) != 0 {
-			t.Errorf("the provider was called")
-		}
-	}
-	if l := e.logged(t, e.lastID(t)); l.Token != "" || l.Sent {
-		t.Errorf("entry of a refusal: %+v", l)
-	}
-}
-
-func testREST(t *testing.T, e *env) {
-	e.set(nil, nil)
-	r := e.do(t, "GET", "/v1/usage", "", "Authorization", "Bearer k", envoy.HeaderUpstream, "forged")
-	if r.status != 200 || r.body != `auth="Bearer k" int=""` {
-		t.Errorf("REST: %d %s", r.status, r.body)
-	}
-}
-
-func testRESTDown(t *testing.T, e *env) {
-	e.rest.Close()
-	wantEnvelope(t, e.do(t, "GET", "/v1/usage", ""), 503, "service_unavailable", "control_plane_unavailable", "true")
-}
-
-// TestTimers: what ends a call that the provider leaves hanging.
-func TestTimers(t *testing.T) {
-	for name, c := range map[string]envoy.BootstrapConfig{
-		"idle":     {StreamIdleTimeout: 300 * time.Millisecond},
-		"duration": {MaxStreamDuration: 300 * time.Millisecond},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := start(t, c, nil)
-			e.set(allow("fake", envoy.Decision{Token: "t"}), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-			wantEnvelope(t, e.do(t, "POST", chat, "{}"), 504, "timeout_error", "upstream_timeout", "false")
-			if l := e.logged(t, e.lastID(t)); !l.Sent || l.ViaUpstream() || !l.Cut() {
-				t.Errorf("entry %+v", l)
-			}
-		})
-	}
-}
-
-// TestConnectionLimit: clients cannot take more connections than allowed, and
-// the admin interface answers all the same.
-func TestConnectionLimit(t *testing.T) {
-	e := start(t, envoy.BootstrapConfig{MaxConnections: 1}, nil)
-	addr := strings.TrimPrefix(e.URL, "http://")
-	first, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Close()
-	envoytest.Eventually(t, func() error {
-		second, err := net.Dial("tcp", addr)
-		if err != nil {
-			return nil
-		}
-		defer second.Close()
-		if err := second.SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-			return err
-		}
-		_, err = second.Read(make([]byte, 1))
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return errors.New("a second connection stays open")
-		}
-		return nil
-	})
-	if _, err := e.Admin().Get(t.Context(), "/server_info"); err != nil {
-		t.Error(err)
 	}
 }
 

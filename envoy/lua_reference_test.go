@@ -85,7 +85,6 @@ type refDoc struct {
 	found                map[string]string
 	first                string
 	usages               []string // "" for one too long
-	firstType            string   // the filter reads no further in an event without usage
 	usageOnTop, noChoice bool
 }
 

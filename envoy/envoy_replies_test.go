@@ -1,0 +1,154 @@
+package envoy_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"aigateway/envoy"
+	"aigateway/internal/envoytest"
+)
+
+func testRefusedUs(t *testing.T, e *env) {
+	for _, status := range []int{401, 402, 403} {
+		for _, body := range []string{"", `{"error":{"message":"key sk-secret is invalid"}}`} {
+			e.set(allow("fake", envoy.Decision{Token: "t", StripUsage: true}), func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Www-Authenticate", "Bearer")
+				w.WriteHeader(status)
+				io.WriteString(w, body)
+			})
+			r := e.do(t, "POST", chat, "{}")
+			wantEnvelope(t, r, 502, "provider_error", "upstream_auth", "false")
+			if strings.Contains(r.body, "sk-secret") || r.header.Get("Www-Authenticate") != "" {
+				t.Errorf("the provider's words came through: %v %s", r.header, r.body)
+			}
+			if l := e.logged(t, e.lastID(t)); l.Code != 502 || l.UpstreamStatus != status || !l.ViaUpstream() || l.Usage != "" {
+				t.Errorf("entry %+v", l)
+			}
+		}
+	}
+}
+
+func testLocalReplies(t *testing.T, e *env) {
+	e.set(allow("dead", envoy.Decision{Token: "t"}), answerJSON("{}"))
+	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 502, "provider_error", "upstream_unreachable", "true")
+	if l := e.logged(t, e.lastID(t)); l.Sent || l.ViaUpstream() || !l.Cut() || l.Code != 502 || l.Token != "t" {
+		t.Errorf("entry of an unreachable provider: %+v", l)
+	}
+
+	e.set(nil, nil)
+	r := e.do(t, "POST", "/v1/nothing", "{}")
+	wantEnvelope(t, r, 404, "not_found", "route_unknown", "")
+	if len(r.header.Get(envoy.HeaderClientRequestID)) != 36 {
+		t.Errorf("no request id: %v", r.header)
+	}
+
+	wantEnvelope(t, e.do(t, "POST", chat, strings.Repeat("x", envoy.DefaultMaxBodyBytes+1)), 413, "request_too_large", "body_too_large", "")
+	wantEnvelope(t, e.do(t, "POST", "/v1/%2fchat", "{}"), 400, "invalid_request_error", "malformed_request", "")
+
+	// The provider goes away after it got the request: it may have billed it.
+	e.set(allow("fake", envoy.Decision{Token: "t"}), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 502, "provider_error", "upstream_disconnected", "false")
+	if l := e.logged(t, e.lastID(t)); !l.Sent || !l.Cut() || l.ViaUpstream() {
+		t.Errorf("entry of a broken provider: %+v", l)
+	}
+
+	// No decision in time.
+	block := make(chan struct{})
+	defer close(block)
+	e.set(func(*authv3.CheckRequest) *authv3.CheckResponse { <-block; return nil }, answerJSON("{}"))
+	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 503, "service_unavailable", "decision_timeout", "true")
+	if _, got := e.recorded(); len(got) != 0 {
+		t.Errorf("the provider was called without a decision")
+	}
+
+	// A direct response of ours stays as it is.
+	if r := e.do(t, "POST", "/v1/rerank", "{}"); r.status != 404 || r.body != `{"error":"ours"}` {
+		t.Errorf("direct response: %d %s", r.status, r.body)
+	}
+}
+
+func testDenied(t *testing.T, e *env) {
+	for _, status := range []int{400, 401, 402, 403, 404, 413, 429, 503} {
+		body := fmt.Sprintf(`{"error":{"code":%d}}`, status)
+		e.set(deny(status, body), answerJSON("{}"))
+		r := e.do(t, "POST", chat, "{}")
+		if r.status != status || r.body != body || r.header.Get("Content-Type") != "application/json" || r.header.Get(envoy.HeaderShouldRetry) != "false" {
+			t.Errorf("denied with %d: got %d %q %v", status, r.status, r.body, r.header)
+		}
+		if _, got := e.recorded(); len(got) != 0 {
+			t.Errorf("the provider was called")
+		}
+	}
+	if l := e.logged(t, e.lastID(t)); l.Token != "" || l.Sent {
+		t.Errorf("entry of a refusal: %+v", l)
+	}
+}
+
+func testREST(t *testing.T, e *env) {
+	e.set(nil, nil)
+	r := e.do(t, "GET", "/v1/usage", "", "Authorization", "Bearer k", envoy.HeaderUpstream, "forged")
+	if r.status != 200 || r.body != `auth="Bearer k" int=""` {
+		t.Errorf("REST: %d %s", r.status, r.body)
+	}
+}
+
+func testRESTDown(t *testing.T, e *env) {
+	e.rest.Close()
+	wantEnvelope(t, e.do(t, "GET", "/v1/usage", ""), 503, "service_unavailable", "control_plane_unavailable", "true")
+}
+
+// TestTimers: what ends a call that the provider leaves hanging.
+func TestTimers(t *testing.T) {
+	for name, c := range map[string]envoy.BootstrapConfig{
+		"idle":     {StreamIdleTimeout: 300 * time.Millisecond},
+		"duration": {MaxStreamDuration: 300 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, c, nil)
+			e.set(allow("fake", envoy.Decision{Token: "t"}), func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+			wantEnvelope(t, e.do(t, "POST", chat, "{}"), 504, "timeout_error", "upstream_timeout", "false")
+			if l := e.logged(t, e.lastID(t)); !l.Sent || l.ViaUpstream() || !l.Cut() {
+				t.Errorf("entry %+v", l)
+			}
+		})
+	}
+}
+
+// TestConnectionLimit: clients cannot take more connections than allowed, and
+// the admin interface answers all the same.
+func TestConnectionLimit(t *testing.T) {
+	e := start(t, envoy.BootstrapConfig{MaxConnections: 1}, nil)
+	addr := strings.TrimPrefix(e.URL, "http://")
+	first, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	envoytest.Eventually(t, func() error {
+		second, err := net.Dial("tcp", addr)
+		if err != nil {
+			return nil
+		}
+		defer second.Close()
+		if err := second.SetDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+			return err
+		}
+		_, err = second.Read(make([]byte, 1))
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errors.New("a second connection stays open")
+		}
+		return nil
+	})
+	if _, err := e.Admin().Get(t.Context(), "/server_info"); err != nil {
+		t.Error(err)
+	}
+}

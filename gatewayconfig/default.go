@@ -5,8 +5,29 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 )
+
+// EnvDataDir is the variable that moves the data directory.
+const EnvDataDir = "AIGATEWAY_DATA_DIR"
+
+// DataDir is the data directory that a configuration without data_dir gets:
+// the variable's, else the user's data folder as XDG defines it. It does not
+// depend on the working folder, for money must be found again from any. It is
+// empty when the environment names no folder at all.
+func DataDir(getenv func(string) string) string {
+	if dir := getenv(EnvDataDir); dir != "" {
+		return dir
+	}
+	if base := getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "aigateway")
+	}
+	if home := getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "share", "aigateway")
+	}
+	return ""
+}
 
 // Default is the configuration without a file: every provider whose usual
 // variable is set (OPENAI_API_KEY, ANTHROPIC_API_KEY, …), moved by its usual

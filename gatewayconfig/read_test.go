@@ -179,7 +179,7 @@ func TestSecretsFromFiles(t *testing.T) {
 }
 
 func TestSecretsAreHidden(t *testing.T) {
-	c := mustParse(t, "providers: {openai: {api_key: very-secret-key}}\nadmin_key: admin-admin-admin-admin\n")
+	c := mustParse(t, "providers: {openai: {api_key: very-secret-key}}\nadmin_key: sk-aig-admin-admin-admin-admin\n")
 	data, err := json.Marshal(c.Providers[0])
 	if err != nil {
 		t.Fatal(err)

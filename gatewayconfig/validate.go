@@ -28,7 +28,7 @@ func (v *validator) config(f *file) *Config {
 		IdleTimeout: v.between("streams.idle_timeout", f.Streams.IdleTimeout, time.Second, time.Hour),
 		MaxDuration: v.between("streams.max_duration", f.Streams.MaxDuration, time.Second, 24*time.Hour),
 	}
-	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, time.Minute, 24*time.Hour)
+	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, 5*time.Second, 24*time.Hour)
 	c.Envoy = Envoy{
 		Path:        v.absolute("envoy.path", f.Envoy.Path),
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
@@ -40,19 +40,15 @@ func (v *validator) config(f *file) *Config {
 	return c
 }
 
-// dataDir defaults to the user's data folder, as XDG defines it.
 func (v *validator) dataDir(path string) string {
-	if path != "" {
-		return v.absolute("data_dir", path)
+	if path == "" {
+		path = DataDir(v.secrets.getenv)
 	}
-	if base := v.secrets.getenv("XDG_DATA_HOME"); filepath.IsAbs(base) {
-		return filepath.Join(base, "aigateway")
+	if path == "" {
+		v.fail("data_dir", "is not set and none of %s, XDG_DATA_HOME and HOME names a folder to default to; set data_dir", EnvDataDir)
+		return ""
 	}
-	if home := v.secrets.getenv("HOME"); filepath.IsAbs(home) {
-		return filepath.Join(home, ".local", "share", "aigateway")
-	}
-	v.fail("data_dir", "is not set and neither XDG_DATA_HOME nor HOME names a folder to default to; set data_dir")
-	return ""
+	return v.absolute("data_dir", path)
 }
 
 func (v *validator) zone(name string) *time.Location {
@@ -130,13 +126,17 @@ func (v *validator) between(field string, d, low, high time.Duration) time.Durat
 	return d
 }
 
-// minAdminKey keeps the key that may do everything from being guessed.
-const minAdminKey = 20
+// The admin key is a key like any other, so it starts like one; its length
+// keeps the key that may do everything from being guessed.
+const (
+	keyPrefix   = "sk-aig-"
+	minAdminKey = len(keyPrefix) + 20
+)
 
 func (v *validator) adminKey(text string) Secret {
 	key, _ := v.secret("admin_key", text)
-	if !key.Empty() && (len(key.text) < minAdminKey || strings.ContainsRune(key.text, ' ')) {
-		v.fail("admin_key", "must be at least %d characters without spaces; make one with: openssl rand -hex 24", minAdminKey)
+	if !key.Empty() && (!strings.HasPrefix(key.text, keyPrefix) || len(key.text) < minAdminKey || strings.ContainsRune(key.text, ' ')) {
+		v.fail("admin_key", "must be %s and at least %d more characters without spaces; make one with: echo %s$(openssl rand -hex 24)", keyPrefix, minAdminKey-len(keyPrefix), keyPrefix)
 	}
 	return key
 }

@@ -274,7 +274,7 @@ func everyProvider(name string) string {
 	switch {
 	case strings.HasSuffix(name, "_API_KEY"):
 		return unset
-	case name == "XDG_DATA_HOME":
+	case name == gatewayconfig.EnvDataDir:
 		return os.TempDir()
 	}
 	return ""
@@ -284,7 +284,7 @@ func everyProvider(name string) string {
 // not be set. The others decide about folders and files.
 func (a *app) withoutSecrets(name string) string {
 	v := a.getenv(name)
-	if v != "" || name == "HOME" || name == "XDG_DATA_HOME" || name == "SSL_CERT_FILE" {
+	if v != "" || name == gatewayconfig.EnvDataDir || name == "HOME" || name == "XDG_DATA_HOME" || name == "SSL_CERT_FILE" {
 		return v
 	}
 	return unset

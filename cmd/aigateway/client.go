@@ -24,8 +24,7 @@ import (
 )
 
 const (
-	defaultServer  = "http://127.0.0.1:8081"
-	defaultDataDir = "./aigateway-data"
+	defaultServer = "http://127.0.0.1:8081"
 	// adminKeyFile is what `aigateway run` writes at its first start.
 	adminKeyFile = "admin.key"
 
@@ -101,36 +100,13 @@ func (a *app) apiKey(file string, server *url.URL) (string, error) {
 	if !loopback(server.Hostname()) {
 		return "", withHint(fmt.Errorf("no API key for %s", server.Host), "set "+envAPIKey+" or pass --api-key-file FILE")
 	}
-	var tried []string
-	for _, dir := range a.dataDirs() {
-		path := filepath.Join(dir, adminKeyFile)
-		key, err := readKey(path)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return key, err
-		}
-		tried = append(tried, path)
+	path := filepath.Join(gatewayconfig.DataDir(a.getenv), adminKeyFile)
+	key, err := readKey(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
 	}
-	return "", withHint(fmt.Errorf("no API key: %s is not set and there is no %s", envAPIKey, strings.Join(tried, " or ")),
-		"set "+envAPIKey+", pass --api-key-file FILE, or set "+envDataDir+" to the data directory of `aigateway run`")
-}
-
-// dataDirs are where a gateway on this machine may keep its data: the folder
-// of the environment, else the one here and the configuration's default.
-func (a *app) dataDirs() []string {
-	if dir := a.getenv(envDataDir); dir != "" {
-		return []string{dir}
-	}
-	dirs := []string{defaultDataDir}
-	config, err := gatewayconfig.Default(func(name string) string {
-		if name == "HOME" || name == "XDG_DATA_HOME" {
-			return a.getenv(name)
-		}
-		return ""
-	})
-	if err == nil { // without a home there is one place less to look
-		dirs = append(dirs, config.DataDir)
-	}
-	return dirs
+	return "", withHint(fmt.Errorf("no API key: %s is not set and there is no %s", envAPIKey, path),
+		"set "+envAPIKey+", pass --api-key-file FILE, or set "+gatewayconfig.EnvDataDir+" to the data directory of `aigateway run`")
 }
 
 func loopback(host string) bool {

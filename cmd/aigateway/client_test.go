@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"aigateway/gatewayconfig"
 )
 
 const testKey = "sk-aig-test0123456789"
@@ -140,10 +142,10 @@ func TestWhereTheKeyComesFrom(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"data directory", map[string]string{envDataDir: dir}, nil, "sk-aig-admin"},
+		{"data directory", map[string]string{gatewayconfig.EnvDataDir: dir}, nil, "sk-aig-admin"},
 		{"the configuration's default", map[string]string{"XDG_DATA_HOME": home}, nil, "sk-aig-home"},
-		{"environment first", map[string]string{envDataDir: dir, envAPIKey: "sk-aig-env"}, nil, "sk-aig-env"},
-		{"flag before all", map[string]string{envDataDir: dir, envAPIKey: "sk-aig-env"}, []string{"--api-key-file", file}, "sk-aig-file"},
+		{"environment first", map[string]string{gatewayconfig.EnvDataDir: dir, envAPIKey: "sk-aig-env"}, nil, "sk-aig-env"},
+		{"flag before all", map[string]string{gatewayconfig.EnvDataDir: dir, envAPIKey: "sk-aig-env"}, []string{"--api-key-file", file}, "sk-aig-file"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.env[envServer] = server
@@ -168,8 +170,8 @@ func TestKeysThatAreNotSent(t *testing.T) {
 		args  []string
 		words []string
 	}{
-		{"none", map[string]string{envDataDir: t.TempDir()}, nil, []string{"no API key", envAPIKey, "aigateway run"}},
-		{"the admin key to another machine", map[string]string{envDataDir: dir, envServer: "http://gateway.example:8081"}, nil, []string{"no API key for gateway.example:8081"}},
+		{"none", map[string]string{gatewayconfig.EnvDataDir: t.TempDir()}, nil, []string{"no API key", envAPIKey, "aigateway run"}},
+		{"the admin key to another machine", map[string]string{gatewayconfig.EnvDataDir: dir, envServer: "http://gateway.example:8081"}, nil, []string{"no API key for gateway.example:8081"}},
 		{"another program's key", map[string]string{envAPIKey: secret}, nil, []string{"holds no aigateway key", "sk-aig-"}},
 		{"only the prefix", map[string]string{envAPIKey: "sk-aig-"}, nil, []string{"holds no aigateway key"}},
 		{"a line break", map[string]string{envAPIKey: "sk-aig-a\r\nx-evil: 1"}, nil, []string{"holds no aigateway key"}},

@@ -32,9 +32,8 @@ func (a *app) notef(format string, args ...any) {
 
 // The environment variables the commands read, besides the providers' keys.
 const (
-	envServer  = "AIGATEWAY_URL"
-	envAPIKey  = "AIGATEWAY_API_KEY"
-	envDataDir = "AIGATEWAY_DATA_DIR"
+	envServer = "AIGATEWAY_URL"
+	envAPIKey = "AIGATEWAY_API_KEY"
 )
 
 const rootLong = `aigateway puts hard spending caps on LLM traffic. Every call carries one
@@ -59,7 +58,7 @@ const rootHelp = `
 Environment:
   AIGATEWAY_URL       server the client commands talk to (default ` + defaultServer + `)
   AIGATEWAY_API_KEY   key they use; else --api-key-file, else admin.key of the data directory
-  AIGATEWAY_DATA_DIR  where to look for admin.key (default ` + defaultDataDir + `, then ~/.local/share/aigateway)
+  AIGATEWAY_DATA_DIR  data directory (default ~/.local/share/aigateway)
 `
 
 // newRootCommand builds the whole command tree.

@@ -111,8 +111,9 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 	return c.wire(a)
 }
 
-// apply puts what can be reloaded into force: prices for new reservations
-// first, then the routes that lead to them. On an error nothing changes.
+// apply puts what can be reloaded into force. At a reload the routes go first,
+// and prices follow once every Envoy has them: a call to a new provider is then
+// never admitted before it can be sent. On an error nothing changes.
 func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
 	catalog, err := loadCatalog(cfg)
 	if err != nil {
@@ -122,8 +123,34 @@ func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
 	if err != nil {
 		return fmt.Errorf("render the Envoy configuration: %w", err)
 	}
+	err = c.xds.Set(snapshot)
+	if err != nil {
+		return err
+	}
+	if c.catalog.Load() != nil {
+		err = c.waitApplied(snapshot.Version())
+		if err != nil {
+			return err
+		}
+	}
 	c.catalog.Store(catalog)
-	return c.xds.Set(snapshot)
+	return nil
+}
+
+// waitApplied waits for every connected Envoy to accept a version, and returns
+// the rejection if one does not. An Envoy that does not answer is not waited
+// for: it will get the version when it does.
+func (c *controlPlane) waitApplied(version string) error {
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if nack, rejected := c.xds.LastNack(); rejected {
+			return nack
+		}
+		if c.xds.Connected() == 0 || c.xds.Applied(version) {
+			return nil
+		}
+	}
+	c.log.Warn("no answer from Envoy to the new configuration within 10 s", "version", version)
+	return nil
 }
 
 func (c *controlPlane) listen() error {

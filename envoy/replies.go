@@ -54,7 +54,8 @@ func replies() []reply {
 			"The provider did not answer in time; it may have billed the call.", "false", false},
 		{`response.code == 408 && !` + ours, 408, timeout, "request_timeout",
 			"The request did not arrive completely in time.", "", true},
-		{`response.code < 500 && !` + ours, 400, invalid, "malformed_request",
+		// 501 is Envoy's own answer to a transfer-encoding other than chunked.
+		{`(response.code < 500 || response.code == 501) && !` + ours, 400, invalid, "malformed_request",
 			"The request is not valid HTTP for this gateway.", "", true},
 		{`!` + ours, 503, unavailable, "gateway_error",
 			"This gateway could not complete the call; the provider may have billed it.", "false", false},

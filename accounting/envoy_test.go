@@ -42,11 +42,13 @@ type plant struct {
 	url      string
 	key      string
 	budget   string
+	streams  string // of the configuration
+	rate     int64  // tokens a second the provider is known for; 0: it goes on when a client leaves
 }
 
-func newPlant(t *testing.T) *plant {
+func newPlant(t *testing.T, streams string, rate int64) *plant {
 	t.Helper()
-	p := &plant{t: t, metrics: prometheus.NewRegistry()}
+	p := &plant{t: t, metrics: prometheus.NewRegistry(), streams: streams, rate: rate}
 	p.provider = fakeprovider.New(fakeprovider.Config{Models: map[string]fakeprovider.Price{
 		"kimi-k2.6": {Input: 950_000, CacheRead: 160_000, Output: 4_000_000},
 	}})
@@ -97,7 +99,7 @@ func (p *plant) config() accounting.Config {
 func (p *plant) serveControl(dir, upstream string) {
 	p.t.Helper()
 	path := filepath.Join(dir, "aigateway.yaml")
-	text := fmt.Sprintf("data_dir: .\nproviders:\n  moonshot:\n    base_url: %s/v1\n    api_key: provider-key\n", upstream)
+	text := fmt.Sprintf("data_dir: .\nstreams: %s\nproviders:\n  moonshot:\n    base_url: %s/v1\n    api_key: provider-key\n", p.streams, upstream)
 	p.must(os.WriteFile(path, []byte(text), 0o600))
 	c, err := gatewayconfig.Read(path, func(string) string { return "" })
 	p.must(err)
@@ -109,7 +111,8 @@ func (p *plant) serveControl(dir, upstream string) {
 	p.must(ads.Set(snapshot))
 	w := c.Providers[0].Wire
 	catalog, err := pricing.Load(nil, []pricing.Upstream{{
-		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField, CancelsOnDisconnect: w.CancelsOnDisconnect,
+		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField,
+		CancelsOnDisconnect: p.rate > 0, MaxTokensPerSecond: p.rate,
 	}})
 	p.must(err)
 	g := grpc.NewServer(extauthz.ServerOptions()...)
@@ -151,7 +154,7 @@ func (p *plant) follow(e *envoytest.Envoy) {
 // post makes a chat call and reads its answer, or leaves after some bytes.
 func (p *plant) post(body string, leaveAfter int) (status int, answer string) {
 	p.t.Helper()
-	ctx, cancel := context.WithCancel(p.t.Context())
+	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(body))
 	p.must(err)
@@ -198,7 +201,7 @@ func (p *plant) settled() budget.Amount {
 // What the ledger charges for whole answers is what the provider bills, to the
 // nano-dollar; for broken ones it is never less.
 func TestRealEnvoy(t *testing.T) {
-	p := newPlant(t)
+	p := newPlant(t, "{}", 0)
 	tests := []struct {
 		name, fault string
 		stream      bool
@@ -261,7 +264,7 @@ func TestRealEnvoy(t *testing.T) {
 // A refusal arrives at the client as it was written, is not sent to the
 // provider, and leaves nothing reserved.
 func TestRealEnvoyRefuses(t *testing.T) {
-	p := newPlant(t)
+	p := newPlant(t, "{}", 0)
 	_, err := p.ledger.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "poor"}, Period: budget.Day, Cap: 1000}, "test")
 	p.must(err)
 	body := `{"model":"moonshot/kimi-k2.6","max_tokens":64,"messages":[{"role":"user","content":"hi"}]}`
@@ -326,4 +329,34 @@ func TestRealEnvoyRefuses(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A client that leaves is charged by time where the provider is known to stop;
+// a timer of ours that runs out is not the provider stopping.
+func TestRealEnvoyTimers(t *testing.T) {
+	tests := []struct {
+		name   string
+		config string
+		fault  string
+		stream bool
+		leave  int
+		whole  bool
+	}{
+		{"client leaves", "{}", "out=500 delay=10ms", true, 300, false},
+		{"silence before the answer", "{idle_timeout: 1s}", "hang", false, 0, true},
+		{"silence within the answer", "{idle_timeout: 1s}", "hang_after=3", true, 0, true},
+		{"too long an answer", "{max_duration: 1s}", "out=5000 delay=10ms", true, 0, true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlant(t, tt.config, 100)
+			body := fmt.Sprintf(`{"model":"moonshot/kimi-k2.6","stream":%v,"max_tokens":5000,"messages":[{"role":"user","content":"fault:%s"}]}`, tt.stream, tt.fault)
+			p.post(body, tt.leave)
+			spent := p.settled()
+			const output = 5000 * 4000 * budget.Amount(1) // the cap's part of the bound
+			if spent == 0 || (spent >= output) != tt.whole {
+				t.Errorf("charged %s, of an output bound of %s; want all of it: %v", spent, output, tt.whole)
+			}
+		})
+	}
 }

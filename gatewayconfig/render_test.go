@@ -98,7 +98,7 @@ func TestRoutesKeepTheirPromises(t *testing.T) {
 			t.Errorf("%s says nothing about ext_authz", name)
 		}
 		checked := strings.HasSuffix(authz.GetTypeUrl(), "ExtAuthzPerRoute")
-		if checked != (r.GetRequestBodyBufferLimit().GetValue() == 1<<20) {
+		if checked != (r.GetRequestBodyBufferLimit().GetValue() == 1<<20+envoy.EditRoom) {
 			t.Errorf("%s: checked %t, body limit %d", name, checked, r.GetRequestBodyBufferLimit().GetValue())
 		}
 		// Whatever reaches a provider was checked.

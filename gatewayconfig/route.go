@@ -78,7 +78,7 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		Name:                    name,
 		Match:                   match,
 		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
-		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes)),
+		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:    b.authz(api),
 		RequestHeadersToRemove:  neverForwarded(),
 		RequestHeadersToAdd:     upstreamHeaders(p),
@@ -135,7 +135,7 @@ func (b *routeBuilder) undecided(api API) {
 		Match:                  inferenceMatch(api),
 		Action:                 b.direct(503, "service_unavailable", "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
 		ResponseHeadersToAdd:   append(directHeaders(), setHeader(envoy.HeaderShouldRetry, "true")),
-		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes)),
+		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:   b.authz(api),
 	})
 }

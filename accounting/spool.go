@@ -82,19 +82,17 @@ func NewSpool(c Config, f File) *Spool {
 // in the ledger. It is safe for concurrent use.
 func (s *Spool) CaughtUp() bool { return s.caughtUp.Load() }
 
-// Run reads until ctx ends, which is no error, or the ledger takes no more,
-// which is: the position is then where the ledger last said.
+// Run reads until ctx ends, and then what is still in the file: whoever stops
+// Envoy first and Run second loses no line. The ledger taking no more is an
+// error; the position is then where the ledger last said.
 func (s *Spool) Run(ctx context.Context) error {
 	s.position = s.ledger.SpoolPosition()
 	defer s.close()
 	tick := time.NewTicker(s.file.Poll)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
 		more, err := s.step(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 		if more {
@@ -102,8 +100,22 @@ func (s *Spool) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-tick.C:
+		}
+	}
+	return s.readRest(context.WithoutCancel(ctx))
+}
+
+// restTimeout bounds the last look; a restart reads what it did not reach.
+const restTimeout = 10 * time.Second
+
+func (s *Spool) readRest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, restTimeout)
+	defer cancel()
+	for {
+		more, err := s.step(ctx)
+		if err != nil || !more {
+			return err
 		}
 	}
 }

@@ -305,3 +305,14 @@ func FuzzSpoolReader(f *testing.F) {
 		}
 	})
 }
+
+// TestRunReadsTheRest stands for a clean stop: Envoy writes its last lines while
+// it drains, and the reader is told to end before it has seen them.
+func TestRunReadsTheRest(t *testing.T) {
+	r := newRig(t)
+	r.write(r.lines(1, 2))
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.must(r.spool.Run(ctx))
+	r.want(1, 2)
+}

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
@@ -210,7 +209,7 @@ func (c *controlPlane) wire(a *app) error {
 
 	c.control = grpc.NewServer(extauthz.ServerOptions()...)
 	check.Register(c.control)
-	alsv3.RegisterAccessLogServiceServer(c.control, accounting.NewStream(logs))
+	accounting.NewStream(logs).Register(c.control)
 	c.xds.Register(c.control)
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 

@@ -57,6 +57,8 @@ func TestParseCallRefuses(t *testing.T) {
 		{"string cap", chatBody(kimi, `"max_tokens":"1000"`), "field_invalid", "max_tokens"},
 		{"2^63", chatBody(kimi, `"max_tokens":9223372036854775808`), "field_invalid", "max_tokens"},
 		{"negative cap", chatBody(kimi, `"max_tokens":-1`), "field_invalid", "max_tokens"},
+		{"cap of 0, unlimited to some", chatBody(kimi, `"max_tokens":0`), "field_invalid", "max_tokens"},
+		{"one cap of 0", chatBody(kimi, `"max_completion_tokens":5,"max_tokens":0`), "field_invalid", "max_tokens"},
 		{"negative zero", chatBody(kimi, `"max_tokens":-0`), "field_invalid", "max_tokens"},
 		{"huge cap", chatBody(kimi, `"max_completion_tokens":10000001`), "field_invalid", "max_completion_tokens"},
 		{"boolean cap", chatBody(kimi, `"max_tokens":true`), "field_invalid", "max_tokens"},

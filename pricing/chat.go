@@ -132,7 +132,7 @@ func (p *parser) modelMember() error {
 func (p *parser) capField(f *capField) error {
 	null := p.dec.PeekKind() == 'n'
 	v, set, err := p.integer(0, maxCap)
-	if err == nil && set && v == 0 && p.call.Endpoint != Messages {
+	if err == nil && set && v == 0 {
 		return p.invalid("is 0, which some servers read as no limit; use a whole number from 1 to 10000000, or leave it out")
 	}
 	*f = capField{set: set, null: null, value: v, at: int(p.dec.InputOffset()) - len("null")}

@@ -46,6 +46,20 @@ func (g *gateway) wantBooksCover(t *testing.T) {
 	}
 }
 
+// wantNothingHeld waits until no budget has anything reserved: after a crash,
+// what may have been admitted without a trace is held until the deadline, too.
+func (g *gateway) wantNothingHeld(t *testing.T) {
+	t.Helper()
+	eventually(t, afterDeadline, "no budget holds anything", func() bool {
+		for _, a := range g.mustBudgets() {
+			if a.reserved != 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // sampler reads the budgets again and again while a test runs, and fails it
 // when one is over its cap.
 type sampler struct {

@@ -41,7 +41,7 @@ func testMain(m *testing.M) int {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		// Most of these tests wait: for deadlines, delays and restarts.
-		if err := f.Value.Set("4"); err != nil {
+		if err := f.Value.Set("6"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}

@@ -27,6 +27,7 @@ func TestRunKilled(t *testing.T) {
 	pause(500 * time.Millisecond)
 	wantOnly(t, clients.end(t), "200", "402", "503", "cut", "truncated")
 	g.settle(afterDeadline)
+	g.wantNothingHeld(t)
 	g.wantBooksCover(t)
 }
 

@@ -52,7 +52,7 @@ func (s *story) setBudget(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.show("POST /v1/budgets "+body, status, answer)
+	s.show("POST /v1/budgets "+body, status, shortened(answer))
 	var b struct {
 		RemainingCents int64 `json:"remaining_cents"`
 	}
@@ -73,7 +73,7 @@ func (s *story) answeredCall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.show("POST /v1/chat/completions "+body, status, answer)
+	s.show("POST /v1/chat/completions "+body, status, shortened(answer))
 	var completion struct {
 		Choices []struct{} `json:"choices"`
 	}
@@ -148,7 +148,7 @@ func (s *story) refusedCall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.show("POST /v1/chat/completions "+body, status, answer)
+	s.show("POST /v1/chat/completions "+body, status, indented(answer))
 	var refusal struct {
 		Error struct {
 			Type     string `json:"type"`
@@ -185,6 +185,23 @@ Now you. The admin key of this demo, and the same by hand:
 
 func (s *story) show(request string, status int, answer []byte) {
 	fmt.Fprintf(s.out, "   %s\n   -> %d %s\n", request, status, bytes.TrimSpace(answer))
+}
+
+// shortened is the beginning of an answer whose end adds nothing to the story.
+func shortened(answer []byte) []byte {
+	const most = 220
+	if len(answer) <= most {
+		return answer
+	}
+	return append(bytes.Clone(answer[:most]), "…"...)
+}
+
+func indented(answer []byte) []byte {
+	var out bytes.Buffer
+	if json.Indent(&out, answer, "      ", "  ") != nil {
+		return answer
+	}
+	return out.Bytes()
 }
 
 func (s *story) get(ctx context.Context, path string) (int, []byte, error) {

@@ -1,0 +1,359 @@
+package ledger
+
+import (
+	"fmt"
+	"hash/maphash"
+
+	"aigateway/budget"
+)
+
+// modelStep is one thing that happens.
+type modelStep struct {
+	op  modelOp
+	arg int8
+}
+
+type modelOp uint8
+
+const (
+	stepReserve modelOp = iota
+	stepLog             // arg: call*4 + bill
+	stepExpire
+	stepPools
+	stepEdit
+	stepBegin // arg 1: gives back the unused mark
+	stepCommit
+	stepApply
+	stepCrash
+)
+
+func (s modelStep) String() string {
+	switch s.op {
+	case stepReserve:
+		return "reserve"
+	case stepLog:
+		return fmt.Sprintf("log of call %d: cost %d", s.arg/4+1, s.arg%4-1)
+	case stepExpire:
+		return fmt.Sprintf("call %d expires", s.arg+1)
+	case stepPools:
+		return "the orphan pool's time is over"
+	case stepEdit:
+		return fmt.Sprintf("set the cap to %d", s.arg)
+	case stepBegin:
+		return [...]string{"sync begins", "sync begins, lowering the mark"}[s.arg]
+	case stepCommit:
+		return "sync is on disk"
+	case stepApply:
+		return "sync applies"
+	default:
+		return "crash, recovery"
+	}
+}
+
+var modelSeed = maphash.MakeSeed()
+
+func (s *modelState) hash() uint64 { return maphash.Comparable(modelSeed, *s) }
+
+func (g modelConfig) start() modelState {
+	return modelState{cap: g.cap, diskCap: g.cap, allowed: g.cap, epoch: 1}
+}
+
+type modelFound struct {
+	state  modelState
+	hash   uint64
+	parent int32
+	step   modelStep
+	broken string
+}
+
+// modelWorld turns states into a core and back.
+type modelWorld struct {
+	g    modelConfig
+	how  sabotage
+	c    *core
+	a    *account
+	b    *batch // the one that is being committed
+	r    *rule
+	hold [modelCalls]hold
+	ids  [modelCalls]budget.ReservationID
+
+	found []modelFound
+	fresh map[uint64]struct{}
+}
+
+func newModelWorld(g modelConfig, how sabotage) *modelWorld {
+	w := &modelWorld{g: g, how: how, c: newCore(forever / 4), fresh: map[uint64]struct{}{}}
+	w.r = &rule{Budget: budget.Budget{ID: "bud", Target: budget.Target{Tags: budget.AllTags}, Period: budget.Total}, num: 1}
+	w.a = &account{}
+	w.r.cur = w.a
+	w.c.rules.add(w.r)
+	return w
+}
+
+// expand collects the states that one step leads to.
+func (w *modelWorld) expand(from []modelState, at []int32, seen map[uint64]struct{}) {
+	w.found = w.found[:0]
+	clear(w.fresh)
+	for i := range from {
+		s := &from[i]
+		w.steps(s, func(st modelStep) {
+			out := *s
+			broken, ok := w.take(&out, st)
+			if !ok {
+				return
+			}
+			h := out.hash()
+			if _, old := seen[h]; old && broken == "" {
+				return
+			}
+			if _, old := w.fresh[h]; old && broken == "" {
+				return
+			}
+			w.fresh[h] = struct{}{}
+			if broken == "" {
+				broken = out.violation()
+			}
+			w.found = append(w.found, modelFound{out, h, at[i], st, broken})
+		})
+	}
+}
+
+// steps calls do with every step that may come after s. A finished call whose
+// log is still to come bills no more than a running one, so finishing and the
+// first log are one step; a log that is lost is a call that never finishes.
+func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
+	next := 0
+	for next < w.g.calls && s.calls[next].epoch > 0 {
+		next++
+	}
+	if next < w.g.calls {
+		do(modelStep{stepReserve, int8(next)})
+	}
+	for i := range int8(next) {
+		c := &s.calls[i]
+		if c.bill > 0 {
+			do(modelStep{stepLog, i*4 + c.bill})
+		} else {
+			for bill := range int8(modelBound + 1) {
+				do(modelStep{stepLog, i*4 + bill + 1})
+			}
+		}
+		if c.known && c.state == holdOpen {
+			do(modelStep{stepExpire, i})
+		}
+	}
+	if s.pools {
+		do(modelStep{op: stepPools})
+	}
+	if !s.edited {
+		for _, limit := range w.g.edits {
+			do(modelStep{stepEdit, limit})
+		}
+	}
+	switch s.syncing {
+	case nowhere:
+		do(modelStep{stepBegin, 0})
+		do(modelStep{stepBegin, 1})
+	case inQueue:
+		do(modelStep{op: stepCommit})
+	default:
+		do(modelStep{op: stepApply})
+	}
+	if s.crashes < w.g.crashes {
+		do(modelStep{op: stepCrash})
+	}
+}
+
+// take does one step. It returns what that broke beyond the state, and false
+// if the step was impossible.
+func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) {
+	switch st.op {
+	case stepCommit:
+		w.commit(s)
+		return "", true
+	case stepCrash:
+		w.crash(s)
+		return "", true
+	}
+	w.load(s)
+	switch st.op {
+	case stepReserve:
+		broken, ok = w.reserve(s, int(st.arg))
+	case stepLog:
+		ok = w.log(s, int(st.arg/4), st.arg%4)
+	case stepExpire:
+		ok = true
+		w.expire(s, int(st.arg))
+	case stepPools:
+		ok = true
+		if w.how == poolReleased {
+			w.a.orphan, w.a.soon.orphan, w.c.pools = 0, 0, nil
+			w.c.want(w.a)
+		} else {
+			w.c.chargePools(instant{})
+		}
+	case stepEdit:
+		ok = true
+		w.edit(s, st.arg)
+	case stepBegin:
+		ok = w.begin(s, st.arg == 1)
+	case stepApply:
+		ok = true
+		w.c.apply(w.b)
+		s.syncing, w.b = nowhere, nil
+	}
+	if ok {
+		w.save(s)
+	}
+	return broken, ok
+}
+
+func (w *modelWorld) reserve(s *modelState, i int) (broken string, ok bool) {
+	if w.a.need > 0 && !w.a.covered(modelBound) && w.a.fits(modelBound) {
+		return "", false // somebody waits already
+	}
+	if w.how == freesEarly {
+		w.a.cap += w.a.falling
+		w.a.limit += w.a.falling
+	}
+	fits := w.a.used()-w.a.falling+modelBound <= w.a.cap
+	out, h, _ := w.c.reserve(&budget.Request{Bound: modelBound}, instant{})
+	if w.how == freesEarly {
+		w.a.cap -= w.a.falling
+		w.a.limit -= w.a.falling
+	}
+	switch out {
+	case admitted:
+		s.calls[i].epoch = s.epoch
+		w.ids[i] = h.id
+		return "", true
+	case refused:
+		if fits {
+			return "I11: refused although it fits", true
+		}
+		return "", false
+	default:
+		return "", out == waitMark
+	}
+}
+
+func (w *modelWorld) settlement(i int, bill int8) *budget.Settlement {
+	return &budget.Settlement{Basis: budget.BasisUsage, Cost: budget.Amount(bill - 1),
+		Reservation: &budget.Reservation{ID: w.ids[i], Bound: modelBound, Accounts: []int64{1}}}
+}
+
+func (w *modelWorld) log(s *modelState, i int, bill int8) bool {
+	c := &s.calls[i]
+	first := c.bill == 0
+	c.bill = bill
+	entry := w.settlement(i, bill)
+	res := w.c.settle(entry, instant{})
+	if res.effect == fromOrphan {
+		s.unclean = true
+	}
+	changed := first || res.effect != duplicate
+	switch {
+	case res.effect != duplicate:
+	case w.how == finishedIsOrphan && c.epoch < s.epoch && !c.known && !c.orphaned:
+		w.c.settleOrphan(entry, instant{})
+		changed = true
+	case w.how == refundsTwice && c.known && c.state == holdRefunding && c.refund == inBatch && bill < modelBound+1:
+		w.a.spent -= modelBound - budget.Amount(bill-1)
+		w.a.soon.spent = w.a.spent
+		changed = w.a.spent >= 0
+	}
+	return changed
+}
+
+func (w *modelWorld) expire(s *modelState, i int) {
+	s.unclean = true
+	h := w.c.open[w.ids[i]]
+	if w.how == expiryReleases {
+		entry := w.settlement(i, 1)
+		entry.Basis = budget.BasisReleased
+		w.c.settle(entry, instant{})
+		return
+	}
+	w.c.expiry = expiryList{}
+	w.c.expiry.push(h)
+	h.deadline = 0
+	w.c.expire(instant{}, 1)
+}
+
+// edit does in memory what replaceBudget does.
+func (w *modelWorld) edit(s *modelState, limit int8) {
+	s.edited, s.editCap = true, limit
+	if limit < s.cap {
+		used := w.a.used()
+		s.allowed = max(limit, min(s.allowed, int8(used)))
+	}
+	w.c.cut(w.r, budget.Amount(limit))
+	w.c.enqueue(w.editEvent(limit))
+}
+
+func (w *modelWorld) editEvent(limit int8) event {
+	next := w.r.Budget
+	next.Cap = budget.Amount(limit)
+	return event{kind: eventAdmin, change: &change{durable: func() { w.c.replace(w.r, next, nil) }}}
+}
+
+func (w *modelWorld) begin(s *modelState, lower bool) bool {
+	if lower {
+		if w.a.hw == w.a.used() {
+			return false
+		}
+		w.c.lowerIdle(instant{mono: idleEvery}, true)
+	}
+	if !w.c.pending() {
+		return false
+	}
+	limit := w.a.limit
+	w.b = w.c.begin(instant{}, 0)
+	s.syncing, s.touched = inQueue, len(w.b.touched) > 0
+	if s.touched {
+		row := &w.b.accounts[0]
+		s.rowS, s.rowO, s.rowR, s.rowHW = int8(row.spent), int8(row.orphan), int8(row.residue), int8(row.hw)
+		switch w.how {
+		case raisesEarly:
+			w.a.limit = row.hw
+		case neverClamps, clampsLate:
+			w.a.limit = limit
+		}
+	}
+	return true
+}
+
+// commit writes the batch as store.commit does.
+func (w *modelWorld) commit(s *modelState) {
+	s.syncing = inBatch
+	if s.touched {
+		s.diskS, s.diskO, s.diskR, s.diskHW = s.rowS, s.rowO, s.rowR, s.rowHW
+		if w.how == clampsLate {
+			s.limit = min(s.limit, s.rowHW)
+		}
+	}
+	if s.edit == inBatch && w.how != cutForgotten {
+		if s.editCap > s.diskCap {
+			s.allowed = s.editCap
+		}
+		s.diskCap = s.editCap
+	}
+	for i := range s.calls {
+		c := &s.calls[i]
+		if c.hold == inBatch {
+			c.row, c.journaled = holdRow, true
+		}
+		if c.end == inBatch {
+			c.row = noRow
+			if c.expires {
+				c.row = expiredRow
+			}
+		}
+		if c.refund == inBatch {
+			c.row = noRow
+		}
+		if c.orphan == inBatch {
+			c.row = orphanRow
+		}
+	}
+}

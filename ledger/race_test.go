@@ -1,0 +1,6 @@
+//go:build race
+
+package ledger
+
+// raceDetector says that everything is some ten times slower.
+const raceDetector = true

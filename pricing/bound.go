@@ -30,6 +30,9 @@ func (m Model) Bound(c *Call, at time.Time) (*Bound, error) {
 }
 
 func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
+	if err := m.obeys(c); err != nil {
+		return err
+	}
 	if m.Row == nil {
 		return m.notPriced()
 	}
@@ -62,7 +65,7 @@ func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
 func (m Model) UnpricedEdits(c *Call) *Bound {
 	b := &Bound{}
 	m.edit(b, c)
-	p := pin{flags: m.flags(c), choices: c.choices, factor: one(), asked: one()}
+	p := pin{flags: m.flags(c), choices: c.choices, factor: one(), asked: one(), paths: m.Upstream.Extractor}
 	b.Pin = p.encode()
 	return b
 }
@@ -71,6 +74,7 @@ func (m Model) UnpricedEdits(c *Call) *Bound {
 type arithmetic struct {
 	text, overhead, images, audio int64 // tokens
 	input                         int64 // tokens of one hop, at most the context
+	hidden                        int64 // tokens of input that is not in the body
 	clamped                       bool
 	hops                          int64 // 1, and one for each use of a hosted tool
 	hopInput                      int64 // tokens of each further hop: the context
@@ -82,6 +86,7 @@ type arithmetic struct {
 	factor                        ratio
 	fees                          wide
 	feeUses                       int64
+	counted                       []countedFee // of fees, those a report can count
 }
 
 // slack is what adding a cap to a body that has none may lengthen it by: the
@@ -92,7 +97,11 @@ const slack = 64
 func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
 	output := wide{}.plus(limit*a.choices*a.hops, a.out)
-	return tokens.add(output).times(a.factor).add(a.fees).nano()
+	sum := tokens.add(output).times(a.factor).add(a.fees)
+	for _, f := range a.counted {
+		sum = sum.plus(f.uses, f.pico)
+	}
+	return sum.nano()
 }
 
 // LargestCap is the largest output cap, per choice, with which the call's
@@ -152,6 +161,7 @@ func (b *Bound) Lines() []Line {
 		}
 	}
 	part("text", a.text, "a byte is at most one token")
+	part("stored input", a.hidden, "a reference or a PDF may fill the model's context")
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")
 	part("audio", a.audio, "the longest the bytes allow")
@@ -173,11 +183,28 @@ func (b *Bound) Lines() []Line {
 	if a.factor != one() {
 		out = append(out, Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
 	}
+	out = a.feeLines(out)
+	return append(out, Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
+}
+
+// feeLines lists what is billed by use.
+func (a *arithmetic) feeLines(out []Line) []Line {
+	for _, f := range a.counted {
+		amount, _ := wide{}.plus(f.uses, f.pico).nano()
+		out = append(out, Line{Label: "fees", Quantity: f.uses, Unit: feeUnit(f.kind), PicoPerUnit: f.pico, Amount: amount, Note: f.kind})
+	}
 	if a.feeUses > 0 {
 		amount, _ := a.fees.nano()
-		out = append(out, Line{Label: "fees", Quantity: a.feeUses, Unit: "uses", Amount: amount, Note: "hosted tools"})
+		out = append(out, Line{Label: "fees", Quantity: a.feeUses, Unit: "uses", Amount: amount, Note: "hosted tools and the request itself"})
 	}
-	return append(out, Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
+	return out
+}
+
+func feeUnit(kind string) string {
+	if kind == feeSearchUnit {
+		return "search units"
+	}
+	return "uses"
 }
 
 func (a *arithmetic) tierNote() string {

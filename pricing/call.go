@@ -16,9 +16,24 @@ type Endpoint string
 
 // The endpoints.
 const (
-	Chat       Endpoint = "chat"       // POST /v1/chat/completions
-	Embeddings Endpoint = "embeddings" // POST /v1/embeddings
+	Chat        Endpoint = "chat"        // POST /v1/chat/completions
+	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
+	Responses   Endpoint = "responses"   // POST /v1/responses
+	Messages    Endpoint = "messages"    // POST /v1/messages, Anthropic's own
+	Completions Endpoint = "completions" // POST /v1/completions
+	Rerank      Endpoint = "rerank"      // POST /v1/rerank
 )
+
+// Endpoints lists every endpoint.
+func Endpoints() []Endpoint {
+	return []Endpoint{Chat, Embeddings, Responses, Messages, Completions, Rerank}
+}
+
+// generates reports whether answers have output tokens.
+func (e Endpoint) generates() bool { return e != Embeddings && e != Rerank }
+
+// asksUsage reports whether a stream reports its usage only when asked to.
+func (e Endpoint) asksUsage() bool { return e == Chat || e == Completions }
 
 // maxCap is the largest output cap and maxChoices the largest n a body may ask
 // for; a cap of -1 means "unlimited" to some servers, so negatives are refused.
@@ -35,6 +50,9 @@ type Call struct {
 	Endpoint Endpoint
 	Model    string // as the client wrote it: provider/model
 	Stream   bool
+	// DefaultCap is inserted when the body has no output cap: the caller's own
+	// default, of a key or a budget. 0: the model's, else the upstream's.
+	DefaultCap int64
 
 	body []byte
 	open int // offset just after the body's opening brace
@@ -42,7 +60,10 @@ type Call struct {
 	model         span
 	maxTokens     capField
 	maxCompletion capField
-	choices       int64 // max(n, best_of), at least 1
+	maxOutput     capField // of the Responses API
+	choices       int64    // max(n, best_of), at least 1
+	prompts       int64    // prompts of a legacy completion; 0: one
+	prompt        span     // … and where they are
 	options       streamOptions
 	serviceTier   string
 	speed         string
@@ -52,14 +73,21 @@ type Call struct {
 	images      []image
 	audios      []audio
 	hosted      []hostedTool
+	toolCalls   int64 // max_tool_calls: of all hosted tools together; -1: no limit
 	clientTools int64 // client-run tools with a versioned prompt of their own
 	cacheShort  bool  // a cache_control asks for cache writes
 	cacheLong   bool  // … for longer than the short time
 	cacheManual bool  // prompt_cache_options.mode is explicit
 	breakpoints bool  // some member names a cache breakpoint
+	prewarm     bool  // asks to fill the cache
 	audioOut    bool
 	prediction  bool
-	items       int64 // embeddings inputs
+	unread      string        // the first top-level member nobody here knows
+	vague       string        // the first image without a detail that bounds it
+	stored      *budget.Error // input that is kept at the provider
+	pdf         *budget.Error // a PDF, whose pages nobody counted
+	items       int64         // embeddings inputs, or documents to rank
+	rank        *ranking
 	tokenInput  bool  // … given as token ids
 	tokens      int64 // … and how many
 	unbounded   *budget.Error
@@ -107,9 +135,12 @@ func (c *Call) refuse(reason, field, message string) {
 // that decide money with their exact types and ranges. The error is a
 // *budget.Error of kind invalid that names the field.
 func ParseCall(e Endpoint, body []byte) (*Call, error) {
-	p := &parser{call: Call{Endpoint: e, body: body, choices: 1}}
+	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}}
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, p.explain(err)
+	}
+	if err := p.call.complete(); err != nil {
+		return nil, err
 	}
 	if p.call.Model == "" {
 		return nil, budget.Invalid("model_missing", "model", "model is missing; name one as provider/model, such as openai/gpt-5.4-mini")
@@ -154,8 +185,35 @@ func (p *parser) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	p.call.open = int(dec.InputOffset())
-	if p.call.Endpoint == Embeddings {
-		return p.members(p.embeddingsMember)
+	return p.members(p.topMember())
+}
+
+// topMember is how the endpoint's top-level members are read.
+func (p *parser) topMember() func(name []byte) error {
+	switch p.call.Endpoint {
+	case Embeddings:
+		return p.embeddingsMember
+	case Responses:
+		return p.responsesMember
+	case Messages:
+		return p.messagesMember
+	case Completions:
+		return p.completionsMember
+	case Rerank:
+		return p.rerankMember
 	}
-	return p.members(p.chatMember)
+	return p.chatMember
+}
+
+// complete checks what only the whole body shows.
+func (c *Call) complete() error {
+	switch {
+	case c.Endpoint == Messages && !c.maxTokens.set:
+		return budget.Invalid("max_tokens_required", "max_tokens", "max_tokens is missing; the Messages API requires it")
+	case c.Endpoint == Rerank && (c.rank == nil || !c.rank.hasQuery):
+		return budget.Invalid("field_invalid", "query", "query is missing; send the text to rank by")
+	case c.Endpoint == Rerank && c.items == 0:
+		return budget.Invalid("field_invalid", "documents", "documents is missing or empty; send the texts to rank")
+	}
+	return nil
 }

@@ -17,11 +17,17 @@ const horizon = time.Hour
 // upstream's configuration names one.
 const defaultMaxTokens = 32_768
 
-// Usage dialects.
+// Usage dialects: how a provider writes what a call used.
 const (
-	DialectOpenAIChat = "openai_chat"
+	DialectOpenAIChat = "openai_chat" // chat, legacy completions, embeddings
 	// DialectOpenRouter is openai_chat with the billed amount in the report.
-	DialectOpenRouter = "openrouter"
+	DialectOpenRouter        = "openrouter"
+	DialectOpenAIResponses   = "openai_responses"
+	DialectAnthropicMessages = "anthropic_messages"
+	DialectCohereRerank      = "cohere_rerank" // search units
+	DialectTokensRerank      = "tokens_rerank" // tokens
+	// DialectCustom is what the upstream's Extractor says.
+	DialectCustom = "custom"
 )
 
 // How an upstream is made to report the usage of a stream.
@@ -38,25 +44,37 @@ const CapFieldNone = "none"
 // Upstream is how one provider speaks. The zero value of each field is the
 // usual OpenAI-compatible server.
 type Upstream struct {
-	Provider            string   // name, the first segment of its models' slugs
-	Dialect             string   // usage extractor; empty: DialectOpenAIChat
-	StreamUsage         string   // empty: StreamUsageInject
-	CapField            string   // output cap to insert; empty: max_tokens
-	Honours             []string // cap fields it obeys; empty: both
-	RunningUsage        bool     // reports of a stream are cumulative, not final
-	CancelsOnDisconnect bool     // stops generating, and billing, when the client leaves
-	MaxTokensPerSecond  int64    // per choice; 0 is unknown
-	DefaultTier         string   // service tier of a body that names none
-	DefaultMaxTokens    int64    // inserted when the body has no cap; 0: 32,768
+	Provider string // name, the first segment of its models' slugs
+	Dialect  string // usage extractor of chat, completions and embeddings; empty: DialectOpenAIChat
+	// Dialects name extractors for single endpoints; one that is missing has
+	// the endpoint's usual one.
+	Dialects            map[Endpoint]string
+	Extractor           *Extractor // of DialectCustom
+	StreamUsage         string     // empty: StreamUsageInject
+	CapField            string     // output cap to insert; empty: max_tokens
+	Honours             []string   // cap fields it obeys; empty: both
+	RunningUsage        bool       // reports of a stream are cumulative, not final
+	CancelsOnDisconnect bool       // stops generating, and billing, when the client leaves
+	MaxTokensPerSecond  int64      // per choice; 0 is unknown
+	DefaultTier         string     // service tier of a body that names none
+	DefaultMaxTokens    int64      // inserted when the body has no cap; 0: 32,768, or 16 for legacy completions
+	DefaultGeo          string     // inference_geo of a body that names none
+
+	RequireMaxTokens       bool // refuse a body without an output cap
+	StrictBody             bool // refuse top-level members nobody here knows
+	DenyOmittedImageDetail bool // refuse images without detail high or low
+	AllowPDF               bool // bound a PDF by the model's whole context
+	AllowStoredInput       bool // bound references to stored input likewise
 }
 
 // Catalog is the price list. It is immutable and safe for concurrent use.
 type Catalog struct {
-	version   string
-	date      time.Time
-	providers map[string]Upstream
-	entries   map[string]*entry // by slug and alias
-	slugs     []string          // sorted, without aliases
+	version    string
+	date       time.Time
+	providers  map[string]Upstream
+	entries    map[string]*entry // by slug and alias
+	slugs      []string          // sorted, without aliases
+	byUpstream map[string]*entry // by provider/upstream model
 }
 
 // entry is one priced slug.
@@ -91,17 +109,18 @@ type Row struct {
 
 // rules are the parts of a row that do not change with its price.
 type rules struct {
-	overhead  int64 // tokens every call may have beyond its body
-	perByte   ratio // tokens a byte of text can become
-	nfkc      bool  // the tokenizer may normalise its input
-	implicit  bool  // prompts are written to the cache unasked
-	maxBatch  int64 // input tokens of one embeddings call; 0 is unknown
-	image     *imageRule
-	audioRate int64 // input tokens of a second of audio
-	tiers     []namedRatio
-	geos      map[string]ratio
-	peaks     []peak
-	endpoints []Endpoint
+	overhead   int64 // tokens every call may have beyond its body
+	perByte    ratio // tokens a byte of text can become
+	nfkc       bool  // the tokenizer may normalise its input
+	implicit   bool  // prompts are written to the cache unasked
+	defaultCap int64 // inserted when a body has no output cap; 0: the upstream's
+	maxBatch   int64 // input tokens of one embeddings call; 0 is unknown
+	image      *imageRule
+	audioRate  int64 // input tokens of a second of audio
+	tiers      []namedRatio
+	geos       map[string]ratio
+	peaks      []peak
+	endpoints  []Endpoint
 }
 
 // namedRatio is a service tier and the factor on its token prices.
@@ -144,7 +163,7 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	if _, ok := c.providers[u.Provider]; ok {
 		return fmt.Errorf("provider %s appears twice", u.Provider)
 	}
-	if err := oneOf("dialect", u.Dialect, DialectOpenAIChat, DialectOpenRouter); err != nil {
+	if err := u.checkDialects(); err != nil {
 		return err
 	}
 	if err := oneOf("stream_usage", u.StreamUsage, StreamUsageInject, StreamUsageRequire, StreamUsageNative, StreamUsageChargeBound); err != nil {
@@ -187,6 +206,10 @@ func (c *Catalog) addRows(b *builder) error {
 		}
 		c.entries[slug] = e
 		c.slugs = append(c.slugs, slug)
+		provider, _, _ := strings.Cut(slug, "/")
+		if key := provider + "/" + e.upstreamModel; c.byUpstream[key] == nil || slug < c.byUpstream[key].slug {
+			c.byUpstream[key] = e
+		}
 		for _, r := range e.rows {
 			if r.CheckedAt.After(c.date) {
 				c.date = r.CheckedAt

@@ -150,12 +150,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"bad date", "- model: a/b\n  prices: [{from: 2026-13-01, input: 1, output: 1}]", "write a date as YYYY-MM-DD"},
 		{"bad limit", "- model: a/b\n  limits: {context: 1e6}", "line 2: context is \"1e6\"; write a whole number"},
 		{"negative limit", "- model: a/b\n  limits: {context: -1}", "write a whole number"},
-		{"unknown limit", "- model: a/b\n  limits: {ctx: 1}", `unknown key "ctx" in limits; known: context, max_batch, max_output`},
+		{"unknown limit", "- model: a/b\n  limits: {ctx: 1}", `unknown key "ctx" in limits; known: context, default_output, max_batch, max_output`},
 		{"image without tokens", "- model: a/b\n  image: {patch: 1}", "image has no max_tokens"},
 		{"cheap peak", "- model: a/b\n  peaks: [{from: \"01:00\", to: \"02:00\", multiplier: \"0.5\"}]", "a multiplier of at least 1"},
 		{"bad clock", "- model: a/b\n  peaks: [{from: \"1:00\", to: \"02:00\", multiplier: \"2\"}]", "write a UTC time as HH:MM"},
 		{"bad flag", "- model: a/b\n  nfkc: maybe", "write true or false"},
-		{"bad endpoint", "- model: a/b\n  endpoints: [rerank]", "write chat or embeddings"},
+		{"bad endpoint", "- model: a/b\n  endpoints: [images]", "write one of"},
 		{"alias taken", "- {model: a/b, aliases: [openai/gpt-5.5], prices: [{input: 1, output: 1}]}", "alias openai/gpt-5.5 of a/b is already a name of openai/gpt-5.5"},
 		{"an overlay may not break a tier", "\n- model: openai/gpt-6-sol\n  prices:\n  - {input: \"5\"}", "line 4: model openai/gpt-6-sol: the input price falls"},
 	} {
@@ -175,7 +175,7 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 	}{
 		{pricing.Upstream{}, "must not be empty"},
 		{pricing.Upstream{Provider: "a/b"}, "contain a slash"},
-		{pricing.Upstream{Provider: "a", Dialect: "x"}, "use openai_chat, openrouter"},
+		{pricing.Upstream{Provider: "a", Dialect: "x"}, "use one of openai_chat, openrouter"},
 		{pricing.Upstream{Provider: "a", StreamUsage: "x"}, "use inject, require, native, charge_bound"},
 		{pricing.Upstream{Provider: "a", CapField: "x"}, "use max_tokens, max_completion_tokens, none"},
 		{pricing.Upstream{Provider: "a", Honours: []string{"x"}}, "honours"},

@@ -26,16 +26,18 @@ type Outcome struct {
 	Cost   budget.Amount
 	Tokens budget.Tokens // as reported; zero without a report
 	Flags  []string      // what an operator should look at, see the Flag constants
+	Served string        // slug of the model that answered, when it is not the one asked for
 }
 
 // Flags of an outcome.
 const (
-	FlagPinMalformed      = "pin_malformed"      // charged at the bound
-	FlagUsageMalformed    = "usage_malformed"    // the report was no report
-	FlagUsageInconsistent = "usage_inconsistent" // its parts exceed their whole
-	FlagBucketUnpriced    = "bucket_unpriced"    // a kind of token took its parent's price
-	FlagTierUnpriced      = "tier_unpriced"      // the billed tier has no multiplier
-	FlagBoundExceeded     = "bound_exceeded"     // the cost passed the bound: the promise broke
+	FlagPinMalformed      = "pin_malformed"        // charged at the bound
+	FlagUsageMalformed    = "usage_malformed"      // the report was no report
+	FlagUsageInconsistent = "usage_inconsistent"   // its parts exceed their whole
+	FlagBucketUnpriced    = "bucket_unpriced"      // a kind of token took its parent's price
+	FlagTierUnpriced      = "tier_unpriced"        // the billed tier has no multiplier
+	FlagServedUnknown     = "served_model_unknown" // another model answered; the price is of the one asked for
+	FlagBoundExceeded     = "bound_exceeded"       // the cost passed the bound: the promise broke
 )
 
 // lag is how long a provider may go on after its client left.
@@ -44,6 +46,13 @@ const lag = 2 * time.Second
 // Charge decides what a call cost from its pin, its bound and the evidence. It
 // never fails: what cannot be proven is charged at the bound.
 func Charge(text string, bound budget.Amount, ev Evidence) Outcome {
+	return ChargeServed(text, bound, ev, nil)
+}
+
+// ChargeServed is Charge at the price of the model that answered: served finds
+// it by the name in the answer. A model it does not know is charged like the
+// one asked for, and flagged. nil looks up nothing.
+func ChargeServed(text string, bound budget.Amount, ev Evidence, served Lookup) Outcome {
 	if !ev.Sent {
 		return Outcome{Basis: budget.BasisReleased}
 	}
@@ -51,26 +60,48 @@ func Charge(text string, bound budget.Amount, ev Evidence) Outcome {
 	if err != nil {
 		return Outcome{Basis: budget.BasisBound, Cost: bound, Flags: []string{FlagPinMalformed}}
 	}
-	var out Outcome
-	u, reported := p.report(ev, &out)
+	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
+	u, reported := s.report()
 	failed := ev.Status >= 400 && !ev.Cut && !ev.hasUsage()
+	out := &s.out
 	switch {
 	case failed: // a whole answer that says no; a cut one may have been billed
 		out.Basis = budget.BasisProviderError
 	case !p.has(pinPriced):
 		out.Basis = budget.BasisUnpriced
-	case reported && (ev.Done || !ev.Stream || !p.has(pinRunning)):
-		out.Basis, out.Cost = budget.BasisUsage, p.cost(u, ev.ServiceTier, bound, &out)
+	case reported && s.final():
+		out.Basis, out.Cost = budget.BasisUsage, s.cost(&u)
 	default:
 		out.Basis, out.Cost = p.withoutReport(u, reported, bound, ev)
 		if reported { // a running report is the least it cost
-			out.Cost = max(out.Cost, p.cost(u, ev.ServiceTier, bound, &out))
+			out.Cost = max(out.Cost, s.cost(&u))
 		}
 	}
 	if out.Cost > bound {
 		out.flag(FlagBoundExceeded)
 	}
-	return out
+	return s.out
+}
+
+// settlement is one call being charged.
+type settlement struct {
+	*pin
+	ev     *Evidence
+	bound  budget.Amount
+	served Lookup
+	out    Outcome
+}
+
+// final reports whether the report is the last word. Anthropic's stream begins
+// with a report of its own, which is not.
+func (s *settlement) final() bool {
+	switch {
+	case s.ev.Done || !s.ev.Stream:
+		return true
+	case s.dialect() == anthropicMessages:
+		return s.ev.Type == `"message_delta"` || s.ev.Type == `"message_stop"`
+	}
+	return !s.has(pinRunning)
 }
 
 func (ev *Evidence) hasUsage() bool { return ev.Usage != "" && ev.Usage != "null" }
@@ -85,25 +116,35 @@ func (o *Outcome) flag(f string) {
 }
 
 // report reads the provider's usage, if there is one.
-func (p *pin) report(ev Evidence, out *Outcome) (usage, bool) {
-	if !ev.hasUsage() {
+func (s *settlement) report() (usage, bool) {
+	if !s.ev.hasUsage() {
 		return usage{}, false
 	}
-	u, err := openAIChat(ev.Usage, p)
+	u, err := s.read(s.ev)
 	if err != nil {
-		out.flag(FlagUsageMalformed)
+		s.out.flag(FlagUsageMalformed)
 		return usage{}, false
 	}
 	if u.inconsistent {
-		out.flag(FlagUsageInconsistent)
+		s.out.flag(FlagUsageInconsistent)
 	}
-	out.Tokens = budget.Tokens{
-		Input:      u.counts[input] + u.counts[inputAudio] + u.counts[inputImage],
-		CacheRead:  u.counts[cacheRead],
-		CacheWrite: u.counts[cacheWrite],
-		Output:     u.counts[output] + u.counts[outputAudio],
+	if u.unpriced && s.has(pinPriced) {
+		s.out.flag(FlagBucketUnpriced)
+	}
+	s.out.Tokens = u.tokens(s.out.Tokens)
+	for i := range u.more {
+		s.out.Tokens = u.more[i].tokens(s.out.Tokens)
 	}
 	return u, true
+}
+
+// tokens adds a part to counts for reports.
+func (u *part) tokens(t budget.Tokens) budget.Tokens {
+	t.Input += u.counts[input] + u.counts[inputAudio] + u.counts[inputImage]
+	t.CacheRead += u.counts[cacheRead]
+	t.CacheWrite += u.counts[cacheWrite] + u.counts[cacheWriteLong]
+	t.Output += u.counts[output] + u.counts[outputAudio]
+	return t
 }
 
 // ratesFor picks the tier of an input; nil without prices.
@@ -114,32 +155,122 @@ func (p *pin) ratesFor(prompt int64) *rates {
 	return at(p.rates, prompt)
 }
 
-// cost is a report at the pinned prices. An amount too large to keep becomes
-// the bound, or stays above it by being the largest amount there is.
-func (p *pin) cost(u usage, tier string, bound budget.Amount, out *Outcome) budget.Amount {
+// cost is a report at the prices of the models that served it. An amount too
+// large to keep becomes the bound, or stays above it by being the largest
+// amount there is.
+func (s *settlement) cost(u *usage) budget.Amount {
 	if u.hasCost {
 		return u.cost
 	}
-	amount, ok := p.tokens(&u, out, input, bucketCount).times(p.billed(tier, out)).add(p.fees).nano()
+	row := s.answered()
+	sum := s.partCost(&u.part, row, u)
+	for i := range u.more {
+		sum = sum.add(s.partCost(&u.more[i], row, u))
+	}
+	amount, ok := sum.add(s.usesFees(u, row)).nano()
 	if !ok {
-		return max(bound, budget.MaxAmount)
+		return max(s.bound, budget.MaxAmount)
 	}
 	return amount
 }
 
+// prices are what one part is charged at.
+type prices struct {
+	rates []rates
+	tiers []namedRatio
+	fees  map[string]int64 // of another model than the pinned; nil: the pin's
+}
+
+// answered finds the prices of the model that answered: the pinned ones, unless
+// the catalog knows it as another model.
+func (s *settlement) answered() prices {
+	var name string
+	if s.ev.Model != "" && s.ev.Model != "null" && json.Unmarshal([]byte(s.ev.Model), &name) != nil {
+		name = ""
+	}
+	own := prices{rates: s.rates, tiers: s.tiers}
+	found := s.find(name, own)
+	return found
+}
+
+// find is the prices of a model by the name in the answer.
+func (s *settlement) find(name string, own prices) prices {
+	if name == "" || s.served == nil {
+		return own
+	}
+	m := s.served(name)
+	switch {
+	case m.Same:
+		return own
+	case m.Row == nil:
+		s.out.flag(FlagServedUnknown)
+		return own
+	}
+	s.out.Served = m.Slug
+	fees := m.Row.fees
+	if fees == nil {
+		fees = map[string]int64{}
+	}
+	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees}
+}
+
+// partCost is one part's tokens, at its own price tier and service tier.
+func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
+	if u.model != "" {
+		of = s.find(u.model, of)
+	}
+	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(s.billed(whole, of.tiers))
+}
+
+// usesFees is what is billed by use: as often as the provider counted, else as
+// often as the bound allowed.
+func (s *settlement) usesFees(u *usage, of prices) wide {
+	sum := s.fees
+	searched := false
+	for _, f := range s.counted {
+		uses, pico := f.uses, f.pico
+		switch f.kind {
+		case "web_search":
+			searched = true
+			if u.hasSearches {
+				uses = u.searches
+			}
+		case feeSearchUnit:
+			uses = u.units
+		}
+		if other, ok := of.fees[f.kind]; ok {
+			pico = other
+		}
+		sum = sum.plus(uses, pico)
+	}
+	if u.searches > 0 && !searched {
+		s.out.flag(FlagBucketUnpriced)
+	}
+	return sum
+}
+
 // tokens sums the buckets from low up to high at the report's own price tier.
-func (p *pin) tokens(u *usage, out *Outcome, low, high bucket) wide {
-	r := p.ratesFor(u.prompt)
+func (p *pin) tokens(u *part, list []rates, out *Outcome, low, high bucket) wide {
+	r := at(list, u.prompt)
 	var sum wide
 	for b := low; b < high; b++ {
 		if n := u.counts[b]; n > 0 {
 			if !r.priced(b) {
 				out.flag(FlagBucketUnpriced)
 			}
-			sum = sum.plus(n, r.price(b))
+			sum = sum.plus(n, p.priceOf(r, b))
 		}
 	}
 	return sum
+}
+
+// priceOf is a bucket's price. Long-lived writes without a price of their own
+// cost at least what short-lived ones do.
+func (p *pin) priceOf(r *rates, b bucket) int64 {
+	if b == cacheWriteLong && !r.priced(b) {
+		return r.price(cacheWrite)
+	}
+	return r.price(b)
 }
 
 // multiplier is the factor the bound used.
@@ -153,21 +284,31 @@ func (p *pin) multiplier() ratio {
 
 // billed is the factor of the tier the provider says it billed; without a word
 // from it, of the tier that was asked for.
-func (p *pin) billed(raw string, out *Outcome) ratio {
+func (s *settlement) billed(u *usage, tiers []namedRatio) ratio {
 	var name string
+	raw := s.ev.ServiceTier
 	if raw == "" || raw == "null" || json.Unmarshal([]byte(raw), &name) != nil {
-		return p.multiplier()
+		name = u.tier
 	}
-	r := rules{tiers: p.tiers}
-	f, ok := r.tier(name)
-	if !ok {
-		out.flag(FlagTierUnpriced)
-		return p.multiplier()
+	if name == "" && u.speed == "" {
+		return s.multiplier()
 	}
-	if f, ok = p.factor.times(f); !ok {
-		return p.multiplier()
+	r := rules{tiers: tiers}
+	best := ratio{}
+	for _, tier := range [2]string{name, u.speed} {
+		f, ok := r.tier(tier)
+		if !ok {
+			s.out.flag(FlagTierUnpriced)
+			return s.multiplier()
+		}
+		if tier != "" && (best.den == 0 || f.above(best)) {
+			best = f
+		}
 	}
-	return f
+	if f, ok := s.factor.times(best); ok {
+		return f
+	}
+	return s.multiplier()
 }
 
 // withoutReport charges a call whose final report never came: a stopped stream
@@ -184,11 +325,20 @@ func (p *pin) withoutReport(u usage, reported bool, bound budget.Amount, ev Evid
 	}
 	sum := wide{}.plus(p.input, p.inPico)
 	if reported {
-		sum = p.tokens(&u, &Outcome{}, input, output)
+		sum = p.tokens(&u.part, p.rates, &Outcome{}, input, output)
 	}
-	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier()).add(p.fees).nano()
+	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier()).add(p.allFees()).nano()
 	if !ok {
 		return budget.BasisElapsed, bound
 	}
 	return budget.BasisElapsed, min(bound, amount)
+}
+
+// allFees is every fee at the bound's number of uses.
+func (p *pin) allFees() wide {
+	sum := p.fees
+	for _, f := range p.counted {
+		sum = sum.plus(f.uses, f.pico)
+	}
+	return sum
 }

@@ -39,9 +39,7 @@ func (p *parser) chatMember(name []byte) (err error) {
 	case "prompt_cache_options":
 		return p.cacheOptions()
 	case "prompt_cache_retention":
-		retention, err := p.text()
-		c.cacheLong = c.cacheLong || retention != "" && retention != "in_memory" && retention != "in-memory"
-		return err
+		return p.cacheRetention()
 	default:
 		return p.commonMember(name)
 	}
@@ -69,6 +67,9 @@ func (p *parser) commonMember(name []byte) (err error) {
 		if err := p.spelling(name, topMembers()); err != nil {
 			return err
 		}
+		if c.unread == "" && !harmless(name) {
+			c.unread = string(name)
+		}
 		return p.walkMember(name)
 	}
 	return err
@@ -77,7 +78,10 @@ func (p *parser) commonMember(name []byte) (err error) {
 // topMembers, messageMembers and partMembers decide money; see spelling.
 func topMembers() []string {
 	return []string{"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options",
-		"tools", "modalities", "service_tier", "speed", "prompt", "input", "web_search_options", "previous_response_id"}
+		"tools", "modalities", "service_tier", "speed", "prompt", "input", "web_search_options", "previous_response_id",
+		"max_output_tokens", "max_tool_calls", "conversation", "system", "instructions", "documents", "query", "max_tokens_per_doc",
+		"max_chunks_per_doc", "prompt_cache_options", "prompt_cache_retention", "cache_control", "inference_geo", "background", "fallbacks",
+		"context_management", "mcp_servers", "container"}
 }
 
 func messageMembers() []string { return []string{"content", "audio", "images", "files"} }
@@ -132,7 +136,7 @@ func (p *parser) modelMember() error {
 func (p *parser) capField(f *capField) error {
 	null := p.dec.PeekKind() == 'n'
 	v, set, err := p.integer(0, maxCap)
-	if err == nil && set && v == 0 {
+	if err == nil && set && v == 0 && p.call.Endpoint != Messages {
 		return p.invalid("is 0, which some servers read as no limit; use a whole number from 1 to 10000000, or leave it out")
 	}
 	*f = capField{set: set, null: null, value: v, at: int(p.dec.InputOffset()) - len("null")}
@@ -240,6 +244,14 @@ func (p *parser) tool(int) error {
 	if t.kind == "" && function {
 		t.kind = "function" // some providers let the type out
 	}
+	switch p.call.Endpoint {
+	case Messages:
+		if t.kind == "" {
+			t.kind = "custom" // the default
+		}
+	case Responses:
+		t.uses = -1 // not a member of its tools; max_tool_calls limits them together
+	}
 	switch {
 	case t.kind == "function", t.kind == "custom", t.kind == "local_shell", t.kind == "apply_patch":
 	case clientTool(t.kind):
@@ -314,6 +326,13 @@ func (p *parser) cacheOptions() error {
 		}
 		return p.walkMember(name)
 	})
+}
+
+// cacheRetention reads OpenAI's older way to ask for long-lived cache writes.
+func (p *parser) cacheRetention() error {
+	retention, err := p.text()
+	p.call.cacheLong = p.call.cacheLong || retention != "" && retention != "in_memory" && retention != "in-memory"
+	return err
 }
 
 // extraBody reads Gemini's extension object: what is in it may name cached

@@ -18,12 +18,11 @@ func (m *Model) input(b *Bound, c *Call) error {
 	if err := m.media(a, c); err != nil {
 		return err
 	}
-	a.text = r.rules.perByte.ceil(c.textBytes(r.rules.nfkc))
-	if c.tokenInput { // begin and end marks per item come on top of the ids
-		a.text = c.tokens + 2*c.items
-	}
-	a.overhead = r.rules.overhead + 1000*c.clientTools
+	m.text(a, c)
 	a.input = a.text + a.overhead + a.images + a.audio
+	if err := m.stored(a, c); err != nil {
+		return err
+	}
 	if limit := m.inputLimit(c); limit > 0 && a.input > limit {
 		a.input, a.clamped = limit, true
 	}
@@ -40,13 +39,65 @@ func (m *Model) input(b *Bound, c *Call) error {
 	return m.prices(a, c, tier)
 }
 
+// text counts what can become text tokens, and what comes on top of it.
+func (m *Model) text(a *arithmetic, c *Call) {
+	r := m.Row.rules
+	a.overhead = r.overhead
+	switch {
+	case c.Endpoint == Rerank && m.Row.bySearchUnit():
+		a.overhead = 0 // no tokens are billed
+		return
+	case c.Endpoint == Rerank:
+		a.overhead *= c.items
+		a.text = c.rank.tokens(c.body, r.perByte, r.nfkc)
+		return
+	case !c.tokenInput:
+		a.text = r.perByte.ceil(c.textBytes(r.nfkc))
+	default: // begin and end marks per item come on top of the ids
+		a.text = c.tokens + 2*c.items
+		if c.Endpoint == Completions { // such as a suffix
+			rest := int64(len(c.body) - (c.prompt.end - c.prompt.at))
+			if r.nfkc {
+				rest += growth(c.body[:c.prompt.at]) + growth(c.body[c.prompt.end:])
+			}
+			a.text += r.perByte.ceil(rest)
+		}
+	}
+	if c.prompts > 1 { // each prompt is a request of its own
+		a.overhead *= c.prompts
+	}
+	a.overhead += 1000 * c.clientTools
+}
+
+// stored bounds input that is not in the body, where the operator allows it: it
+// may fill the context.
+func (m *Model) stored(a *arithmetic, c *Call) error {
+	if c.stored == nil && c.pdf == nil {
+		return nil
+	}
+	if m.Row.Context == 0 {
+		why := c.stored
+		if why == nil {
+			why = c.pdf
+		}
+		return budget.Invalid(why.Reason, why.Field, fmt.Sprintf("%s can be as long as the context of %s, which is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {context: <tokens>}", why.Field, m.Slug, m.Slug))
+	}
+	a.hidden = m.Row.Context
+	a.input = max(a.input, a.hidden)
+	return nil
+}
+
 // inputLimit is how many input tokens the provider accepts; 0 is unknown.
 func (m *Model) inputLimit(c *Call) int64 {
 	limit := m.Row.Context
-	if c.Endpoint != Embeddings {
+	switch c.Endpoint {
+	case Embeddings, Rerank: // an item, or a query with a document, is an input
+		limit *= max(c.items, 1)
+	case Completions:
+		return limit * max(c.prompts, 1)
+	default:
 		return limit
 	}
-	limit *= max(c.items, 1)
 	if most := m.Row.rules.maxBatch; most > 0 && (limit == 0 || most < limit) {
 		limit = most
 	}
@@ -70,9 +121,15 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 	return nil
 }
 
+// Kinds of fees that are not a tool's.
+const (
+	feeRequest    = "request"     // every call
+	feeSearchUnit = "search_unit" // rerankers
+)
+
 // feeKind maps a hosted tool's type to the catalog's fee.
 func feeKind(tool string) string {
-	for _, k := range [][2]string{{"web_search", "web_search"}, {"file_search", "file_search"}, {"code_", "code_container"}} {
+	for _, k := range [][2]string{{"web_search", "web_search"}, {"web_fetch", "web_fetch"}, {"file_search", "file_search"}, {"code_", "code_container"}} {
 		if strings.HasPrefix(tool, k[0]) {
 			return k[1]
 		}
@@ -80,24 +137,72 @@ func feeKind(tool string) string {
 	return ""
 }
 
+// countedFee is a fee whose uses a provider reports.
+type countedFee struct {
+	kind string
+	uses int64 // at most
+	pico int64 // per use
+}
+
+// fee adds uses of a kind to the bound.
+func (a *arithmetic) fee(kind string, uses, pico int64) {
+	if kind != feeSearchUnit && kind != "web_search" {
+		a.feeUses += uses
+		a.fees = a.fees.plus(uses, pico)
+		return
+	}
+	for i := range a.counted {
+		if f := &a.counted[i]; f.kind == kind {
+			f.uses += uses
+			return
+		}
+	}
+	a.counted = append(a.counted, countedFee{kind, uses, pico})
+}
+
 // hosted bounds tools the provider runs: every use may bring a full context
 // and a full answer.
 func (m *Model) hosted(a *arithmetic, c *Call) error {
 	a.hops = 1
+	if fee := m.Row.fees[feeRequest]; fee > 0 {
+		a.fee(feeRequest, 1, fee)
+	}
+	if c.Endpoint == Rerank && m.Row.bySearchUnit() {
+		a.fee(feeSearchUnit, c.rank.searchUnits(), m.Row.fees[feeSearchUnit])
+	}
+	if len(c.hosted) == 0 {
+		return nil
+	}
 	for _, t := range c.hosted {
 		fee, priced := m.Row.fees[feeKind(t.kind)]
-		if t.uses < 0 || !priced || m.Row.Context == 0 {
-			return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or a web_search tool with max_uses on a model whose context and web_search fee are known", t.field, clip(t.kind)))
+		uses := t.uses
+		if c.toolCalls >= 0 { // of all tools together: each may have them all
+			uses = c.toolCalls
 		}
-		a.hops += t.uses
-		a.feeUses += t.uses
-		a.fees = a.fees.plus(t.uses, fee)
+		if uses < 0 || !priced || m.Row.Context == 0 {
+			return m.unboundedTool(c, &t)
+		}
+		a.fee(feeKind(t.kind), uses, fee)
+		if c.toolCalls < 0 {
+			a.hops += uses
+		}
+	}
+	if c.toolCalls >= 0 {
+		a.hops += c.toolCalls
 	}
 	if a.hops > 1 {
 		a.hopInput = m.Row.Context
 		a.input = m.Row.Context
 	}
 	return nil
+}
+
+func (m *Model) unboundedTool(c *Call, t *hostedTool) error {
+	limit := "a web_search tool with max_uses"
+	if c.Endpoint == Responses {
+		limit = "max_tool_calls with web_search or file_search"
+	}
+	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known", t.field, clip(t.kind), limit))
 }
 
 // prices picks the dearest price an input and an output token can have.
@@ -139,7 +244,7 @@ func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
 	if !tier.priced(cacheWrite) {
 		return input, nil
 	}
-	wanted := c.cacheShort || c.cacheLong || c.maxCap() == 0
+	wanted := c.cacheShort || c.cacheLong || c.prewarm || c.maxTokens.set && c.maxTokens.value == 0
 	if m.Row.rules.implicit && !(c.cacheManual && !c.breakpoints && !c.cacheShort) {
 		wanted = true
 	}
@@ -152,17 +257,6 @@ func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
 		return input, budget.Invalid("tier_not_priced", "cache_control", fmt.Sprintf("the request asks for long-lived cache writes, and %s has no price for them; use the short time to live, or add to the configuration:\nmodels:\n- model: %s\n  prices:\n  - {cache_write_long: <USD per million tokens>}", m.Slug, m.Slug))
 	}
 	return cacheWriteLong, nil
-}
-
-// maxCap is the larger cap the body sets, or -1.
-func (c *Call) maxCap() int64 {
-	limit := int64(-1)
-	for _, f := range []*capField{&c.maxTokens, &c.maxCompletion} {
-		if f.set {
-			limit = max(limit, f.value)
-		}
-	}
-	return limit
 }
 
 // textBytes is how many bytes of the body can become text tokens: all but the

@@ -44,9 +44,10 @@ func Load(overlay *yaml.Node, upstreams []Upstream) (*Catalog, error) {
 		hash.Write(text)
 	}
 	c := &Catalog{
-		version:   hex.EncodeToString(hash.Sum(nil))[:12],
-		providers: make(map[string]Upstream, len(upstreams)),
-		entries:   make(map[string]*entry, len(b.rows)),
+		version:    hex.EncodeToString(hash.Sum(nil))[:12],
+		providers:  make(map[string]Upstream, len(upstreams)),
+		entries:    make(map[string]*entry, len(b.rows)),
+		byUpstream: make(map[string]*entry, len(b.rows)),
 	}
 	for _, u := range upstreams {
 		if err := c.addUpstream(u); err != nil {
@@ -182,6 +183,9 @@ func (b *builder) entry(s spec) (*entry, error) {
 	}
 	if s.maxBatch != nil {
 		shared.maxBatch = *s.maxBatch
+	}
+	if s.defaultCap != nil {
+		shared.defaultCap = *s.defaultCap
 	}
 	if s.audioRate != nil {
 		shared.audioRate = *s.audioRate

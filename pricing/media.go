@@ -99,7 +99,7 @@ func (p *parser) imageURL() error {
 				return err
 			case "detail":
 				detail, err := p.text()
-				img.high = detail == "high" || detail == "low"
+				img.high = boundedDetail(detail)
 				return err
 			}
 			return p.walkMember(name)
@@ -112,6 +112,9 @@ func (p *parser) imageURL() error {
 		p.dataURL(&img, url)
 	}
 	p.call.images = append(p.call.images, img)
+	if !img.high && p.call.vague == "" {
+		p.call.vague = p.path()
+	}
 	return nil
 }
 
@@ -130,9 +133,7 @@ func (p *parser) media() ([]byte, error) {
 func (p *parser) dataURL(img *image, url []byte) {
 	head, data, ok := bytes.Cut(url, []byte(","))
 	mime, encoding, _ := strings.Cut(string(head[len("data:"):]), ";")
-	switch strings.ToLower(mime) {
-	case "image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp":
-	default:
+	if !imageMIME(mime) {
 		p.call.refuse("unbounded_media", "messages", fmt.Sprintf("messages holds an image_url of type %q; send png, jpeg, gif or webp", clip(mime)))
 		return
 	}

@@ -16,7 +16,9 @@ type pin struct {
 	input   int64 // bound of the input tokens
 	inPico  int64 // prices of the bound
 	outPico int64
-	fees    wide
+	fees    wide // not counted by the provider
+	counted []countedFee
+	paths   *Extractor
 	factor  ratio // region and time of day
 	asked   ratio // service tier asked for, at least 1
 	tiers   []namedRatio
@@ -31,7 +33,14 @@ const (
 	pinCost       // the report names the billed amount
 	pinNoOutput   // embeddings
 	pinLongWrites // cache writes are long-lived
+	pinFees       // fees whose uses the provider reports follow
+	pinExtractor  // the paths of a custom dialect follow
+
+	pinDialect = 16 // the dialect's number stands in four bits from here on
 )
+
+// dialect is how the call's answer reports its usage.
+func (p *pin) dialect() dialect { return dialect(p.flags >> pinDialect & 15) }
 
 const (
 	pinVersion  = 1
@@ -61,6 +70,10 @@ func (p *pin) encode() string {
 		for i := range p.rates {
 			b = p.appendRates(b, &p.rates[i])
 		}
+		b = p.appendFees(b)
+	}
+	if p.has(pinExtractor) {
+		b = p.appendPaths(b)
 	}
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
@@ -79,20 +92,41 @@ func (p *pin) appendTiers(b []byte) []byte {
 }
 
 func (p *pin) appendRates(b []byte, r *rates) []byte {
-	has := r.has &^ (1 << cacheWriteLong)
-	pico := r.pico
-	if p.has(pinLongWrites) && r.priced(cacheWriteLong) {
-		has |= 1 << cacheWrite
-		pico[cacheWrite] = pico[cacheWriteLong]
+	has := r.has
+	if !p.has(pinLongWrites) && p.dialect() != anthropicMessages && p.dialect() != openAIResponses {
+		has &^= 1 << cacheWriteLong // cannot be used: this keeps the pin short
 	}
 	b = binary.AppendUvarint(b, uint64(r.from))
 	b = binary.AppendUvarint(b, uint64(has))
 	for k := range bucketCount {
 		if has&(1<<k) != 0 {
-			b = binary.AppendUvarint(b, uint64(pico[k]))
+			b = binary.AppendUvarint(b, uint64(r.pico[k]))
 		}
 	}
 	return b
+}
+
+func (p *pin) appendFees(b []byte) []byte {
+	if !p.has(pinFees) {
+		return b
+	}
+	b = append(b, byte(len(p.counted)))
+	for _, f := range p.counted {
+		b = append(append(b, byte(len(f.kind))), f.kind...)
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(f.uses)), uint64(f.pico))
+	}
+	return b
+}
+
+func (p *pin) appendPaths(b []byte) []byte {
+	for _, path := range p.paths.paths() {
+		b = append(append(b, byte(len(*path))), *path...)
+	}
+	outside := byte(0)
+	if p.paths.CacheOutside {
+		outside = 1
+	}
+	return append(b, outside)
 }
 
 // decodePin reads what encode wrote and refuses everything else.
@@ -117,6 +151,10 @@ func decodePin(text string) (*pin, error) {
 		p.fees = wide{hi: d.uvarint(), lo: d.uvarint()}
 		d.tiers(p)
 		d.rates(p)
+		d.fees(p)
+	}
+	if p.has(pinExtractor) {
+		d.paths(p)
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, errPin
@@ -168,6 +206,39 @@ func (d *pinReader) ratio() ratio {
 	return r
 }
 
+func (d *pinReader) text() string {
+	size := int(d.byte())
+	if size > len(d.rest) {
+		d.bad, d.rest = true, nil
+		return ""
+	}
+	s := string(d.rest[:size])
+	d.rest = d.rest[size:]
+	return s
+}
+
+func (d *pinReader) fees(p *pin) {
+	if !p.has(pinFees) {
+		return
+	}
+	n := int(d.byte())
+	if n > pinMost {
+		d.bad = true
+		return
+	}
+	for range n {
+		p.counted = append(p.counted, countedFee{d.text(), d.count(), d.count()})
+	}
+}
+
+func (d *pinReader) paths(p *pin) {
+	p.paths = &Extractor{}
+	for _, path := range p.paths.paths() {
+		*path = d.text()
+	}
+	p.paths.CacheOutside = d.byte() == 1
+}
+
 func (d *pinReader) tiers(p *pin) {
 	n := int(d.byte())
 	if n > pinMost {
@@ -176,13 +247,7 @@ func (d *pinReader) tiers(p *pin) {
 	}
 	p.tiers = make([]namedRatio, 0, n)
 	for range n {
-		size := int(d.byte())
-		if size > len(d.rest) {
-			d.bad = true
-			return
-		}
-		name := string(d.rest[:size])
-		d.rest = d.rest[size:]
+		name := d.text()
 		p.tiers = append(p.tiers, namedRatio{name, d.ratio()})
 	}
 }

@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type spec struct {
 	context       *int64
 	maxOutput     *int64
 	maxBatch      *int64
+	defaultCap    *int64
 	overhead      *int64
 	tokensPerByte *ratio
 	nfkc          *bool
@@ -100,8 +102,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"endpoints": func(n *yaml.Node) error {
 			return readList(n, "endpoints", func(n *yaml.Node) error {
 				e := Endpoint(n.Value)
-				if e != Chat && e != Embeddings {
-					return lineError(n, "endpoint is %q; write chat or embeddings", n.Value)
+				if !slices.Contains(Endpoints(), e) {
+					return lineError(n, "endpoint is %q; write one of %v", n.Value, Endpoints())
 				}
 				s.endpoints = append(s.endpoints, e)
 				return nil
@@ -112,6 +114,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 				"context":    set(&s.context, count("context")),
 				"max_output": set(&s.maxOutput, count("max_output")),
 				"max_batch":  set(&s.maxBatch, count("max_batch")),
+				// Inserted when a body has no output cap.
+				"default_output": set(&s.defaultCap, count("default_output")),
 			})
 		},
 		"overhead":        set(&s.overhead, count("overhead")),
@@ -258,6 +262,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.context, o.context)
 	pick(&s.maxOutput, o.maxOutput)
 	pick(&s.maxBatch, o.maxBatch)
+	pick(&s.defaultCap, o.defaultCap)
 	pick(&s.overhead, o.overhead)
 	pick(&s.tokensPerByte, o.tokensPerByte)
 	pick(&s.nfkc, o.nfkc)

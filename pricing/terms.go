@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,10 +20,35 @@ models:
   - {input: "<USD per million>", output: "<USD per million>"}`, m.Slug, m.Slug))
 }
 
+// obeys refuses a body that the operator's rules for this upstream forbid,
+// whether or not a budget watches it.
+func (m *Model) obeys(c *Call) error {
+	u := &m.Upstream
+	switch {
+	case u.StrictBody && c.unread != "":
+		return budget.Invalid("unknown_field", c.unread, fmt.Sprintf("%s is unknown, and %s takes known members only; leave it out", clip(c.unread), m.Provider))
+	case u.RequireMaxTokens && c.Endpoint.generates() && m.honouredCap(c) < 0:
+		field := m.capField(c.Endpoint)
+		if field == CapFieldNone {
+			field = "max_tokens"
+		}
+		return budget.Invalid("max_tokens_required", field, fmt.Sprintf("the request has no output cap, and %s requires one; send %s", m.Provider, field))
+	case u.DenyOmittedImageDetail && c.vague != "":
+		return budget.Invalid("unbounded_media", c.vague, c.vague+" has no detail that bounds its size; send \"detail\": \"high\" or \"low\"")
+	}
+	return nil
+}
+
 // supported refuses what has no bound whatever its price.
 func (m *Model) supported(c *Call) error {
 	if c.unbounded != nil {
 		return c.unbounded
+	}
+	if c.stored != nil && !m.Upstream.AllowStoredInput {
+		return c.stored
+	}
+	if c.pdf != nil && !m.Upstream.AllowPDF {
+		return c.pdf
 	}
 	if e := m.Row.rules.endpoints; len(e) > 0 && !slices.Contains(e, c.Endpoint) {
 		return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s is priced for %s only; name a model for %s", m.Slug, e[0], c.Endpoint))
@@ -33,7 +59,7 @@ func (m *Model) supported(c *Call) error {
 			return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s can become another model or add paid steps; name one model without :online", m.Slug))
 		}
 	}
-	if c.Endpoint == Chat && c.Stream && m.Upstream.StreamUsage == StreamUsageRequire && c.options.include != 't' {
+	if c.Endpoint.asksUsage() && c.Stream && m.Upstream.StreamUsage == StreamUsageRequire && c.options.include != 't' {
 		return budget.Invalid("stream_usage_required", "stream_options.include_usage", fmt.Sprintf("%s reports the usage of a stream only when asked; send \"stream_options\": {\"include_usage\": true}", m.Provider))
 	}
 	return nil
@@ -48,13 +74,17 @@ type multipliers struct {
 
 func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
 	out := multipliers{always: m.Row.rules.peak(at), tier: one()}
-	if c.geo != "" && c.geo != "global" {
-		geo, ok := m.Row.rules.geos[c.geo]
+	where := c.geo
+	if where == "" {
+		where = m.Upstream.DefaultGeo
+	}
+	if where != "" && where != "global" {
+		geo, ok := m.Row.rules.geos[where]
 		if !ok {
-			return out, m.tierNotPriced("inference_geo", c.geo, "inference_geo")
+			return out, m.tierNotPriced("inference_geo", where, "inference_geo")
 		}
 		if out.always, ok = out.always.times(geo); !ok {
-			return out, m.tierNotPriced("inference_geo", c.geo, "inference_geo")
+			return out, m.tierNotPriced("inference_geo", where, "inference_geo")
 		}
 	}
 	asked := c.serviceTier
@@ -118,22 +148,15 @@ func (r *rules) peak(t time.Time) ratio {
 // the model's own limit.
 func (m *Model) output(b *Bound, c *Call) error {
 	a := &b.sum
-	a.choices = c.choices
-	if c.Endpoint == Embeddings {
-		a.choices = 0
+	if !c.Endpoint.generates() {
 		return nil
 	}
-	limit := int64(-1)
-	if c.maxTokens.set && m.Upstream.honours("max_tokens") {
-		limit = c.maxTokens.value
-	}
-	if c.maxCompletion.set && m.Upstream.honours("max_completion_tokens") {
-		limit = max(limit, c.maxCompletion.value)
-	}
+	a.choices = c.choices * max(1, c.prompts)
+	limit := m.honouredCap(c)
 	switch {
 	case limit >= 0:
 		a.limit = limit
-	case m.Upstream.capField() != CapFieldNone:
+	case m.capField(c.Endpoint) != CapFieldNone:
 		a.limit = m.defaultCap(c)
 		b.InjectedCap = a.limit
 	case m.Row.MaxOutput > 0:
@@ -144,11 +167,49 @@ func (m *Model) output(b *Bound, c *Call) error {
 	return nil
 }
 
-// defaultCap leaves room for the input: vendors refuse input + cap > context.
+// honouredCap is the larger cap of those the body sets and the upstream obeys,
+// or -1.
+func (m *Model) honouredCap(c *Call) int64 {
+	limit := int64(-1)
+	take := func(f *capField, honoured bool) {
+		if f.set && honoured {
+			limit = max(limit, f.value)
+		}
+	}
+	switch c.Endpoint {
+	case Responses:
+		take(&c.maxOutput, true)
+	case Messages, Completions: // the one cap field these APIs have
+		take(&c.maxTokens, true)
+	default:
+		take(&c.maxTokens, m.Upstream.honours("max_tokens"))
+		take(&c.maxCompletion, m.Upstream.honours("max_completion_tokens"))
+	}
+	return limit
+}
+
+// capField is the member a default cap is inserted as.
+func (m *Model) capField(e Endpoint) string {
+	field := m.Upstream.capField()
+	switch {
+	case field == CapFieldNone:
+	case e == Responses:
+		return "max_output_tokens"
+	case e == Messages, e == Completions:
+		return "max_tokens"
+	}
+	return field
+}
+
+// defaultCap is the caller's, the model's, the upstream's or the usual default.
+// It leaves room for the input: vendors refuse input + cap > context.
 func (m *Model) defaultCap(c *Call) int64 {
-	limit := m.Upstream.DefaultMaxTokens
-	if limit == 0 {
+	limit := cmp.Or(c.DefaultCap, m.Row.rules.defaultCap, m.Upstream.DefaultMaxTokens)
+	if limit <= 0 {
 		limit = defaultMaxTokens
+		if c.Endpoint == Completions {
+			limit = completionTokens
+		}
 	}
 	if m.Row.MaxOutput > 0 {
 		limit = min(limit, m.Row.MaxOutput)
@@ -162,12 +223,16 @@ func (m *Model) defaultCap(c *Call) int64 {
 // pin is what settling needs of this bound.
 func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	p := &pin{
-		flags: m.flags(c) | pinPriced, choices: max(c.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
+		flags: m.flags(c) | pinPriced, choices: max(a.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
 		input: a.input, inPico: a.in, outPico: a.out, fees: a.fees,
-		factor: f.always, asked: f.tier, tiers: m.Row.rules.tiers, rates: m.Row.tiers,
+		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, tiers: m.Row.rules.tiers, rates: m.Row.tiers,
 	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites
+	}
+	if len(a.counted) > 0 {
+		p.flags |= pinFees
+		p.counted = a.counted
 	}
 	return p
 }
@@ -179,10 +244,12 @@ func (m *Model) flags(c *Call) uint64 {
 			f |= bit
 		}
 	}
-	set(c.Stream && c.Endpoint == Chat, pinStream)
+	set(c.Stream && c.Endpoint.generates(), pinStream)
 	set(m.Upstream.RunningUsage || c.options.continuous, pinRunning)
 	set(m.Upstream.CancelsOnDisconnect && len(c.hosted) == 0 && !c.prediction && !c.audioOut && len(c.audios) == 0, pinElapsed)
-	set(m.Upstream.Dialect == DialectOpenRouter || m.Provider == "openrouter", pinCost)
-	set(c.Endpoint == Embeddings, pinNoOutput)
-	return f
+	set(m.reportsCost(), pinCost)
+	set(!c.Endpoint.generates(), pinNoOutput)
+	d := m.dialect(c.Endpoint)
+	set(d == custom, pinExtractor)
+	return f | uint64(d)<<pinDialect
 }

@@ -1,10 +1,7 @@
 package pricing
 
 import (
-	"bytes"
 	"errors"
-	"math/bits"
-	"strconv"
 
 	"aigateway/budget"
 
@@ -14,34 +11,24 @@ import (
 
 // usage is a provider's report, normalised: the buckets are disjoint.
 type usage struct {
-	counts       [bucketCount]int64
-	prompt       int64 // all input, for the price tier
+	part
+	more         []part // Anthropic: what else models did for this call
 	cost         budget.Amount
 	hasCost      bool // the provider named the billed amount
-	inconsistent bool // parts were larger than their whole
+	searches     int64
+	hasSearches  bool   // the provider counted the web searches
+	units        int64  // search units of a reranker
+	tier         string // service tier named inside the report
+	speed        string // Anthropic: fast or standard
+	inconsistent bool   // parts were larger than their whole
+	unpriced     bool   // it reports something that has no price
 }
 
-// openAIUsage is the usage object of OpenAI's chat completions and embeddings,
-// with the other spellings its imitators use.
-type openAIUsage struct {
-	Prompt        *int64 `json:"prompt_tokens"`
-	Completion    *int64 `json:"completion_tokens"`
-	Total         *int64 `json:"total_tokens"`
-	PromptDetails *struct {
-		Cached     *int64 `json:"cached_tokens"`
-		CacheWrite *int64 `json:"cache_write_tokens"`
-		Audio      *int64 `json:"audio_tokens"`
-		Image      *int64 `json:"image_tokens"`
-	} `json:"prompt_tokens_details"`
-	CompletionDetails *struct {
-		Audio *int64 `json:"audio_tokens"`
-	} `json:"completion_tokens_details"`
-	Cached      *int64         `json:"cached_tokens"`           // Moonshot: the same tokens again
-	Hit         *int64         `json:"prompt_cache_hit_tokens"` // DeepSeek: the same tokens again
-	Miss        *int64         `json:"prompt_cache_miss_tokens"`
-	Cost        jsontext.Value `json:"cost"` // OpenRouter: USD
-	BYOK        jsontext.Value `json:"is_byok"`
-	CostDetails jsontext.Value `json:"cost_details"`
+// part is what one model used.
+type part struct {
+	model  string // as served; empty: the one of the answer
+	counts [bucketCount]int64
+	prompt int64 // all input, for the price tier
 }
 
 var errUsage = errors.New("malformed usage")
@@ -49,49 +36,139 @@ var errUsage = errors.New("malformed usage")
 // maxCount keeps sums of counts far from overflow.
 const maxCount = 1 << 50
 
-// openAIChat reads a usage object of the OpenAI family. Details are subsets of
-// their totals; output outside completion_tokens (Gemini's thoughts, xAI's
-// reasoning) is found in the total. Audio and images move out of the input only
-// where p prices them separately.
-func openAIChat(raw string, p *pin) (usage, error) {
-	var r openAIUsage
-	if err := json.Unmarshal([]byte(raw), &r); err != nil {
-		return usage{}, errUsage
+// read normalises the report in ev by the pin's dialect.
+func (p *pin) read(ev *Evidence) (usage, error) {
+	switch p.dialect() {
+	case openAIChat, openRouter:
+		return readChat(ev.Usage, p)
+	case openAIResponses:
+		return readResponses(ev, p)
+	case anthropicMessages:
+		return readMessages(ev, p)
+	case cohereRerank:
+		return readSearchUnits(ev.Usage)
+	case tokensRerank:
+		return readRankTokens(ev.Usage)
+	case custom:
+		return readCustom(ev.Usage, p)
 	}
+	return usage{}, errUsage // a newer version's pin
+}
+
+// counts is what the OpenAI family reports. Details are subsets of their totals.
+type counts struct {
+	prompt, completion, total          int64
+	cached, write, writeLong           int64 // write includes writeLong
+	audioIn, imageIn, audioOut         int64
+	hasPrompt, hasCompletion, hasTotal bool
+	cacheOutside                       bool // prompt excludes cached and write
+}
+
+// normalise makes the buckets disjoint. Output outside completion_tokens
+// (Gemini's thoughts, xAI's reasoning) is found in the total. Audio and images
+// move out of the input only where p prices them separately.
+func (c *counts) normalise(p *pin) (usage, error) {
 	var u usage
-	prompt, ok := r.promptTokens()
-	completion, total := value(r.Completion), value(r.Total)
-	if !ok || r.Completion == nil && r.Total == nil && !p.has(pinNoOutput) {
+	if !c.hasPrompt || !c.hasCompletion && !c.hasTotal && !p.has(pinNoOutput) {
 		return usage{}, errUsage
 	}
-	cached := max(value(r.Cached), value(r.Hit))
-	var write, audioIn, imageIn, audioOut int64
-	if d := r.PromptDetails; d != nil {
-		cached = max(cached, value(d.Cached))
-		write, audioIn, imageIn = value(d.CacheWrite), value(d.Audio), value(d.Image)
-	}
-	if d := r.CompletionDetails; d != nil {
-		audioOut = value(d.Audio)
-	}
-	for _, n := range []int64{prompt, completion, total, cached, write, audioIn, imageIn, audioOut} {
+	for _, n := range []int64{c.prompt, c.completion, c.total, c.cached, c.write, c.writeLong, c.audioIn, c.imageIn, c.audioOut} {
 		if n < 0 || n > maxCount {
 			return usage{}, errUsage
 		}
 	}
-	tier := p.ratesFor(prompt)
-	u.prompt = prompt
-	u.counts[cacheRead], u.counts[cacheWrite] = cached, write
-	u.moveOut(tier, inputAudio, audioIn)
-	u.moveOut(tier, inputImage, imageIn)
-	u.moveOut(tier, outputAudio, audioOut)
-	u.counts[input] = u.rest(prompt - cached - write - u.counts[inputAudio] - u.counts[inputImage])
-	if !p.has(pinNoOutput) {
-		u.counts[output] = u.rest(max(completion, total-prompt) - u.counts[outputAudio])
+	if c.cacheOutside {
+		c.prompt += c.cached + c.write
 	}
-	if p.has(pinCost) {
-		u.readCost(&r)
+	u.prompt = c.prompt
+	tier := p.ratesFor(c.prompt)
+	u.counts[cacheRead] = c.cached
+	u.setWrites(p, c.write, 0, c.writeLong)
+	u.moveOut(tier, inputAudio, c.audioIn)
+	u.moveOut(tier, inputImage, c.imageIn)
+	u.moveOut(tier, outputAudio, c.audioOut)
+	u.counts[input] = u.rest(c.prompt - c.cached - c.write - u.counts[inputAudio] - u.counts[inputImage])
+	if !p.has(pinNoOutput) {
+		u.counts[output] = u.rest(max(c.completion, c.total-c.prompt) - u.counts[outputAudio])
 	}
 	return u, nil
+}
+
+// setWrites splits cache writes by how long they live. What the report does not
+// split takes the dearest time to live that was asked for.
+func (u *usage) setWrites(p *pin, all, short, long int64) {
+	rest := u.rest(all - short - long)
+	if p.has(pinLongWrites) {
+		long += rest
+	} else {
+		short += rest
+	}
+	u.counts[cacheWrite], u.counts[cacheWriteLong] = short, long
+}
+
+// openAIUsage is the usage object of OpenAI's chat completions and embeddings,
+// with the other spellings its imitators use.
+type openAIUsage struct {
+	Prompt            *int64         `json:"prompt_tokens"`
+	Completion        *int64         `json:"completion_tokens"`
+	Total             *int64         `json:"total_tokens"`
+	PromptDetails     *inputDetails  `json:"prompt_tokens_details"`
+	CompletionDetails *outputDetails `json:"completion_tokens_details"`
+	Cached            *int64         `json:"cached_tokens"`           // Moonshot: the same tokens again
+	Hit               *int64         `json:"prompt_cache_hit_tokens"` // DeepSeek: the same tokens again
+	Miss              *int64         `json:"prompt_cache_miss_tokens"`
+	costs
+}
+
+type inputDetails struct {
+	Cached       *int64 `json:"cached_tokens"`
+	CacheWrite   *int64 `json:"cache_write_tokens"`
+	WriteDetails *struct {
+		Long *int64 `json:"ttl_12h_tokens"`
+	} `json:"cache_write_tokens_details"`
+	Audio *int64 `json:"audio_tokens"`
+	Image *int64 `json:"image_tokens"`
+}
+
+type outputDetails struct {
+	Audio *int64 `json:"audio_tokens"`
+}
+
+// costs is how OpenRouter names the billed amount, in USD.
+type costs struct {
+	Cost        jsontext.Value `json:"cost"`
+	BYOK        jsontext.Value `json:"is_byok"`
+	CostDetails jsontext.Value `json:"cost_details"`
+}
+
+// readChat reads a usage object of the OpenAI family.
+func readChat(raw string, p *pin) (usage, error) {
+	var r openAIUsage
+	if err := json.Unmarshal([]byte(raw), &r); err != nil {
+		return usage{}, errUsage
+	}
+	c := counts{completion: value(r.Completion), total: value(r.Total), hasCompletion: r.Completion != nil, hasTotal: r.Total != nil}
+	c.prompt, c.hasPrompt = r.promptTokens()
+	c.cached = max(value(r.Cached), value(r.Hit))
+	c.details(r.PromptDetails, r.CompletionDetails)
+	u, err := c.normalise(p)
+	if err == nil && p.has(pinCost) {
+		u.readCost(&r.costs)
+	}
+	return u, err
+}
+
+func (c *counts) details(in *inputDetails, out *outputDetails) {
+	if in != nil {
+		c.cached = max(c.cached, value(in.Cached))
+		c.write, c.audioIn, c.imageIn = value(in.CacheWrite), value(in.Audio), value(in.Image)
+		if in.WriteDetails != nil {
+			c.writeLong = value(in.WriteDetails.Long)
+		}
+	}
+	if out != nil {
+		c.audioOut = value(out.Audio)
+	}
 }
 
 // promptTokens is the whole input, also where only its cached and uncached
@@ -132,7 +209,7 @@ func (u *usage) rest(n int64) int64 {
 // readCost takes the billed amount: with the client's own provider key it is
 // only the fee, and the rest stands beside it. A cost that cannot be read is
 // none; the counts then decide.
-func (u *usage) readCost(r *openAIUsage) {
+func (u *usage) readCost(r *costs) {
 	cost, ok := nanoUSD(r.Cost)
 	if !ok {
 		return
@@ -153,49 +230,4 @@ func (u *usage) readCost(r *openAIUsage) {
 		}
 	}
 	u.cost, u.hasCost = cost, true
-}
-
-// nanoUSD reads a JSON number of dollars exactly, rounding up to nano-USD.
-func nanoUSD(raw []byte) (budget.Amount, bool) {
-	mantissa, exponent, _ := bytes.Cut(bytes.ToLower(raw), []byte("e"))
-	scale := 9
-	if len(exponent) > 0 {
-		e, err := strconv.Atoi(string(exponent))
-		if err != nil || e < -400 || e > 400 {
-			return 0, false
-		}
-		scale += e
-	}
-	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
-	if len(whole) == 0 || len(whole)+len(fraction) > 100 {
-		return 0, false
-	}
-	digits := append(append(make([]byte, 0, 100), whole...), fraction...)
-	scale -= len(fraction)
-	var n uint64
-	up := uint64(0)
-	for i, c := range digits {
-		if c < '0' || c > '9' {
-			return 0, false
-		}
-		if len(digits)-i <= -scale { // below a nano
-			if c != '0' {
-				up = 1
-			}
-			continue
-		}
-		hi, lo := bits.Mul64(n, 10)
-		if hi != 0 || lo > uint64(budget.MaxAmount) {
-			return 0, false
-		}
-		n = lo + uint64(c-'0')
-	}
-	for ; scale > 0 && n > 0; scale-- {
-		if n > uint64(budget.MaxAmount)/10 {
-			return 0, false
-		}
-		n *= 10
-	}
-	n += up
-	return budget.Amount(n), n <= uint64(budget.MaxAmount)
 }

@@ -1,0 +1,132 @@
+package pricing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// checkDialects refuses names nobody knows, and an extractor that is missing.
+func (u *Upstream) checkDialects() error {
+	custom := u.Dialect == DialectCustom
+	if u.Dialect != "" && !slices.Contains(dialects(), u.Dialect) {
+		return fmt.Errorf("provider %s: dialect is %q; use one of %s", u.Provider, u.Dialect, strings.Join(dialects(), ", "))
+	}
+	for e, d := range u.Dialects {
+		if !slices.Contains(Endpoints(), e) {
+			return fmt.Errorf("provider %s: dialects names the endpoint %q; use one of %v", u.Provider, e, Endpoints())
+		}
+		if !slices.Contains(dialects(), d) {
+			return fmt.Errorf("provider %s: the dialect of %s is %q; use one of %s", u.Provider, e, d, strings.Join(dialects(), ", "))
+		}
+		custom = custom || d == DialectCustom
+	}
+	if custom && u.Extractor == nil {
+		return fmt.Errorf("provider %s: dialect custom needs an extractor that says where the counts are", u.Provider)
+	}
+	if u.Extractor != nil {
+		if err := u.Extractor.check(); err != nil {
+			return fmt.Errorf("provider %s: %w", u.Provider, err)
+		}
+	}
+	return nil
+}
+
+// dialect is a Dialect constant's number, as it stands in pins: it never changes.
+type dialect uint8
+
+const (
+	openAIChat dialect = iota
+	openRouter
+	openAIResponses
+	anthropicMessages
+	cohereRerank
+	tokensRerank
+	custom
+)
+
+// dialects lists the names in the order of their numbers.
+func dialects() []string {
+	return []string{DialectOpenAIChat, DialectOpenRouter, DialectOpenAIResponses, DialectAnthropicMessages, DialectCohereRerank, DialectTokensRerank, DialectCustom}
+}
+
+func dialectNumber(name string) dialect {
+	switch name {
+	case DialectOpenRouter:
+		return openRouter
+	case DialectOpenAIResponses:
+		return openAIResponses
+	case DialectAnthropicMessages:
+		return anthropicMessages
+	case DialectCohereRerank:
+		return cohereRerank
+	case DialectTokensRerank:
+		return tokensRerank
+	case DialectCustom:
+		return custom
+	}
+	return openAIChat
+}
+
+// dialect is how the answer of a call to this endpoint reports its usage: what
+// the upstream says, else what the endpoint prescribes.
+func (m *Model) dialect(e Endpoint) dialect {
+	if d := m.Upstream.Dialects[e]; d != "" {
+		return dialectNumber(d)
+	}
+	switch e {
+	case Responses:
+		return openAIResponses
+	case Messages:
+		return anthropicMessages
+	case Rerank:
+		if m.Row != nil && m.Row.bySearchUnit() {
+			return cohereRerank
+		}
+		return tokensRerank
+	}
+	return dialectNumber(m.Upstream.Dialect)
+}
+
+// reportsCost reports whether the provider's answer names the billed amount.
+func (m *Model) reportsCost() bool {
+	return m.Upstream.Dialect == DialectOpenRouter || m.Provider == "openrouter"
+}
+
+// bySearchUnit reports whether a reranker is billed by search units.
+func (r *Row) bySearchUnit() bool { _, ok := r.fees[feeSearchUnit]; return ok }
+
+// Extractor says where an unknown provider's usage object has its counts: paths
+// of member names joined by dots, such as "details.cached". Empty: the provider
+// does not report it.
+type Extractor struct {
+	Input  string // all input; required
+	Output string // required where there is output
+	Total  string // input and output, when output may leave something out
+	// Parts of the input.
+	CacheRead, CacheWrite, CacheWriteLong, InputAudio, InputImage string
+	OutputAudio                                                   string // part of the output
+	Cost                                                          string // the billed amount in US dollars
+	// CacheOutside: input does not include what was read from and written to
+	// the cache.
+	CacheOutside bool
+}
+
+func (x *Extractor) paths() [10]*string {
+	return [10]*string{&x.Input, &x.Output, &x.Total, &x.CacheRead, &x.CacheWrite, &x.CacheWriteLong, &x.InputAudio, &x.InputImage, &x.OutputAudio, &x.Cost}
+}
+
+// maxPath keeps an extractor's paths small enough to travel in a pin.
+const maxPath = 80
+
+func (x *Extractor) check() error {
+	if x.Input == "" {
+		return fmt.Errorf("extractor: input is missing; write the path of the input tokens, such as prompt_tokens")
+	}
+	for _, p := range x.paths() {
+		if len(*p) > maxPath || strings.HasPrefix(*p, ".") || strings.HasSuffix(*p, ".") || strings.Contains(*p, "..") {
+			return fmt.Errorf("extractor: %q is no path of at most %d bytes; write member names joined by dots", clip(*p), maxPath)
+		}
+	}
+	return nil
+}

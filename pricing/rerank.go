@@ -1,0 +1,138 @@
+package pricing
+
+// ranking is the input of a rerank call.
+type ranking struct {
+	query     int64   // bytes
+	documents []int64 // bytes of each
+	queryAt   span
+	docsAt    span
+	perDoc    int64 // max_tokens_per_doc; 0: not set
+	hasQuery  bool
+}
+
+// maxTokensPerDoc is where Cohere cuts a document when the body does not say.
+const maxTokensPerDoc = 4096
+
+// rerankMember reads one top-level member of a rerank request.
+func (p *parser) rerankMember(name []byte) error {
+	c := &p.call
+	if c.rank == nil {
+		c.rank = &ranking{}
+	}
+	switch string(name) {
+	case "query":
+		return p.rerankQuery()
+	case "documents", "texts", "passages":
+		return p.rerankDocuments()
+	case "max_tokens_per_doc", "max_doc_length", "truncate_prompt_tokens":
+		n, set, err := p.integer(1, maxCap)
+		if set {
+			c.rank.perDoc = max(c.rank.perDoc, n)
+		}
+		return err
+	case "max_chunks_per_doc", "max_query_length", "top_n", "top_k":
+		_, _, err := p.integer(0, maxCap)
+		return err
+	case "return_documents", "truncation", "return_embeddings":
+		_, err := p.boolean()
+		return err
+	}
+	return p.commonMember(name)
+}
+
+func (p *parser) rerankQuery() error {
+	r := p.call.rank
+	if p.dec.PeekKind() != '"' {
+		if p.dec.PeekKind() == '{' {
+			return p.refused("", "unbounded_media", "is an object, which has no bound; send a text")
+		}
+		return p.wrongType("a string")
+	}
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	end := int(p.dec.InputOffset())
+	r.hasQuery, r.query, r.queryAt = true, int64(len(raw)), span{end - len(raw), end}
+	return nil
+}
+
+func (p *parser) rerankDocuments() error {
+	c := &p.call
+	r := c.rank
+	if p.dec.PeekKind() != '[' {
+		return p.wrongType("an array of texts")
+	}
+	if r.documents != nil {
+		return p.invalid("repeats the documents under another name; send documents once")
+	}
+	r.docsAt.at = int(p.dec.InputOffset())
+	err := p.array(func(int) error {
+		before := p.dec.InputOffset()
+		switch p.dec.PeekKind() {
+		case '"':
+			if err := p.dec.SkipValue(); err != nil {
+				return err
+			}
+		case '{':
+			if err := p.object(p.documentMember); err != nil {
+				return err
+			}
+		default:
+			return p.wrongType("a text, or an object of texts")
+		}
+		r.documents = append(r.documents, p.dec.InputOffset()-before)
+		return nil
+	})
+	r.docsAt.end = int(p.dec.InputOffset())
+	c.items = int64(len(r.documents))
+	return err
+}
+
+// documentMember reads a field of a document; only text has a bound.
+func (p *parser) documentMember(name []byte) error {
+	switch string(name) {
+	case "image", "images", "image_url", "img", "url", "video", "video_url", "audio", "file", "file_id", "content", "source", "data":
+		return p.refused("", "unbounded_media", "has no bound; send documents as text")
+	}
+	if k := p.dec.PeekKind(); k == '{' || k == '[' {
+		return p.refused("", "unbounded_media", "is no text and has no bound; send documents as text")
+	}
+	return p.walkMember(name)
+}
+
+// searchUnits is the most Cohere bills: a unit is a query with up to 100
+// documents, and a long document counts once per chunk, each of which repeats
+// the query.
+func (r *ranking) searchUnits() int64 {
+	const (
+		window    = 500 // tokens of a chunk, the query's included
+		queryMost = 250 // of which the query takes at most so many: unverified
+		perUnit   = 100
+	)
+	perDoc := int64(maxTokensPerDoc)
+	if r.perDoc > 0 {
+		perDoc = r.perDoc
+	}
+	room := window - min(r.query, queryMost)
+	chunks := int64(0)
+	for _, d := range r.documents {
+		chunks += max(1, (min(d, perDoc)+room-1)/room)
+	}
+	return (chunks + perUnit - 1) / perUnit
+}
+
+// tokens is the most input tokens of a reranker that bills by token: the query
+// counts once per document.
+func (r *ranking) tokens(body []byte, perByte ratio, nfkc bool) int64 {
+	n := int64(len(r.documents))
+	query, docs := r.query, int64(0)
+	for _, d := range r.documents {
+		docs += d
+	}
+	if nfkc {
+		query += growth(body[r.queryAt.at:r.queryAt.end])
+		docs += growth(body[r.docsAt.at:r.docsAt.end])
+	}
+	return perByte.ceil(n*query + docs)
+}

@@ -49,6 +49,9 @@ func startProcess(t *testing.T, dir, name string, env []string, path string, arg
 			t.Errorf("%s ended by itself: %v", name, p.cmd.ProcessState)
 		}
 		p.stop()
+		if out := p.output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic: ") {
+			t.Errorf("%s raced or panicked:\n%s", name, out)
+		}
 		if t.Failed() {
 			t.Logf("last output of %s:\n%s", name, p.tail(40))
 		}

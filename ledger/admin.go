@@ -37,12 +37,19 @@ func (l *Ledger) editLocked(statements []statement, durable func()) (n uint64) {
 
 // audit is the row that says who did what.
 func (l *Ledger) audit(actor, action, subject string, detail any) statement {
+	return auditRow(l.config.Now().UnixNano(), actor, action, subject, detail)
+}
+
+func auditRow(at int64, actor, action, subject string, detail any) statement {
 	text, err := json.Marshal(detail)
 	if err != nil {
 		text = fmt.Appendf(nil, "%q", err.Error())
 	}
-	return statement{`INSERT INTO audit (at, actor, action, subject, detail) VALUES (?, ?, ?, ?, ?)`,
-		[]any{l.config.Now().UnixNano(), actor, action, subject, string(text)}}
+	return statement{
+		sql:    `INSERT INTO audit (at, actor, action, subject, detail, link, hash) VALUES (?, ?, ?, ?, ?, ?, ?)`,
+		args:   []any{at, actor, action, subject, string(text)},
+		booked: auditEntry(at, actor, action, subject, string(text)),
+	}
 }
 
 // SetBudget creates the budget of (Target, Period) or replaces its cap and
@@ -98,8 +105,8 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	insert := statement{`INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		[]any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall}}
+	insert := statement{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall}}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
@@ -108,7 +115,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	a := l.core.newAccount(r, start, end)
 	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
 	r.cur = a
-	n := l.editLocked([]statement{insert, l.auditBudget(actor, "create_budget", b)}, func() { l.core.rules.add(r) })
+	n := l.editLocked([]statement{insert, baseSQL(a.id, int64(seed)), l.auditBudget(actor, "create_budget", b)}, func() { l.core.rules.add(r) })
 	l.mu.Unlock()
 	if err := l.awaitEdit(ctx, n); err != nil {
 		return budget.Status{}, err
@@ -122,8 +129,8 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 	wall := l.windowTime()
 	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
 	statements := []statement{
-		{`UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
-			[]any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}},
+		{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
+			args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}},
 		l.auditBudget(actor, "update_budget", next),
 	}
 	l.mu.Lock()
@@ -138,8 +145,8 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 		if running = r.peek(wall); running != nil {
 			_, end = windowAt(r.Period, loc, wall)
 			statements = append(statements,
-				statement{`UPDATE account SET "end" = ? WHERE id = ?`, []any{end, running.id}},
-				statement{`DELETE FROM account WHERE budget = ? AND start > ?`, []any{r.num, running.start}})
+				statement{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}},
+				statement{sql: `DELETE FROM account WHERE budget = ? AND start > ?`, args: []any{r.num, running.start}})
 		}
 	}
 	n := l.editLocked(statements, func() {
@@ -258,8 +265,9 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag, actor string) error
 		return err
 	}
 	return l.edit(ctx, []statement{
-		{`DELETE FROM budget WHERE num = ?`, []any{r.num}},
-		{`DELETE FROM account WHERE budget = ?`, []any{r.num}},
+		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
+		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
+		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
 		l.auditBudget(actor, "delete_budget", r.Budget),
 	}, func() { l.core.removeRule(r) })
 }

@@ -139,7 +139,7 @@ func (c *core) finish(e *event) {
 		delete(c.expired, e.h.id)
 		c.dropRequest(e.h)
 		c.dropRefs(e.h)
-	case eventOrphan, eventStray:
+	case eventOrphan, eventStray, eventAdjust:
 		c.dropRefs(e.h)
 	case eventAdmin:
 		if e.change.durable != nil {

@@ -25,8 +25,10 @@ type account struct {
 	wanted bool  // listed in core.wanted
 	lower  bool  // give back the unused mark at the next commit
 	fresh  bool  // no row yet
-	batch  delta // of the batch that is being committed
-	inNo   uint64
+	// distrusted refuses every call: the totals differ from their rows.
+	distrusted bool
+	batch      delta // of the batch that is being committed
+	inNo       uint64
 }
 
 // core is the ledger as a state machine: no I/O, no clock, no goroutines, no

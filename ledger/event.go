@@ -14,6 +14,7 @@ const (
 	eventPool                    // an orphan pool's time is over: charged
 	eventAdmin                   // budgets, keys
 	eventSpool                   // the log file is read up to here
+	eventAdjust                  // a person's correction
 )
 
 // event is one entry of the journal queue. The writer reads it without the
@@ -45,6 +46,9 @@ type change struct {
 type statement struct {
 	sql  string
 	args []any
+	// booked is what the hash chain says about the row, nil for nothing. Its
+	// link, and for an audit row its hash, follow args.
+	booked entry
 }
 
 // rises is what the event adds to leg i the moment it is queued (R1).
@@ -56,6 +60,8 @@ func (e *event) rises(i int) budget.Amount {
 		return max(0, e.cost-e.pools[i].orphan-e.pools[i].residue)
 	case eventStray:
 		return e.cost
+	case eventAdjust:
+		return max(0, e.cost)
 	default:
 		return 0
 	}
@@ -76,6 +82,8 @@ func (e *event) delta(i int) delta {
 		return delta{spent: e.cost - p.residue, orphan: -p.orphan, residue: -p.residue, rise: rise}
 	case eventStray:
 		return delta{spent: e.cost, rise: rise}
+	case eventAdjust:
+		return delta{spent: e.cost, residue: -e.pools[i].residue, rise: rise}
 	case eventPool:
 		p := e.pools[0]
 		return delta{spent: p.orphan, orphan: -p.orphan, residue: p.orphan}
@@ -103,6 +111,10 @@ func (e *event) usage(add func(h *hold, u tally)) {
 	case eventRefund:
 		add(e.h, tallyOf(e.h, budget.BasisExpired, e.h.bound, budget.Tokens{}).negated())
 		add(e.h, tallyOf(e.h, e.basis, e.cost, e.tokens))
+	case eventAdjust:
+		if e.h.attr.Tag != "" {
+			add(e.h, tally{cost: e.cost})
+		}
 	}
 }
 

@@ -179,7 +179,8 @@ func (l *Ledger) PruneNow(ctx context.Context) error {
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	p, err := l.store.prune(ctx, l.instant().wall-int64(l.config.Retention), l.core.epoch, pruneBatch)
+	wall := l.windowTime()
+	p, err := l.store.prune(ctx, wall-int64(l.config.Retention), wall, l.core.epoch, pruneBatch)
 	if err != nil {
 		return err
 	}

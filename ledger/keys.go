@@ -131,9 +131,9 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, actor string) (bud
 	if !e.ExpireTime.IsZero() {
 		expires = e.ExpireTime.UnixNano()
 	}
-	st := statement{`INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time)
+	st := statement{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		[]any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires}}
+		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires}}
 	audit := l.audit(actor, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
 	if err := l.edit(ctx, []statement{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
@@ -242,5 +242,5 @@ func (l *Ledger) DeleteKey(ctx context.Context, id, actor string) error {
 	if !l.keys.remove(id) {
 		return noKey(id)
 	}
-	return l.edit(ctx, []statement{{`DELETE FROM key WHERE id = ?`, []any{id}}, l.audit(actor, "delete_key", id, nil)}, nil)
+	return l.edit(ctx, []statement{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(actor, "delete_key", id, nil)}, nil)
 }

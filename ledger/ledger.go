@@ -37,6 +37,9 @@ type Config struct {
 	// MetricBudgets is the number of budgets with metrics of their own, in
 	// order of id; 0 is 200.
 	MetricBudgets int
+	// CheckEvery is how often the books are recounted in the background; 0 is an
+	// hour.
+	CheckEvery time.Duration
 	// AcceptRollback opens a database that is older than the one last served,
 	// such as a restored backup. Whatever its caps still leave is then held,
 	// later charged, because calls it does not know may have spent it.
@@ -57,6 +60,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.JournalWait, 250*time.Millisecond)
 	setDefault(&c.Retention, 35*24*time.Hour)
 	setDefault(&c.MetricBudgets, 200)
+	setDefault(&c.CheckEvery, time.Hour)
 	if c.Zone == nil {
 		c.Zone = time.UTC
 	}
@@ -100,11 +104,15 @@ type Ledger struct {
 	closed   bool
 	err      error
 
+	checking  sync.Mutex // one recount at a time
+	snapshots chan *snapshotRequest
+
 	wake    chan struct{} // work for the next commit
 	hurry   chan struct{} // somebody waits for it
 	failure chan struct{} // closed with err set
 	stop    chan struct{}
 	done    chan struct{} // the sync goroutine ended
+	watched chan struct{} // the background check ended
 }
 
 // Open locks dir, recovers what the last process left, and starts serving. It
@@ -122,7 +130,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	l := &Ledger{
 		config: config, base: config.Now(), lock: lock, synced: make(chan struct{}),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
-		stop: make(chan struct{}), done: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), snapshots: make(chan *snapshotRequest),
 	}
 	if err := l.recover(ctx); err != nil {
 		if l.store != nil {
@@ -139,16 +147,21 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		l.journal = config.wrapJournal(l.store)
 	}
 	go l.syncLoop()
+	go l.watch()
 	return l, nil
 }
 
 // recover reads the database, takes the next epoch and rebuilds the state.
 func (l *Ledger) recover(ctx context.Context) error {
 	var err error
-	if l.store, err = openStore(ctx, l.config.Dir); err != nil {
+	if l.store, err = openStore(ctx, l.config.Dir, l.instant().wall); err != nil {
 		return err
 	}
 	served, err := l.lock.epoch()
+	if err != nil {
+		return err
+	}
+	commits, err := l.lock.commits()
 	if err != nil {
 		return err
 	}
@@ -157,14 +170,16 @@ func (l *Ledger) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if v.rolledBack = served >= v.epoch && served > 0; v.rolledBack {
+	lost := served > 0 && commits > l.store.chain.commits
+	if v.rolledBack = served >= v.epoch && served > 0 || lost; v.rolledBack {
 		if !l.config.AcceptRollback {
-			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d, served %d); put the newer file back, or accept the rollback to hold everything its caps still leave", databaseFile, v.epoch-1, served)
+			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
+				databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
 		}
 		for e := v.epoch; e <= served; e++ {
 			v.marks[e] = 0 // dead epochs whose records are gone
 		}
-		v.epoch = served + 1
+		v.epoch = max(v.epoch, served+1)
 	}
 	if !v.clean && v.epoch > 1 {
 		if err := l.store.check(ctx); err != nil {
@@ -183,6 +198,10 @@ func (l *Ledger) recover(ctx context.Context) error {
 	if err := l.lock.setEpoch(v.epoch); err != nil {
 		return err
 	}
+	if err := l.lock.setCommits(l.store.chain.commits); err != nil {
+		return err
+	}
+	l.store.witness = l.lock.setCommits
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
 	l.instance, l.tokenKey = v.instance, v.tokenKey
 	l.keys.set(v.keys)
@@ -213,10 +232,12 @@ func (l *Ledger) Close(ctx context.Context) error {
 		return errors.New("ledger is already closed")
 	}
 	close(l.stop)
-	select {
-	case <-l.done:
-	case <-ctx.Done():
-		return fmt.Errorf("close ledger: %w", ctx.Err())
+	for _, ended := range []<-chan struct{}{l.done, l.watched} {
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return fmt.Errorf("close ledger: %w", ctx.Err())
+		}
 	}
 	err := l.Failed()
 	if err == nil {

@@ -51,17 +51,7 @@ func (s *store) load(ctx context.Context, wall int64) (*saved, error) {
 
 // each calls scan for every row of a query on the read pool.
 func (s *store) each(ctx context.Context, query string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := s.read.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return each(ctx, s.read, query, args, scan)
 }
 
 func (s *store) loadMeta(ctx context.Context, v *saved) error {
@@ -246,12 +236,12 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 			a := &held[i]
 			w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
 		}
-		w.run(s.write, statement{`INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, []any{int64(v.epoch), wall}})
+		w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
 		for _, m := range []struct {
 			name  string
 			value any
 		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"clean", int64(0)}, {"wall", wall}} {
-			w.run(s.write, statement{`INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, []any{m.name, m.value}})
+			w.run(s.write, statement{sql: `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{m.name, m.value}})
 		}
 		return w.err
 	})

@@ -13,10 +13,14 @@ import (
 
 const lockFile = "ledger.lock"
 
-// lock keeps a second process away from the database (assumption A3), and
-// remembers the epoch outside of it, so that a database that was rolled back
-// to an older copy is noticed.
+// lock keeps a second process away from the database (assumption A3). It also
+// witnesses, outside the database, the epoch and the number of commits: a
+// database that was rolled back to an older copy, or whose journal lost its
+// tail, is noticed.
 type lock struct{ f *os.File }
+
+// lockLine is the width of a line of the file: the epoch, then the commits.
+const lockLine = 21
 
 func takeLock(dir string) (*lock, error) {
 	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
@@ -34,8 +38,14 @@ func takeLock(dir string) (*lock, error) {
 }
 
 // epoch is the newest epoch that was served, 0 for none.
-func (l *lock) epoch() (uint64, error) {
-	text, err := io.ReadAll(io.NewSectionReader(l.f, 0, 64))
+func (l *lock) epoch() (uint64, error) { return l.line(0) }
+
+// commits is the number of commits that were reported as durable. After a
+// power loss it may be old: it is written, but never waited for.
+func (l *lock) commits() (uint64, error) { return l.line(1) }
+
+func (l *lock) line(n int64) (uint64, error) {
+	text, err := io.ReadAll(io.NewSectionReader(l.f, n*lockLine, lockLine))
 	if err != nil {
 		return 0, fmt.Errorf("read lock file: %w", err)
 	}
@@ -43,11 +53,19 @@ func (l *lock) epoch() (uint64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	epoch, err := strconv.ParseUint(s, 10, 20)
+	v, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("read lock file: %w", err)
 	}
-	return epoch, nil
+	return v, nil
+}
+
+// setCommits costs one write into the page cache, which survives this process.
+func (l *lock) setCommits(n uint64) error {
+	if _, err := l.f.WriteAt(fmt.Appendf(nil, "%020d\n", n), lockLine); err != nil {
+		return fmt.Errorf("write lock file: %w", err)
+	}
+	return nil
 }
 
 // setEpoch overwrites in place: a replaced file would not carry the lock.

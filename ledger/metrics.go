@@ -20,6 +20,8 @@ type metrics struct {
 	violations prometheus.Counter
 	waits      prometheus.Counter
 	sync       prometheus.Histogram
+	mismatches prometheus.Gauge
+	checked    prometheus.Gauge
 
 	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned *prometheus.Desc
 }
@@ -36,6 +38,8 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		violations: counter("aig_bound_violations_total", "Calls that cost more than their bound."),
 		waits:      counter("aig_reserve_waits_total", "Times a reservation waited for the disk."),
 		sync:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aig_sync_seconds", Help: "Duration of a commit.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12)}),
+		mismatches: prometheus.NewGauge(prometheus.GaugeOpts{Name: "aig_ledger_mismatches", Help: "Totals that differed from their rows at the last check of the books; above 0 is an alarm."}),
+		checked:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aig_ledger_checked_timestamp_seconds", Help: "When the books were last checked; 0: not since the start."}),
 		byBasis:    map[budget.Basis]prometheus.Counter{},
 
 		descOpen:     prometheus.NewDesc("aig_reservations_open", "Reservations that are neither settled nor expired.", nil, nil),
@@ -57,7 +61,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 	m.effects[strayCharged] = counter("aig_stray_settlements_total", "Calls charged although this ledger never reserved them.")
 	m.effects[duplicate] = counter("aig_settlements_repeated_total", "Log entries about finished reservations.")
 	m.effects[unattributed] = counter("aig_settlements_unattributed_total", "Calls that were sent without a known reservation.")
-	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.sync}
+	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.sync, m.mismatches, m.checked}
 	for _, c := range m.effects {
 		if c != nil {
 			m.all = append(m.all, c)

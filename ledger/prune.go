@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"aigateway/budget"
@@ -16,28 +17,84 @@ type pruned struct {
 	more   bool
 }
 
+// pruneLinks is how many links of the hash chain go in one round at most.
+const pruneLinks = 5000
+
 // prune deletes up to limit finished reservations from before cutoff, oldest
 // first. A reservation at or below its epoch's mark that is not open counts as
 // finished without its row, so nothing can be charged twice. Rows of orphans
 // stay until their epoch is closed: only they tell a repeated log from a first.
-func (s *store) prune(ctx context.Context, cutoff int64, current uint64, limit int) (pruned, error) {
+// What the rows add up to is carried, and their links end in a checkpoint.
+func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, limit int) (pruned, error) {
 	var p pruned
+	w := s.writer(ctx)
 	err := s.transaction(ctx, func() error {
 		if err := s.closeEpochs(ctx, &p, cutoff, current); err != nil {
 			return err
 		}
-		if err := s.pruneSettled(ctx, &p, cutoff, limit); err != nil {
+		base, err := s.pruneChain(ctx, &w, &p, cutoff, wall)
+		if err != nil {
 			return err
 		}
-		strays, err := collect[string](ctx, s.write, `DELETE FROM stray WHERE request_id IN
-			(SELECT request_id FROM stray WHERE at < ? LIMIT ?) RETURNING request_id`, cutoff, limit)
-		p.strays = strays
-		return err
+		gone := newBooked()
+		if err := s.pruneSettled(ctx, &p, gone, cutoff, base, limit); err != nil {
+			return err
+		}
+		err = each(ctx, s.write, `DELETE FROM stray WHERE request_id IN
+			(SELECT request_id FROM stray WHERE at < ? AND link <= ? LIMIT ?) RETURNING request_id, basis, actual, accounts`, []any{cutoff, base, limit}, func(r *sql.Rows) error {
+			var id string
+			var actual int64
+			var basis, accounts sql.RawBytes
+			if err := r.Scan(&id, &basis, &actual, &accounts); err != nil {
+				return err
+			}
+			p.strays = append(p.strays, id)
+			return gone.add(basis, actual, accounts)
+		})
+		if err != nil {
+			return err
+		}
+		if w.carry(s, gone); gone.rows > 0 || len(w.page.ends) > 0 {
+			w.seal(wall)
+		}
+		return w.err
 	})
-	if err != nil {
+	if err := s.committed(&w, err); err != nil {
 		return p, fmt.Errorf("prune journal: %w", err)
 	}
 	return p, nil
+}
+
+// pruneChain deletes the oldest links from before cutoff, books a checkpoint
+// that says where the rest begins, and returns the last link that is gone:
+// only rows up to it may go, for a link without its rows proves nothing.
+func (s *store) pruneChain(ctx context.Context, w *writer, p *pruned, cutoff, wall int64) (base int64, err error) {
+	var no sql.NullInt64
+	var hash []byte
+	err = s.write.QueryRowContext(ctx, `SELECT no, hash FROM link WHERE no < (SELECT min(no) FROM link) + ? AND at < ? ORDER BY no DESC LIMIT 1`,
+		pruneLinks, cutoff).Scan(&no, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = s.write.QueryRowContext(ctx, `SELECT coalesce(max(no), 0) FROM checkpoint`).Scan(&base)
+		return base, err
+	}
+	if err != nil {
+		return 0, err
+	}
+	result, err := s.write.ExecContext(ctx, `DELETE FROM link WHERE no <= ?`, no.Int64)
+	if err != nil {
+		return 0, err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return 0, err
+	}
+	p.more = n == pruneLinks
+	w.run(s.write, statement{sql: `DELETE FROM checkpoint WHERE link <= ?`, args: []any{no.Int64}})
+	w.run(s.write, w.book(statement{
+		sql: `INSERT INTO checkpoint (no, hash, at, link) VALUES (?, ?, ?, ?)`, args: []any{no.Int64, hash, wall},
+		booked: checkpointEntry(uint64(no.Int64), hash, wall),
+	}))
+	return no.Int64, w.err
 }
 
 // closeEpochs closes the epochs that ended before cutoff: an epoch ends when
@@ -62,37 +119,27 @@ func (s *store) closeEpochs(ctx context.Context, p *pruned, cutoff int64, curren
 	return err
 }
 
-func (s *store) pruneSettled(ctx context.Context, p *pruned, cutoff int64, limit int) error {
+func (s *store) pruneSettled(ctx context.Context, p *pruned, gone *booked, cutoff, base int64, limit int) error {
 	var closed sql.NullInt64
-	if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'closed_epoch'`).Scan(&closed); err != nil && err != sql.ErrNoRows {
+	if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'closed_epoch'`).Scan(&closed); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
 	// Ids grow with time, so the oldest rows are the first ones.
-	ids, err := collect[int64](ctx, s.write, `DELETE FROM settle WHERE rid IN (SELECT rid FROM settle ORDER BY rid LIMIT ?)
-		AND at < ? AND (status <> 3 OR rid >> 43 <= ?) RETURNING rid`, limit, cutoff, closed.Int64)
-	for _, id := range ids {
-		p.ids = append(p.ids, budget.ReservationID(id))
-	}
-	p.more = len(ids) == limit
-	return err
-}
-
-// collect returns the first column of every row.
-func collect[T any](ctx context.Context, conn *sql.Conn, query string, args ...any) ([]T, error) {
-	rows, err := conn.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		var v T
-		if err := rows.Scan(&v); err != nil {
-			return nil, err
+	n := 0
+	err := each(ctx, s.write, `DELETE FROM settle WHERE rid IN (SELECT rid FROM settle ORDER BY rid LIMIT ?)
+		AND at < ? AND (status <> 3 OR rid >> 43 <= ?) AND link <= ? AND late_link <= ?
+		RETURNING rid, basis, actual, accounts`, []any{limit, cutoff, closed.Int64, base, base}, func(r *sql.Rows) error {
+		var id, actual int64
+		var basis, accounts sql.RawBytes
+		if err := r.Scan(&id, &basis, &actual, &accounts); err != nil {
+			return err
 		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
+		n++
+		p.ids = append(p.ids, budget.ReservationID(id))
+		return gone.add(basis, actual, accounts)
+	})
+	p.more = p.more || n == limit
+	return err
 }
 
 // markClean records that the process ended with everything decided.

@@ -60,6 +60,9 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struc
 		err := refusal(tight, r.Bound)
 		l.metrics.refuse(err.Reason)
 		return budget.Reservation{}, nil, err
+	case distrusted:
+		l.metrics.refuse("books_disagree")
+		return budget.Reservation{}, nil, distrustedError(tight)
 	default:
 		l.metrics.waits.Inc()
 		l.signal(true)

@@ -17,6 +17,7 @@ const (
 	refused            // a cap would be crossed
 	waitSettle         // fits as soon as queued settlements are durable
 	waitMark           // fits the cap; the high-water mark must rise first
+	distrusted         // an account's totals differ from its rows
 )
 
 // reserve decides on r: every matching budget or none. tight is the account
@@ -56,6 +57,8 @@ func decide(legs []*account, bound budget.Amount) (outcome, *account) {
 	out := admitted
 	for _, a := range legs {
 		switch {
+		case a.distrusted:
+			return distrusted, a
 		case !a.fitsSoon(bound):
 			if full == nil || a.room() < full.room() {
 				full = a

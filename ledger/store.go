@@ -33,6 +33,12 @@ type store struct {
 	write *sql.Conn
 	read  *sql.DB
 	stmts statements
+
+	// Of the sync goroutine.
+	chain chain
+	page  linkPage
+	// witness notes outside the database how many commits it has; may be nil.
+	witness func(commits uint64) error
 }
 
 // dsn builds a data source name; pragmas run on every new connection.
@@ -44,7 +50,7 @@ func dsn(path string, query url.Values, pragmas ...string) string {
 // openStore opens or creates the database in dir and brings it to the newest
 // schema. FULL makes a commit survive power loss: with NORMAL the last ones
 // may vanish, and with them the high-water marks that admission relied on.
-func openStore(ctx context.Context, dir string) (*store, error) {
+func openStore(ctx context.Context, dir string, wall int64) (*store, error) {
 	path, err := filepath.Abs(filepath.Join(dir, databaseFile))
 	if err != nil {
 		return nil, fmt.Errorf("find database: %w", err)
@@ -66,13 +72,13 @@ func openStore(ctx context.Context, dir string) (*store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s.db.SetMaxOpenConns(1)
-	if err := s.prepare(ctx, path, append(common, "query_only(1)", "cache_size(-16384)")); err != nil {
+	if err := s.prepare(ctx, path, wall, append(common, "query_only(1)", "cache_size(-16384)")); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *store) prepare(ctx context.Context, path string, reader []string) error {
+func (s *store) prepare(ctx context.Context, path string, wall int64, reader []string) error {
 	var err error
 	if s.write, err = s.db.Conn(ctx); err != nil {
 		return fmt.Errorf("open database: %w", err)
@@ -87,8 +93,13 @@ func (s *store) prepare(ctx context.Context, path string, reader []string) error
 		return fmt.Errorf("open database for reading: %w", err)
 	}
 	s.read.SetMaxOpenConns(4)
-	s.stmts, err = prepareStatements(ctx, s.write)
-	return err
+	if s.stmts, err = prepareStatements(ctx, s.write); err != nil {
+		return err
+	}
+	if err := s.loadChain(ctx); err != nil {
+		return err
+	}
+	return s.rebase(ctx, wall)
 }
 
 func (s *store) checkVersion(ctx context.Context) error {
@@ -119,10 +130,18 @@ func versionNumber(s string) (int, bool) {
 	return n, true
 }
 
+const migrationFiles = "migrations/*.sql"
+
+// schemaVersion is the newest schema.
+func schemaVersion() (int, error) {
+	names, err := fs.Glob(migrations, migrationFiles)
+	return len(names), err
+}
+
 // migrate runs the files of migrations that user_version has not counted yet,
 // each in its own transaction. A file never changes once released.
 func migrate(ctx context.Context, conn *sql.Conn) error {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
+	names, err := fs.Glob(migrations, migrationFiles)
 	if err != nil {
 		return err
 	}

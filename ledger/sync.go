@@ -48,6 +48,9 @@ func (l *Ledger) syncLoop() {
 	defer tick.Stop()
 	for {
 		select {
+		case s := <-l.snapshots:
+			l.snapshot(s)
+			continue
 		case <-l.wake:
 			if !w.pause() {
 				w.finish()
@@ -227,8 +230,8 @@ func (w *syncer) prune() bool {
 		return true
 	}
 	l := w.l
-	cutoff := l.instant().wall - int64(l.config.Retention)
-	p, err := l.store.prune(context.Background(), cutoff, l.core.epoch, pruneBatch)
+	wall := l.windowTime()
+	p, err := l.store.prune(context.Background(), wall-int64(l.config.Retention), wall, l.core.epoch, pruneBatch)
 	if err != nil {
 		l.fail(err)
 		return false

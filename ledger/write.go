@@ -28,7 +28,7 @@ const (
 type statements struct {
 	hold, unhold, settle                            [2]*sql.Stmt
 	expire, late, stray, account, mark, wall, spool *sql.Stmt
-	usage                                           *sql.Stmt
+	usage, link, head                               *sql.Stmt
 }
 
 // many is the number of rows of a statement for many rows: a call of the
@@ -45,11 +45,13 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 		{&s.unhold[0], unholdSQL(1)}, {&s.unhold[1], unholdSQL(many)},
 		{&s.settle[0], settleSQL(1)}, {&s.settle[1], settleSQL(many)},
 		{&s.expire, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
-			request_id, reserved_at, unpriced, key_id, tag, model, provider)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, request_id = NULL, reserved_at = NULL,
+			request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, late_link = ?, request_id = NULL, reserved_at = NULL,
 			unpriced = NULL, key_id = NULL, tag = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
-		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts) VALUES (?, ?, ?, ?, ?)`},
+		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts, link) VALUES (?, ?, ?, ?, ?, ?)`},
+		{&s.link, `INSERT INTO link (no, at, rows, hash) VALUES (?, ?, ?, ?)`},
+		{&s.head, `UPDATE head SET commits = ?, link = ?, hash = ?`},
 		{&s.account, `INSERT INTO account (id, budget, start, "end", spent, orphan, residue, hw)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET spent = excluded.spent, orphan = excluded.orphan,
@@ -82,14 +84,14 @@ func holdSQL(rows int) string {
 func unholdSQL(rows int) string { return `DELETE FROM hold WHERE rid IN (` + repeat(rows, "?") + `)` }
 
 func settleSQL(rows int) string {
-	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?)`)
+	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, link) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?)`)
 }
 
 func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
 
 func (s *statements) close() error {
 	var errs []error
-	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage} {
+	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage, s.link, s.head} {
 		if st != nil {
 			errs = append(errs, st.Close())
 		}
@@ -105,9 +107,8 @@ type journal interface {
 }
 
 func (s *store) commit(ctx context.Context, b *batch) error {
-	return s.transaction(ctx, func() error {
-		w := writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{},
-			hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 7}}
+	w := s.writer(ctx)
+	err := s.transaction(ctx, func() error {
 		for i := range b.accounts {
 			if a := &b.accounts[i]; a.changed {
 				w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
@@ -115,9 +116,9 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 		}
 		for i := range b.events {
 			w.event(&b.events[i], b.no)
-			if e := &b.events[i]; e.kind == eventAdmin {
+			if e := &b.events[i]; e.change != nil {
 				for _, st := range e.change.statements {
-					w.run(s.write, st)
+					w.run(s.write, w.book(st))
 				}
 			}
 		}
@@ -131,8 +132,29 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 		if b.saveWall {
 			w.exec(s.stmts.wall, b.wall)
 		}
+		w.seal(b.wall)
 		return w.err
 	})
+	return s.committed(&w, err)
+}
+
+// writer starts a transaction's writer, which continues the chain.
+func (s *store) writer(ctx context.Context) writer {
+	s.page.reset()
+	return writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{}, page: &s.page, next: s.chain, no: int64(s.chain.link) + 1,
+		hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 8}}
+}
+
+// committed notes that w's transaction ended, with err.
+func (s *store) committed(w *writer, err error) error {
+	if err != nil {
+		return err
+	}
+	s.chain = w.next
+	if s.witness == nil {
+		return nil
+	}
+	return s.witness(s.chain.commits)
 }
 
 // writer writes one batch; after the first error it does nothing.
@@ -142,6 +164,10 @@ type writer struct {
 	err   error
 	usage map[usageKey]tally
 	ids   []byte
+
+	page *linkPage // what this transaction books
+	next chain     // where the chain stands after it
+	no   int64     // of its link
 
 	// Rows of different tables; their order within the batch does not matter.
 	hold, unholds, settles bulk
@@ -205,14 +231,22 @@ func (w *writer) event(e *event, no uint64) {
 		w.settle(e, statusSettled)
 	case eventExpire:
 		w.unhold(e, no)
-		w.exec(w.s.expire, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), w.accounts(h),
-			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+		ids := w.accounts(h)
+		w.page.add(func(b []byte) entry { return expiredEntry(b, int64(h.id), int64(h.bound), ids) })
+		w.exec(w.s.expire, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), ids,
+			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, w.no)
 	case eventRefund:
-		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), int64(h.id))
+		ids := w.accounts(h)
+		w.page.add(func(b []byte) entry {
+			return settleEntry(b, entryLate, int64(h.id), e.at, statusLate, string(e.basis), int64(h.bound), int64(e.cost), ids)
+		})
+		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), w.no, int64(h.id))
 	case eventOrphan:
 		w.settle(e, statusOrphan)
 	case eventStray:
-		w.exec(w.s.stray, h.requestID, e.at, string(e.basis), int64(e.cost), w.accounts(h))
+		ids := w.accounts(h)
+		w.page.add(func(b []byte) entry { return strayEntry(b, h.requestID, e.at, string(e.basis), int64(e.cost), ids) })
+		w.exec(w.s.stray, h.requestID, e.at, string(e.basis), int64(e.cost), ids, w.no)
 	case eventSpool:
 		w.exec(w.s.spool, e.spool.File, e.spool.Offset)
 	}
@@ -231,7 +265,11 @@ func (w *writer) unhold(e *event, no uint64) {
 }
 
 func (w *writer) settle(e *event, status int) {
-	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), w.accounts(e.h))
+	ids := w.accounts(e.h)
+	w.page.add(func(b []byte) entry {
+		return settleEntry(b, entrySettle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids)
+	})
+	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids, w.no)
 }
 
 func (w *writer) flushUsage() {

@@ -1,0 +1,29 @@
+package budget
+
+import "time"
+
+// Adjustment corrects what was charged: a refund or an extra charge, by a
+// person, with a reason. It is a record of its own; what it corrects stays.
+type Adjustment struct {
+	ID        string // "adj_…", made by the ledger
+	RequestID string // made by the caller; a repeat changes nothing
+	// BudgetID names one budget, whose open window alone is corrected. Tag
+	// names a tag, whose usage and every budget that watches it are. Exactly
+	// one is set.
+	BudgetID string
+	Tag      Tag
+	Amount   Amount // positive: a charge; negative: a refund; never 0
+	Reason   string // for people, 1-500 printable bytes
+	Actor    string // who, such as a key's id
+	Time     time.Time
+}
+
+// AuditEntry is one change by an administrator.
+type AuditEntry struct {
+	ID      int64 // grows with time
+	Time    time.Time
+	Actor   string
+	Action  string // such as create_budget, delete_key, adjust
+	Subject string // id of what was changed
+	Detail  string // JSON
+}

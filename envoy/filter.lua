@@ -467,11 +467,14 @@ local function on_json(h, failed)
 end
 
 -- A provider's 401, 402 or 403 speaks of our key and account; a client would take it for one of ours.
-local function on_refused(h, status)
+local function on_refused(h, status, anthropic)
   h:streamInfo():dynamicMetadata():set(REPORT, "upstream_status", tonumber(status))
-  h:body(true):setBytes('{"error":{"message":"The provider refused the credentials or the account of this gateway (HTTP ' .. status
+  local kind, code = "provider_error", '"code":502,'
+  if anthropic then kind, code = "api_error", "" end
+  h:body(true):setBytes((anthropic and '{"type":"error",' or "{")
+    .. '"error":{"message":"The provider refused the credentials or the account of this gateway (HTTP ' .. status
     .. '). The request is not at fault; whoever runs the gateway must check the provider key and its balance.",'
-    .. '"type":"provider_error","code":502,"metadata":{"reason":"upstream_auth","upstream_status":' .. status .. "}}}")
+    .. '"type":"' .. kind .. '",' .. code .. '"metadata":{"reason":"upstream_auth","upstream_status":' .. status .. "}}}")
   local headers = h:headers()
   headers:replace(":status", "502")
   headers:replace("content-type", "application/json")
@@ -487,7 +490,9 @@ function envoy_on_response(h)
   if md == nil or md["rsv"] == nil then return end
   local headers = h:headers()
   local status = headers:get(":status")
-  if status == "401" or status == "402" or status == "403" then return on_refused(h, status) end
+  if status == "401" or status == "402" or status == "403" then
+    return on_refused(h, status, md["anthropic"] == true)
+  end
   local encoding = headers:get("content-encoding")
   if encoding and encoding ~= "identity" then return end
   local kind = string.lower(headers:get("content-type") or "")

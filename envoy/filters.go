@@ -24,7 +24,7 @@ const policyEdit = "edit-missing"
 // user agents and SDK telemetry above all, would only cost time there.
 func checkHeaders() []string {
 	return []string{
-		"authorization", "x-api-key", "content-type", "content-encoding", "content-length", HeaderTag, HeaderRequestID,
+		"authorization", "x-api-key", "content-type", "content-encoding", "content-length", HeaderTag, HeaderRequestID, HeaderBeta,
 	}
 }
 
@@ -98,7 +98,7 @@ func strip() *headerv3.HeaderMutation {
 	for _, p := range []string{"x-aig-", "x-envoy-", "x-forwarded-"} {
 		ms = append(ms, removePrefix(p))
 	}
-	for _, h := range []string{"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip"} {
+	for _, h := range []string{"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip", HeaderBeta} {
 		ms = append(ms, removeHeader(h))
 	}
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})

@@ -23,13 +23,21 @@ type Decision struct {
 	// StripUsage drops the usage-only chunk of a stream, which the client did
 	// not ask for.
 	StripUsage bool
+	// Anthropic says that the client speaks Anthropic's own API, so errors the
+	// filter writes have its envelope.
+	Anthropic bool
+	// Betas is what the provider gets as anthropic-beta; empty: no such header.
+	Betas string
 }
 
 // Members of the decision namespace; filter.lua reads the same names.
 const (
-	keyToken = "rsv"
-	keyEdits = "edits"
-	keyStrip = "strip_usage"
+	keyToken     = "rsv"
+	keyEdits     = "edits"
+	keyStrip     = "strip_usage"
+	keyAnthropic = "anthropic"
+	// KeyBetas is read by routes, too.
+	KeyBetas = "betas"
 )
 
 // Encode is the decision as ext_authz dynamic metadata. Numbers in a Struct are
@@ -42,6 +50,12 @@ func (d Decision) Encode() *structpb.Struct {
 	}
 	if d.StripUsage {
 		fields[keyStrip] = structpb.NewBoolValue(true)
+	}
+	if d.Anthropic {
+		fields[keyAnthropic] = structpb.NewBoolValue(true)
+	}
+	if d.Betas != "" {
+		fields[KeyBetas] = structpb.NewStringValue(d.Betas)
 	}
 	return &structpb.Struct{Fields: fields}
 }

@@ -13,6 +13,10 @@ const (
 	HeaderTag       = "x-aig-tag"
 	HeaderRequestID = "x-request-id" // Envoy's own; a client's is discarded
 
+	// HeaderBeta switches on betas of Anthropic's API. No client's reaches a
+	// provider as it is: routes put there what Check allowed of it.
+	HeaderBeta = "anthropic-beta"
+
 	InternalPrefix = "x-aig-int-"
 	// HeaderUpstream is set by Check to the provider's name; Envoy then matches
 	// its routes again, on this header.
@@ -40,8 +44,11 @@ const (
 )
 
 // ContextAPI is the ext_authz context extension that tells Check which API a
-// route serves: "chat" or "embeddings".
+// route serves: chat, embeddings, responses, messages, completions or rerank.
 const ContextAPI = "api"
+
+// PathMessages is Anthropic's own API, where every error has its envelope.
+const PathMessages = "/v1/messages"
 
 // Names of bootstrap resources. The three control clusters share one address:
 // they differ in timeouts, health checks and what an outage of each may break.

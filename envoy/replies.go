@@ -30,6 +30,21 @@ type reply struct {
 // the direct responses of our own routes.
 const ours = `(response.code_details.startsWith("ext_authz_denied") || response.code_details == "direct_response")`
 
+// onMessages matches calls of Anthropic's own API. The path is as the client
+// sent it, but normalized; what follows it has a 404 of its own envelope, too.
+const onMessages = `(request.url_path == "` + PathMessages + `" || request.url_path.startsWith("` + PathMessages + `/"))`
+
+// anthropicType is error.type in Anthropic's envelope.
+func (r reply) anthropicType() string {
+	switch r.typ {
+	case "not_found":
+		return "not_found_error"
+	case "provider_error", "service_unavailable":
+		return "api_error"
+	}
+	return r.typ // the others are the same there
+}
+
 // replies are tried in order.
 func replies() []reply {
 	const unavailable, provider, timeout, invalid = "service_unavailable", "provider_error", "timeout_error", "invalid_request_error"
@@ -65,21 +80,40 @@ func replies() []reply {
 func (b *builder) localReplies() *hcmv3.LocalReplyConfig {
 	c := &hcmv3.LocalReplyConfig{}
 	for _, r := range replies() {
-		c.Mappers = append(c.Mappers, b.mapper(r))
+		c.Mappers = append(c.Mappers, b.mapper(b.both(b.condition(r.when), b.condition(onMessages)), r, r.anthropicBody()))
+		c.Mappers = append(c.Mappers, b.mapper(b.condition(r.when), r, r.openAIBody()))
 	}
 	return c
 }
 
-func (b *builder) mapper(r reply) *hcmv3.ResponseMapper {
-	body, err := structpb.NewStruct(map[string]any{"error": map[string]any{
+func (r reply) openAIBody() map[string]any {
+	return map[string]any{"error": map[string]any{
 		"message": r.message, "type": r.typ, "code": r.code,
 		"metadata": map[string]any{"reason": r.reason, "request_id": "%REQ(x-request-id)%"},
-	}})
+	}}
+}
+
+func (r reply) anthropicBody() map[string]any {
+	return map[string]any{
+		"type":       "error",
+		"error":      map[string]any{"message": r.message, "type": r.anthropicType(), "metadata": map[string]any{"reason": r.reason}},
+		"request_id": "%REQ(x-request-id)%",
+	}
+}
+
+func (b *builder) both(one, other *accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_AndFilter{
+		AndFilter: &accesslogv3.AndFilter{Filters: []*accesslogv3.AccessLogFilter{one, other}},
+	}}
+}
+
+func (b *builder) mapper(when *accesslogv3.AccessLogFilter, r reply, envelope map[string]any) *hcmv3.ResponseMapper {
+	body, err := structpb.NewStruct(envelope)
 	if err != nil {
 		b.fail(err)
 	}
 	m := &hcmv3.ResponseMapper{
-		Filter:     b.condition(r.when),
+		Filter:     when,
 		StatusCode: u32(r.code),
 		BodyFormatOverride: &corev3.SubstitutionFormatString{
 			Format: &corev3.SubstitutionFormatString_JsonFormat{JsonFormat: body},

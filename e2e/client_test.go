@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -254,12 +253,4 @@ func wantError(t *testing.T, r reply, status int, kind string) envelope {
 		t.Errorf("got %d %s (%s), want %d %s: %s", r.status, e.Error.Type, problem, status, kind, r.body)
 	}
 	return e
-}
-
-func query(path string, pairs ...string) string {
-	v := url.Values{}
-	for i := 0; i+1 < len(pairs); i += 2 {
-		v.Add(pairs[i], pairs[i+1])
-	}
-	return path + "?" + v.Encode()
 }

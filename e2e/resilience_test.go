@@ -22,7 +22,7 @@ func TestRunKilled(t *testing.T) {
 		envoy := g.childEnvoy()
 		g.program.kill()
 		g.startRun()
-		eventually(t, 20*time.Second, "the old Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
+		eventually(t, 30*time.Second, "the old Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
 	}
 	pause(500 * time.Millisecond)
 	wantOnly(t, clients.end(t), "200", "402", "503", "cut", "truncated")
@@ -40,7 +40,7 @@ func TestControlPlaneFrozen(t *testing.T) {
 	if r := g.chat("fake/m1", "frozen", "before", `,"max_tokens":9`); r.status != http.StatusOK {
 		t.Fatalf("%d %s %v", r.status, r.body, r.err)
 	}
-	g.settle(10 * time.Second)
+	g.settle(30 * time.Second)
 	before := g.bills()["frozen"]
 	if err := g.program.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -66,10 +66,10 @@ func TestControlPlaneFrozen(t *testing.T) {
 	if err := g.program.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 20*time.Second, "calls are answered again", func() bool {
+	eventually(t, 30*time.Second, "calls are answered again", func() bool {
 		return g.chat("fake/m1", "other", "after", `,"max_tokens":9`).status == http.StatusOK
 	})
-	g.settle(20 * time.Second)
+	g.settle(30 * time.Second)
 	if after := g.bills()["frozen"]; after != before {
 		t.Errorf("calls without a decision reached the provider: %+v, before %+v", after, before)
 	}
@@ -89,7 +89,7 @@ func TestStreamOutlivesTimeout(t *testing.T) {
 	if r.err != nil || r.status != http.StatusOK || !strings.HasSuffix(string(r.body), "data: [DONE]\n\n") {
 		t.Fatalf("%d %.300s %v", r.status, r.body, r.err)
 	}
-	g.settle(10 * time.Second)
+	g.settle(30 * time.Second)
 	g.wantBooksEqual(t)
 }
 

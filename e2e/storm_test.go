@@ -27,7 +27,7 @@ func TestStorm(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
-			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max header_delay=4s", i), slow)
+			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max header_delay=6s", i), slow)
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[r.status]++
@@ -55,14 +55,14 @@ func TestStorm(t *testing.T) {
 	if got := int(g.provider["fake"].Bill().Calls); got != len(answers) {
 		t.Errorf("the provider served %d calls, %d were admitted", got, len(answers))
 	}
-	g.settle(20 * time.Second)
+	g.settle(30 * time.Second)
 
 	g.spendTheRest(t, `,"max_tokens":1000`)
 	watch.end(t)
 	if n := watch.missed.Load(); n > 0 {
 		t.Errorf("%d reads of the budgets failed", n)
 	}
-	g.settle(20 * time.Second)
+	g.settle(30 * time.Second)
 	g.wantBooksEqual(t)
 	usage, budgets := g.usage()["storm"], g.mustBudgets()
 	if a := budgets["storm"]; a.spent != usage.nano || a.reserved != 0 || a.spent > a.cap {
@@ -80,7 +80,7 @@ func (g *gateway) spendTheRest(t *testing.T, more string) {
 	for n := range 1000 {
 		r := g.chat("fake/m1", "storm", "one more fault:max", more)
 		if r.status == http.StatusOK {
-			g.settle(10 * time.Second)
+			g.settle(30 * time.Second)
 			continue
 		}
 		if r.status != http.StatusPaymentRequired {

@@ -56,6 +56,20 @@ type ReservationReader interface {
 	OpenReservations(limit int) []budget.Open
 }
 
+// AdjustmentStore books corrections of what was charged, under the contract of
+// KeyStore. Adjust does nothing when its RequestID was used for the same
+// adjustment, and fails with kind conflict when it was used for another.
+type AdjustmentStore interface {
+	Adjust(ctx context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error)
+	Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error)
+}
+
+// AuditReader lists changes by administrators with ids above after, oldest
+// first, at most limit.
+type AuditReader interface {
+	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
+}
+
 // Model is a model that calls can name.
 type Model struct {
 	Slug     string // provider/model
@@ -77,6 +91,8 @@ type Config struct {
 	Budgets      BudgetStore
 	Usage        UsageReader
 	Reservations ReservationReader
+	Adjustments  AdjustmentStore
+	Audit        AuditReader
 	Models       func() []Model // of the moment, in the order to list them
 	Now          func() time.Time
 	Zone         *time.Location        // of months without a time zone of their own; nil is UTC
@@ -88,7 +104,7 @@ type Config struct {
 
 func (c *Config) check() error {
 	switch {
-	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Reservations == nil:
+	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil:
 		return errors.New("adminapi: a store is missing")
 	case c.Models == nil, c.Now == nil, c.Log == nil:
 		return errors.New("adminapi: Models, Now or Log is missing")
@@ -138,6 +154,8 @@ func New(c Config) (*Server, error) {
 	aigatewayv1.RegisterKeyServiceServer(s.grpc, &keyService{keys: c.Keys, now: c.Now})
 	aigatewayv1.RegisterModelServiceServer(s.grpc, &modelService{models: c.Models})
 	aigatewayv1.RegisterReservationServiceServer(s.grpc, &reservationService{reservations: c.Reservations})
+	aigatewayv1.RegisterAdjustmentServiceServer(s.grpc, &adjustmentService{adjustments: c.Adjustments})
+	aigatewayv1.RegisterAuditServiceServer(s.grpc, &auditService{audit: c.Audit})
 	healthpb.RegisterHealthServer(s.grpc, &healthService{ready: c.Ready})
 	reflection.Register(s.grpc)
 

@@ -50,7 +50,8 @@ func scopeOf(fullMethod string) (scope budget.Scope, ok bool) {
 		return budget.ScopeBudgets, true
 	case aigatewayv1.UsageService_ServiceDesc.ServiceName:
 		return budget.ScopeUsage, true
-	case aigatewayv1.KeyService_ServiceDesc.ServiceName, aigatewayv1.ReservationService_ServiceDesc.ServiceName:
+	case aigatewayv1.KeyService_ServiceDesc.ServiceName, aigatewayv1.ReservationService_ServiceDesc.ServiceName,
+		aigatewayv1.AdjustmentService_ServiceDesc.ServiceName, aigatewayv1.AuditService_ServiceDesc.ServiceName:
 		return budget.ScopeAdmin, true
 	case aigatewayv1.ModelService_ServiceDesc.ServiceName:
 		return "", true

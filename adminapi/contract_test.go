@@ -350,6 +350,8 @@ func TestFieldConventions(t *testing.T) {
 		aigatewayv1.File_aigateway_v1_key_proto, aigatewayv1.File_aigateway_v1_key_service_proto,
 		aigatewayv1.File_aigateway_v1_model_proto, aigatewayv1.File_aigateway_v1_model_service_proto,
 		aigatewayv1.File_aigateway_v1_reservation_proto, aigatewayv1.File_aigateway_v1_reservation_service_proto,
+		aigatewayv1.File_aigateway_v1_adjustment_proto, aigatewayv1.File_aigateway_v1_adjustment_service_proto,
+		aigatewayv1.File_aigateway_v1_audit_proto, aigatewayv1.File_aigateway_v1_audit_service_proto,
 	} {
 		for i := range f.Messages().Len() {
 			m := f.Messages().Get(i)

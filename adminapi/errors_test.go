@@ -43,6 +43,7 @@ func TestScopes(t *testing.T) {
 	w := newWorld(t)
 	need := map[string]string{ // route prefix: the narrow key that may use it
 		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
+		"/v1/adjustments": admin, "/v1/audit": admin,
 	}
 	for _, route := range adminapi.Routes() {
 		method, path, _ := strings.Cut(route, " ")
@@ -244,6 +245,14 @@ func TestValidation(t *testing.T) {
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":"soon"}`, 400, "field_invalid", "expire_time"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"expire_time":1}`, 400, "field_invalid", "expire_time"},
 		{"GET", "/v1/reservations?page_size=-5", ``, 400, "field_invalid", "page_size"},
+		{"POST", "/v1/adjustments", `{"budget_id":"bud_1","tag":"a","amount":"1","reason":"r","request_id":"i"}`, 400, "field_invalid", "budget_id"},
+		{"POST", "/v1/adjustments", `{"tag":"a","reason":"r","request_id":"i"}`, 400, "field_invalid", "amount"},
+		{"POST", "/v1/adjustments", `{"tag":"a","amount":"1e3","reason":"r","request_id":"i"}`, 400, "field_invalid", "amount"},
+		{"POST", "/v1/adjustments", `{"tag":"a","amount":1,"reason":"r","request_id":"i"}`, 400, "field_invalid", "amount"},
+		{"POST", "/v1/adjustments", `{"tag":"a","amount":"1","reason":"r","request_id":"i","actor":"me"}`, 400, "field_invalid", "actor"},
+		{"POST", "/v1/adjustments", `{"tag":"a","amount":"1","reason":"r","request_id":"i","why":"x"}`, 400, "unknown_field", "why"},
+		{"GET", "/v1/adjustments?page_token=x", ``, 400, "field_invalid", "page_token"},
+		{"GET", "/v1/audit?page_token=MTph", ``, 400, "field_invalid", "page_token"},
 		{"GET", "/v1/models?limit=5", ``, 400, "unknown_field", "limit"},
 	}
 	for _, tt := range tests {

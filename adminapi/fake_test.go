@@ -20,6 +20,8 @@ type store struct {
 	rows     []budget.UsageRow
 	queries  []budget.UsageQuery
 	open     []budget.Open
+	adjusted []budget.Adjustment
+	audit    []budget.AuditEntry
 	actors   []string
 	sequence int
 	fail     error // returned by everything but Authenticate
@@ -261,4 +263,31 @@ func (s *store) Usage(_ context.Context, q budget.UsageQuery) ([]budget.UsageRow
 
 func (s *store) OpenReservations(limit int) []budget.Open {
 	return s.open[:min(len(s.open), limit)]
+}
+
+func (s *store) Adjust(_ context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(actor); err != nil {
+		return budget.Adjustment{}, err
+	}
+	a.ID, a.Actor, a.Time = s.next("adj"), actor, s.now()
+	s.adjusted = append(s.adjusted, a)
+	return a, nil
+}
+
+func (s *store) Adjustments(_ context.Context, after string, limit int) ([]budget.Adjustment, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return window(s.adjusted, func(a budget.Adjustment) string { return a.ID }, after, limit), s.fail
+}
+
+func (s *store) AuditLog(_ context.Context, after int64, limit int) ([]budget.AuditEntry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := slices.IndexFunc(s.audit, func(e budget.AuditEntry) bool { return e.ID > after })
+	if from < 0 {
+		return nil, s.fail
+	}
+	return s.audit[from:min(len(s.audit), from+limit)], s.fail
 }

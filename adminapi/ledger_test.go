@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"aigateway/adminapi"
 	"aigateway/budget"
 	"aigateway/ledger"
@@ -38,7 +40,7 @@ func TestOnTheLedger(t *testing.T) {
 	}
 	w := newWorld(t)
 	w.server, err = adminapi.New(adminapi.Config{
-		Auth: l, Keys: l, Budgets: l, Usage: l, Reservations: l,
+		Auth: l, Keys: l, Budgets: l, Usage: l, Reservations: l, Adjustments: l, Audit: l,
 		Models: func() []adminapi.Model { return nil }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -80,6 +82,33 @@ func TestOnTheLedger(t *testing.T) {
 		if rows := report["rows"].([]any); len(rows) != 1 || report["total"].(map[string]any)["cost_usd"] != "0.330000001" {
 			t.Errorf("%s: %v", pair, report)
 		}
+	}
+
+	refund := `{"tag":"summarize","amount":"-0.13","reason":"the provider's invoice","request_id":"inv-4"}`
+	booked := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
+	if booked["amount"] != "-0.13" || booked["actor"] != key.ID || booked["id"] != "adj_1" {
+		t.Errorf("adjustment: %v", booked)
+	}
+	again := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
+	if diff := cmp.Diff(booked, again); diff != "" {
+		t.Errorf("repeat: %s", diff)
+	}
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", strings.Replace(refund, "0.13", "0.14", 1)), 409, "request_id_reused", "request_id")
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"`+id+`","amount":"-9","reason":"r","request_id":"x"}`), 400, "field_invalid", "amount")
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"bud_x","amount":"9","reason":"r","request_id":"x"}`), 404, "budget_not_found", "")
+	wantJSON(t, w.ok(w.do(secret, "GET", "/v1/usage/by-tag?month=2026-04", ""), "GET /v1/usage/by-tag"), `[{"tag":"summarize","requests":1,"cost_cents":21}]`)
+	if list := w.ok(w.do(secret, "GET", "/v1/adjustments", ""), "GET /v1/adjustments").(map[string]any)["adjustments"].([]any); len(list) != 1 {
+		t.Errorf("adjustments: %v", list)
+	}
+	page := w.ok(w.do(secret, "GET", "/v1/audit?page_size=3", ""), "GET /v1/audit").(map[string]any)
+	entries := page["entries"].([]any)
+	if len(entries) != 3 || entries[2].(map[string]any)["action"] != "create_budget" || entries[2].(map[string]any)["actor"] != key.ID {
+		t.Errorf("audit: %v", entries)
+	}
+	page = w.ok(w.do(secret, "GET", "/v1/audit?page_size=3&page_token="+page["next_page_token"].(string), ""), "GET /v1/audit").(map[string]any)
+	entries = page["entries"].([]any)
+	if len(entries) != 1 || entries[0].(map[string]any)["subject"] != "adj_1" || page["next_page_token"] != "" {
+		t.Errorf("audit, second page: %v", page)
 	}
 
 	etag := got["etag"].(string)

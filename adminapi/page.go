@@ -43,9 +43,13 @@ func after(token string) (string, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	id, ok := strings.CutPrefix(string(raw), tokenPrefix)
 	if err != nil || !ok || id == "" || !utf8.ValidString(id) {
-		return "", budget.Invalid("field_invalid", "page_token", "page_token is none of ours; use next_page_token of the page before, or leave it out")
+		return "", badPageToken()
 	}
 	return id, nil
+}
+
+func badPageToken() *budget.Error {
+	return budget.Invalid("field_invalid", "page_token", "page_token is none of ours; use next_page_token of the page before, or leave it out")
 }
 
 // page collects size entries that keep selects, and the token of the next page.

@@ -67,6 +67,8 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 		aigatewayv1.RegisterKeyServiceHandler,
 		aigatewayv1.RegisterModelServiceHandler,
 		aigatewayv1.RegisterReservationServiceHandler,
+		aigatewayv1.RegisterAdjustmentServiceHandler,
+		aigatewayv1.RegisterAuditServiceHandler,
 	} {
 		if err := register(context.Background(), h.gateway, conn); err != nil {
 			return nil, fmt.Errorf("register REST routes: %w", err)

@@ -23,6 +23,8 @@ type route struct {
 
 func files() []protoreflect.FileDescriptor {
 	return []protoreflect.FileDescriptor{
+		aigatewayv1.File_aigateway_v1_adjustment_service_proto,
+		aigatewayv1.File_aigateway_v1_audit_service_proto,
 		aigatewayv1.File_aigateway_v1_budget_service_proto,
 		aigatewayv1.File_aigateway_v1_key_service_proto,
 		aigatewayv1.File_aigateway_v1_model_service_proto,

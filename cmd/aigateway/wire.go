@@ -41,6 +41,7 @@ type controlPlane struct {
 
 	ledger  *ledger.Ledger
 	catalog atomic.Pointer[pricing.Catalog]
+	betas   atomic.Pointer[map[string][]string] // by provider: what of anthropic-beta it may get
 	xds     *gatewayconfig.Server
 	watcher *gatewayconfig.Watcher
 	spool   *accounting.Spool
@@ -132,6 +133,11 @@ func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
 			return err
 		}
 	}
+	betas := map[string][]string{}
+	for _, p := range cfg.Providers {
+		betas[p.Name] = p.AllowedBetas
+	}
+	c.betas.Store(&betas)
 	c.catalog.Store(catalog)
 	return nil
 }
@@ -198,6 +204,7 @@ func (c *controlPlane) wire(a *app) error {
 	check := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
+		Betas: func(provider string) []string { return (*c.betas.Load())[provider] },
 	})
 	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Now: a.now, Log: a.log, Metrics: c.metrics}
 	c.spool = accounting.NewSpool(logs, accounting.File{
@@ -214,7 +221,7 @@ func (c *controlPlane) wire(a *app) error {
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
 	c.admin, err = adminapi.New(adminapi.Config{
-		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger,
+		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
 		Models: c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
 	})

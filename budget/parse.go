@@ -1,0 +1,35 @@
+package budget
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ParseAmount reads US dollars as String writes them, exactly: "500", "0.0375"
+// or "-1.50", at most nine decimals, no exponent, no separators. field is what
+// the error names.
+func ParseAmount(field, s string) (Amount, error) {
+	invalid := func(what string) (Amount, error) {
+		return 0, Invalid("field_invalid", field, fmt.Sprintf("%s %s; write US dollars such as \"12.50\", with at most nine decimals", field, what))
+	}
+	text, negative := strings.CutPrefix(s, "-")
+	whole, frac, point := strings.Cut(text, ".")
+	digits := func(s string) bool {
+		return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
+	}
+	switch {
+	case s == "":
+		return invalid("is missing")
+	case whole == "" || !digits(whole) || point && frac == "" || !digits(frac) || len(frac) > 9:
+		return invalid("is no amount of US dollars")
+	}
+	nano, err := strconv.ParseInt(whole+(frac + "000000000")[:9], 10, 64)
+	if err != nil || Amount(nano) > MaxAmount {
+		return invalid("is above the largest amount")
+	}
+	if negative {
+		nano = -nano
+	}
+	return Amount(nano), nil
+}

@@ -188,36 +188,36 @@ func (s *settlement) answered() prices {
 	if s.ev.Model != "" && s.ev.Model != "null" && json.Unmarshal([]byte(s.ev.Model), &name) != nil {
 		name = ""
 	}
-	own := prices{rates: s.rates, tiers: s.tiers}
-	found := s.find(name, own)
-	return found
+	of, slug := s.find(name, prices{rates: s.rates, tiers: s.tiers})
+	s.out.Served = slug
+	return of
 }
 
-// find is the prices of a model by the name in the answer.
-func (s *settlement) find(name string, own prices) prices {
+// find is the prices of a model by the name in the answer, and its slug when it
+// is not the pinned one.
+func (s *settlement) find(name string, own prices) (prices, string) {
 	if name == "" || s.served == nil {
-		return own
+		return own, ""
 	}
 	m := s.served(name)
 	switch {
 	case m.Same:
-		return own
+		return prices{rates: s.rates, tiers: s.tiers}, ""
 	case m.Row == nil:
 		s.out.flag(FlagServedUnknown)
-		return own
+		return own, ""
 	}
-	s.out.Served = m.Slug
 	fees := m.Row.fees
 	if fees == nil {
 		fees = map[string]int64{}
 	}
-	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees}
+	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees}, m.Slug
 }
 
 // partCost is one part's tokens, at its own price tier and service tier.
 func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 	if u.model != "" {
-		of = s.find(u.model, of)
+		of, _ = s.find(u.model, of)
 	}
 	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(s.billed(whole, of.tiers))
 }

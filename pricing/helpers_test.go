@@ -24,6 +24,7 @@ func upstreams() []pricing.Upstream {
 		{Provider: "groq", CapField: "max_completion_tokens"},
 		{Provider: "openrouter", StreamUsage: pricing.StreamUsageNative, Dialect: pricing.DialectOpenRouter},
 		{Provider: "voyage"},
+		{Provider: "cohere"},
 		{Provider: "strict", StreamUsage: pricing.StreamUsageRequire},
 		{Provider: "capless", CapField: pricing.CapFieldNone},
 	}
@@ -56,6 +57,8 @@ func overlay(text string) (*pricing.Catalog, error) {
 
 func endpointOf(model string) pricing.Endpoint {
 	switch model {
+	case "cohere/rerank-v4.0-fast", "cohere/rerank-v4.0-pro":
+		return pricing.Rerank
 	case "openai/text-embedding-3-large", "openai/text-embedding-3-small", "voyage/voyage-4":
 		return pricing.Embeddings
 	}

@@ -104,7 +104,7 @@ func TestBoundCoversEveryCost(t *testing.T) {
 
 func TestLargestCapFitsAndOneMoreDoesNot(t *testing.T) {
 	c := mustLoad(t)
-	models := slices.DeleteFunc(c.Models(noon()), func(m pricing.Model) bool { return endpointOf(m.Slug) == pricing.Embeddings })
+	models := slices.DeleteFunc(c.Models(noon()), func(m pricing.Model) bool { return endpointOf(m.Slug) != pricing.Chat })
 	rapid.Check(t, func(t *rapid.T) {
 		m := rapid.SampledFrom(models).Draw(t, "model")
 		n := rapid.Int64Range(1, 128).Draw(t, "n")
@@ -146,7 +146,7 @@ func TestLargestCapFitsAndOneMoreDoesNot(t *testing.T) {
 func TestLargestCapFitsOnceItIsSent(t *testing.T) {
 	c := mustLoad(t)
 	for _, m := range c.Models(noon()) {
-		if endpointOf(m.Slug) == pricing.Embeddings {
+		if endpointOf(m.Slug) != pricing.Chat {
 			continue
 		}
 		b := mustBound(t, c, pricing.Chat, chatBody(m.Slug, ""), noon())

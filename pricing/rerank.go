@@ -71,9 +71,9 @@ func (p *parser) rerankDocuments() error {
 		before := p.dec.InputOffset()
 		switch p.dec.PeekKind() {
 		case '"':
-			if err := p.dec.SkipValue(); err != nil {
-				return err
-			}
+			raw, err := p.dec.ReadValue()
+			r.documents = append(r.documents, int64(len(raw)))
+			return err
 		case '{':
 			if err := p.object(p.documentMember); err != nil {
 				return err

@@ -57,11 +57,11 @@ func (p *pin) read(ev *Evidence) (usage, error) {
 
 // counts is what the OpenAI family reports. Details are subsets of their totals.
 type counts struct {
-	prompt, completion, total          int64
-	cached, write, writeLong           int64 // write includes writeLong
-	audioIn, imageIn, audioOut         int64
-	hasPrompt, hasCompletion, hasTotal bool
-	cacheOutside                       bool // prompt excludes cached and write
+	prompt, completion, total            int64
+	cached, write, writeShort, writeLong int64 // write includes the other two
+	audioIn, imageIn, audioOut           int64
+	hasPrompt, hasCompletion, hasTotal   bool
+	cacheOutside                         bool // prompt excludes cached and write
 }
 
 // normalise makes the buckets disjoint. Output outside completion_tokens
@@ -72,7 +72,7 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	if !c.hasPrompt || !c.hasCompletion && !c.hasTotal && !p.has(pinNoOutput) {
 		return usage{}, errUsage
 	}
-	for _, n := range []int64{c.prompt, c.completion, c.total, c.cached, c.write, c.writeLong, c.audioIn, c.imageIn, c.audioOut} {
+	for _, n := range []int64{c.prompt, c.completion, c.total, c.cached, c.write, c.writeShort, c.writeLong, c.audioIn, c.imageIn, c.audioOut} {
 		if n < 0 || n > maxCount {
 			return usage{}, errUsage
 		}
@@ -83,7 +83,7 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	u.prompt = c.prompt
 	tier := p.ratesFor(c.prompt)
 	u.counts[cacheRead] = c.cached
-	u.setWrites(p, c.write, 0, c.writeLong)
+	u.setWrites(p, c.write, c.writeShort, c.writeLong)
 	u.moveOut(tier, inputAudio, c.audioIn)
 	u.moveOut(tier, inputImage, c.imageIn)
 	u.moveOut(tier, outputAudio, c.audioOut)
@@ -124,7 +124,8 @@ type inputDetails struct {
 	Cached       *int64 `json:"cached_tokens"`
 	CacheWrite   *int64 `json:"cache_write_tokens"`
 	WriteDetails *struct {
-		Long *int64 `json:"ttl_12h_tokens"`
+		Short *int64 `json:"ttl_30m_tokens"`
+		Long  *int64 `json:"ttl_12h_tokens"`
 	} `json:"cache_write_tokens_details"`
 	Audio *int64 `json:"audio_tokens"`
 	Image *int64 `json:"image_tokens"`
@@ -163,7 +164,7 @@ func (c *counts) details(in *inputDetails, out *outputDetails) {
 		c.cached = max(c.cached, value(in.Cached))
 		c.write, c.audioIn, c.imageIn = value(in.CacheWrite), value(in.Audio), value(in.Image)
 		if in.WriteDetails != nil {
-			c.writeLong = value(in.WriteDetails.Long)
+			c.writeShort, c.writeLong = value(in.WriteDetails.Short), value(in.WriteDetails.Long)
 		}
 	}
 	if out != nil {

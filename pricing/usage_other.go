@@ -89,8 +89,8 @@ func readCustom(raw string, p *pin) (usage, error) {
 	c.total, c.hasTotal = count(x.Total)
 	c.cached, _ = count(x.CacheRead)
 	c.writeLong, _ = count(x.CacheWriteLong)
-	short, _ := count(x.CacheWrite)
-	c.write = short + c.writeLong
+	c.writeShort, _ = count(x.CacheWrite)
+	c.write = c.writeShort + c.writeLong
 	c.audioIn, _ = count(x.InputAudio)
 	c.imageIn, _ = count(x.InputImage)
 	c.audioOut, _ = count(x.OutputAudio)

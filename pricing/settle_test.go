@@ -1,0 +1,285 @@
+package pricing_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+)
+
+// settleModels are models of the fixtures that the catalog has not.
+const settleModels = overlayModels + `
+- model: vllm/instruct
+  family: bytes
+  prices: [{input: "1.5", output: "2"}]
+- model: vllm/chat
+  family: bytes
+  prices: [{input: "1", output: "2"}]
+- model: odd/m
+  family: bytes
+  prices: [{input: "3", cache_read: "0.5", output: "6"}]
+- model: jina/reranker
+  family: rerank
+  prices: [{input: "0.05", output: "0"}]
+- model: anthropic/claude-haiku-5.5
+  limits: {context: 200000}
+`
+
+// settleUpstreams are the providers of the fixtures: the presets, with rates
+// where a fixture is cut.
+func settleUpstreams() []pricing.Upstream {
+	list := upstreams()
+	for i := range list {
+		if list[i].Provider == "anthropic" {
+			list[i].MaxTokensPerSecond = 100
+		}
+	}
+	return append(list,
+		pricing.Upstream{Provider: "vllm"},
+		pricing.Upstream{Provider: "jina"},
+		pricing.Upstream{Provider: "odd", Dialect: pricing.DialectCustom, Extractor: &pricing.Extractor{Input: "in.all", CacheRead: "in.hit", Output: "made"}},
+	)
+}
+
+func settleCatalog(t testing.TB) *pricing.Catalog {
+	t.Helper()
+	var n yaml.Node
+	if err := yaml.Load([]byte(settleModels), &n); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&n, settleUpstreams())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// pair is one request with the provider's answer and what it must cost.
+type pair struct {
+	name, body, answer string
+	endpoint           pricing.Endpoint
+	status             int
+	stream             bool
+	cut                bool
+	duration           time.Duration
+	basis              budget.Basis
+	cost               string
+	tokens             budget.Tokens
+	flags              []string
+	served             string
+}
+
+// readPairs reads a fixture: "=== name", comments, the request's endpoint and
+// body, the answer's status, type and how it was cut, its text, and the
+// expectation.
+func readPairs(t testing.TB, path string) []pair {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []pair
+	for chunk := range strings.SplitSeq("\n"+string(text), "\n=== ") {
+		if strings.TrimSpace(chunk) == "" {
+			continue
+		}
+		out = append(out, readPair(t, chunk))
+	}
+	return out
+}
+
+func readPair(t testing.TB, chunk string) pair {
+	t.Helper()
+	name, rest, _ := strings.Cut(chunk, "\n")
+	p := pair{name: name}
+	for strings.HasPrefix(rest, "#") {
+		_, rest, _ = strings.Cut(rest, "\n")
+	}
+	line, rest, _ := strings.Cut(rest, "\n")
+	p.endpoint = pricing.Endpoint(strings.TrimPrefix(line, "POST "))
+	p.body, rest, _ = strings.Cut(rest, "\n")
+	line, rest, _ = strings.Cut(rest, "\n")
+	fields := strings.Fields(line)
+	var err error
+	if p.status, err = strconv.Atoi(fields[1]); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	p.stream = fields[2] == "text/event-stream"
+	for _, f := range fields[3:] {
+		p.cut = true
+		if p.duration, err = time.ParseDuration(strings.TrimPrefix(f, "cut=")); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	answer, want, ok := strings.Cut("\n"+rest, "\nWANT ")
+	if !ok {
+		t.Fatalf("%s has no WANT", name)
+	}
+	p.answer = strings.TrimPrefix(answer, "\n")
+	p.want(t, strings.Fields(want))
+	return p
+}
+
+func (p *pair) want(t testing.TB, fields []string) {
+	t.Helper()
+	p.basis, p.cost = budget.Basis(fields[0]), fields[1]
+	for _, f := range fields[2:] {
+		key, value, _ := strings.Cut(f, "=")
+		n, err := strconv.ParseInt(value, 10, 64)
+		switch key {
+		case "in":
+			p.tokens.Input = n
+		case "read":
+			p.tokens.CacheRead = n
+		case "write":
+			p.tokens.CacheWrite = n
+		case "out":
+			p.tokens.Output = n
+		case "flags":
+			p.flags, err = strings.Split(value, ","), nil
+		case "served":
+			p.served, err = value, nil
+		default:
+			t.Fatalf("%s: unknown expectation %q", p.name, f)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", p.name, err)
+		}
+	}
+}
+
+// evidence is what the data plane would report of the answer.
+func (p *pair) evidence() pricing.Evidence {
+	ev := pricing.Evidence{Sent: true, Status: p.status, Stream: p.stream, Cut: p.cut, Duration: p.duration}
+	if !p.stream {
+		capture(&ev, []byte(p.answer))
+		ev.Done = json.Valid([]byte(p.answer)) && p.status < 400
+		return ev
+	}
+	for event := range strings.SplitSeq(p.answer, "\n\n") {
+		var data []string
+		for line := range strings.SplitSeq(event, "\n") {
+			if v, ok := strings.CutPrefix(line, "data:"); ok {
+				data = append(data, strings.TrimPrefix(v, " "))
+			}
+		}
+		text := strings.Join(data, "\n")
+		if text == "[DONE]" {
+			ev.Done = true
+			continue
+		}
+		capture(&ev, []byte(text))
+		switch ev.Type {
+		case `"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`:
+			ev.Done = true
+		}
+	}
+	return ev
+}
+
+// capture copies the members the data plane looks for: at the top, or inside
+// message, response or delta.
+func capture(ev *pricing.Evidence, text []byte) {
+	var top map[string]json.RawMessage
+	if json.Unmarshal(text, &top) != nil {
+		return
+	}
+	found := maps.Clone(top)
+	for _, parent := range []string{"message", "response", "delta"} {
+		var inner map[string]json.RawMessage
+		if json.Unmarshal(top[parent], &inner) != nil {
+			continue
+		}
+		for _, k := range []string{"usage", "model", "service_tier", "tool_usage"} {
+			if v := inner[k]; len(v) > 0 && string(v) != "null" {
+				found[k] = v
+			}
+		}
+	}
+	set := func(into *string, key string) {
+		if v := string(found[key]); v != "" && v != "null" {
+			*into = v
+		}
+	}
+	before := ev.Usage
+	set(&ev.Usage, "usage")
+	if ev.Usage != before && before != "" && ev.FirstUsage == "" {
+		ev.FirstUsage = before
+	}
+	if ev.Usage == "" && strings.Contains(string(found["meta"]), `"billed_units"`) {
+		set(&ev.Usage, "meta")
+	}
+	set(&ev.Model, "model")
+	set(&ev.ServiceTier, "service_tier")
+	set(&ev.ToolUsage, "tool_usage")
+	set(&ev.Type, "type")
+}
+
+func fixtures(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/settle/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no fixtures: %v", err)
+	}
+	slices.Sort(files)
+	return files
+}
+
+// Each pair of a request and a recorded answer settles to a cost worked out
+// beside it.
+func TestRecordedPairsSettle(t *testing.T) {
+	c := settleCatalog(t)
+	n := 0
+	for _, file := range fixtures(t) {
+		for _, p := range readPairs(t, file) {
+			n++
+			t.Run(filepath.Base(file)+"/"+p.name, func(t *testing.T) { settlePair(t, c, &p) })
+		}
+	}
+	if n < 60 {
+		t.Errorf("only %d pairs", n)
+	}
+}
+
+func settlePair(t *testing.T, c *pricing.Catalog, p *pair) {
+	b := mustBound(t, c, p.endpoint, p.body, noon())
+	call, err := pricing.ParseCall(p.endpoint, []byte(p.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ev := p.evidence()
+	got := pricing.ChargeServed(b.Pin, b.Amount, ev, c.Served(call.Model, noon()))
+	want := pricing.Outcome{Basis: p.basis, Tokens: p.tokens, Flags: p.flags, Served: p.served, Cost: dollars(t, p.cost)}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("bound %s, evidence %+v\n(-want +got):\n%s", b.Amount, ev, diff)
+	}
+	if p.basis == budget.BasisBound && got.Cost != b.Amount {
+		t.Errorf("cost is %s, not the bound %s", got.Cost, b.Amount)
+	}
+}
+
+// dollars reads an exact decimal as nano-USD.
+func dollars(t testing.TB, s string) budget.Amount {
+	t.Helper()
+	whole, fraction, _ := strings.Cut(s, ".")
+	if len(fraction) > 9 {
+		t.Fatalf("%s has more than 9 decimals", s)
+	}
+	n, err := strconv.ParseInt(whole+fraction+strings.Repeat("0", 9-len(fraction)), 10, 64)
+	if err != nil {
+		t.Fatal(fmt.Errorf("read %s: %w", s, err))
+	}
+	return budget.Amount(n)
+}

@@ -26,7 +26,7 @@ func TestEmbeddedCatalog(t *testing.T) {
 	}
 	want := []string{
 		"anthropic/claude-fable-5.1", "anthropic/claude-haiku-4.5", "anthropic/claude-haiku-5.5", "anthropic/claude-opus-5.5",
-		"anthropic/claude-sonnet-4.6", "anthropic/claude-sonnet-5.5", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro",
+		"anthropic/claude-sonnet-4.6", "anthropic/claude-sonnet-5.5", "cohere/rerank-v4.0-fast", "cohere/rerank-v4.0-pro", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro",
 		"gemini/gemini-2.5-flash", "gemini/gemini-2.5-pro", "gemini/gemini-3.1-pro-preview", "gemini/gemini-3.8-flash",
 		"groq/openai/gpt-oss-120b", "mistral/mistral-large-2512", "mistral/mistral-small-2603", "moonshot/kimi-k2.6", "moonshot/kimi-k3",
 		"openai/gpt-5.4-mini", "openai/gpt-5.5", "openai/gpt-5.6-luna", "openai/gpt-5.6-sol", "openai/gpt-5.6-terra",

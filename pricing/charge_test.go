@@ -308,6 +308,9 @@ func TestPinsAreShortAndStable(t *testing.T) {
 		if endpointOf(m.Slug) == pricing.Embeddings {
 			e, body = pricing.Embeddings, `{"model":"`+m.Slug+`","input":"x"}`
 		}
+		if endpointOf(m.Slug) == pricing.Rerank {
+			e, body = pricing.Rerank, `{"model":"`+m.Slug+`","query":"x","documents":["y"]}`
+		}
 		b := mustBound(t, c, e, body, noon())
 		if len(b.Pin) > 240 {
 			t.Errorf("%s: the pin has %d bytes", m.Slug, len(b.Pin))

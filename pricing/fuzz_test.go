@@ -16,12 +16,15 @@ func FuzzParseCall(f *testing.F) {
 		string(benchBody("openai/gpt-6-sol")), chatBody(kimi, `"stream":true,"stream_options":{"include_usage":null},"n":2`),
 		content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}`),
 		chatBody("anthropic/claude-sonnet-4.6", `"user":"\ufdfa\\u","x":{"cache_control":{"ttl":"1h"}}`),
-		`{"model":"openai/text-embedding-3-small","input":[[1,2],[3]]}`, `{"model":"a/b","model":"c"}`, `{`, ``,
+		`{"model":"openai/text-embedding-3-small","input":[[1,2],[3]]}`,
+		`{"model":"openai/gpt-6-sol","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a"}]}],"tools":[{"type":"web_search"}],"max_tool_calls":1}`,
+		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[{"content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]}]}]}`,
+		`{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a",{"text":"b"}],"max_tokens_per_doc":5}`, `{"model":"a/b","model":"c"}`, `{`, ``,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		for _, e := range []pricing.Endpoint{pricing.Chat, pricing.Embeddings} {
+		for _, e := range pricing.Endpoints() {
 			call, err := pricing.ParseCall(e, body)
 			if err != nil {
 				refusal(t, err)
@@ -57,10 +60,20 @@ func FuzzCharge(f *testing.F) {
 	b := mustBound(f, mustLoad(f), pricing.Chat, string(benchBody("openai/gpt-6-sol")), noon())
 	f.Add(b.Pin, `{"prompt_tokens":1,"completion_tokens":2,"cost":1e-7}`, `"priority"`, 200, uint8(0xff), int64(time.Second))
 	f.Add(b.Pin, `{"prompt_tokens":1,"prompt_cache_hit_tokens":2,"prompt_cache_miss_tokens":2}`, `null`, 0, uint8(3), int64(-1))
+	for _, text := range []string{
+		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":9,"tools":[{"type":"web_search_1","max_uses":1}]}`,
+		`{"model":"cohere/rerank-v4.0-fast","max_tokens":9,"query":"q","documents":["a"],"max_output_tokens":9}`,
+	} {
+		for _, e := range pricing.Endpoints() {
+			if b, err := tryBound(mustLoad(f), e, text, noon()); err == nil {
+				f.Add(b.Pin, `{"input_tokens":1,"output_tokens":2,"iterations":[{"input_tokens":1,"output_tokens":2}],"web_search":{"num_requests":1},"billed_units":{"search_units":1.5}}`, `"priority"`, 200, uint8(13), int64(time.Second))
+			}
+		}
+	}
 	f.Add("AQA", ``, ``, 500, uint8(1), int64(0))
 	f.Fuzz(func(t *testing.T, pin, usage, tier string, status int, bits uint8, duration int64) {
 		for _, p := range []string{pin, b.Pin} {
-			ev := pricing.Evidence{Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
+			ev := pricing.Evidence{FirstUsage: usage, ToolUsage: usage, Type: tier, Model: tier, Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
 				Status: status, Duration: time.Duration(duration), Usage: usage, ServiceTier: tier}
 			out := pricing.Charge(p, b.Amount, ev)
 			if out.Cost < 0 || out.Cost > budget.MaxAmount {

@@ -53,16 +53,16 @@ func (s *Server) check(ctx context.Context, r *request) *answer {
 func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
-			a = s.refuse(string(r.headers.requestID.value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			a = s.refuse(r, string(r.headers.requestID.value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
 	id, err := r.id()
 	if err != nil {
-		return s.refuse("", err)
+		return s.refuse(r, "", err)
 	}
 	a, err = s.decide(ctx, r, id, now)
 	if err != nil {
-		return s.refuse(id, err)
+		return s.refuse(r, id, err)
 	}
 	return a
 }
@@ -103,6 +103,7 @@ type call struct {
 	model     pricing.Model
 	bound     *pricing.Bound // amount 0 when unbounded
 	unbounded *budget.Error  // why the call has no bound
+	betas     string         // of Anthropic's API, those that may be switched on
 }
 
 // understand names and bounds the call, or says what is wrong with it. The
@@ -144,6 +145,11 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 	}
 	if c.model, err = s.catalog().Resolve(parsed.Model, now); err != nil {
 		return c, err
+	}
+	if r.anthropic() {
+		if c.betas, err = r.betas(s.betas(c.model.Provider)); err != nil {
+			return c, err
+		}
 	}
 	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err
@@ -191,6 +197,8 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 			}),
 			Edits:      edits,
 			StripUsage: c.bound.StripUsage,
+			Anthropic:  c.endpoint == pricing.Messages,
+			Betas:      c.betas,
 		},
 		bounded:     c.unbounded == nil,
 		bound:       res.Bound,
@@ -200,7 +208,7 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 }
 
 // refuse is the answer for a call that may not pass, whatever err is.
-func (s *Server) refuse(id string, err error) *answer {
+func (s *Server) refuse(r *request, id string, err error) *answer {
 	e := apierror.From(err)
 	outcome := "refused"
 	if e.Kind == budget.KindInternal || e.Kind == budget.KindUnavailable {
@@ -211,7 +219,11 @@ func (s *Server) refuse(id string, err error) *answer {
 		s.log.Error("decide a call", "request_id", id, "err", e)
 	}
 	retry, _ := apierror.RetryHeader(e)
-	return &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(apierror.OpenAI, e, id), retry: retry}
+	dialect := apierror.OpenAI
+	if r.anthropic() {
+		dialect = apierror.Anthropic
+	}
+	return &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(dialect, e, id), retry: retry}
 }
 
 func shorten(s string) string {

@@ -94,6 +94,7 @@ func TestEncodeOKEqualsGenerated(t *testing.T) {
 		"long token":  {Token: string(long[:300]), Edits: []envoy.Edit{{Ins: string(long[:120])}}},
 		"longer":      {Token: string(long), Edits: []envoy.Edit{{Ins: string(long)}}},
 		"empty token": {},
+		"anthropic":   {Token: "t", Anthropic: true, Betas: "a,b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			header := func(k, v string) *corev3.HeaderValueOption {

@@ -21,7 +21,7 @@ func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 	}
 	refusal := *e.Refusal
 	refusal.MaxTokensThatFit = nil
-	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && endpoint == pricing.Chat {
+	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && capField(endpoint) != "" {
 		refusal.MaxTokensThatFit = &most
 	}
 	out := *e
@@ -45,9 +45,9 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 	switch {
 	case r.Remaining() == 0: // nothing fits, however short
 	case r.MaxTokensThatFit != nil:
-		b.WriteString(" max_tokens " + strconv.FormatInt(*r.MaxTokensThatFit, 10) + " fits.")
-	case endpoint == pricing.Chat:
-		b.WriteString(" No max_tokens fits: its input alone costs more.")
+		b.WriteString(" " + capField(endpoint) + " " + strconv.FormatInt(*r.MaxTokensThatFit, 10) + " fits.")
+	case capField(endpoint) != "":
+		b.WriteString(" No " + capField(endpoint) + " fits: its input alone costs more.")
 	default:
 		b.WriteString(" Only a shorter input fits.")
 	}
@@ -58,4 +58,15 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 		b.WriteString(" The budget starts anew at " + r.ResetsAt.UTC().Format(time.RFC3339) + ".")
 	}
 	return b.String()
+}
+
+// capField is the member that caps the output; empty where there is none.
+func capField(e pricing.Endpoint) string {
+	switch e {
+	case pricing.Embeddings, pricing.Rerank:
+		return ""
+	case pricing.Responses:
+		return "max_output_tokens"
+	}
+	return "max_tokens"
 }

@@ -26,7 +26,7 @@ type Facts struct {
 // HeaderNames are the headers that decide.
 var HeaderNames = []string{
 	"x-request-id", "authorization", "x-api-key", "x-aig-tag", "content-type", "content-encoding",
-	"content-length", "upgrade", "x-envoy-auth-partial-body",
+	"content-length", "upgrade", "x-envoy-auth-partial-body", "anthropic-beta",
 }
 
 // ReadFacts projects a CheckRequest, through the codec.

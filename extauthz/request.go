@@ -3,7 +3,9 @@ package extauthz
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 
 	"aigateway/budget"
 	"aigateway/envoy"
@@ -23,7 +25,7 @@ type field struct {
 type fields struct {
 	requestID, authorization, apiKey, tag       field
 	contentType, contentEncoding, contentLength field
-	upgrade, partialBody                        field
+	upgrade, partialBody, beta                  field
 }
 
 // at returns where the header named key is kept; nil for all others.
@@ -45,6 +47,8 @@ func (f *fields) at(key []byte) *field {
 		return &f.contentLength
 	case "upgrade":
 		return &f.upgrade
+	case envoy.HeaderBeta:
+		return &f.beta
 	case "x-envoy-auth-partial-body":
 		return &f.partialBody
 	default:
@@ -90,28 +94,64 @@ func (r *request) id() (string, error) {
 	return string(f.value), nil
 }
 
+// anthropic reports whether the client speaks Anthropic's own API.
+func (r *request) anthropic() bool { return string(r.api) == string(pricing.Messages) }
+
 // secret is the key's text. Exactly one credential may be sent: with two, which
-// of them pays would depend on who reads first.
+// of them pays would depend on who reads first. Anthropic's SDKs send theirs in
+// x-api-key, so its API takes that, too.
 func (r *request) secret() (string, error) {
 	h := &r.headers
-	deny := func(reason, message string) (string, error) {
-		return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Field: "authorization", Message: message}
-	}
 	switch {
-	case h.authorization.n > 1 || h.authorization.n == 1 && h.apiKey.n > 0:
-		return deny("key_invalid", "more than one credential was sent; send one Authorization header and no x-api-key")
+	case h.authorization.n+h.apiKey.n > 1:
+		return "", denied("key_invalid", "authorization", "more than one credential was sent; send one key in one header")
+	case r.anthropic() && h.apiKey.n == 1:
+		return ownKey("x-api-key", h.apiKey.value)
+	case r.anthropic() && h.authorization.n == 0:
+		return "", denied("key_missing", "x-api-key", "no key was sent; send x-api-key: "+budget.KeyPrefix+"… or Authorization: Bearer "+budget.KeyPrefix+"…")
 	case h.authorization.n == 0:
-		return deny("key_missing", "no key was sent; send Authorization: Bearer "+budget.KeyPrefix+"…")
+		return "", denied("key_missing", "authorization", "no key was sent; send Authorization: Bearer "+budget.KeyPrefix+"…")
 	}
 	scheme, key, found := bytes.Cut(h.authorization.value, []byte(" "))
 	if !found || !bytes.EqualFold(scheme, []byte("Bearer")) {
-		return deny("key_invalid", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
+		return "", denied("key_invalid", "authorization", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
 	}
+	return ownKey("authorization", key)
+}
+
+func ownKey(field string, key []byte) (string, error) {
 	key = bytes.Trim(key, " ")
 	if !bytes.HasPrefix(key, []byte(budget.KeyPrefix)) {
-		return deny("key_invalid", "the key is not one of this gateway; its keys start with "+budget.KeyPrefix)
+		return "", denied("key_invalid", field, "the key is not one of this gateway; its keys start with "+budget.KeyPrefix)
 	}
 	return string(key), nil
+}
+
+func denied(reason, field, message string) *budget.Error {
+	return &budget.Error{Kind: budget.KindUnauthenticated, Reason: reason, Field: field, Message: message}
+}
+
+// betas is what of the client's anthropic-beta may reach the provider: those of
+// allowed, once each. Others are left out, not refused: clients send betas that
+// they can do without, and a body that cannot is refused by the provider.
+func (r *request) betas(allowed []string) (string, error) {
+	f := &r.headers.beta
+	switch {
+	case f.n == 0 || len(allowed) == 0:
+		return "", nil
+	case f.n > 1:
+		return "", budget.Invalid("field_invalid", envoy.HeaderBeta, "anthropic-beta was sent more than once; send one header with the names joined by commas")
+	}
+	var kept []string
+	for name := range bytes.SplitSeq(f.value, []byte(",")) {
+		name = bytes.TrimSpace(name)
+		for _, a := range allowed {
+			if string(name) == a && !slices.Contains(kept, a) {
+				kept = append(kept, a)
+			}
+		}
+	}
+	return strings.Join(kept, ","), nil
 }
 
 // tagFor is the tag the call is charged to.
@@ -142,7 +182,7 @@ func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
 // endpoint is the kind of call, from the route that Envoy found.
 func (r *request) endpoint() (pricing.Endpoint, error) {
 	switch e := pricing.Endpoint(r.api); e {
-	case pricing.Chat, pricing.Embeddings:
+	case pricing.Chat, pricing.Embeddings, pricing.Responses, pricing.Messages, pricing.Completions, pricing.Rerank:
 		return e, nil
 	default:
 		return "", &budget.Error{

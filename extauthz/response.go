@@ -123,6 +123,12 @@ func appendDecision(dst []byte, d *envoy.Decision) []byte {
 	if d.StripUsage {
 		dst = appendEntry(dst, "strip_usage", func(dst []byte) []byte { return appendVarint(dst, valueBool, 1) })
 	}
+	if d.Anthropic {
+		dst = appendEntry(dst, "anthropic", func(dst []byte) []byte { return appendVarint(dst, valueBool, 1) })
+	}
+	if d.Betas != "" {
+		dst = appendEntry(dst, envoy.KeyBetas, func(dst []byte) []byte { return appendString(dst, valueString, d.Betas) })
+	}
 	return dst
 }
 

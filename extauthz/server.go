@@ -33,7 +33,7 @@ type Reserver interface {
 	Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error)
 }
 
-// Config is what a Server works with; every field is required.
+// Config is what a Server works with; every field but Betas is required.
 type Config struct {
 	Keys    Authenticator
 	Ledger  Reserver
@@ -42,6 +42,8 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger // failures of ours only; a refusal is a normal answer
 	Metrics prometheus.Registerer
+	// Betas are the values of anthropic-beta that a provider may get; nil: none.
+	Betas func(provider string) []string
 }
 
 // Server decides calls. It is safe for concurrent use.
@@ -55,14 +57,19 @@ type Server struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics metrics
+	betas   func(provider string) []string
 
 	requests sync.Pool // of *checkRequest, released
 }
 
 // New returns a Server that counts into c.Metrics.
 func New(c Config) *Server {
+	if c.Betas == nil {
+		c.Betas = func(string) []string { return nil }
+	}
 	return &Server{
-		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
+		betas: c.Betas,
+		keys:  c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics),
 	}
 }

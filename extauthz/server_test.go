@@ -13,6 +13,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.yaml.in/yaml/v4"
 
 	"aigateway/budget"
 	"aigateway/envoy"
@@ -80,9 +81,14 @@ func admitted(r budget.Request) budget.Reservation {
 
 func newCatalog(t testing.TB) *pricing.Catalog {
 	t.Helper()
-	c, err := pricing.Load(nil, []pricing.Upstream{
+	var rows yaml.Node // the built-in list has no reranker
+	if err := yaml.Load([]byte(`[{model: voyage/rerank, endpoints: [rerank], prices: [{input: "0.05", output: "0"}]}]`), &rows); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&rows, []pricing.Upstream{
 		{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"},
 		{Provider: "openai", StreamUsage: "inject", CapField: "max_completion_tokens"},
+		{Provider: "anthropic"}, {Provider: "voyage"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -106,6 +112,12 @@ func newServer(t testing.TB, keys extauthz.Authenticator, ledger extauthz.Reserv
 		Keys: keys, Ledger: ledger, Catalog: func() *pricing.Catalog { return catalog },
 		Sealer: newSealer(t), Now: func() time.Time { return noon },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(),
+		Betas: func(provider string) []string {
+			if provider == "anthropic" {
+				return []string{"thinking-2025", "caching-2024"}
+			}
+			return nil
+		},
 	})
 }
 

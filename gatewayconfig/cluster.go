@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,34 +43,46 @@ const (
 	systemCASecret = "aig_ca"
 )
 
-// upstream is one provider's cluster and the secrets it uses.
+// upstream is one provider's cluster and the secrets it uses. A provider has one
+// for each way its key is sent, since the key is added inside the cluster.
 type upstream struct {
 	cluster *clusterv3.Cluster
 	secrets []*tlsv3.Secret
 	texts   []string // secrets in clear
 }
 
-func newUpstream(c *Config, p *Provider) (*upstream, error) {
-	u := &upstream{cluster: baseCluster(clusterName(p))}
+func newUpstream(c *Config, p *Provider, a Auth) (*upstream, error) {
+	u := &upstream{cluster: baseCluster(clusterName(p, a))}
 	if err := u.setAddress(p.BaseURL); err != nil {
 		return nil, err
 	}
 	if p.BaseURL.Scheme == "https" {
-		if err := u.setTLS(c, p); err != nil {
+		if err := u.setTLS(c, p, a); err != nil {
 			return nil, err
 		}
 	}
-	return u, u.setHTTP(p)
+	return u, u.setHTTP(p, a)
+}
+
+// auths are the ways a provider's key is sent, over all its APIs.
+func auths(p *Provider) []Auth {
+	var out []Auth
+	for _, api := range p.APIs {
+		if a := p.endpoint(api).Auth; !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // identity tells apart the places a provider's name may point to over time. It
 // is part of the cluster's and the secrets' names: while Envoy replaces one by
 // the other, no request may carry the new key to the old host or the reverse.
 // A new key for the same place keeps its name and is replaced under way.
-func identity(p *Provider) string {
+func identity(p *Provider, a Auth) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s|%s|%d|%s|%s|%t|%t", p.BaseURL.Scheme, strings.ToLower(p.BaseURL.Hostname()), port(p.BaseURL),
-		p.AuthHeader, p.AuthPrefix, p.APIKey.Empty(), len(p.CA) > 0)
+		a.Header, a.Prefix, p.APIKey.Empty(), len(p.CA) > 0)
 	for _, header := range p.Headers {
 		if header.Hidden {
 			fmt.Fprintf(h, "|%s", header.Name)
@@ -78,10 +91,10 @@ func identity(p *Provider) string {
 	return shortHash(h.Sum(nil))
 }
 
-func clusterName(p *Provider) string { return "provider_" + p.Name + "_" + identity(p) }
+func clusterName(p *Provider, a Auth) string { return "provider_" + p.Name + "_" + identity(p, a) }
 
-func secretName(p *Provider, what string) string {
-	return "secret_" + p.Name + "_" + identity(p) + "_" + what
+func secretName(p *Provider, a Auth, what string) string {
+	return "secret_" + p.Name + "_" + identity(p, a) + "_" + what
 }
 
 // baseCluster is what provider clusters and the REST cluster share.
@@ -143,11 +156,11 @@ func socketAddress(host string, port uint32) *corev3.Address {
 // setTLS verifies the provider: its certificate must chain to the CA bundle and
 // name exactly the host of base_url. The bundle is a secret of its own, so one
 // copy serves all clusters and a renewed one is taken over without a restart.
-func (u *upstream) setTLS(c *Config, p *Provider) error {
+func (u *upstream) setTLS(c *Config, p *Provider, a Auth) error {
 	host := strings.TrimSuffix(p.BaseURL.Hostname(), ".")
 	bundle, name := c.SystemCA, systemCASecret
 	if len(p.CA) > 0 {
-		bundle, name = p.CA, secretName(p, "ca")
+		bundle, name = p.CA, secretName(p, a, "ca")
 	}
 	if len(bundle) == 0 {
 		return fmt.Errorf("no CA bundle to verify %s with", host)
@@ -190,7 +203,7 @@ func inlineBytes(b []byte) *corev3.DataSource {
 // setHTTP chooses the protocol (HTTP/2 where the TLS handshake offers it) and
 // adds the credentials: they join a request inside the cluster, after routing,
 // so they are in no header, log or metadata before that.
-func (u *upstream) setHTTP(p *Provider) error {
+func (u *upstream) setHTTP(p *Provider, a Auth) error {
 	options := &httpv3.HttpProtocolOptions{CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{IdleTimeout: durationpb.New(poolIdle)}}
 	if p.BaseURL.Scheme == "https" {
 		options.UpstreamProtocolOptions = &httpv3.HttpProtocolOptions_AutoConfig{AutoConfig: &httpv3.HttpProtocolOptions_AutoHttpConfig{
@@ -203,11 +216,11 @@ func (u *upstream) setHTTP(p *Provider) error {
 	}
 	var err error
 	if !p.APIKey.Empty() {
-		err = u.inject(options, secretName(p, "key"), p.AuthHeader, p.AuthPrefix, p.APIKey)
+		err = u.inject(options, secretName(p, a, "key"), a.Header, a.Prefix, p.APIKey)
 	}
 	for _, h := range p.Headers {
 		if err == nil && h.Hidden {
-			err = u.inject(options, secretName(p, "header_"+h.Name), h.Name, "", h.Value)
+			err = u.inject(options, secretName(p, a, "header_"+h.Name), h.Name, "", h.Value)
 		}
 	}
 	if err == nil {

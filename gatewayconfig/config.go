@@ -68,9 +68,16 @@ type API string
 
 // The endpoints that are supported.
 const (
-	Chat       API = "chat"       // POST /v1/chat/completions
-	Embeddings API = "embeddings" // POST /v1/embeddings
+	Chat        API = "chat"        // POST /v1/chat/completions
+	Embeddings  API = "embeddings"  // POST /v1/embeddings
+	Responses   API = "responses"   // POST /v1/responses
+	Messages    API = "messages"    // POST /v1/messages, Anthropic's own
+	Completions API = "completions" // POST /v1/completions
+	Rerank      API = "rerank"      // POST /v1/rerank
 )
+
+// APIs lists every endpoint.
+func APIs() []API { return []API{Chat, Embeddings, Responses, Messages, Completions, Rerank} }
 
 // Provider is one upstream: where it is, how to authenticate there, and how it
 // speaks.
@@ -79,13 +86,34 @@ type Provider struct {
 	Preset  string
 	BaseURL *url.URL // http or https, no user, query or fragment; Path without trailing slash
 	APIKey  Secret   // empty: the upstream needs none
-	// AuthHeader and AuthPrefix say how the key is sent, such as
-	// "authorization" and "Bearer ".
-	AuthHeader, AuthPrefix string
-	Headers                []Header // sorted by name
-	CA                     []byte   // PEM that replaces Config.SystemCA; empty: not replaced
-	APIs                   []API
-	Wire                   Wire
+	Auth    Auth
+	Headers []Header // sorted by name
+	CA      []byte   // PEM that replaces Config.SystemCA; empty: not replaced
+	APIs    []API
+	// Endpoints are the APIs that differ from the usual: a path below BaseURL,
+	// another way to send the key.
+	Endpoints map[API]Endpoint
+	// AllowedBetas are the values of anthropic-beta that reach it; others are
+	// taken out, for a beta may change what is billed.
+	AllowedBetas []string
+	Wire         Wire
+}
+
+// Auth is how the key is sent, such as "authorization" and "Bearer ".
+type Auth struct{ Header, Prefix string }
+
+// Endpoint is where one API of a provider is and how its key is sent there.
+type Endpoint struct {
+	Path string // below BaseURL, with a leading slash
+	Auth Auth
+}
+
+// endpoint is the way to one API.
+func (p *Provider) endpoint(api API) Endpoint {
+	if e, ok := p.Endpoints[api]; ok {
+		return e
+	}
+	return Endpoint{Path: api.suffix(), Auth: p.Auth}
 }
 
 // Header is a fixed header on every request to a provider.
@@ -100,15 +128,41 @@ type Header struct {
 // Wire is how a provider speaks the API, which decides money: package pricing
 // computes bounds and costs from it.
 type Wire struct {
-	Dialect             string   // usage extractor
-	StreamUsage         string   // inject, require, native or charge_bound
-	CapField            string   // output cap to inject: max_tokens or max_completion_tokens
-	Honours             []string // cap fields it obeys; empty: both
-	RunningUsage        bool     // stream reports are running totals
-	CancelsOnDisconnect bool     // stops generating (and billing) when the client leaves
-	MaxTokensPerSecond  int64    // per choice; 0: unknown
-	DefaultTier         string   // service tier when the body names none; empty: standard
-	DefaultMaxTokens    int64    // cap injected when the body has none; 0: pricing's default
+	Dialect             string         // usage extractor of chat, completions and embeddings
+	Dialects            map[API]string // of single APIs; missing: the API's usual one
+	Extractor           *Extractor     // of the dialect custom
+	StreamUsage         string         // inject, require, native or charge_bound
+	CapField            string         // output cap to inject: max_tokens or max_completion_tokens
+	Honours             []string       // cap fields it obeys; empty: both
+	RunningUsage        bool           // stream reports are running totals
+	CancelsOnDisconnect bool           // stops generating (and billing) when the client leaves
+	MaxTokensPerSecond  int64          // per choice; 0: unknown
+	DefaultTier         string         // service tier when the body names none; empty: standard
+	DefaultMaxTokens    int64          // cap injected when the body has none; 0: pricing's default
+	DefaultGeo          string         // inference_geo when the body names none
+
+	RequireMaxTokens       bool // refuse a body without an output cap
+	StrictBody             bool // refuse top-level members nobody here knows
+	DenyOmittedImageDetail bool // refuse images without a detail that bounds them
+	AllowPDF               bool // bound a PDF by the model's whole context
+	AllowStoredInput       bool // bound references to stored input likewise
+}
+
+// Extractor says where an unknown provider's usage object has its counts, as
+// member names joined by dots; empty: it does not report that one.
+type Extractor struct {
+	Input          string `yaml:"input"`
+	Output         string `yaml:"output"`
+	Total          string `yaml:"total"`
+	CacheRead      string `yaml:"cache_read"`
+	CacheWrite     string `yaml:"cache_write"`
+	CacheWriteLong string `yaml:"cache_write_long"`
+	InputAudio     string `yaml:"input_audio"`
+	InputImage     string `yaml:"input_image"`
+	OutputAudio    string `yaml:"output_audio"`
+	Cost           string `yaml:"cost"`
+	// CacheOutside: input does not include the cache's reads and writes.
+	CacheOutside bool `yaml:"cache_outside"`
 }
 
 // file is the shape of the YAML file. Its tags are the keys; schema.json
@@ -159,22 +213,40 @@ type fileTLS struct {
 
 // fileProvider has a pointer wherever the preset decides what absence means.
 type fileProvider struct {
-	Preset              string                `yaml:"preset"`
-	BaseURL             string                `yaml:"base_url"`
-	APIKey              *secretText           `yaml:"api_key"`
-	AuthHeader          *string               `yaml:"auth_header"`
-	AuthPrefix          *string               `yaml:"auth_prefix"`
-	Headers             map[string]secretText `yaml:"headers"`
-	APIs                []string              `yaml:"apis"`
-	TLS                 fileTLS               `yaml:"tls"`
-	StreamUsage         *string               `yaml:"stream_usage"`
-	CapField            *string               `yaml:"cap_field"`
-	Honours             []string              `yaml:"honours"`
-	RunningUsage        *bool                 `yaml:"running_usage"`
-	CancelsOnDisconnect *bool                 `yaml:"cancels_on_disconnect"`
-	MaxTokensPerSecond  *int64                `yaml:"max_tokens_per_second"`
-	DefaultTier         *string               `yaml:"default_tier"`
-	DefaultMaxTokens    *int64                `yaml:"default_max_tokens"`
+	Preset                 string                  `yaml:"preset"`
+	BaseURL                string                  `yaml:"base_url"`
+	APIKey                 *secretText             `yaml:"api_key"`
+	AuthHeader             *string                 `yaml:"auth_header"`
+	AuthPrefix             *string                 `yaml:"auth_prefix"`
+	Headers                map[string]secretText   `yaml:"headers"`
+	APIs                   []string                `yaml:"apis"`
+	Endpoints              map[string]fileEndpoint `yaml:"endpoints"`
+	AllowedBetas           []string                `yaml:"allowed_betas"`
+	TLS                    fileTLS                 `yaml:"tls"`
+	Dialect                *string                 `yaml:"dialect"`
+	Extractor              *Extractor              `yaml:"extractor"`
+	StreamUsage            *string                 `yaml:"stream_usage"`
+	CapField               *string                 `yaml:"cap_field"`
+	Honours                []string                `yaml:"honours"`
+	RunningUsage           *bool                   `yaml:"running_usage"`
+	CancelsOnDisconnect    *bool                   `yaml:"cancels_on_disconnect"`
+	MaxTokensPerSecond     *int64                  `yaml:"max_tokens_per_second"`
+	DefaultTier            *string                 `yaml:"default_tier"`
+	DefaultMaxTokens       *int64                  `yaml:"default_max_tokens"`
+	DefaultGeo             *string                 `yaml:"default_geo"`
+	RequireMaxTokens       *bool                   `yaml:"require_max_tokens"`
+	StrictBody             *bool                   `yaml:"strict_body"`
+	DenyOmittedImageDetail *bool                   `yaml:"deny_omitted_image_detail"`
+	AllowPDF               *bool                   `yaml:"allow_pdf"`
+	AllowStoredInput       *bool                   `yaml:"allow_stored_input"`
+}
+
+// fileEndpoint is what differs for one API.
+type fileEndpoint struct {
+	Path       *string `yaml:"path"`
+	AuthHeader *string `yaml:"auth_header"`
+	AuthPrefix *string `yaml:"auth_prefix"`
+	Dialect    *string `yaml:"dialect"`
 }
 
 // defaults is the file before anything is read into it.

@@ -47,7 +47,7 @@ func (s *Snapshot) WithRoute(r *routev3.Route) (*Snapshot, error) {
 }
 
 // ClusterName is the name of a provider's cluster.
-func ClusterName(p *Provider) string { return clusterName(p) }
+func ClusterName(p *Provider) string { return clusterName(p, p.Auth) }
 
 // WithCluster is the snapshot with one more cluster, unchecked.
 func (s *Snapshot) WithCluster(c *clusterv3.Cluster) (*Snapshot, error) {

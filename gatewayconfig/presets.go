@@ -14,19 +14,22 @@ var presetsYAML []byte
 
 // preset is what we know of a kind of provider.
 type preset struct {
-	BaseURL             string   `yaml:"base_url"`
-	APIKeyEnv           string   `yaml:"api_key_env"`
-	BaseURLEnv          string   `yaml:"base_url_env"`
-	BaseURLPath         string   `yaml:"base_url_path"`
-	Key                 string   `yaml:"key"`
-	AuthHeader          *string  `yaml:"auth_header"`
-	AuthPrefix          *string  `yaml:"auth_prefix"`
-	APIs                []string `yaml:"apis"`
-	StreamUsage         string   `yaml:"stream_usage"`
-	CapField            string   `yaml:"cap_field"`
-	Honours             []string `yaml:"honours"`
-	RunningUsage        bool     `yaml:"running_usage"`
-	CancelsOnDisconnect bool     `yaml:"cancels_on_disconnect"`
+	BaseURL             string                  `yaml:"base_url"`
+	APIKeyEnv           string                  `yaml:"api_key_env"`
+	BaseURLEnv          string                  `yaml:"base_url_env"`
+	BaseURLPath         string                  `yaml:"base_url_path"`
+	Key                 string                  `yaml:"key"`
+	AuthHeader          *string                 `yaml:"auth_header"`
+	AuthPrefix          *string                 `yaml:"auth_prefix"`
+	APIs                []string                `yaml:"apis"`
+	Endpoints           map[string]fileEndpoint `yaml:"endpoints"`
+	AllowedBetas        []string                `yaml:"allowed_betas"`
+	Dialect             string                  `yaml:"dialect"`
+	StreamUsage         string                  `yaml:"stream_usage"`
+	CapField            string                  `yaml:"cap_field"`
+	Honours             []string                `yaml:"honours"`
+	RunningUsage        bool                    `yaml:"running_usage"`
+	CancelsOnDisconnect bool                    `yaml:"cancels_on_disconnect"`
 }
 
 // loadPresets reads the embedded table. Its error is a bug of ours, which a

@@ -34,15 +34,19 @@ func (v *validator) provider(name string, f fileProvider, presets map[string]pre
 	kind, base := v.preset(field, name, f, presets)
 	p := Provider{
 		Name: name, Preset: kind,
-		BaseURL:    v.baseURL(field, cmp.Or(f.BaseURL, base.BaseURL)),
-		AuthHeader: strings.ToLower(first("authorization", f.AuthHeader, base.AuthHeader)),
-		AuthPrefix: first("Bearer ", f.AuthPrefix, base.AuthPrefix),
-		Headers:    v.headers(join(field, "headers"), f.Headers),
-		CA:         v.caFile(join(field, "tls.ca_file"), f.TLS.CAFile),
-		APIs:       v.apis(field, f.APIs, base.APIs),
-		Wire:       v.wire(field, f, base),
+		BaseURL: v.baseURL(field, cmp.Or(f.BaseURL, base.BaseURL)),
+		Auth: Auth{
+			Header: strings.ToLower(first("authorization", f.AuthHeader, base.AuthHeader)),
+			Prefix: first("Bearer ", f.AuthPrefix, base.AuthPrefix),
+		},
+		Headers: v.headers(join(field, "headers"), f.Headers),
+		CA:      v.caFile(join(field, "tls.ca_file"), f.TLS.CAFile),
+		APIs:    v.apis(field, f.APIs, base.APIs),
+		Wire:    v.wire(field, f, base),
 	}
-	v.checkAuth(field, &p)
+	p.AllowedBetas = v.betas(join(field, "allowed_betas"), f.AllowedBetas, base.AllowedBetas)
+	v.checkAuth(field, &p, p.Auth)
+	v.endpoints(field, &p, f.Endpoints, base.Endpoints)
 	p.APIKey = v.apiKey(field, f.APIKey, base)
 	return p
 }
@@ -111,7 +115,7 @@ func (v *validator) baseURL(field, text string) *url.URL {
 		v.fail(field, "has a path with escapes, spaces or //; write a plain path")
 		return nil
 	}
-	for _, api := range []API{Chat, Embeddings} {
+	for _, api := range APIs() {
 		if strings.HasSuffix(u.Path, api.suffix()) {
 			v.fail(field, "ends in %s, which is added to it; write what stands before", api.suffix())
 			return nil
@@ -158,63 +162,6 @@ func port(u *url.URL) uint32 {
 	return 443
 }
 
-func (v *validator) apis(field string, given, preset []string) []API {
-	names, field := given, join(field, "apis")
-	if names == nil {
-		names = preset
-	} else if len(names) == 0 {
-		v.fail(field, "is empty; list chat, embeddings or both, or remove it")
-	}
-	var out []API
-	for _, name := range names {
-		api := API(name)
-		switch {
-		case api.suffix() == "":
-			v.fail(field, "holds %s; only chat and embeddings are supported", shown(name))
-		case slices.Contains(out, api):
-			v.fail(field, "holds %s twice", name)
-		default:
-			out = append(out, api)
-		}
-	}
-	return out
-}
-
-func (v *validator) wire(field string, f fileProvider, base preset) Wire {
-	w := Wire{
-		Dialect:             "openai_chat",
-		StreamUsage:         first(base.StreamUsage, f.StreamUsage),
-		CapField:            first(base.CapField, f.CapField),
-		Honours:             base.Honours,
-		RunningUsage:        first(base.RunningUsage, f.RunningUsage),
-		CancelsOnDisconnect: first(base.CancelsOnDisconnect, f.CancelsOnDisconnect),
-		MaxTokensPerSecond:  v.within(join(field, "max_tokens_per_second"), first(0, f.MaxTokensPerSecond), 0, 1_000_000),
-		DefaultTier:         first("", f.DefaultTier),
-		DefaultMaxTokens:    v.within(join(field, "default_max_tokens"), first(0, f.DefaultMaxTokens), 0, 10_000_000),
-	}
-	if f.Honours != nil {
-		w.Honours = f.Honours
-	}
-	if f.StreamUsage != nil {
-		v.oneOf(join(field, "stream_usage"), w.StreamUsage, "inject", "require", "native", "charge_bound")
-	}
-	if f.CapField != nil {
-		v.oneOf(join(field, "cap_field"), w.CapField, capFields()...)
-	}
-	for i, name := range f.Honours {
-		v.oneOf(join(field, "honours")+"["+strconv.Itoa(i)+"]", name, capFields()...)
-	}
-	if len(w.Honours) > 0 && w.CapField != "" && !slices.Contains(w.Honours, w.CapField) {
-		v.fail(join(field, "cap_field"), "is %s, which honours does not list, so an injected cap would have no effect; make them agree", w.CapField)
-	}
-	if w.DefaultTier != "" && (len(w.DefaultTier) > 40 || !printable(w.DefaultTier)) {
-		v.fail(join(field, "default_tier"), "is no service tier; write a short word such as default, flex or priority")
-	}
-	return w
-}
-
-func capFields() []string { return []string{"max_tokens", "max_completion_tokens"} }
-
 func (v *validator) oneOf(field, value string, known ...string) {
 	if !slices.Contains(known, value) {
 		v.fail(field, "is %s%s", shown(value), suggest(value, known))
@@ -241,15 +188,15 @@ func (v *validator) apiKey(field string, given *secretText, base preset) Secret 
 	return key
 }
 
-func (v *validator) checkAuth(field string, p *Provider) {
-	if !validHeaderName(p.AuthHeader) {
+func (v *validator) checkAuth(field string, p *Provider, a Auth) {
+	if !validHeaderName(a.Header) {
 		v.fail(join(field, "auth_header"), "is no header a key can be sent in; write authorization, api-key or x-api-key")
 	}
-	if len(p.AuthPrefix) > 64 || strings.ContainsFunc(p.AuthPrefix, func(c rune) bool { return c < 0x20 || c > 0x7e }) {
+	if len(a.Prefix) > 64 || strings.ContainsFunc(a.Prefix, func(c rune) bool { return c < 0x20 || c > 0x7e }) {
 		v.fail(join(field, "auth_prefix"), "is no text a header value can start with; the usual one is \"Bearer \"")
 	}
-	if i := slices.IndexFunc(p.Headers, func(h Header) bool { return h.Name == p.AuthHeader }); i >= 0 {
-		v.fail(join(field, "headers."+p.AuthHeader), "would replace the key; use api_key, auth_header and auth_prefix")
+	if i := slices.IndexFunc(p.Headers, func(h Header) bool { return h.Name == a.Header }); i >= 0 {
+		v.fail(join(field, "headers."+a.Header), "would replace the key; use api_key, auth_header and auth_prefix")
 	}
 }
 
@@ -302,16 +249,4 @@ func (v *validator) checkOwnAddress(p *Provider, listen Listen) {
 	if local && own == strconv.FormatUint(uint64(port(p.BaseURL)), 10) {
 		v.fail(join(join("providers", p.Name), "base_url"), "is this gateway's own address (listen.clients); write the provider's")
 	}
-}
-
-// suffix is the API's path below a base URL and, after /v1, at this gateway;
-// empty for an unknown API.
-func (a API) suffix() string {
-	switch a {
-	case Chat:
-		return "/chat/completions"
-	case Embeddings:
-		return "/embeddings"
-	}
-	return ""
 }

@@ -94,8 +94,8 @@ func TestProviderFromPreset(t *testing.T) {
 	if diff := cmp.Diff(want, mistral.Wire); diff != "" {
 		t.Errorf("wire (-want +got):\n%s", diff)
 	}
-	if mistral.AuthHeader != "authorization" || mistral.AuthPrefix != "Bearer " || len(c.SystemCA) == 0 {
-		t.Errorf("auth of mistral: %q %q", mistral.AuthHeader, mistral.AuthPrefix)
+	if (mistral.Auth != gatewayconfig.Auth{Header: "authorization", Prefix: "Bearer "}) || len(c.SystemCA) == 0 {
+		t.Errorf("auth of mistral: %q", mistral.Auth)
 	}
 }
 

@@ -25,22 +25,18 @@ import (
 // wins, so the order is the policy.
 func routes(c *Config) (*routev3.RouteConfiguration, error) {
 	b := &routeBuilder{config: c}
-	for _, api := range []API{Chat, Embeddings} {
+	for _, api := range APIs() {
 		for i := range c.Providers {
 			b.decided(&c.Providers[i], api)
 		}
 		b.undecided(api)
-		b.refusal("no-"+string(api), path("/v1"+api.suffix()), 404, "route_unknown", "only POST is served here")
-	}
-	for _, p := range []string{"/v1/completions", "/v1/responses", "/v1/messages", "/v1/rerank"} {
-		b.refusal("unsupported"+strings.ReplaceAll(p, "/", "-"), prefix(p), 404, "route_unknown",
-			p+" is not supported yet; use /v1/chat/completions or /v1/embeddings")
+		b.refusal("no-"+string(api), api, prefix(api.path()), "route_unknown", "only POST "+api.path()+" is served here")
 	}
 	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models"} {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))
-	b.refusal("unknown", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}, 404, "route_unknown",
+	b.refusal("unknown", "", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}, "route_unknown",
 		"nothing is served at this path; see /openapi.json")
 	if b.err != nil {
 		return nil, b.err
@@ -71,7 +67,7 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 	match.Headers = append(match.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
 	name := p.Name + "-" + string(api)
 	if !hasAPI(p, api) {
-		b.refusal(name, match, 404, "route_unknown", fmt.Sprintf("provider %s has no %s", p.Name, api))
+		b.refusal(name, api, match, "route_unknown", fmt.Sprintf("provider %s has no %s", p.Name, api))
 		return
 	}
 	b.routes = append(b.routes, &routev3.Route{
@@ -81,7 +77,7 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:    b.authz(api),
 		RequestHeadersToRemove:  neverForwarded(),
-		RequestHeadersToAdd:     upstreamHeaders(p),
+		RequestHeadersToAdd:     upstreamHeaders(p, api),
 		ResponseHeadersToRemove: neverReturned(),
 	})
 }
@@ -99,9 +95,10 @@ func hasAPI(p *Provider, api API) bool {
 // moving. Only attempts that certainly sent nothing are repeated, as every
 // other repetition could be billed twice.
 func (b *routeBuilder) toProvider(p *Provider, api API) *routev3.RouteAction {
+	e := p.endpoint(api)
 	return &routev3.RouteAction{
-		ClusterSpecifier:     &routev3.RouteAction_Cluster{Cluster: clusterName(p)},
-		PrefixRewrite:        p.BaseURL.Path + api.suffix(),
+		ClusterSpecifier:     &routev3.RouteAction_Cluster{Cluster: clusterName(p, e.Auth)},
+		PrefixRewrite:        p.BaseURL.Path + e.Path,
 		HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: authority(p)},
 		Timeout:              durationpb.New(0),
 		IdleTimeout:          durationpb.New(b.config.Streams.IdleTimeout),
@@ -133,7 +130,7 @@ func (b *routeBuilder) undecided(api API) {
 	b.routes = append(b.routes, &routev3.Route{
 		Name:                   "undecided-" + string(api),
 		Match:                  inferenceMatch(api),
-		Action:                 b.direct(503, "service_unavailable", "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
+		Action:                 b.direct(api, 503, "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
 		ResponseHeadersToAdd:   append(directHeaders(), setHeader(envoy.HeaderShouldRetry, "true")),
 		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:   b.authz(api),
@@ -147,11 +144,12 @@ func (b *routeBuilder) authz(api API) map[string]*anypb.Any {
 }
 
 // refusal answers in Envoy, without a Check.
-func (b *routeBuilder) refusal(name string, match *routev3.RouteMatch, status int, reason, message string) {
+// api is empty where the path belongs to none.
+func (b *routeBuilder) refusal(name string, api API, match *routev3.RouteMatch, reason, message string) {
 	b.routes = append(b.routes, &routev3.Route{
 		Name:                 name,
 		Match:                match,
-		Action:               b.direct(status, "not_found", reason, message),
+		Action:               b.direct(api, 404, reason, message),
 		ResponseHeadersToAdd: directHeaders(),
 		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua),
 	})
@@ -179,21 +177,8 @@ func (b *routeBuilder) rest(match *routev3.RouteMatch) {
 	})
 }
 
-// errorBody is the envelope every error of this gateway has.
-type errorBody struct {
-	Error struct {
-		Message  string            `json:"message"`
-		Type     string            `json:"type"`
-		Code     int               `json:"code"`
-		Metadata map[string]string `json:"metadata"`
-	} `json:"error"`
-}
-
-func (b *routeBuilder) direct(status int, kind, reason, message string) *routev3.Route_DirectResponse {
-	var body errorBody
-	body.Error.Message, body.Error.Type, body.Error.Code = message, kind, status
-	body.Error.Metadata = map[string]string{"reason": reason}
-	text, err := json.Marshal(body)
+func (b *routeBuilder) direct(api API, status int, reason, message string) *routev3.Route_DirectResponse {
+	text, err := json.Marshal(errorBody(api, status, reason, message))
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("marshal error body: %w", err)
 	}
@@ -201,6 +186,33 @@ func (b *routeBuilder) direct(status int, kind, reason, message string) *routev3
 		Status: uint32(status),
 		Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: string(text)}},
 	}}
+}
+
+// errorBody is the envelope of every error of this gateway; Anthropic's own API
+// has Anthropic's.
+func errorBody(api API, status int, reason, message string) any {
+	kind, anthropic := "not_found", "not_found_error"
+	if status == 503 {
+		kind, anthropic = "service_unavailable", "api_error"
+	}
+	type metadata struct {
+		Reason string `json:"reason"`
+	}
+	type body struct {
+		Message  string   `json:"message"`
+		Type     string   `json:"type"`
+		Code     int      `json:"code,omitempty"`
+		Metadata metadata `json:"metadata"`
+	}
+	if api == Messages {
+		return struct {
+			Type  string `json:"type"`
+			Error body   `json:"error"`
+		}{"error", body{Message: message, Type: anthropic, Metadata: metadata{reason}}}
+	}
+	return struct {
+		Error body `json:"error"`
+	}{body{Message: message, Type: kind, Code: status, Metadata: metadata{reason}}}
 }
 
 func directHeaders() []*corev3.HeaderValueOption {
@@ -220,8 +232,15 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 // upstreamHeaders are the provider's fixed headers that are no secrets, and the
 // one without which usage is unreadable. A percent sign starts a command in
 // Envoy's format and is doubled.
-func upstreamHeaders(p *Provider) []*corev3.HeaderValueOption {
+func upstreamHeaders(p *Provider, api API) []*corev3.HeaderValueOption {
 	out := []*corev3.HeaderValueOption{setHeader("accept-encoding", "identity")}
+	if api == Messages {
+		version := setHeader("anthropic-version", "2023-06-01") // the API refuses a call without one
+		version.AppendAction = corev3.HeaderValueOption_ADD_IF_ABSENT
+		// What Check allowed of the client's own header, which is removed: a beta
+		// can change what is billed. Without any the header is not added.
+		out = append(out, version, setHeader("anthropic-beta", "%DYNAMIC_METADATA("+envoy.NamespaceDecision+":"+envoy.KeyBetas+")%"))
+	}
 	for _, h := range p.Headers {
 		if !h.Hidden {
 			out = append(out, setHeader(h.Name, strings.ReplaceAll(h.Value.Reveal(), "%", "%%")))
@@ -250,7 +269,7 @@ func neverReturned() []string {
 }
 
 func inferenceMatch(api API) *routev3.RouteMatch {
-	match := path("/v1" + api.suffix())
+	match := path(api.path())
 	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
 	return match
 }

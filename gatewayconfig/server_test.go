@@ -148,10 +148,11 @@ func TestRoutesInEnvoy(t *testing.T) {
 			status                 int
 			kind, message          string
 		}{
-			{"POST", "/v1/messages", "up", 404, "not_found", "/v1/messages is not supported yet"},
-			{"POST", "/v1/responses/x", "up", 404, "not_found", "not supported yet"},
-			{"POST", "/v1/completions", "up", 404, "not_found", "not supported yet"},
-			{"POST", "/v1/rerank", "up", 404, "not_found", "not supported yet"},
+			{"POST", "/v1/responses/x", "up", 404, "not_found", "only POST /v1/responses is"},
+			{"GET", "/v1/responses", "up", 404, "not_found", "only POST"},
+			{"POST", "/v1/completions", "up", 404, "not_found", "provider up has no completions"},
+			{"POST", "/v1/rerank", "up", 404, "not_found", "provider up has no rerank"},
+			{"POST", "/v1/responses", "up", 404, "not_found", "provider up has no responses"},
 			{"GET", "/v1/chat/completions", "up", 404, "not_found", "only POST"},
 			{"GET", "/v1/budgetsx", "", 404, "not_found", "nothing is served"},
 			{"GET", "/", "", 404, "not_found", "nothing is served"},

@@ -43,15 +43,17 @@ func Render(c *Config, rest string) (*Snapshot, error) {
 	r.clusters[restCluster.GetName()] = restCluster
 	var texts []string
 	for i := range c.Providers {
-		u, err := newUpstream(c, &c.Providers[i])
-		if err != nil {
-			return nil, fmt.Errorf("render provider %s: %w", c.Providers[i].Name, err)
+		for _, a := range auths(&c.Providers[i]) {
+			u, err := newUpstream(c, &c.Providers[i], a)
+			if err != nil {
+				return nil, fmt.Errorf("render provider %s: %w", c.Providers[i].Name, err)
+			}
+			r.clusters[u.cluster.GetName()] = u.cluster
+			for _, secret := range u.secrets {
+				r.secrets[secret.GetName()] = secret
+			}
+			texts = append(texts, u.texts...)
 		}
-		r.clusters[u.cluster.GetName()] = u.cluster
-		for _, secret := range u.secrets {
-			r.secrets[secret.GetName()] = secret
-		}
-		texts = append(texts, u.texts...)
 	}
 	r.routes, err = routes(c)
 	if err != nil {

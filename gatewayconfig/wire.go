@@ -1,0 +1,115 @@
+package gatewayconfig
+
+import (
+	"cmp"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (v *validator) wire(field string, f fileProvider, base preset) Wire {
+	w := Wire{
+		Dialect:             first(cmp.Or(base.Dialect, "openai_chat"), f.Dialect),
+		Dialects:            v.dialects(field, f.Endpoints, base.Endpoints),
+		Extractor:           v.extractor(join(field, "extractor"), f.Extractor),
+		StreamUsage:         first(base.StreamUsage, f.StreamUsage),
+		CapField:            first(base.CapField, f.CapField),
+		Honours:             base.Honours,
+		RunningUsage:        first(base.RunningUsage, f.RunningUsage),
+		CancelsOnDisconnect: first(base.CancelsOnDisconnect, f.CancelsOnDisconnect),
+		MaxTokensPerSecond:  v.within(join(field, "max_tokens_per_second"), first(0, f.MaxTokensPerSecond), 0, 1_000_000),
+		DefaultTier:         v.word(join(field, "default_tier"), first("", f.DefaultTier), "service tier", "default, flex or priority"),
+		DefaultMaxTokens:    v.within(join(field, "default_max_tokens"), first(0, f.DefaultMaxTokens), 0, 10_000_000),
+		DefaultGeo:          v.word(join(field, "default_geo"), first("", f.DefaultGeo), "inference geography", "us or global"),
+
+		RequireMaxTokens:       first(false, f.RequireMaxTokens),
+		StrictBody:             first(false, f.StrictBody),
+		DenyOmittedImageDetail: first(false, f.DenyOmittedImageDetail),
+		AllowPDF:               first(false, f.AllowPDF),
+		AllowStoredInput:       first(false, f.AllowStoredInput),
+	}
+	if f.Honours != nil {
+		w.Honours = f.Honours
+	}
+	v.checkWire(field, f, &w)
+	return w
+}
+
+// checkWire checks what the file gave; a test checks the presets.
+func (v *validator) checkWire(field string, f fileProvider, w *Wire) {
+	if f.Dialect != nil {
+		v.oneOf(join(field, "dialect"), w.Dialect, dialects()...)
+	}
+	if f.StreamUsage != nil {
+		v.oneOf(join(field, "stream_usage"), w.StreamUsage, "inject", "require", "native", "charge_bound")
+	}
+	if f.CapField != nil {
+		v.oneOf(join(field, "cap_field"), w.CapField, capFields()...)
+	}
+	for i, name := range f.Honours {
+		v.oneOf(join(field, "honours")+"["+strconv.Itoa(i)+"]", name, capFields()...)
+	}
+	if len(w.Honours) > 0 && w.CapField != "" && !slices.Contains(w.Honours, w.CapField) {
+		v.fail(join(field, "cap_field"), "is %s, which honours does not list, so an injected cap would have no effect; make them agree", w.CapField)
+	}
+	custom := w.Dialect == dialectCustom
+	for _, d := range w.Dialects {
+		custom = custom || d == dialectCustom
+	}
+	if custom && w.Extractor == nil {
+		v.fail(join(field, "dialect"), "is custom, which needs an extractor that says where the counts are, such as extractor: {input: prompt_tokens, output: completion_tokens}")
+	}
+}
+
+const dialectCustom = "custom"
+
+// dialects lists the usage extractors; package pricing has the code of each.
+func dialects() []string {
+	return []string{"openai_chat", "openrouter", "openai_responses", "anthropic_messages", "cohere_rerank", "tokens_rerank", dialectCustom}
+}
+
+func (v *validator) dialects(field string, given, preset map[string]fileEndpoint) map[API]string {
+	out := map[API]string{}
+	for _, api := range APIs() {
+		if d := first("", given[string(api)].Dialect, preset[string(api)].Dialect); d != "" {
+			v.oneOf(join(field, "endpoints."+string(api)+".dialect"), d, dialects()...)
+			out[api] = d
+		}
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// extractor checks that every path is one: member names joined by dots.
+func (v *validator) extractor(field string, x *Extractor) *Extractor {
+	if x == nil {
+		return nil
+	}
+	if x.Input == "" {
+		v.fail(field, "has no input; write the path of the input tokens, such as prompt_tokens")
+	}
+	value := reflect.ValueOf(x).Elem()
+	for i, name := range fieldNames(value.Type()) {
+		if value.Field(i).Kind() != reflect.String {
+			continue
+		}
+		p := value.Field(i).String()
+		if len(p) > 80 || strings.HasPrefix(p, ".") || strings.HasSuffix(p, ".") || strings.Contains(p, "..") || !printable(p) {
+			v.fail(join(field, name), "is %s, no path; write up to 80 bytes of member names joined by dots, such as details.cached_tokens", shown(p))
+		}
+	}
+	return x
+}
+
+// word is a short value that travels in requests.
+func (v *validator) word(field, text, what, such string) string {
+	if len(text) > 40 || !printable(text) {
+		v.fail(field, "is no %s; write a short word such as %s", what, such)
+	}
+	return text
+}
+
+func capFields() []string { return []string{"max_tokens", "max_completion_tokens"} }

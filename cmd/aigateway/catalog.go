@@ -299,7 +299,22 @@ func pricingUpstreams(providers []gatewayconfig.Provider) []pricing.Upstream {
 		out[i] = pricing.Upstream{
 			Provider: p.Name, Dialect: w.Dialect, StreamUsage: w.StreamUsage, CapField: w.CapField, Honours: w.Honours,
 			RunningUsage: w.RunningUsage, CancelsOnDisconnect: w.CancelsOnDisconnect, MaxTokensPerSecond: w.MaxTokensPerSecond,
-			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens,
+			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens, DefaultGeo: w.DefaultGeo,
+			RequireMaxTokens: w.RequireMaxTokens, StrictBody: w.StrictBody, DenyOmittedImageDetail: w.DenyOmittedImageDetail,
+			AllowPDF: w.AllowPDF, AllowStoredInput: w.AllowStoredInput,
+		}
+		for api, dialect := range w.Dialects {
+			if out[i].Dialects == nil {
+				out[i].Dialects = map[pricing.Endpoint]string{}
+			}
+			out[i].Dialects[pricing.Endpoint(api)] = dialect
+		}
+		if x := w.Extractor; x != nil {
+			out[i].Extractor = &pricing.Extractor{
+				Input: x.Input, Output: x.Output, Total: x.Total, CacheRead: x.CacheRead, CacheWrite: x.CacheWrite,
+				CacheWriteLong: x.CacheWriteLong, InputAudio: x.InputAudio, InputImage: x.InputImage,
+				OutputAudio: x.OutputAudio, Cost: x.Cost, CacheOutside: x.CacheOutside,
+			}
 		}
 	}
 	return out

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -66,7 +68,7 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 	}
 	var x explainFlags
 	c.Flags().StringVarP(&x.file, "file", "f", "", "`file` with the request's JSON body; - reads standard input")
-	c.Flags().StringVar(&x.endpoint, "endpoint", string(pricing.Chat), "`API` the body is for: chat or embeddings")
+	c.Flags().StringVar(&x.endpoint, "endpoint", string(pricing.Chat), "`API` the body is for: "+endpointNames())
 	c.Flags().StringVar(&x.model, "model", "", "price this `model`, PROVIDER/MODEL, instead of the body's")
 	c.Flags().StringVar(&x.config, "config", "", "configuration `file` with your providers and prices")
 	c.Flags().StringVar(&x.room, "room", "", "`dollars` that are left: also show the largest max_tokens that fits")
@@ -98,8 +100,8 @@ func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
 	switch {
 	case x.file == "":
 		return 0, usagef(c.CommandPath(), "-f is missing; name the file with the request's body, or - for standard input")
-	case x.endpoint != string(pricing.Chat) && x.endpoint != string(pricing.Embeddings):
-		return 0, usagef(c.CommandPath(), "--endpoint is %q; use chat or embeddings", x.endpoint)
+	case !slices.Contains(pricing.Endpoints(), pricing.Endpoint(x.endpoint)):
+		return 0, usagef(c.CommandPath(), "--endpoint is %q; use %s", x.endpoint, endpointNames())
 	case !c.Flags().Changed("room"):
 		return -1, nil
 	}
@@ -107,6 +109,16 @@ func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
 		return 0, usagef(c.CommandPath(), "--room: %s", err)
 	}
 	return room, nil
+}
+
+// endpointNames lists the APIs, for people.
+func endpointNames() string {
+	var names []string
+	for _, e := range pricing.Endpoints() {
+		names = append(names, string(e))
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
 // hint adds to a refusal what else could be passed to explain.

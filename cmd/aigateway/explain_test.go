@@ -126,7 +126,7 @@ func TestExplainWrongUsage(t *testing.T) {
 	}{
 		{"explain", exitUsage, "-f is missing"},
 		{"explain " + body, exitUsage, "unexpected argument"},
-		{"explain -f " + body + " --endpoint messages", exitUsage, "use chat or embeddings"},
+		{"explain -f " + body + " --endpoint videos", exitUsage, "use chat, embeddings"},
 		{"explain -f " + body + " --room much", exitUsage, "no amount of US dollars"},
 		{"explain -f " + body + ".missing", exitError, "read the body"},
 		{"explain -f " + body + " --config " + body + ".missing", exitError, "read file"},

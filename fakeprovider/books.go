@@ -8,13 +8,33 @@ import (
 	"time"
 )
 
+// Price is what one token costs, in pico-USD (1e-12 dollars). One dollar per
+// million tokens is 1,000,000 pico-USD per token.
+type Price struct {
+	Input          int64
+	CacheRead      int64 // of prompt tokens read from a cache
+	CacheWrite     int64 // of prompt tokens written to a cache; 0: as Input
+	CacheWriteLong int64 // of those that stay there for an hour or longer; 0: as CacheWrite
+	Output         int64
+
+	WebSearch  int64 // of one search
+	SearchUnit int64 // of one unit of a rerank
+}
+
+// Factor multiplies the price of tokens.
+type Factor struct{ Num, Den int64 }
+
 // Bill is what a set of calls costs.
 type Bill struct {
 	Calls            int64 `json:"calls"` // billed calls: refused ones are not among them
 	NanoUSD          int64 `json:"nano_usd"`
-	PromptTokens     int64 `json:"prompt_tokens"`
-	CachedTokens     int64 `json:"cached_tokens"` // of the prompt tokens
-	CompletionTokens int64 `json:"completion_tokens"`
+	PromptTokens     int64 `json:"prompt_tokens"` // cached and written ones, too
+	CachedTokens     int64 `json:"cached_tokens"`
+	WrittenTokens    int64 `json:"written_tokens"`
+	WrittenLong      int64 `json:"written_long_tokens"` // of an hour or longer, not in WrittenTokens
+	CompletionTokens int64 `json:"completion_tokens"`   // reasoning, too
+	WebSearches      int64 `json:"web_searches"`
+	SearchUnits      int64 `json:"search_units"`
 }
 
 // Call is one request as it arrived, and what became of it.
@@ -26,12 +46,13 @@ type Call struct {
 	Body   []byte      `json:"body"`
 
 	Model  string `json:"model"`
-	User   string `json:"user"` // the body's user member
+	User   string `json:"user"` // the body's user member, or metadata.user_id
 	Stream bool   `json:"stream"`
 
-	Status     int  `json:"status"` // 0 when the connection was reset before headers
-	Billed     Bill `json:"billed"`
-	ClientLeft bool `json:"client_left"` // before the answer was complete
+	Status     int    `json:"status"` // 0 when the connection was reset before headers
+	Answer     []byte `json:"answer"` // its body, as far as it was sent
+	Billed     Bill   `json:"billed"`
+	ClientLeft bool   `json:"client_left"` // before the answer was complete
 }
 
 // books is every bill, and the newest calls.
@@ -43,24 +64,64 @@ type books struct {
 
 func newBooks() books { return books{byUser: map[string]Bill{}} }
 
-// cost prices tokens, rounded up once to a whole nano-USD.
-func cost(p Price, prompt, cached, completion int64) int64 {
-	sum := new(big.Int)
-	for _, line := range [][2]int64{{prompt - cached, p.Input}, {cached, p.CacheRead}, {completion, p.Output}} {
-		sum.Add(sum, new(big.Int).Mul(big.NewInt(line[0]), big.NewInt(line[1])))
+// tokens is what a call used.
+type tokens struct {
+	prompt                       int64 // the next three are among them
+	cached, written, writtenLong int64
+	completion                   int64
+	searches, units              int64
+}
+
+// cost prices a call, rounded up once to a whole nano-USD.
+func (p Price) cost(t tokens, tier Factor) int64 {
+	write := p.CacheWrite
+	if write == 0 {
+		write = p.Input
 	}
-	sum.Add(sum, big.NewInt(999))
-	return sum.Quo(sum, big.NewInt(1000)).Int64()
+	long := p.CacheWriteLong
+	if long == 0 {
+		long = write
+	}
+	sum := new(big.Int)
+	add := func(count, price int64) { sum.Add(sum, new(big.Int).Mul(big.NewInt(count), big.NewInt(price))) }
+	add(t.prompt-t.cached-t.written-t.writtenLong, p.Input)
+	add(t.cached, p.CacheRead)
+	add(t.written, write)
+	add(t.writtenLong, long)
+	add(t.completion, p.Output)
+	den := big.NewInt(1000)
+	if tier.Den > 0 {
+		sum.Mul(sum, big.NewInt(tier.Num))
+		den.Mul(den, big.NewInt(tier.Den))
+	}
+	fees := new(big.Int).Mul(big.NewInt(t.searches), big.NewInt(p.WebSearch))
+	fees.Add(fees, new(big.Int).Mul(big.NewInt(t.units), big.NewInt(p.SearchUnit)))
+	if tier.Den > 0 {
+		fees.Mul(fees, big.NewInt(tier.Den))
+	}
+	sum.Add(sum, fees)
+	sum.Add(sum, den)
+	sum.Sub(sum, big.NewInt(1))
+	return sum.Quo(sum, den).Int64()
+}
+
+// cost is what t costs at the call's model and tier.
+func (c *call) cost(t tokens) int64 {
+	return c.server.cfg.Models[c.record.Model].cost(t, c.server.cfg.Tiers[c.tier])
 }
 
 // bill puts tokens and their price on the call.
-func (c *call) bill(prompt, cached, completion int64) {
+func (c *call) bill(t tokens) {
 	c.record.Billed = Bill{
 		Calls:            1,
-		NanoUSD:          cost(c.server.cfg.Models[c.record.Model], prompt, cached, completion),
-		PromptTokens:     prompt,
-		CachedTokens:     cached,
-		CompletionTokens: completion,
+		NanoUSD:          c.cost(t),
+		PromptTokens:     t.prompt,
+		CachedTokens:     t.cached,
+		WrittenTokens:    t.written,
+		WrittenLong:      t.writtenLong,
+		CompletionTokens: t.completion,
+		WebSearches:      t.searches,
+		SearchUnits:      t.units,
 	}
 }
 
@@ -70,7 +131,11 @@ func (b Bill) plus(o Bill) Bill {
 		NanoUSD:          b.NanoUSD + o.NanoUSD,
 		PromptTokens:     b.PromptTokens + o.PromptTokens,
 		CachedTokens:     b.CachedTokens + o.CachedTokens,
+		WrittenTokens:    b.WrittenTokens + o.WrittenTokens,
+		WrittenLong:      b.WrittenLong + o.WrittenLong,
 		CompletionTokens: b.CompletionTokens + o.CompletionTokens,
+		WebSearches:      b.WebSearches + o.WebSearches,
+		SearchUnits:      b.SearchUnits + o.SearchUnits,
 	}
 }
 

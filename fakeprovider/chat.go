@@ -10,43 +10,12 @@ import (
 	"time"
 )
 
-// usage is a report on the wire.
-type usage struct {
-	PromptTokens     int64         `json:"prompt_tokens"`
-	CompletionTokens int64         `json:"completion_tokens"`
-	TotalTokens      int64         `json:"total_tokens"`
-	PromptDetails    promptDetails `json:"prompt_tokens_details"`
-	OutputDetails    outputDetails `json:"completion_tokens_details"`
-}
-
-type promptDetails struct {
-	CachedTokens int64 `json:"cached_tokens"`
-	AudioTokens  int64 `json:"audio_tokens"`
-}
-
-type outputDetails struct {
-	ReasoningTokens int64 `json:"reasoning_tokens"`
-	AudioTokens     int64 `json:"audio_tokens"`
-}
-
-// usage reports the prompt and generated tokens, of which hidden thoughts only
-// show in the total.
-func (p plan) usage(generated int64) usage {
-	hidden := min(p.thoughts*p.choices, generated)
-	return usage{
-		PromptTokens:     p.prompt,
-		CompletionTokens: generated - hidden,
-		TotalTokens:      p.prompt + generated,
-		PromptDetails:    promptDetails{CachedTokens: p.cached},
-		OutputDetails:    outputDetails{ReasoningTokens: hidden},
-	}
-}
-
 // message is the content of a choice, or of one chunk of it.
 type message struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
-	Refusal *string `json:"refusal,omitempty"`
+	Role      string  `json:"role,omitempty"`
+	Content   *string `json:"content,omitempty"`
+	Reasoning *string `json:"reasoning_content,omitempty"` // of dialects that show it
+	Refusal   *string `json:"refusal,omitempty"`
 }
 
 type choice struct {
@@ -55,6 +24,8 @@ type choice struct {
 	Delta        *message `json:"delta,omitempty"`
 	Logprobs     *string  `json:"logprobs"`
 	FinishReason *string  `json:"finish_reason"`
+
+	Usage json.RawMessage `json:"usage,omitempty"` // Moonshot
 }
 
 // completion is an answer, or one chunk of it.
@@ -68,31 +39,39 @@ type completion struct {
 	Usage       json.RawMessage `json:"usage,omitempty"` // absent, null or a report
 	ServiceTier string          `json:"service_tier"`
 	Fingerprint string          `json:"system_fingerprint"`
+	Groq        json.RawMessage `json:"x_groq,omitempty"`
+	Filter      json.RawMessage `json:"prompt_filter_results,omitempty"` // Azure
 }
 
 func (c *call) newCompletion(object string, seed uint64) completion {
-	out := completion{
-		ID: fmt.Sprintf("chatcmpl-%016x", seed), Object: object, Created: c.record.At.Unix(), Model: c.record.Model,
-		Choices: []choice{}, ServiceTier: "default", Fingerprint: "fp_fake",
+	return completion{
+		ID: fmt.Sprintf("chatcmpl-%016x", seed), Object: object, Created: c.record.At.Unix(), Model: c.served(),
+		Extra: c.extra(), Choices: []choice{}, ServiceTier: c.servedTier("default"), Fingerprint: "fp_fake",
 	}
-	if c.faults.Served != "" {
-		out.Model = c.faults.Served
-	}
-	if c.faults.Extra {
-		out.Extra = json.RawMessage(`{"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"list":[{"usage":null},[],{}],"text":"\"usage\":{"}`)
-	}
-	return out
 }
 
-func (c *call) report(p plan, generated int64) json.RawMessage {
-	if c.faults.BadUsage {
-		return json.RawMessage(`{"prompt_tokens":"many","completion_tokens":"few","total_tokens":"all"}`)
+// served is the model that an answer names.
+func (c *call) served() string {
+	if c.faults.Served != "" {
+		return c.faults.Served
 	}
-	raw, err := json.Marshal(p.usage(generated))
-	if err != nil { // integers only
+	return c.record.Model
+}
+
+// servedTier is the tier that an answer names.
+func (c *call) servedTier(standard string) string {
+	if c.tier != "" {
+		return c.tier
+	}
+	return standard
+}
+
+// extra is a member that no client has heard of.
+func (c *call) extra() json.RawMessage {
+	if !c.faults.Extra {
 		return nil
 	}
-	return raw
+	return json.RawMessage(`{"usage":{"prompt_tokens":1,"completion_tokens":1,"total_tokens":2},"list":[{"usage":null},[],{}],"text":"\"usage\":{"}`)
 }
 
 func (c *call) serveChat() {
@@ -101,22 +80,14 @@ func (c *call) serveChat() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.lastUser)
-	if err != nil {
-		c.refuse(*invalid("messages", err.Error()))
-		return
+	p := c.prepare(req, "messages")
+	switch {
+	case p == nil:
+	case req.stream:
+		c.streamChat(req, *p)
+	default:
+		c.answerChat(*p)
 	}
-	c.faults = faults
-	p := c.plan(req)
-	if !c.begin() {
-		c.billAbandoned(p)
-		return
-	}
-	if req.stream {
-		c.streamChat(req, p)
-		return
-	}
-	c.answerChat(p)
 }
 
 // begin applies the faults that come before an answer, and reports whether
@@ -145,33 +116,49 @@ func (c *call) billAbandoned(p plan) {
 	switch {
 	case !c.record.ClientLeft: // answered with an error
 	case c.record.Stream && c.server.cfg.CancelsOnDisconnect:
-		c.bill(p.prompt, p.cached, 0)
+		c.bill(p.spent(0))
 	default:
-		c.bill(p.prompt, p.cached, p.output*p.choices)
+		c.bill(p.spent(p.total()))
 	}
 }
 
 // answerChat generates everything, bills it, then tries to deliver it.
 func (c *call) answerChat(p plan) {
-	total := p.output * p.choices
-	c.bill(p.prompt, p.cached, total)
+	c.bill(p.spent(p.total()))
 	out := c.newCompletion("chat.completion", p.seed)
 	for i := range p.choices {
-		var text strings.Builder
-		for t := range p.output - p.thoughts {
-			text.WriteString(c.word(p, i, t))
+		content := c.words(p, i)
+		m := &message{Role: "assistant", Content: &content}
+		if p.reasoning > 0 && c.server.cfg.Dialect == DeepSeek {
+			m.Reasoning = &content
 		}
-		content := text.String()
-		out.Choices = append(out.Choices, choice{Index: i, Message: &message{Role: "assistant", Content: &content}, FinishReason: &p.finish})
+		out.Choices = append(out.Choices, choice{Index: i, Message: m, FinishReason: &p.finish})
 	}
 	if !c.faults.NoUsage {
-		out.Usage = c.report(p, total)
+		out.Usage = c.report(p, p.total())
 	}
-	body, err := json.Marshal(out)
+	if c.server.cfg.Dialect == Groq {
+		out.Groq = json.RawMessage(`{"id":"req_fake"}`)
+	}
+	c.deliverJSON(out)
+}
+
+// words are the text of a whole choice.
+func (c *call) words(p plan, index int64) string {
+	var text strings.Builder
+	for t := range p.output - p.hidden() {
+		text.WriteString(c.word(p, index, t))
+	}
+	return text.String()
+}
+
+// deliverJSON sends a billed answer, shaped as the faults say.
+func (c *call) deliverJSON(v any) {
+	body, err := json.Marshal(v)
 	if err != nil || c.faults.NotJSON {
 		body = []byte("<html>upstream proxy says hello</html>")
 	}
-	if c.faults.BlankFirst {
+	if c.faults.BlankFirst || c.server.cfg.Dialect == DeepSeek {
 		body = append([]byte("\n\n\r\n"), body...)
 	}
 	c.deliver(body)
@@ -186,7 +173,7 @@ func (c *call) deliver(body []byte) {
 		c.record.Status = http.StatusOK
 		c.w.Header().Set("Content-Type", "application/json")
 		c.w.Header().Set("Content-Length", fmt.Sprint(len(body)))
-		out := &pieces{w: c.w, flush: http.NewResponseController(c.w), size: c.faults.Split}
+		out := c.pieces()
 		if c.faults.ResetAfterHeaders {
 			body = nil
 		}

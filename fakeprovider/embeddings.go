@@ -109,12 +109,8 @@ func (c *call) serveEmbeddings() {
 		c.billAbandoned(plan{prompt: prompt})
 		return
 	}
-	c.bill(prompt, 0, 0)
-	body, err := json.Marshal(c.embeddings(req, prompt))
-	if err != nil || faults.NotJSON {
-		body = []byte("<html>upstream proxy says hello</html>")
-	}
-	c.deliver(body)
+	c.bill(tokens{prompt: prompt})
+	c.deliverJSON(c.embeddings(req, prompt))
 }
 
 type embedding struct {
@@ -131,10 +127,7 @@ type embeddingList struct {
 }
 
 func (c *call) embeddings(req embeddingsRequest, prompt int64) embeddingList {
-	list := embeddingList{Object: "list", Model: c.record.Model}
-	if c.faults.Served != "" {
-		list.Model = c.faults.Served
-	}
+	list := embeddingList{Object: "list", Model: c.served()}
 	for i := range req.tokens {
 		list.Data = append(list.Data, embedding{Object: "embedding", Index: i, Vector: req.vector(i)})
 	}

@@ -26,6 +26,7 @@ type Faults struct {
 	ResetAfter         int  // reset_after=3: TCP reset after that many chunks
 	CutAfter           int  // cut_after=3: connection closed, body unfinished, after that many chunks
 	ErrorAfter         int  // error_after=3: an error event, and the end, after that many chunks
+	FailAfter          int  // fail_after=3: as error_after; a response fails with its usage
 	Hang               bool // hang: never answers; ends when the client leaves
 	HangAfter          int  // hang_after=3: nothing more after that many chunks
 
@@ -43,11 +44,16 @@ type Faults struct {
 	Hostile    bool // hostile: output text that imitates usage reports and events
 	Pad        int  // pad=1000: as many more bytes in the first content of a choice
 
-	Output   int64  // out=100: output tokens per choice, at most the cap
-	Cached   int64  // cached=20: prompt tokens read from a cache
-	Thoughts int64  // thoughts=9: output tokens outside completion_tokens but inside the total
-	Max      bool   // max: the most a request can cost: a token per byte, every choice full
-	Served   string // served=id: the model named in the answer; prices stay
+	Output      int64 // out=100: output tokens per choice, at most the cap
+	Cached      int64 // cached=20: prompt tokens read from a cache
+	Written     int64 // written=20: prompt tokens written to a cache, where the request allows it
+	WrittenLong int64 // written_long=20: those that stay there for an hour or longer
+	Thoughts    int64 // thoughts=9: output tokens outside completion_tokens but inside the total
+	Reasoning   int64 // reasoning=9: output tokens without text, where the dialect counts them
+	Searches    int64 // searches=2: web searches, as far as the request has the tool
+
+	Max    bool   // max: the most a request can cost: a token per byte, every choice full
+	Served string // served=id: the model named in the answer; prices stay
 }
 
 // ParseFaults reads space-separated words; each field of Faults names its own.
@@ -71,9 +77,12 @@ func (f *Faults) set(name, value string) (err error) {
 	}
 	counts := map[string]*int{
 		"status": &f.Status, "reset_after": &f.ResetAfter, "cut_after": &f.CutAfter, "error_after": &f.ErrorAfter,
-		"hang_after": &f.HangAfter, "split": &f.Split, "pad": &f.Pad,
+		"fail_after": &f.FailAfter, "hang_after": &f.HangAfter, "split": &f.Split, "pad": &f.Pad,
 	}
-	tokens := map[string]*int64{"out": &f.Output, "cached": &f.Cached, "thoughts": &f.Thoughts}
+	tokens := map[string]*int64{
+		"out": &f.Output, "cached": &f.Cached, "written": &f.Written, "written_long": &f.WrittenLong,
+		"thoughts": &f.Thoughts, "reasoning": &f.Reasoning, "searches": &f.Searches,
+	}
 	delays := map[string]*time.Duration{"header_delay": &f.HeaderDelay, "delay": &f.ChunkDelay}
 	switch {
 	case flags[name] != nil && value == "":

@@ -15,21 +15,20 @@ import (
 	"time"
 )
 
-// Price is what one token costs, in pico-USD (1e-12 dollars). One dollar per
-// million tokens is 1,000,000 pico-USD per token.
-type Price struct {
-	Input     int64
-	CacheRead int64 // of prompt tokens read from a cache
-	Output    int64
-}
-
 // Config is a provider's catalog and habits. Only Models is required.
 type Config struct {
 	// Models maps the ids the provider knows to their prices. Any other id is
 	// answered 404.
 	Models map[string]Price
-	// Key is the only accepted bearer key; empty accepts every request.
+	// Key is the only accepted key, as a bearer or, for messages, in
+	// x-api-key too; empty accepts every request.
 	Key string
+	// Dialect is whose habits it has; the zero value is OpenAI's.
+	Dialect Dialect
+	// Tiers multiply the price of tokens for requests that name a
+	// service_tier ("fast" is served as "priority") or a speed. Requests for
+	// any other tier are served as "default".
+	Tiers map[string]Factor
 	// CancelsOnDisconnect stops generating when the client of a stream leaves,
 	// and bills what was generated until then. Otherwise the answer is
 	// generated, and billed, to its end.
@@ -48,6 +47,8 @@ type Config struct {
 	// KeepCalls is how many of the newest calls Calls returns, with their
 	// bytes; 0 is 1,000. Bills are complete whatever it is.
 	KeepCalls int
+	// KeepAnswers also keeps the bytes that were sent.
+	KeepAnswers bool
 	// Control serves the endpoints under /_fake/ that read the bill and set
 	// faults, without any authentication.
 	Control bool
@@ -117,6 +118,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.record.Body = body
+	c.native = strings.HasSuffix(r.URL.Path, "/messages")
 	c.serve()
 }
 
@@ -126,6 +128,8 @@ type call struct {
 	w      http.ResponseWriter
 	r      *http.Request
 	faults Faults
+	tier   string // as served; empty for the standard one
+	native bool   // of the messages endpoint: Anthropic's envelope
 	record Call
 }
 
@@ -138,12 +142,21 @@ func (c *call) serve() {
 		return
 	}
 	path := c.r.URL.Path
+	at := func(method, end string) bool { return c.r.Method == method && strings.HasSuffix(path, end) }
 	switch {
-	case strings.HasSuffix(path, "/chat/completions") && c.r.Method == http.MethodPost:
+	case at(http.MethodPost, "/chat/completions"):
 		c.serveChat()
-	case strings.HasSuffix(path, "/embeddings") && c.r.Method == http.MethodPost:
+	case at(http.MethodPost, "/completions"):
+		c.serveCompletions()
+	case at(http.MethodPost, "/responses"):
+		c.serveResponses()
+	case at(http.MethodPost, "/messages"):
+		c.serveMessages()
+	case at(http.MethodPost, "/embeddings"):
 		c.serveEmbeddings()
-	case strings.HasSuffix(path, "/models") && c.r.Method == http.MethodGet:
+	case at(http.MethodPost, "/rerank"):
+		c.serveRerank()
+	case at(http.MethodGet, "/models"):
 		c.serveModels()
 	default:
 		c.refuse(refusal{http.StatusNotFound, "invalid_request_error", "", "unknown_url", fmt.Sprintf("Unknown request URL: %s %s.", c.r.Method, path)})
@@ -155,7 +168,11 @@ func (c *call) authorize() *refusal {
 	if key == "" {
 		return nil
 	}
-	if got, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer "); ok && got == key {
+	got, ok := strings.CutPrefix(c.r.Header.Get("Authorization"), "Bearer ")
+	if own := c.r.Header.Get("X-Api-Key"); c.native && own != "" {
+		got, ok = own, true
+	}
+	if ok && got == key {
 		return nil
 	}
 	return &refusal{http.StatusUnauthorized, "invalid_request_error", "", "invalid_api_key", "Incorrect API key provided."}
@@ -179,7 +196,8 @@ func (c *call) serveModels() {
 	c.answer(http.StatusOK, list)
 }
 
-// refusal is an error answer in OpenAI's envelope. Refused calls cost nothing.
+// refusal is an error answer in OpenAI's envelope, or Anthropic's. Refused calls
+// cost nothing.
 type refusal struct {
 	status  int
 	kind    string // error.type
@@ -189,6 +207,10 @@ type refusal struct {
 }
 
 func (c *call) refuse(bad refusal) {
+	if c.native {
+		c.answer(bad.status, anthropicError(bad.status, bad.message))
+		return
+	}
 	type envelope struct {
 		Message string  `json:"message"`
 		Type    string  `json:"type"`
@@ -218,10 +240,19 @@ func (c *call) send(status int, body []byte) {
 	c.record.Status = status
 	h := c.w.Header()
 	h.Set("Content-Type", "application/json")
-	h.Set("X-Request-Id", fmt.Sprintf("req_fake_%d", c.record.At.UnixNano()))
+	c.nameRequest()
 	c.w.WriteHeader(status)
-	out := &pieces{w: c.w, flush: http.NewResponseController(c.w), size: c.faults.Split}
+	out := c.pieces()
 	if err := out.write(body); err != nil {
 		c.record.ClientLeft = true
 	}
+}
+
+// nameRequest puts the request's id into the answer's headers.
+func (c *call) nameRequest() {
+	name := "X-Request-Id"
+	if c.native {
+		name = "Request-Id"
+	}
+	c.w.Header().Set(name, fmt.Sprintf("req_fake_%d", c.record.At.UnixNano()))
 }

@@ -205,7 +205,7 @@ func TestRefusals(t *testing.T) {
 		"asked for":           {"/chat/completions", chat("fault:status=429", ""), 429},
 		"no input":            {"/embeddings", `{"model":"m1"}`, 400},
 		"empty input":         {"/embeddings", `{"model":"m1","input":""}`, 400},
-		"no path":             {"/completions", `{"model":"m1"}`, 404},
+		"no path":             {"/no/completion", `{"model":"m1"}`, 404},
 		"embeddings, unknown": {"/embeddings", `{"model":"m2","input":"x"}`, 404},
 	} {
 		t.Run(name, func(t *testing.T) {

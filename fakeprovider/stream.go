@@ -1,103 +1,84 @@
 package fakeprovider
 
-import (
-	"encoding/json"
-	"net/http"
-	"time"
-)
+import "encoding/json"
 
-// maxChunks bounds the chunks of a choice: longer answers put more tokens into
-// each.
-const maxChunks = 500
-
-// stream is one streamed answer being generated.
-type stream struct {
-	call *call
-	req  chatRequest
-	plan plan
-	out  *pieces
-
-	generated int64 // tokens so far, over all choices
-	sent      int   // chunks so far
-	stopped   bool  // by a fault: the provider's own end
+// chatStream is a chat completion being streamed.
+type chatStream struct {
+	*stream
+	req ask
 }
 
-func (c *call) streamChat(req chatRequest, p plan) {
-	s := &stream{call: c, req: req, plan: p, out: &pieces{w: c.w, flush: http.NewResponseController(c.w), size: c.faults.Split}}
-	defer s.settle()
-	if c.faults.ResetBeforeHeaders {
-		s.stopped = true
-		c.reset()
+func (c *call) streamChat(req ask, p plan) {
+	s := &chatStream{stream: c.newStream(p), req: req}
+	s.serve(s.run)
+}
+
+func (s *chatStream) run() {
+	if !s.begin() || !s.each(s.tokens) || !s.finish() || !s.finalUsage() || s.call.faults.NoDone {
 		return
 	}
-	c.record.Status = http.StatusOK
-	h := c.w.Header()
-	h.Set("Content-Type", "text/event-stream; charset=utf-8")
-	h.Set("Cache-Control", "no-cache")
-	c.w.WriteHeader(http.StatusOK)
-	if c.faults.ResetAfterHeaders {
-		_ = s.out.flush.Flush() // the reset follows whatever happens
-		s.stopped = true
-		c.reset()
-		return
-	}
-	s.run()
+	s.event("", []byte("[DONE]"))
 }
 
-// settle bills the stream: what was generated when it ended by itself or the
-// provider stops for a client that left, and the whole answer otherwise.
-func (s *stream) settle() {
-	c, p := s.call, s.plan
-	if c.record.ClientLeft && !c.server.cfg.CancelsOnDisconnect && !s.stopped {
-		s.generated = p.output * p.choices
+// begin sends what comes before the text.
+func (s *chatStream) begin() bool {
+	if s.call.server.cfg.Dialect == Azure {
+		out := s.next()
+		out.Filter = json.RawMessage(`[{"prompt_index":0,"content_filter_results":{}}]`)
+		if !s.chunk("", out) {
+			return false
+		}
 	}
-	c.bill(p.prompt, p.cached, s.generated)
-}
-
-func (s *stream) run() {
-	p := s.plan
-	for i := range p.choices {
+	for i := range s.plan.choices {
 		empty := ""
 		if !s.choice(choice{Index: i, Delta: &message{Role: "assistant", Content: &empty}}) {
-			return
+			return false
 		}
 	}
-	per := max(1, (p.output+maxChunks-1)/maxChunks)
-	for from := int64(0); from < p.output; from += per {
-		for i := range p.choices {
-			if !s.tokens(i, from, min(per, p.output-from)) {
-				return
-			}
-		}
-	}
-	for i := range p.choices {
-		if !s.choice(choice{Index: i, Delta: &message{}, FinishReason: &p.finish}) {
-			return
-		}
-	}
-	if !s.finalUsage() || s.call.faults.NoDone {
-		return
-	}
-	s.event([]byte("[DONE]"))
+	return true
 }
 
-// tokens generates n tokens of a choice, then sends them. Thoughts come first
-// and have no text.
-func (s *stream) tokens(index, from, n int64) bool {
-	s.generated += n
-	text := ""
-	for t := max(from, s.plan.thoughts); t < from+n; t++ {
-		text += s.call.word(s.plan, index, t-s.plan.thoughts)
+// tokens sends n tokens of a choice.
+func (s *chatStream) tokens(index, from, n int64) bool {
+	text := s.text(index, from, n)
+	delta := &message{Content: &text}
+	if text == "" && s.plan.reasoning > 0 && s.call.server.cfg.Dialect == DeepSeek {
+		thought := " hm"
+		delta = &message{Reasoning: &thought}
 	}
-	return s.choice(choice{Index: index, Delta: &message{Content: &text}})
+	return s.choice(choice{Index: index, Delta: delta})
 }
 
-func (s *stream) running() bool { return s.call.server.cfg.RunningUsage || s.call.faults.RunningUsage }
+// finish ends every choice.
+func (s *chatStream) finish() bool {
+	for i := range s.plan.choices {
+		end := choice{Index: i, Delta: &message{}, FinishReason: &s.plan.finish}
+		last := i == s.plan.choices-1
+		out := s.next()
+		switch report := s.call.report(s.plan, s.generated); {
+		case !last || s.call.faults.NoUsage:
+		case s.call.server.cfg.Dialect == Moonshot:
+			end.Usage = report
+		case s.call.server.cfg.Dialect == Groq:
+			out.Groq = marshal(map[string]any{"id": "req_fake", "usage": report})
+		case s.call.server.cfg.Dialect == Mistral:
+			out.Usage = report
+		}
+		out.Choices = append(out.Choices, end)
+		if !s.chunk("", out) {
+			return false
+		}
+	}
+	return true
+}
 
-// choice sends a chunk with one choice and the usage member its place calls for.
-func (s *stream) choice(ch choice) bool {
+func (s *chatStream) running() bool {
+	return s.call.server.cfg.running() || s.call.faults.RunningUsage || s.req.running
+}
+
+// next is a chunk without choices, with the usage member its place calls for.
+func (s *chatStream) next() completion {
 	out := s.call.newCompletion("chat.completion.chunk", s.plan.seed)
-	out.Choices = append(out.Choices, ch)
 	switch {
 	case s.call.faults.NoUsage:
 	case s.running():
@@ -105,103 +86,30 @@ func (s *stream) choice(ch choice) bool {
 	case s.req.includeUsage:
 		out.Usage = json.RawMessage("null")
 	}
-	return s.chunk(out)
+	return out
+}
+
+// choice sends a chunk with one choice.
+func (s *chatStream) choice(ch choice) bool {
+	out := s.next()
+	out.Choices = append(out.Choices, ch)
+	return s.chunk("", out)
 }
 
 // finalUsage sends the extra chunk of include_usage.
-func (s *stream) finalUsage() bool {
-	if !s.req.includeUsage || s.running() || s.call.faults.NoUsage {
+func (s *chatStream) finalUsage() bool {
+	dialect := s.call.server.cfg.Dialect
+	asked := s.req.includeUsage || dialect == OpenRouter
+	if !asked || s.running() && dialect != VLLM || dialect == Mistral || s.call.faults.NoUsage {
 		return true
 	}
 	out := s.call.newCompletion("chat.completion.chunk", s.plan.seed)
 	out.Usage = s.call.report(s.plan, s.generated)
-	return s.chunk(out)
-}
-
-// chunk sends one event and reports whether the stream goes on.
-func (s *stream) chunk(out completion) bool {
-	raw, err := json.Marshal(out)
-	if err != nil { // plain structs only
+	if !s.chunk("", out) {
 		return false
 	}
-	delay := s.call.faults.ChunkDelay
-	if delay == 0 {
-		delay = s.call.server.cfg.ChunkDelay
+	if dialect != XAI {
+		return true
 	}
-	if !s.pause(delay) || !s.event(raw) {
-		return false
-	}
-	s.sent++
-	return !s.breakOff()
-}
-
-func (s *stream) pause(d time.Duration) bool {
-	if !sleep(s.call.r.Context(), d) {
-		s.call.record.ClientLeft = true
-		return false
-	}
-	return true
-}
-
-// breakOff applies the faults that end a stream after a number of chunks.
-func (s *stream) breakOff() bool {
-	c := s.call
-	switch s.sent {
-	case c.faults.ResetAfter:
-		c.reset()
-	case c.faults.CutAfter:
-		c.hangUp()
-	case c.faults.ErrorAfter:
-		s.event([]byte(`{"error":{"message":"The server had an error while processing your request.","type":"server_error","param":null,"code":null}}`))
-	case c.faults.HangAfter:
-		<-c.r.Context().Done()
-		c.record.ClientLeft = true
-		return true // not by its own end: billed like any client that left
-	default:
-		return false
-	}
-	s.stopped = true
-	return true
-}
-
-// event frames data as one server-sent event and sends it.
-func (s *stream) event(data []byte) bool {
-	eol := "\n"
-	if s.call.faults.CRLF {
-		eol = "\r\n"
-	}
-	frame := append([]byte("data: "), data...)
-	frame = append(frame, eol+eol...)
-	if s.call.faults.Comments {
-		frame = append([]byte(": keep-alive"+eol+eol), frame...)
-	}
-	if err := s.out.write(frame); err != nil {
-		s.call.record.ClientLeft = true
-		return false
-	}
-	return true
-}
-
-// pieces writes a body in flushed pieces of size bytes; 0 is one piece.
-type pieces struct {
-	w     http.ResponseWriter
-	flush *http.ResponseController
-	size  int
-}
-
-func (p *pieces) write(data []byte) error {
-	for len(data) > 0 {
-		n := len(data)
-		if p.size > 0 {
-			n = min(n, p.size)
-		}
-		if _, err := p.w.Write(data[:n]); err != nil {
-			return err
-		}
-		if err := p.flush.Flush(); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
+	return s.chunk("", s.call.newCompletion("chat.completion.chunk", s.plan.seed))
 }

@@ -248,7 +248,7 @@ func TestRecordedPairsSettle(t *testing.T) {
 			t.Run(filepath.Base(file)+"/"+p.name, func(t *testing.T) { settlePair(t, c, &p) })
 		}
 	}
-	if n < 60 {
+	if n < 200 {
 		t.Errorf("only %d pairs", n)
 	}
 }

@@ -139,21 +139,15 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 		return budget.Status{}, err
 	}
 	l.core.cut(r, next.Cap)
-	var running *account
-	end := int64(0)
+	moved := func() {}
 	if next.Zone != r.Zone {
-		if running = r.peek(wall); running != nil {
-			_, end = windowAt(r.Period, loc, wall)
-			statements = append(statements,
-				statement{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}},
-				statement{sql: `DELETE FROM account WHERE budget = ? AND start > ?`, args: []any{r.num, running.start}})
-		}
+		var st []statement
+		st, moved = l.core.moveWindow(r, loc, wall)
+		statements = append(statements, st...)
 	}
 	n := l.editLocked(statements, func() {
 		l.core.replace(r, next, loc)
-		if running != nil {
-			l.core.moveEnd(running, end)
-		}
+		moved()
 	})
 	l.mu.Unlock()
 	if err := l.awaitEdit(ctx, n); err != nil {
@@ -194,16 +188,27 @@ func (c *core) replace(r *rule, next budget.Budget, loc *time.Location) {
 	}
 }
 
-// moveEnd ends the running window a at the border of its budget's new zone:
-// what it spent is not forgotten there, and the windows after it are new.
-func (c *core) moveEnd(a *account, end int64) {
-	a.end = end
-	r := a.rule
-	old := [...]*account{r.cur, r.next}
-	r.cur, r.next = a, nil
-	for _, o := range old {
-		if o != nil {
-			c.forget(o)
+// moveWindow ends the running window of r at the border of the new zone: what
+// it spent is not forgotten there, and the windows after it are new. It returns
+// the statements and what becomes true once they are durable. Until then the
+// window may end by itself; the one that followed is in use then and stays.
+func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]statement, func()) {
+	var statements []statement
+	running, prepared := r.peek(wall), r.next
+	if prepared != nil && prepared != running {
+		prepared.dropped, r.next = true, nil
+		c.forget(prepared)
+		statements = append(statements, statement{sql: `DELETE FROM account WHERE id = ?`, args: []any{prepared.id}})
+	}
+	if running == nil {
+		return statements, func() {}
+	}
+	r.moving = true // nothing is prepared for the old border meanwhile
+	_, end := windowAt(r.Period, loc, wall)
+	statements = append(statements, statement{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}})
+	return statements, func() {
+		if r.moving = false; r.peek(running.start) == running {
+			running.end = end
 		}
 	}
 }
@@ -255,6 +260,11 @@ func noBudget(id string) error {
 	return budget.NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
 }
 
+// lastAccountSQL keeps the ids of accounts that are about to be deleted from
+// coming back to life: reservations and tokens may still name them.
+const lastAccountSQL = `INSERT INTO meta (name, value) SELECT 'last_account', coalesce(max(id), 0) FROM account WHERE true
+	ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`
+
 // DeleteBudget removes a budget; it is durable on return. Its cap holds until
 // then. A non-empty etag must match.
 func (l *Ledger) DeleteBudget(ctx context.Context, id, etag, actor string) error {
@@ -266,6 +276,7 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag, actor string) error
 	}
 	return l.edit(ctx, []statement{
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
+		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
 		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
 		l.auditBudget(actor, "delete_budget", r.Budget),

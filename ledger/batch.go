@@ -92,7 +92,7 @@ func (a *account) plan(at instant, latency int64) accountRow {
 		spent: a.spent + a.batch.spent, orphan: a.orphan + a.batch.orphan, residue: a.residue + a.batch.residue, hw: hw,
 	}
 	moved := a.batch.spent != 0 || a.batch.orphan != 0 || a.batch.residue != 0
-	row.changed = !a.rule.deleted && (a.fresh || moved || hw != a.hw)
+	row.changed = !a.rule.deleted && !a.dropped && (a.fresh || moved || hw != a.hw)
 	a.lower = false
 	return row
 }

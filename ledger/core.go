@@ -19,12 +19,13 @@ type account struct {
 	rule       *rule
 	start, end int64 // wall; math.MaxInt64 for a window that never ends
 
-	refs   int   // holds that may still change it
-	active int64 // monotonic time of the last reservation
-	raised bool  // listed in core.raised
-	wanted bool  // listed in core.wanted
-	lower  bool  // give back the unused mark at the next commit
-	fresh  bool  // no row yet
+	refs    int   // holds that may still change it
+	active  int64 // monotonic time of the last reservation
+	raised  bool  // listed in core.raised
+	wanted  bool  // listed in core.wanted
+	lower   bool  // give back the unused mark at the next commit
+	fresh   bool  // no row yet
+	dropped bool  // gets no row any more
 	// distrusted refuses every call: the totals differ from their rows.
 	distrusted bool
 	batch      delta // of the batch that is being committed

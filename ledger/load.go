@@ -73,6 +73,8 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 			v.closed = uint64(n)
 		case "wall":
 			v.wall = n
+		case "last_account":
+			v.lastAccount = n
 		}
 		return nil
 	})
@@ -134,7 +136,7 @@ func (s *store) loadAccounts(ctx context.Context, v *saved, wall int64) error {
 	if err := s.read.QueryRowContext(ctx, `SELECT max(id) FROM account`).Scan(&last); err != nil {
 		return err
 	}
-	v.lastAccount = last.Int64
+	v.lastAccount = max(v.lastAccount, last.Int64)
 	rows, err := s.accountRows(ctx, accountColumns+`WHERE "end" > ?`, wall)
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ type rule struct {
 	group     *group
 	at        int // index in group.rules
 	deleted   bool
+	moving    bool // its running window is about to get another end
 }
 
 // group is all budgets whose windows change at the same moment.
@@ -221,7 +222,7 @@ func (c *core) prepare(wall int64, limit int) {
 		for ; g.cursor < stop; g.cursor++ {
 			r := g.rules[g.cursor]
 			// An idle budget gets its next window when it is first used.
-			if r.next != nil || r.cur == nil || r.cur.end != g.end || r.cur.used() == 0 {
+			if r.moving || r.next != nil || r.cur == nil || r.cur.end != g.end || r.cur.used() == 0 {
 				continue
 			}
 			start, end := windowAt(g.period, g.loc, g.end)

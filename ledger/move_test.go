@@ -1,0 +1,45 @@
+package ledger
+
+import (
+	"testing"
+	"time"
+
+	"aigateway/budget"
+)
+
+// TestWindowEndsWhileItsZoneChanges: between an edit and its commit the window
+// may end by itself. What the next one holds must not be forgotten.
+func TestWindowEndsWhileItsZoneChanges(t *testing.T) {
+	at := instant{wall: time.Date(2026, 4, 15, 23, 59, 30, 0, time.UTC).UnixNano(), mono: 1}
+	c := newCore(forever / 4)
+	c.epoch = 1
+	r := &rule{Budget: budget.Budget{ID: "bud_1", Target: budget.Target{Tags: budget.AllTags}, Period: budget.Day, Cap: 100}, num: 1, loc: time.UTC}
+	c.rules.add(r)
+	commit := func() { c.apply(c.begin(at, 0)) }
+	reserve := func() {
+		t.Helper()
+		for range 2 {
+			if out, _, _ := c.reserve(&budget.Request{Bound: 10}, at); out == admitted {
+				return
+			}
+			commit()
+		}
+		t.Fatal("not admitted")
+	}
+	reserve()
+	c.housekeep(at)
+	commit()
+	if r.next == nil || r.next.limit < 10 {
+		t.Fatalf("the next window is not prepared: %+v", r.next)
+	}
+	_, moved := c.moveWindow(r, time.FixedZone("", 9*3600), at.wall)
+	at.wall += 60 * second
+	at.mono += 60 * second
+	reserve()
+	used := r.peek(at.wall)
+	moved()
+	commit()
+	if got := c.account(r, at.wall); got != used || got.used() != 10 {
+		t.Errorf("after the edit the window has account %d with %d used, want %d with 10", got.id, got.used(), used.id)
+	}
+}

@@ -151,7 +151,7 @@ func (s logServer) StreamAccessLogs(stream alsv3.AccessLogService_StreamAccessLo
 func (e *env) serveProvider(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	e.mu.Lock()
-	e.got = append(e.got, received{r.Header.Clone(), r.URL.Path, string(body)})
+	e.got = append(e.got, received{r.Header.Clone(), r.RequestURI, string(body)})
 	h := e.provider
 	e.mu.Unlock()
 	h(w, r)

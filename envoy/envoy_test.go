@@ -46,7 +46,7 @@ func TestEnvoy(t *testing.T) {
 		run  func(*testing.T, *env)
 	}{
 		{"splice", testSplice}, {"splice of the largest body", testSpliceLarge}, {"failed splice", testFailedSplice},
-		{"what Check sees", testCheckSees}, {"what the provider sees", testProviderSees}, {"no extra attempts", testNoForcedRetries},
+		{"what Check sees", testCheckSees}, {"what the provider sees", testProviderSees}, {"query", testQuery}, {"no extra attempts", testNoForcedRetries},
 		{"JSON", testJSON}, {"stream", testStream}, {"strip", testStrip}, {"strip with content-length", testStripLength},
 		{"unfinished last event", testUnfinished}, {"large embeddings", testEmbeddings}, {"provider refuses us", testRefusedUs},
 		{"local replies", testLocalReplies}, {"denied", testDenied}, {"REST", testREST}, {"client leaves", testClientLeaves},
@@ -137,7 +137,8 @@ func testCheckSees(t *testing.T, e *env) {
 func testProviderSees(t *testing.T, e *env) {
 	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
 	e.do(t, "POST", chat, "{}", "Authorization", "Bearer sk-aig-secret", "X-Api-Key", "k", "Api-Key", "k", "Cookie", "c=1", "X-Aig-Tag", "t",
-		"X-Aig-Other", "1", envoy.HeaderEdit, "1", envoy.HeaderUpstream, "dead", "X-Forwarded-For", "10.0.0.1", "Accept-Encoding", "gzip", "Openai-Beta", "yes", "x_api_key", "k")
+		"X-Aig-Other", "1", envoy.HeaderEdit, "1", envoy.HeaderUpstream, "dead", "X-Forwarded-For", "10.0.0.1", "Accept-Encoding", "gzip", "Openai-Beta", "yes", "x_api_key", "k",
+		"X-HTTP-Method-Override", "GET", "X-Original-Url", "/admin", "X-Rewrite-Url", "/admin", "Range", "bytes=0-9", "Ocp-Apim-Subscription-Key", "k")
 	_, got := e.recorded()
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
@@ -150,6 +151,23 @@ func testProviderSees(t *testing.T, e *env) {
 	}
 	if diff := cmp.Diff(want, h); diff != "" {
 		t.Errorf("headers the provider sees (-want +got):\n%s", diff)
+	}
+}
+
+// A query must not reach a provider: Google's ?fields= hides tokens that are billed.
+func testQuery(t *testing.T, e *env) {
+	e.set(allow("fake", envoy.Decision{Token: "t", Edits: []envoy.Edit{{At: 1, Ins: " "}}}), answerJSON("{}"))
+	for _, query := range []string{"?fields=usage(prompt_tokens)", "?", "?a?b=c"} {
+		e.do(t, "POST", chat+query, "{}")
+	}
+	_, got := e.recorded()
+	if len(got) != 3 {
+		t.Fatalf("%d requests", len(got))
+	}
+	for _, r := range got {
+		if strings.Contains(r.Path, "?") {
+			t.Errorf("the provider got %s", r.Path)
+		}
 	}
 }
 

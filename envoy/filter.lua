@@ -42,6 +42,9 @@ function envoy_on_request(h)
   local edits = h:streamInfo():dynamicMetadata():get(DECISION)["edits"]
   local body = h:body()
   body:setBytes(splice(body:getBytes(0, body:length()), edits))
+  -- A query would reach the provider, and some let it pick what an answer says: Google's ?fields= hides usage.
+  local path = h:headers():get(":path")
+  if path and find(path, "?", 1, true) then h:headers():replace(":path", match(path, "^[^?]*")) end
   h:headers():remove("x-aig-int-edit") -- last: only a finished splice may pass
 end
 

@@ -98,7 +98,11 @@ func strip() *headerv3.HeaderMutation {
 	for _, p := range []string{"x-aig-", "x-envoy-", "x-forwarded-"} {
 		ms = append(ms, removePrefix(p))
 	}
-	for _, h := range []string{"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip", HeaderBeta} {
+	for _, h := range []string{
+		"authorization", "x-api-key", "api-key", "ocp-apim-subscription-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip", "x-goog-api-key", HeaderBeta,
+		// These ask for another call, or for a part of an answer, than was decided on.
+		"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "range",
+	} {
 		ms = append(ms, removeHeader(h))
 	}
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})

@@ -101,7 +101,8 @@ func (s *settlement) final() bool {
 	case s.dialect() == anthropicMessages:
 		return s.ev.Type == `"message_delta"` || s.ev.Type == `"message_stop"`
 	}
-	return !s.has(pinRunning)
+	// Two reports that differ are running ones, whatever was configured.
+	return !s.has(pinRunning) && !(s.ev.Cut && s.ev.FirstUsage != "" && s.ev.FirstUsage != s.ev.Usage)
 }
 
 func (ev *Evidence) hasUsage() bool { return ev.Usage != "" && ev.Usage != "null" }

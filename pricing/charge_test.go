@@ -235,6 +235,10 @@ func TestChargeOutcomes(t *testing.T) {
 		{"done", moonshot, done, budget.BasisUsage, 29_500},
 		{"whole answer", openaiWhole, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, budget.BasisUsage, 70_000},
 		{"final report, then cut", moonshot, with(done, func(e *pricing.Evidence) { e.Done, e.Cut = false, true }), budget.BasisUsage, 29_500},
+		{"two reports that differ, then cut", moonshot, with(done, func(e *pricing.Evidence) {
+			e.Done, e.Cut, e.FirstUsage = false, true, `{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11}`
+		}), budget.BasisBound, moonshot.Amount},
+		{"the same report twice, then cut", moonshot, with(done, func(e *pricing.Evidence) { e.Done, e.Cut, e.FirstUsage = false, true, usage }), budget.BasisUsage, 29_500},
 		{"running report, done", gemini, done, budget.BasisUsage, 15_500},
 		{"running report, cut", gemini, with(done, func(e *pricing.Evidence) { e.Done, e.Cut = false, true }), budget.BasisBound, gemini.Amount},
 		{"running report, ended without [DONE]", gemini, with(done, func(e *pricing.Evidence) { e.Done = false }), budget.BasisBound, gemini.Amount},

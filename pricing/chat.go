@@ -378,6 +378,10 @@ func refusedMember(name []byte) (reason, remedy string) {
 	switch string(name) {
 	case "previous_response_id", "conversation":
 		return "unbounded_input", "refers to stored input whose size is unknown; send the messages themselves"
+	case "data_sources", "dataSources":
+		return "unbounded_input", "lets the provider add documents and model calls of its own; send the text in messages"
+	case "n_predict", "num_predict", "max_new_tokens", "max_gen_len", "n_cmpl", "num_return_sequences":
+		return "unsupported_feature", "is obeyed over max_tokens or n by some servers; send max_tokens and n"
 	case "chat_template":
 		return "unbounded_input", "can expand to any length; leave it out"
 	case "background", "deferred", "moderation":

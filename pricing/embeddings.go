@@ -5,6 +5,8 @@ func (p *parser) embeddingsMember(name []byte) (err error) {
 	switch string(name) {
 	case "input":
 		return p.embeddingsInput()
+	case "messages": // vLLM embeds a chat, images and all
+		return p.refused(string(name), "unbounded_media", "can hold media without a bound; send input")
 	case "stream":
 		p.call.Stream, err = p.boolean()
 		return err

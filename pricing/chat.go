@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -128,6 +129,10 @@ func (p *parser) modelMember() error {
 	}
 	if len(s) > maxModel {
 		return p.invalid(fmt.Sprintf("is %d bytes long; use at most %d", len(s), maxModel))
+	}
+	if bytes.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		// It would reach the terminals of those who read usage.
+		return p.invalid("holds characters that cannot be printed; name a model as provider/model")
 	}
 	p.call.Model = string(s)
 	return nil

@@ -40,3 +40,14 @@ func TestMembersThatOutbidTheBound(t *testing.T) {
 		}
 	}
 }
+
+// Usage reports show models that have no price, in the client's own words.
+func TestModelIsPrintable(t *testing.T) {
+	for _, model := range []string{`x/\u001b[2J`, `x/a\nb`, `x/a\u0000`, `x/\u202eb`} {
+		_, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"`+model+`","messages":[]}`))
+		var e *budget.Error
+		if !errors.As(err, &e) || e.Reason != "field_invalid" || e.Field != "model" {
+			t.Errorf("%s: %v, want field_invalid", model, err)
+		}
+	}
+}

@@ -122,6 +122,34 @@ local function string_end(sc, s, i, n)
   end
 end
 
+-- Passes over what is nested too deep to matter, from i at depth d until depth floor is reached, and returns where it
+-- stopped and the depth there. It also stops at what scan does better: a string with a backslash at its end, one that
+-- does not end in s, and an array of numbers.
+local function skip(s, i, n, d, floor)
+  while i <= n do
+    local c = byte(s, i)
+    if c == 34 then
+      local q = find(s, '"', i + 1, true)
+      if q == nil or byte(s, q - 1) == 92 then break end
+      i = q
+    elseif c == 123 or c == 91 then
+      if c == 91 then
+        local b = byte(s, i + 1)
+        if b == nil or b == 45 or b >= 48 and b <= 57 then break end
+      end
+      d = d + 1
+    elseif c == 125 or c == 93 then
+      d = d - 1
+      if d <= floor then return i + 1, d end
+    end
+    i = i + 1
+  end
+  return i, d
+end
+
+-- Bytes that mean something outside of strings.
+local STOP = { [34] = true, [44] = true, [58] = true, [91] = true, [93] = true, [123] = true, [125] = true }
+
 local function scan(sc, s)
   local n, i = #s, 1
   if n == 0 then return end
@@ -157,13 +185,28 @@ local function scan(sc, s)
       end
     else
       local d, cap = sc.depth, sc.cap
-      local p = find(s, (d > 2 or (cap and d > cap.depth)) and '["{}%[%]]' or '["{}%[%],:]', i)
-      if p == nil then break end
-      local c = byte(s, p)
+      if d > 2 or cap and d > cap.depth then
+        i, d = skip(s, i, n, d, cap and cap.depth or 2)
+        sc.depth, sc.iskey = d, false
+      end
+      local p, c = i, byte(s, i)
+      while c and not STOP[c] do
+        p = p + 1
+        c = byte(s, p)
+      end
+      if c == nil then break end
       if c == 34 then
-        sc.instr = true
-        if sc.iskey and cap == nil and d <= 2 then
-          sc.keep, kfrom = "", p + 1
+        local q = find(s, '"', p + 1, true)
+        if q and byte(s, q - 1) ~= 92 then -- the usual string
+          if sc.iskey and cap == nil and d <= 2 then
+            sc.key[d] = q - p - 1 <= MAX_KEY and sub(s, p + 1, q - 1) or ""
+          end
+          p = q
+        else
+          sc.instr = true
+          if sc.iskey and cap == nil and d <= 2 then
+            sc.keep, kfrom = "", p + 1
+          end
         end
       elseif c == 123 or c == 91 then
         d = d + 1

@@ -254,7 +254,7 @@ func TestHostileBodiesOnEveryEndpoint(t *testing.T) {
 				}
 				continue
 			}
-			err := errors.New("unread")
+			var err error
 			if e == pricing.Messages {
 				_, err = anthropicRefusal(out)
 			} else {

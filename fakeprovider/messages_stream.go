@@ -5,9 +5,7 @@ import "encoding/json"
 // messageStream is a message being streamed as typed events.
 type messageStream struct {
 	*stream
-	index int  // of the block being made
-	open  bool // that block has begun
-	mute  bool // it is the thinking block
+	index int // of the block being made
 }
 
 // messageEvent is any event: each type has its own of the members.

@@ -237,6 +237,7 @@ func (e *env) do(t testing.TB, method, path, body string, headers ...string) res
 const (
 	chat       = "/v1/chat/completions"
 	embeddings = "/v1/embeddings"
+	messages   = "/v1/messages"
 )
 
 func snapshot(t testing.TB, provider, rest net.Addr) *cache.Snapshot {
@@ -271,7 +272,7 @@ func cluster(name, addr string) *clusterv3.Cluster {
 func routes(t testing.TB) *routev3.RouteConfiguration {
 	t.Helper()
 	var rs []*routev3.Route
-	for _, path := range []string{chat, embeddings} {
+	for _, path := range []string{chat, embeddings, messages} {
 		for _, up := range []string{"fake", "dead"} {
 			r := route(t, path, up)
 			r.Name = up + "-" + strings.Trim(path, "/")

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -73,6 +74,82 @@ func testLocalReplies(t *testing.T, e *env) {
 	// A direct response of ours stays as it is.
 	if r := e.do(t, "POST", "/v1/rerank", "{}"); r.status != 404 || r.body != `{"error":"ours"}` {
 		t.Errorf("direct response: %d %s", r.status, r.body)
+	}
+}
+
+// wantAnthropic checks an error of Anthropic's own API.
+func wantAnthropic(t *testing.T, r result, status int, typ, reason, retry string) {
+	t.Helper()
+	var e struct {
+		Type  string
+		Error struct {
+			Type, Message string
+			Code          *int
+			Metadata      struct{ Reason string }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.body), &e); err != nil {
+		t.Errorf("no envelope: %v %s", err, r.body)
+	}
+	if r.status != status || e.Type != "error" || e.Error.Type != typ || e.Error.Metadata.Reason != reason || e.Error.Message == "" || e.Error.Code != nil ||
+		r.header.Get("Content-Type") != "application/json" || r.header.Get(envoy.HeaderShouldRetry) != retry {
+		t.Errorf("got %d %s %v, want %d %s %s, retry %q", r.status, r.body, r.header, status, typ, reason, retry)
+	}
+}
+
+// testAnthropicReplies: what Envoy answers by itself on Anthropic's own API.
+func testAnthropicReplies(t *testing.T, e *env) {
+	e.set(allow("dead", envoy.Decision{Token: "t", Anthropic: true}), answerJSON("{}"))
+	wantAnthropic(t, e.do(t, "POST", messages+"?beta=true", "{}"), 502, "api_error", "upstream_unreachable", "true")
+
+	wantAnthropic(t, e.do(t, "POST", messages, strings.Repeat("x", envoy.DefaultMaxBodyBytes+1)), 413, "request_too_large", "body_too_large", "")
+	wantAnthropic(t, e.do(t, "POST", "/v1//messages/none", "{}"), 404, "not_found_error", "route_unknown", "")
+	wantEnvelope(t, e.do(t, "POST", "/v1/messagesx", "{}"), 404, "not_found", "route_unknown", "")
+	if r := e.do(t, "POST", messages+"/x", "{}"); !strings.Contains(r.body, `"request_id":"`+r.header.Get(envoy.HeaderClientRequestID)+`"`) {
+		t.Errorf("no request id: %s", r.body)
+	}
+
+	e.set(allow("fake", envoy.Decision{Token: "t", Anthropic: true}), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	wantAnthropic(t, e.do(t, "POST", messages, "{}"), 502, "api_error", "upstream_disconnected", "false")
+
+	block := make(chan struct{})
+	defer close(block)
+	e.set(func(*authv3.CheckRequest) *authv3.CheckResponse { <-block; return nil }, answerJSON("{}"))
+	wantAnthropic(t, e.do(t, "POST", messages, "{}"), 503, "api_error", "decision_timeout", "true")
+
+	for _, status := range []int{401, 402, 403} {
+		e.set(allow("fake", envoy.Decision{Token: "t", Anthropic: true}), func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, `{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key sk-secret"}}`)
+		})
+		r := e.do(t, "POST", messages, "{}")
+		wantAnthropic(t, r, 502, "api_error", "upstream_auth", "false")
+		if l := e.logged(t, e.lastID(t)); l.UpstreamStatus != status || strings.Contains(r.body, "sk-secret") {
+			t.Errorf("entry %+v of %s", l, r.body)
+		}
+	}
+	// A refusal of Check stays as it is, and so does a provider's own error.
+	e.set(deny(402, `{"type":"error"}`), answerJSON("{}"))
+	if r := e.do(t, "POST", messages, "{}"); r.status != 402 || r.body != `{"type":"error"}` {
+		t.Errorf("denied: %d %s", r.status, r.body)
+	}
+	e.set(allow("fake", envoy.Decision{Token: "t", Anthropic: true}), func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(529)
+		io.WriteString(w, "busy")
+	})
+	if r := e.do(t, "POST", messages, "{}", "Anthropic-Beta", "x", "X-Api-Key", "sk-aig-client"); r.status != 529 || r.body != "busy" {
+		t.Errorf("overloaded: %d %s", r.status, r.body)
+	}
+	checks, got := e.recorded()
+	if h := got[0].Header; h.Get("Anthropic-Beta") != "" || h.Get("X-Api-Key") != "" {
+		t.Errorf("the provider saw %v", h)
+	}
+	seen := map[string]string{}
+	for _, h := range checks[0].GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
+		seen[h.GetKey()] = string(h.GetRawValue())
+	}
+	if seen["anthropic-beta"] != "x" || seen["x-api-key"] != "sk-aig-client" {
+		t.Errorf("the check saw %v", seen)
 	}
 }
 

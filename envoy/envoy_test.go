@@ -49,7 +49,7 @@ func TestEnvoy(t *testing.T) {
 		{"what Check sees", testCheckSees}, {"what the provider sees", testProviderSees}, {"query", testQuery}, {"no extra attempts", testNoForcedRetries},
 		{"JSON", testJSON}, {"stream", testStream}, {"strip", testStrip}, {"strip with content-length", testStripLength},
 		{"unfinished last event", testUnfinished}, {"large embeddings", testEmbeddings}, {"provider refuses us", testRefusedUs},
-		{"local replies", testLocalReplies}, {"denied", testDenied}, {"REST", testREST}, {"client leaves", testClientLeaves},
+		{"local replies", testLocalReplies}, {"Anthropic replies", testAnthropicReplies}, {"denied", testDenied}, {"REST", testREST}, {"client leaves", testClientLeaves},
 		{"heartbeats", testHeartbeats}, {"REST is down", testRESTDown}, // the last one breaks it
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.run(t, e) })

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/structpb"
 
 	"aigateway/envoy"
 	"aigateway/gatewayconfig"
@@ -42,13 +43,17 @@ func (d *dataPlane) Check(_ context.Context, q *authv3.CheckRequest) (*authv3.Ch
 	d.mu.Lock()
 	d.apis = append(d.apis, q.GetAttributes().GetContextExtensions()[envoy.ContextAPI])
 	d.mu.Unlock()
-	provider := ""
+	provider, betas := "", &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for _, h := range q.GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
 		if h.GetKey() == envoy.HeaderTag {
 			provider = string(h.GetRawValue())
 		}
+		if h.GetKey() == envoy.HeaderBeta { // allows the first
+			first, _, _ := strings.Cut(string(h.GetRawValue()), ",")
+			betas.Fields[envoy.KeyBetas] = structpb.NewStringValue(first)
+		}
 	}
-	return &authv3.CheckResponse{Status: &status.Status{}, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
+	return &authv3.CheckResponse{Status: &status.Status{}, DynamicMetadata: betas, HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
 		Headers: []*corev3.HeaderValueOption{{
 			Header:       &corev3.HeaderValue{Key: envoy.HeaderUpstream, Value: provider},
 			AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,

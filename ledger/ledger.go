@@ -49,6 +49,7 @@ type Config struct {
 	// Metrics registers the ledger's metrics; nil leaves them out.
 	Metrics prometheus.Registerer
 
+	rollBack    bool                  // the database is a backup, whatever the lock file says
 	wrapJournal func(journal) journal // tests break the disk here
 }
 
@@ -171,13 +172,17 @@ func (l *Ledger) recover(ctx context.Context) error {
 		return err
 	}
 	lost := served > 0 && commits > l.store.chain.commits
-	if v.rolledBack = served >= v.epoch && served > 0 || lost; v.rolledBack {
+	if l.config.rollBack && served == 0 { // on another machine: who knows how often it was started since
+		served = v.epoch + restoreEpochs
+	}
+	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; v.rolledBack {
 		if !l.config.AcceptRollback {
 			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
 				databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
 		}
 		for e := v.epoch; e <= served; e++ {
 			v.marks[e] = 0 // dead epochs whose records are gone
+			v.forgotten = append(v.forgotten, e)
 		}
 		v.epoch = max(v.epoch, served+1)
 	}
@@ -210,6 +215,10 @@ func (l *Ledger) recover(ctx context.Context) error {
 	}
 	return nil
 }
+
+// restoreEpochs is how many starts of a gateway a restore leaves room for when
+// nothing tells how many there were after the backup.
+const restoreEpochs = 1000
 
 // instant reads both clocks with one call.
 func (l *Ledger) instant() instant {

@@ -20,6 +20,9 @@ type saved struct {
 	spool    budget.SpoolPosition
 	keys     []keyEntry
 	lastRule int64
+	// forgotten are epochs that were served and have no row: the database was
+	// rolled back.
+	forgotten []uint64
 }
 
 // load reads the database, large tables in parallel. What ended and is decided
@@ -237,6 +240,9 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 		for i := range held {
 			a := &held[i]
 			w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
+		}
+		for _, e := range v.forgotten {
+			w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(e), wall}})
 		}
 		w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
 		for _, m := range []struct {

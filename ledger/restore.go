@@ -59,7 +59,36 @@ func restore(s *snapshot, timeout int64, at instant) (*core, []accountRow) {
 	for _, k := range s.strays {
 		c.strays[k] = struct{}{}
 	}
-	return c, c.holdBack(s)
+	rows := c.holdBack(s)
+	if s.rolledBack {
+		rows = append(rows, c.holdForgotten()...)
+	}
+	return c, rows
+}
+
+// forgottenAccounts is how many accounts may have been opened after a backup:
+// a late log must not find another one under its number.
+const forgottenAccounts = 1 << 20
+
+// holdForgotten opens, after a rollback, the windows that began after what the
+// database knows, and holds them up to their caps.
+func (c *core) holdForgotten() []accountRow {
+	c.lastAccount += forgottenAccounts
+	var rows []accountRow
+	for _, id := range c.rules.ids {
+		r := c.rules.byID[id]
+		if r.peek(c.wall) != nil {
+			continue
+		}
+		a := c.account(r, c.wall)
+		a.hw, a.fresh = a.cap, false
+		a.counters.recover(0)
+		if a.orphan > 0 {
+			c.pools = append(c.pools, a)
+		}
+		rows = append(rows, accountRow{id: a.id, budget: r.num, start: a.start, end: a.end, orphan: a.orphan, hw: a.hw})
+	}
+	return rows
 }
 
 func (c *core) restoreRules(s *snapshot, at instant) {

@@ -1,0 +1,150 @@
+package ledger_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"aigateway/budget"
+	"aigateway/ledger"
+)
+
+// backup copies the running ledger b.
+func backup(t *testing.T, b *bench) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "backup.db")
+	if err := inspect(t, b.dir).Backup(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestRestoreHoldsWhatItCannotKnow restores a backup over the ledger it was
+// taken from, and into an empty directory, a month later.
+func TestRestoreHoldsWhatItCannotKnow(t *testing.T) {
+	for name, fresh := range map[string]bool{"in place": false, "on another machine": true} {
+		for months := range 2 {
+			t.Run(name, func(t *testing.T) {
+				b := start(t)
+				st := b.budget("a", budget.Month, 1000)
+				b.settle(settlement(b.reserve("a", 60), 30))
+				b.flush()
+				file := backup(t, b)
+				if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+					t.Errorf("backup: %v, %v", info, err)
+				}
+				if err := inspect(t, b.dir).Backup(t.Context(), file); err == nil {
+					t.Error("a backup was overwritten")
+				}
+				b.clock.set(april.AddDate(0, months, 0))
+				unknown := b.reserve("a", 500)
+				b.flush()
+				if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err == nil || !strings.Contains(err.Error(), "another aigateway") {
+					t.Errorf("restore under a running gateway: %v", err)
+				}
+				b.shut()
+				dir := b.dir
+				if fresh {
+					dir = t.TempDir()
+				}
+				r, err := ledger.Restore(t.Context(), ledger.Config{Dir: dir, Now: b.clock.now}, file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if r.Budget != 1 || (r.Aside == "") != fresh {
+					t.Errorf("restored %+v", r)
+				}
+				b = reopen(t, dir, b.clock)
+				if c := b.Counters(st.ID); c.Used != 1000 || r.Held != 1000-c.Spent {
+					t.Errorf("counters %+v, held %d: want the whole cap held", c, r.Held)
+				}
+				b.refuse("a", 1, "cap_held")
+				if months == 0 {
+					b.settle(settlement(unknown, 100))
+					b.flush()
+					if c := b.Counters(st.ID); c.Spent != 130 || c.Used != 600 {
+						t.Errorf("counters %+v, want the forgotten call settled from what is held", c)
+					}
+				}
+				if got := b.reserve("other", 1).ID >> 43; got <= unknown.ID>>43 {
+					t.Errorf("epoch %d again", got)
+				}
+				b.agree()
+			})
+		}
+	}
+}
+
+func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
+	b, other := start(t), start(t)
+	b.budget("a", budget.Month, 1000)
+	b.flush()
+	good, foreign := backup(t, b), backup(t, other)
+	b.shut()
+	text, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"empty": {}, "text": []byte("not a database"), "truncated": text[:len(text)/2],
+		"damaged": append(append([]byte{}, text[:8192]...), make([]byte, len(text)-8192)...),
+	} {
+		file := filepath.Join(t.TempDir(), "bad.db")
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err == nil {
+			t.Errorf("%s: restored", name)
+		}
+	}
+	if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, foreign); err == nil || !strings.Contains(err.Error(), "another gateway") {
+		t.Errorf("another gateway's backup: %v", err)
+	}
+	left, err := filepath.Glob(filepath.Join(b.dir, "*restor*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	reopen(t, b.dir, b.clock).agree() // nothing happened to it
+}
+
+// TestLostJournalIsNoticed takes commits away that were reported as durable: a
+// truncated and a bit-flipped write-ahead log.
+func TestLostJournalIsNoticed(t *testing.T) {
+	for name, damage := range map[string]func(b []byte) []byte{
+		"truncated": func(b []byte) []byte { return b[:len(b)*2/3] },
+		"gone":      func([]byte) []byte { return nil },
+		"flipped":   func(b []byte) []byte { b[len(b)/2] ^= 4; return b },
+	} {
+		b := start(t)
+		st := b.budget("a", budget.Month, 1000)
+		b.shut() // moves the budget from the log into the database
+		b = reopen(t, b.dir, b.clock)
+		for range 5 {
+			b.settle(settlement(b.reserve("a", 60), 30))
+			b.flush()
+		}
+		dir := t.TempDir()
+		if err := b.Crash(b.gate, dir); err != nil {
+			t.Fatal(err)
+		}
+		wal := filepath.Join(dir, "ledger.db-wal")
+		text, err := os.ReadFile(wal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(wal, damage(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = ledger.Open(t.Context(), ledger.Config{Dir: dir, Now: b.clock.now})
+		if err == nil {
+			t.Errorf("%s: opened as if nothing were missing", name)
+			continue
+		}
+		after := reopen(t, dir, b.clock, func(c *ledger.Config) { c.AcceptRollback = true })
+		if c := after.Counters(st.ID); c.Used != 1000 {
+			t.Errorf("%s: counters %+v, want the whole cap held", name, c)
+		}
+		after.agree()
+	}
+}

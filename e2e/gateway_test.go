@@ -221,7 +221,9 @@ func (g *gateway) bills() map[string]fakeprovider.Bill {
 
 func startProvider(t *testing.T, cfg fakeprovider.Config) (*fakeprovider.Server, string) {
 	t.Helper()
-	cfg.Models = map[string]fakeprovider.Price{"m1": price}
+	if cfg.Models == nil {
+		cfg.Models = map[string]fakeprovider.Price{"m1": price}
+	}
 	cfg.Key, cfg.KeepCalls = providerKey, 100_000
 	// One clock reading for all answers, so that two answers to the same bytes
 	// are the same bytes.

@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/../../bin/sdk
-want=$(cat "$here"/install.sh "$here"/requirements.txt "$here"/requirements-node.txt "$here"/package.json | cksum)
+want=$(cat "$here"/install.sh "$here"/requirements*.txt "$here"/package.json | cksum)
 if [ "$(cat "$target/installed" 2>/dev/null || true)" = "$want" ]; then
   exit 0
 fi
@@ -15,9 +15,9 @@ target=$(cd "$target" && pwd)
 python=${PYTHON:-python3}
 pip=("$target/python/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps)
 
-echo "installing the Python SDK into bin/sdk/python"
+echo "installing the Python SDKs into bin/sdk/python"
 "$python" -m venv "$target/python"
-"${pip[@]}" -r "$here/requirements.txt"
+"${pip[@]}" -r "$here/requirements.txt" -r "$here/requirements-anthropic.txt" -r "$here/requirements-langchain.txt"
 
 node=$(command -v node || true)
 npm=(npm)
@@ -30,7 +30,7 @@ if [ -z "$node" ] || ! command -v npm >/dev/null || [ "$("$node" -p 'parseInt(pr
 fi
 ln -s "$(readlink -f "$node")" "$target/node"
 
-echo "installing the Node SDK into bin/sdk/js"
+echo "installing the Node SDKs into bin/sdk/js"
 mkdir "$target/js"
 cp "$here/package.json" "$target/js/"
 (cd "$target/js" && "${npm[@]}" install --silent --no-package-lock --no-audit --no-fund --ignore-scripts)

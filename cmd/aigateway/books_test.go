@@ -1,0 +1,80 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/ledger"
+)
+
+// TestBooks runs the commands that read a data directory on a real one.
+func TestBooks(t *testing.T) {
+	dir := t.TempDir()
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: budget.Dollar}, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	r, err := l.Reserve(t.Context(), budget.Request{RequestID: "r", Bound: 100 * budget.Cent, Attribution: budget.Attribution{Tag: "a", Model: "p/m", Provider: "p"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Settle(t.Context(), budget.Settlement{Reservation: &r, Basis: budget.BasisUsage, Cost: 40 * budget.Cent}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Adjust(t.Context(), budget.Adjustment{RequestID: "x", Tag: "a", Amount: -budget.Cent, Reason: "invoice"}, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	command := func(args ...string) (string, string, error) {
+		var out, errs strings.Builder
+		err := run(t.Context(), append(args, "--data-dir", dir), &out, &errs, func(string) string { return "" })
+		return out.String(), errs.String(), err
+	}
+	must := func(args ...string) string {
+		t.Helper()
+		out, errs, err := command(args...)
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return out + errs
+	}
+	if got := must("ledger", "check"); !strings.Contains(got, "the books agree") {
+		t.Errorf("check beside the running ledger: %s", got)
+	}
+	head := strings.TrimSpace(strings.Split(must("ledger", "verify"), "\n")[0])
+	must("ledger", "verify", "--expect", head)
+	saved := filepath.Join(t.TempDir(), "backup.db")
+	must("ledger", "backup", saved)
+	month := time.Now().UTC().Format("2006-01")
+	text := must("statement", "export", "--month", month, "--tag", "a")
+	file := filepath.Join(t.TempDir(), "statement.json")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs strings.Builder
+	if err := run(t.Context(), []string{"statement", "verify", file}, &out, &errs, func(string) string { return "" }); err != nil || !strings.Contains(out.String(), "0.39 USD for 1 requests, -0.01") {
+		t.Errorf("statement: %s%s, %v", out.String(), errs.String(), err)
+	}
+	if _, _, err := command("ledger", "restore", saved); err == nil || !strings.Contains(err.Error(), "another aigateway") {
+		t.Errorf("restore under a running gateway: %v", err)
+	}
+	if err := l.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := must("ledger", "restore", saved); !strings.Contains(got, "$0.61 is held on 1 budgets") {
+		t.Errorf("restore: %s", got)
+	}
+	must("ledger", "verify", "--expect", head)
+	if _, _, err := command("ledger", "verify", "--expect", "1:"+strings.Repeat("0", 64)); err == nil {
+		t.Error("a head of another history is accepted")
+	}
+	if _, _, err := command("ledger", "verify", "--expect", "x"); exitCode(err) != exitUsage {
+		t.Errorf("a malformed head: %v", err)
+	}
+}

@@ -19,7 +19,7 @@ import (
 
 const (
 	defaultMaxBytes = 256 << 20
-	defaultPoll     = 100 * time.Millisecond
+	defaultPoll     = time.Second
 	reopenEvery     = 2 * time.Second
 )
 
@@ -33,7 +33,8 @@ type File struct {
 	// Reopen makes Envoy open Path anew. It may fail while Envoy is down, and
 	// is then called again. Nil: the file is never rotated.
 	Reopen func(context.Context) error
-	// Poll is how often a quiet file is looked at; 0: 100 ms.
+	// Poll is how often a quiet file is looked at; 0: 1 s. The stream is quicker,
+	// and a line that it has settled already need not be parsed.
 	Poll time.Duration
 }
 

@@ -178,6 +178,9 @@ func (g modelConfig) search(how sabotage, only string) (states int, trace []stri
 	worlds := [2]*modelWorld{newModelWorld(g, how), newModelWorld(g, how)}
 	const chunk = 4096
 	for len(frontier) > 0 {
+		if len(seen) > 1<<24 { // a faithful search ends long before
+			return len(seen), []string{"there is no end to the states"}
+		}
 		var next []modelState
 		var nextAt []int32
 		for lo := 0; lo < len(frontier); lo += chunk {

@@ -48,6 +48,7 @@ type hold struct {
 	prev, next *hold  // of the expiry list, ordered by deadline
 	openedIn   uint64 // batches that journal its start and its end
 	closedIn   uint64
+	ringEnd    uint64 // where its record ends in the ring
 
 	legBuf [4]*account
 	idBuf  [4]int64

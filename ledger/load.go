@@ -23,6 +23,9 @@ type saved struct {
 	// forgotten are epochs that were served and have no row: the database was
 	// rolled back.
 	forgotten []uint64
+
+	ring, nextRing uint64      // salts of the last start's ring and of this one's; 0 is none
+	tail           []savedHold // of open: what only the ring has
 }
 
 // load reads the database, large tables in parallel. What ended and is decided
@@ -78,6 +81,8 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 			v.wall = n
 		case "last_account":
 			v.lastAccount = n
+		case "ring":
+			v.ring = uint64(n)
 		}
 		return nil
 	})
@@ -244,11 +249,19 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 		for _, e := range v.forgotten {
 			w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(e), wall}})
 		}
+		for i := range v.tail {
+			h := &v.tail[i]
+			w.exec(s.stmts.hold[0], int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), encodeAccounts(h.accounts),
+				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+		}
+		if v.exact {
+			w.exec(s.stmts.mark, int64(v.marks[v.epoch-1]), int64(v.epoch-1))
+		}
 		w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
 		for _, m := range []struct {
 			name  string
 			value any
-		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"clean", int64(0)}, {"wall", wall}} {
+		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"clean", int64(0)}, {"wall", wall}, {"ring", int64(v.nextRing)}} {
 			w.run(s.write, statement{sql: `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{m.name, m.value}})
 		}
 		return w.err

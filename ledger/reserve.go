@@ -42,6 +42,9 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struc
 	out, h, tight := l.core.reserve(r, at)
 	switch out {
 	case admitted, repeated:
+		if out == admitted {
+			l.ring.add(h)
+		}
 		l.noteQueued(at)
 		l.signal(false)
 		res := h.reservation()

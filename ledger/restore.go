@@ -21,6 +21,7 @@ type snapshot struct {
 	orphaned    []budget.ReservationID
 	strays      []string
 	rolledBack  bool // restored from a backup: everything above the records is undecided
+	exact       bool // open has every reservation that was granted: nothing is undecided
 }
 
 // savedHold is a hold as the journal has it: legs by id.
@@ -143,6 +144,9 @@ func (c *core) holdBack(s *snapshot) []accountRow {
 		}
 		if s.rolledBack && a.end > c.wall {
 			a.hw = max(a.hw, a.cap)
+		}
+		if s.exact {
+			a.hw = min(a.hw, a.spent+a.orphan+a.held)
 		}
 		a.counters.recover(a.held)
 		if a.orphan > 0 {

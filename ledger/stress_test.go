@@ -154,7 +154,7 @@ type world struct {
 	ids     map[string][]budget.Tag // budget -> tags it watches
 	limits  map[string]budget.Amount
 	calls   []*call
-	crashes int
+	crashes int // that lost something
 	expired bool
 }
 
@@ -248,15 +248,23 @@ func (w *world) stall(t *rapid.T) {
 		w.check(t)
 	}
 	if rapid.Bool().Draw(t, "crash") {
-		w.reopen(free)
+		w.reopen(free, rapid.Bool().Draw(t, "power loss"))
 	}
 }
 
-func (w *world) crashNow(*rapid.T) { w.reopen(func() {}) }
+func (w *world) crashNow(t *rapid.T) {
+	w.reopen(func() {}, rapid.Bool().Draw(t, "power loss"))
+}
 
-func (w *world) reopen(release func()) {
+// reopen ends the process. Without a power loss nothing may be lost.
+func (w *world) reopen(release func(), power bool) {
 	dir := w.bench.t.(*testing.T).TempDir()
-	if err := w.CopyFiles(dir); err != nil {
+	leave := w.CopyAll
+	if power {
+		leave = w.CopyFiles
+		w.crashes++
+	}
+	if err := leave(dir); err != nil {
 		w.t.Fatal(err)
 	}
 	release()
@@ -266,7 +274,6 @@ func (w *world) reopen(release func()) {
 	n := w.n
 	w.bench = reopen(w.bench.t, dir, w.clock, quick)
 	w.n = n
-	w.crashes++
 }
 
 func quick(c *ledger.Config) { c.JournalWait = 3 * time.Millisecond }

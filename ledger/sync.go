@@ -132,6 +132,7 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 
 	l.metrics.expired.Add(float64(expired))
 	w.started = time.Now()
+	l.store.at(stepTaken)
 	if err := l.journal.commit(context.Background(), b); err != nil {
 		return false, err
 	}
@@ -145,10 +146,12 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 			l.spool = e.spool
 		}
 	}
+	l.ring.release(b)
 	l.core.apply(b)
 	close(l.synced)
 	l.synced = make(chan struct{})
 	l.mu.Unlock()
+	l.store.at(stepApplied)
 	return more, nil
 }
 

@@ -52,8 +52,6 @@ type Config struct {
 	step        func(int)             // tests die at numbered steps of the sync
 	rollBack    bool                  // the database is a backup, whatever the lock file says
 	wrapJournal func(journal) journal // tests break the disk here
-	ringBytes   int                   // size of the ring; 0 is ringBytes, negative none
-	boot        func() string         // nil is bootID
 }
 
 func (c *Config) setDefaults() {
@@ -65,9 +63,6 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Retention, 35*24*time.Hour)
 	setDefault(&c.MetricBudgets, 200)
 	setDefault(&c.CheckEvery, time.Hour)
-	if c.boot == nil {
-		c.boot = bootID
-	}
 	if c.Zone == nil {
 		c.Zone = time.UTC
 	}
@@ -108,7 +103,6 @@ type Ledger struct {
 	woken    bool          // the sync goroutine knows that there is work
 	spool    budget.SpoolPosition
 	queuedAt int64 // monotonic time of the oldest queued event
-	ring     *ring
 	closed   bool
 	err      error
 
@@ -140,8 +134,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), snapshots: make(chan *snapshotRequest),
 	}
-	key, err := l.recover(ctx)
-	if err != nil {
+	if err := l.recover(ctx); err != nil {
 		if l.store != nil {
 			err = errors.Join(err, l.store.close())
 		}
@@ -151,7 +144,6 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err := l.metrics.register(); err != nil {
 		return nil, errors.Join(fmt.Errorf("register metrics: %w", err), l.store.close(), lock.release())
 	}
-	l.openRing(key)
 	l.store.step = l.config.step
 	l.journal = l.store
 	if config.wrapJournal != nil {
@@ -162,24 +154,24 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	return l, nil
 }
 
-// recover reads the database, takes the next epoch and rebuilds the state. It
-// returns what the new ring is to say of itself.
-func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
+// recover reads the database, takes the next epoch and rebuilds the state.
+func (l *Ledger) recover(ctx context.Context) error {
+	var err error
 	if l.store, err = openStore(ctx, l.config.Dir, l.instant().wall); err != nil {
-		return k, err
+		return err
 	}
 	served, err := l.lock.epoch()
 	if err != nil {
-		return k, err
+		return err
 	}
 	commits, err := l.lock.commits()
 	if err != nil {
-		return k, err
+		return err
 	}
 	at := l.instant()
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {
-		return k, err
+		return err
 	}
 	lost := served > 0 && commits > l.store.chain.commits
 	if l.config.rollBack && served == 0 { // on another machine: who knows how often it was started since
@@ -187,7 +179,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	}
 	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; v.rolledBack {
 		if !l.config.AcceptRollback {
-			return k, fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
+			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
 				databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
 		}
 		for e := v.epoch; e <= served; e++ {
@@ -198,12 +190,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	}
 	if !v.clean && v.epoch > 1 {
 		if err := l.store.check(ctx); err != nil {
-			return k, err
-		}
-		if !v.rolledBack {
-			if err := l.recoverRing(ctx, v); err != nil {
-				return k, err
-			}
+			return err
 		}
 	}
 	if v.instance == "" {
@@ -211,26 +198,24 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		v.tokenKey = make([]byte, 32)
 		rand.Read(v.tokenKey) // never fails
 	}
-	k = ringKey{epoch: v.epoch, salt: randomSalt(), boot: l.config.boot()}
-	v.nextRing = k.salt
 	c, held := restore(&v.snapshot, int64(l.config.HoldTimeout), at)
 	if err := l.store.begin(ctx, v, held, c.wall); err != nil {
-		return k, fmt.Errorf("start epoch: %w", err)
+		return fmt.Errorf("start epoch: %w", err)
 	}
 	if err := l.lock.setEpoch(v.epoch); err != nil {
-		return k, err
+		return err
 	}
 	if err := l.lock.setCommits(l.store.chain.commits); err != nil {
-		return k, err
+		return err
 	}
 	l.store.witness = l.lock.setCommits
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
 	l.instance, l.tokenKey = v.instance, v.tokenKey
 	l.keys.set(v.keys)
 	if !v.clean && v.epoch > 1 {
-		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "exact", v.exact, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
+		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
 	}
-	return k, nil
+	return nil
 }
 
 // restoreEpochs is how many starts of a gateway a restore leaves room for when
@@ -270,7 +255,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 		err = l.store.markClean(ctx)
 	}
 	l.metrics.unregister()
-	return errors.Join(err, l.closeRing(), l.store.close(), l.lock.release())
+	return errors.Join(err, l.store.close(), l.lock.release())
 }
 
 // Err is closed when the journal failed; the process must then exit, because

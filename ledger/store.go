@@ -37,6 +37,7 @@ type store struct {
 	// Of the sync goroutine.
 	chain chain
 	page  linkPage
+	step  func(int) // may be nil
 	// witness notes outside the database how many commits it has; may be nil.
 	witness func(commits uint64) error
 }
@@ -190,12 +191,30 @@ func (s *store) transaction(ctx context.Context, f func() error) error {
 	if _, err := s.write.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
+	s.at(stepBegun)
 	if err := f(); err != nil {
 		_, undo := s.write.ExecContext(ctx, "ROLLBACK")
 		return errors.Join(err, undo)
 	}
+	s.at(stepWritten)
 	if _, err := s.write.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
+	s.at(stepCommitted)
 	return nil
+}
+
+// The numbered steps of a sync, where tests end the process.
+const (
+	stepTaken     = iota + 1 // the batch is taken and planned
+	stepBegun                // the transaction has begun
+	stepWritten              // its rows are written, not committed
+	stepCommitted            // it is durable, memory does not know
+	stepApplied              // memory knows
+)
+
+func (s *store) at(step int) {
+	if s.step != nil {
+		s.step(step)
+	}
 }

@@ -146,7 +146,6 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 			l.spool = e.spool
 		}
 	}
-	l.ring.release(b)
 	l.core.apply(b)
 	close(l.synced)
 	l.synced = make(chan struct{})

@@ -93,6 +93,7 @@ type Config struct {
 	Reservations ReservationReader
 	Adjustments  AdjustmentStore
 	Audit        AuditReader
+	Explainer    Explainer      // may be nil: nothing can be explained
 	Models       func() []Model // of the moment, in the order to list them
 	Now          func() time.Time
 	Zone         *time.Location        // of months without a time zone of their own; nil is UTC
@@ -128,7 +129,7 @@ type Server struct {
 }
 
 const (
-	maxRequestBytes = 1 << 20  // a gRPC request; REST bodies are limited to maxBodyBytes
+	maxRequestBytes = 9 << 20  // a gRPC request, which may hold a call to explain; REST bodies are limited to maxBodyBytes
 	maxAnswerBytes  = 64 << 20 // between the REST door and our own server: the largest report
 )
 
@@ -156,6 +157,7 @@ func New(c Config) (*Server, error) {
 	aigatewayv1.RegisterReservationServiceServer(s.grpc, &reservationService{reservations: c.Reservations})
 	aigatewayv1.RegisterAdjustmentServiceServer(s.grpc, &adjustmentService{adjustments: c.Adjustments})
 	aigatewayv1.RegisterAuditServiceServer(s.grpc, &auditService{audit: c.Audit})
+	aigatewayv1.RegisterExplainServiceServer(s.grpc, &explainService{explainer: c.Explainer})
 	healthpb.RegisterHealthServer(s.grpc, &healthService{ready: c.Ready})
 	reflection.Register(s.grpc)
 

@@ -53,6 +53,8 @@ func scopeOf(fullMethod string) (scope budget.Scope, ok bool) {
 	case aigatewayv1.KeyService_ServiceDesc.ServiceName, aigatewayv1.ReservationService_ServiceDesc.ServiceName,
 		aigatewayv1.AdjustmentService_ServiceDesc.ServiceName, aigatewayv1.AuditService_ServiceDesc.ServiceName:
 		return budget.ScopeAdmin, true
+	case aigatewayv1.ExplainService_ServiceDesc.ServiceName:
+		return budget.ScopeInference, true
 	case aigatewayv1.ModelService_ServiceDesc.ServiceName:
 		return "", true
 	default:

@@ -352,6 +352,7 @@ func TestFieldConventions(t *testing.T) {
 		aigatewayv1.File_aigateway_v1_reservation_proto, aigatewayv1.File_aigateway_v1_reservation_service_proto,
 		aigatewayv1.File_aigateway_v1_adjustment_proto, aigatewayv1.File_aigateway_v1_adjustment_service_proto,
 		aigatewayv1.File_aigateway_v1_audit_proto, aigatewayv1.File_aigateway_v1_audit_service_proto,
+		aigatewayv1.File_aigateway_v1_explanation_proto, aigatewayv1.File_aigateway_v1_explain_service_proto,
 	} {
 		for i := range f.Messages().Len() {
 			m := f.Messages().Get(i)

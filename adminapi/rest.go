@@ -69,6 +69,7 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 		aigatewayv1.RegisterReservationServiceHandler,
 		aigatewayv1.RegisterAdjustmentServiceHandler,
 		aigatewayv1.RegisterAuditServiceHandler,
+		aigatewayv1.RegisterExplainServiceHandler,
 	} {
 		if err := register(context.Background(), h.gateway, conn); err != nil {
 			return nil, fmt.Errorf("register REST routes: %w", err)

@@ -18,6 +18,7 @@ type route struct {
 	path   []string // a segment in braces stands for any one segment
 	query  map[string]protoreflect.FieldDescriptor
 	body   protoreflect.MessageDescriptor // nil: no body
+	limit  int64                          // bytes of a body
 	csv    bool                           // answers in CSV, too
 }
 
@@ -26,6 +27,7 @@ func files() []protoreflect.FileDescriptor {
 		aigatewayv1.File_aigateway_v1_adjustment_service_proto,
 		aigatewayv1.File_aigateway_v1_audit_service_proto,
 		aigatewayv1.File_aigateway_v1_budget_service_proto,
+		aigatewayv1.File_aigateway_v1_explain_service_proto,
 		aigatewayv1.File_aigateway_v1_key_service_proto,
 		aigatewayv1.File_aigateway_v1_model_service_proto,
 		aigatewayv1.File_aigateway_v1_reservation_service_proto,
@@ -65,7 +67,7 @@ func routesOf() ([]route, error) {
 
 func routeOf(md protoreflect.MethodDescriptor) (route, error) {
 	rule, _ := proto.GetExtension(md.Options(), annotations.E_Http).(*annotations.HttpRule)
-	r := route{query: map[string]protoreflect.FieldDescriptor{}}
+	r := route{query: map[string]protoreflect.FieldDescriptor{}, limit: maxBodyBytes}
 	path := ""
 	switch p := rule.GetPattern().(type) {
 	case *annotations.HttpRule_Get:
@@ -81,6 +83,10 @@ func routeOf(md protoreflect.MethodDescriptor) (route, error) {
 	}
 	r.path = strings.Split(strings.TrimPrefix(path, "/"), "/")
 	r.csv = md.Output().FullName() == (&aigatewayv1.QueryUsageResponse{}).ProtoReflect().Descriptor().FullName()
+	if rule.GetBody() == "*" {
+		r.body, r.limit = md.Input(), maxExplainBytes
+		return r, nil
+	}
 	fields := md.Input().Fields()
 	for i := range fields.Len() {
 		fd := fields.Get(i)

@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	}}}
 	registry := prometheus.NewRegistry()
 	server, err := adminapi.New(adminapi.Config{
-		Auth: w.store, Keys: w.store, Budgets: w.store, Usage: w.store, Reservations: w.store, Adjustments: w.store, Audit: w.store,
+		Auth: w.store, Keys: w.store, Budgets: w.store, Usage: w.store, Reservations: w.store, Adjustments: w.store, Audit: w.store, Explainer: fakeExplainer{},
 		Models: func() []adminapi.Model {
 			return []adminapi.Model{{Slug: "moonshot/kimi-k2.6", Provider: "moonshot"}, {Slug: "openai/gpt-5.5", Provider: "openai"}}
 		},

@@ -18,8 +18,13 @@ import (
 	"aigateway/budget"
 )
 
-// maxBodyBytes is far more than any request of this API needs.
-const maxBodyBytes = 64 << 10
+const (
+	// maxBodyBytes is far more than any request of this API needs …
+	maxBodyBytes = 64 << 10
+	// … but one, which holds a whole call to explain: the default of the
+	// configuration's limit for those.
+	maxExplainBytes = 8 << 20
+)
 
 // readQuery checks the query parameters of r. The gateway would ignore what it
 // does not know, so that a misspelt month silently means this month.
@@ -93,11 +98,11 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 			return nil, err
 		}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, rt.limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes; no request of this API needs that", maxBodyBytes)}
+		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: fmt.Sprintf("the body is larger than %d bytes; no request of this API needs that", rt.limit)}
 	case err != nil:
 		return nil, budget.Invalid("body_missing", "", "the body ended early; send it whole")
 	}

@@ -49,6 +49,7 @@ func Merge(parts [][]byte, set *descriptorpb.FileDescriptorSet) ([]byte, error) 
 	if err := markNumbers(schemas, set); err != nil {
 		return nil, err
 	}
+	explainBody(schemas)
 	dropMasks(paths)
 	addErrors(paths, schemas)
 	if err := addCSV(paths); err != nil {
@@ -95,6 +96,15 @@ func markNumbers(schemas object, set *descriptorpb.FileDescriptorSet) error {
 		}
 	}
 	return nil
+}
+
+// explainBody lets the body to explain be a JSON object: the REST edge makes it
+// the text that the proto holds.
+func explainBody(schemas object) {
+	properties := asObject(asObject(schemas["aigateway.v1.ExplainRequest"])["properties"])
+	if body := asObject(properties["body"]); body != nil {
+		body["type"] = []any{"object", "string"}
+	}
 }
 
 // dropMasks removes the parameter update_mask: over REST a change takes the

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"aigateway/adminapi"
 	"aigateway/budget"
 	"aigateway/pricing"
 
@@ -18,37 +18,6 @@ import (
 
 // maxExplainBytes is the largest body the gateway itself can be told to take.
 const maxExplainBytes = 32 << 20
-
-// explanation is the worst case of one request; the names are those of -o json.
-type explanation struct {
-	Model         string          `json:"model"`
-	UpstreamModel string          `json:"upstream_model"`
-	Endpoint      string          `json:"endpoint"`
-	Stream        bool            `json:"stream"`
-	Lines         []explainedLine `json:"lines"`
-	BoundUSD      string          `json:"bound_usd"`
-	// InjectedMaxTokens is the output cap the gateway would insert.
-	InjectedMaxTokens *int64         `json:"injected_max_tokens,omitzero"`
-	Room              *explainedRoom `json:"room,omitzero"`
-	CatalogVersion    string         `json:"catalog_version"`
-	PricesCheckedAt   string         `json:"prices_checked_at"`
-}
-
-type explainedLine struct {
-	Label       string `json:"label"`
-	Quantity    int64  `json:"quantity"`
-	Unit        string `json:"unit"`
-	PicoPerUnit int64  `json:"pico_usd_per_unit"`
-	AmountUSD   string `json:"amount_usd"`
-	Note        string `json:"note,omitzero"`
-}
-
-type explainedRoom struct {
-	RoomUSD string `json:"room_usd"`
-	Fits    bool   `json:"fits"`
-	// MaxTokensThatFit is null when not even the input fits.
-	MaxTokensThatFit *int64 `json:"max_tokens_that_fit"`
-}
 
 // explainFlags are the words of `explain`.
 type explainFlags struct {
@@ -86,10 +55,11 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 		if err != nil {
 			return err
 		}
-		doc, err := explain(catalog, x, body, room, a.now())
+		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: x.endpoint, Model: x.model, Body: body}, nil, a.now())
 		if err != nil {
 			return x.hint(domainError(err), err)
 		}
+		doc.compare("", room)
 		return a.printExplanation(out, doc)
 	}
 	return c
@@ -153,51 +123,13 @@ func readBody(c *cobra.Command, file string) ([]byte, error) {
 	return body, nil
 }
 
-// explain does what the gateway does between parsing and reserving.
-func explain(catalog *pricing.Catalog, x explainFlags, body []byte, room budget.Amount, now time.Time) (*explanation, error) {
-	call, err := pricing.ParseCall(pricing.Endpoint(x.endpoint), body)
-	if err != nil {
-		return nil, err
-	}
-	slug := x.model
-	if slug == "" {
-		slug = call.Model
-	}
-	model, err := catalog.Resolve(slug, now)
-	if err != nil {
-		return nil, err
-	}
-	bound, err := model.Bound(call, now)
-	if err != nil {
-		return nil, err
-	}
-	doc := &explanation{
-		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: x.endpoint, Stream: call.Stream,
-		Lines: []explainedLine{}, BoundUSD: bound.Amount.String(),
-		CatalogVersion: catalog.Version(), PricesCheckedAt: date(model.Row.CheckedAt),
-	}
-	for _, l := range bound.Lines() {
-		doc.Lines = append(doc.Lines, explainedLine{l.Label, l.Quantity, l.Unit, l.PicoPerUnit, l.Amount.String(), l.Note})
-	}
-	if bound.InjectedCap > 0 {
-		doc.InjectedMaxTokens = &bound.InjectedCap
-	}
-	if room >= 0 {
-		doc.Room = &explainedRoom{RoomUSD: room.String(), Fits: bound.Amount <= room}
-		if most, ok := bound.LargestCap(room); ok {
-			doc.Room.MaxTokensThatFit = &most
-		}
-	}
-	return doc, nil
-}
-
-func (a *app) printExplanation(out *format, doc *explanation) error {
+func (a *app) printExplanation(out *format, doc *explained) error {
 	t := &table{columns: []column{left("LINE"), right("QUANTITY"), left("UNIT"), money("USD PER MILLION"), money("USD"), left("NOTE")}}
 	for _, l := range doc.Lines {
-		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, l.price(), l.amount(), l.Note)
+		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, linePrice(l), lineAmount(l), l.Note)
 	}
 	if out.name != "table" {
-		return a.print(out, doc, t)
+		return a.print(out, doc.Explanation, t)
 	}
 	a.notef("%s (sent as %s), %s; prices checked %s", cleanCell(doc.Model), cleanCell(doc.UpstreamModel), doc.Endpoint, doc.PricesCheckedAt)
 	if err := t.write(a.stdout); err != nil {
@@ -207,27 +139,27 @@ func (a *app) printExplanation(out *format, doc *explanation) error {
 		fmt.Fprintf(a.stdout, "\nThe body names no output cap; the gateway inserts %d tokens.\n", *doc.InjectedMaxTokens)
 	}
 	if doc.Room != nil {
-		fmt.Fprintf(a.stdout, "\n%s\n", doc.Room.sentence())
+		fmt.Fprintf(a.stdout, "\n%s\n", roomSentence(doc.Room))
 	}
 	return nil
 }
 
-// price is empty for a line that only counts.
-func (l explainedLine) price() string {
+// linePrice is empty for a line that only counts.
+func linePrice(l adminapi.ExplanationLine) string {
 	if l.PicoPerUnit == 0 {
 		return ""
 	}
 	return perMillion(l.PicoPerUnit)
 }
 
-func (l explainedLine) amount() string {
+func lineAmount(l adminapi.ExplanationLine) string {
 	if l.PicoPerUnit == 0 && l.AmountUSD == budget.Amount(0).String() && l.Label != "bound" {
 		return ""
 	}
 	return l.AmountUSD
 }
 
-func (r *explainedRoom) sentence() string {
+func roomSentence(r *adminapi.ExplanationRoom) string {
 	verdict := "it is refused"
 	if r.Fits {
 		verdict = "it is admitted"

@@ -3,12 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"aigateway/adminapi"
 	"aigateway/budget"
+	"aigateway/pricing"
 )
 
 // sixtyKB is a chat body of exactly 60,000 bytes with one image, as in the
@@ -71,11 +75,16 @@ func TestExplainIsWhatTheGatewayDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	const room = 300_000_000 * budget.Amount(1)
-	x := explainFlags{endpoint: "chat"}
-	doc, err := explain(catalog, x, []byte(sixtyKB(t)), room, time.Now())
-	if err != nil {
-		t.Fatal(err)
+	explained := func(body string) *adminapi.Explanation {
+		t.Helper()
+		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(body)}, nil, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		doc.compare("", room)
+		return doc.Explanation
 	}
+	doc := explained(sixtyKB(t))
 	if doc.Room == nil || doc.Room.MaxTokensThatFit == nil {
 		t.Fatalf("no cap fits: %+v", doc.Room)
 	}
@@ -85,11 +94,7 @@ func TestExplainIsWhatTheGatewayDoes(t *testing.T) {
 		fits bool
 	}{{most, true}, {most + 1, false}} {
 		body := strings.Replace(sixtyKB(t), `"max_tokens":4000`, `"max_tokens":`+decimal(tc.cap*100, 2)[:4], 1)
-		got, err := explain(catalog, x, []byte(body), room, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.Room.Fits != tc.fits {
+		if got := explained(body); got.Room.Fits != tc.fits {
 			t.Errorf("max_tokens %d: fits %v, want %v (bound %s)", tc.cap, got.Room.Fits, tc.fits, got.BoundUSD)
 		}
 	}
@@ -134,5 +139,53 @@ func TestExplainWrongUsage(t *testing.T) {
 		t.Run(tc.args, func(t *testing.T) {
 			wantError(t, runCLI(t, nil, strings.Fields(tc.args)...), tc.code, tc.word)
 		})
+	}
+}
+
+// TestExplainer: the API's answer is the command's, with the tightest budget of
+// the key and the tag.
+func TestExplainer(t *testing.T) {
+	a := newApp(nil, nil, func(string) string { return "" })
+	catalog, err := a.catalog("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(id, tags, key string, cap budget.Amount) budget.Status {
+		return budget.Status{Budget: budget.Budget{ID: id, Target: budget.Target{Tags: budget.TagPattern(tags), KeyID: key}, Cap: cap}, Spent: budget.Cent}
+	}
+	list := []budget.Status{
+		status("bud_1", "team/**", "", budget.Dollar), status("bud_2", "other", "", 2*budget.Cent), status("bud_3", "", "key_1", 31*budget.Cent),
+		status("bud_4", "", "key_2", 2*budget.Cent), status("bud_5", "team/a", "", 2*budget.Dollar),
+	}
+	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
+	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
+	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.Room == nil || x.Room.Budget != "bud_3" || x.Room.RoomUSD != "0.30" || x.Room.Fits || x.Room.MaxTokensThatFit == nil || x.Endpoint != "chat" {
+		t.Errorf("room %+v of %+v", x.Room, x)
+	}
+	command, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(sixtyKB(t))}, nil, time.Now())
+	if err != nil || command.BoundUSD != x.BoundUSD || !slices.Equal(command.Lines, x.Lines) {
+		t.Errorf("the command says %+v, %v; the API %+v", command, err, x)
+	}
+	list = nil
+	if x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Body: []byte(sixtyKB(t))}); err != nil || x.Room != nil {
+		t.Errorf("without a budget: %+v, %v", x, err)
+	}
+	for reason, q := range map[string]adminapi.ExplainQuery{
+		"field_invalid":     {Endpoint: "videos", Body: []byte("{}")},
+		"body_missing":      {Body: []byte(" ")},
+		"body_not_json":     {Body: []byte("{")},
+		"duplicate_key":     {Body: []byte(`{"model":"a","model":"b"}`)},
+		"model_not_allowed": {Body: []byte(sixtyKB(t)), Model: "moonshot/kimi-k2.6"},
+		"model_not_priced":  {Body: []byte(`{"model":"openai/none","messages":[]}`)},
+	} {
+		_, err := e.Explain(t.Context(), key, q)
+		var refused *budget.Error
+		if !errors.As(err, &refused) || refused.Reason != reason {
+			t.Errorf("%+.80v: %v, want %s", q, err, reason)
+		}
 	}
 }

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"aigateway/adminapi"
+	"aigateway/budget"
+	"aigateway/pricing"
+)
+
+// explained is an explanation and the bound it is of.
+type explained struct {
+	*adminapi.Explanation
+	bound *pricing.Bound
+}
+
+// explain does what the gateway does between parsing and reserving, for the
+// command as for the API. may refuses a model by its slug; nil refuses none.
+func explain(catalog *pricing.Catalog, q adminapi.ExplainQuery, may func(slug string) error, now time.Time) (*explained, error) {
+	call, err := pricing.ParseCall(pricing.Endpoint(q.Endpoint), q.Body)
+	if err != nil {
+		return nil, err
+	}
+	slug := q.Model
+	if slug == "" {
+		slug = call.Model
+	}
+	if may != nil {
+		if err := may(slug); err != nil {
+			return nil, err
+		}
+	}
+	model, err := catalog.Resolve(slug, now)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := model.Bound(call, now)
+	if err != nil {
+		return nil, err
+	}
+	doc := &explained{&adminapi.Explanation{
+		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: q.Endpoint, Stream: call.Stream,
+		Lines: []adminapi.ExplanationLine{}, BoundUSD: bound.Amount.String(),
+		CatalogVersion: catalog.Version(), PricesCheckedAt: date(model.Row.CheckedAt),
+	}, bound}
+	for _, l := range bound.Lines() {
+		doc.Lines = append(doc.Lines, adminapi.ExplanationLine{
+			Label: l.Label, Quantity: l.Quantity, Unit: l.Unit, PicoPerUnit: l.PicoPerUnit, AmountUSD: l.Amount.String(), Note: l.Note,
+		})
+	}
+	if bound.InjectedCap > 0 {
+		doc.InjectedMaxTokens = &bound.InjectedCap
+	}
+	return doc, nil
+}
+
+// compare adds what is left, of a budget or an amount; negative: nothing to
+// compare with.
+func (d *explained) compare(budgetID string, room budget.Amount) {
+	if room < 0 {
+		return
+	}
+	d.Room = &adminapi.ExplanationRoom{Budget: budgetID, RoomUSD: room.String(), Fits: d.bound.Amount <= room}
+	if most, ok := d.bound.LargestCap(room); ok {
+		d.Room.MaxTokensThatFit = &most
+	}
+}
+
+// explainer answers the API's questions; it implements adminapi.Explainer.
+type explainer struct {
+	catalog func() *pricing.Catalog
+	// budgets lists budgets by id, after the one given, at most limit.
+	budgets func(after string, limit int) ([]budget.Status, error)
+	now     func() time.Time
+}
+
+func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.ExplainQuery) (*adminapi.Explanation, error) {
+	if q.Endpoint == "" {
+		q.Endpoint = string(pricing.Chat)
+	}
+	if !slices.Contains(pricing.Endpoints(), pricing.Endpoint(q.Endpoint)) {
+		return nil, budget.Invalid("field_invalid", "endpoint", "endpoint is none of "+endpointNames())
+	}
+	if strings.TrimSpace(string(q.Body)) == "" {
+		return nil, budget.Invalid("body_missing", "body", "body is missing; send the call to explain, as an object or as its text")
+	}
+	doc, err := explain(e.catalog(), q, func(slug string) error {
+		if key.MayUseModel(slug) {
+			return nil
+		}
+		return &budget.Error{
+			Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
+			Message: "this key may not call that model; name one of its allowed models",
+		}
+	}, e.now())
+	if err != nil {
+		return nil, err
+	}
+	tightest, err := e.tightest(key.ID, q.Tag)
+	if err != nil {
+		return nil, err
+	}
+	if tightest != nil {
+		doc.compare(tightest.ID, tightest.Remaining())
+	}
+	return doc.Explanation, nil
+}
+
+// tightest is the budget with the least left of those that watch a call; nil
+// when none does.
+func (e explainer) tightest(keyID string, tag budget.Tag) (*budget.Status, error) {
+	const page = 1000
+	var best *budget.Status
+	for after := ""; ; {
+		list, err := e.budgets(after, page)
+		if err != nil {
+			return nil, fmt.Errorf("list budgets: %w", err)
+		}
+		for i := range list {
+			s := &list[i]
+			watches := s.Target.KeyID == keyID
+			if s.Target.KeyID == "" {
+				watches = s.Target.Tags.Matches(tag)
+			}
+			if watches && (best == nil || s.Remaining() < best.Remaining()) {
+				best = s
+			}
+		}
+		if len(list) < page {
+			return best, nil
+		}
+		after = list[len(list)-1].ID
+	}
+}

@@ -32,7 +32,7 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		b.undecided(api)
 		b.refusal("no-"+string(api), api, prefix(api.path()), "route_unknown", "only POST "+api.path()+" is served here")
 	}
-	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models"} {
+	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain"} {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))

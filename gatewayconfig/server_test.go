@@ -131,7 +131,7 @@ func TestRoutesInEnvoy(t *testing.T) {
 		}
 	})
 	t.Run("rest", func(t *testing.T) {
-		for _, path := range []string{"/v1/usage/by-tag?month=2026-04", "/v1/budgets", "/v1/keys/key_1", "/v1/models", "/openapi.json"} {
+		for _, path := range []string{"/v1/usage/by-tag?month=2026-04", "/v1/budgets", "/v1/keys/key_1", "/v1/models", "/v1/explain", "/openapi.json"} {
 			code, _, body, err := d.call("GET", path, "", "")
 			if err != nil || code != 200 || !strings.HasSuffix(body, strings.Split(path, "?")[0]) {
 				t.Errorf("%s: %d %q %v", path, code, body, err)

@@ -63,8 +63,23 @@ func (g gated) commit(ctx context.Context, b *batch) error {
 // WithGate puts g in front of the database.
 func WithGate(c Config, g *Gate) Config {
 	c.wrapJournal = func(j journal) journal { return gated{j, g} }
+	if c.ringBytes == 0 {
+		c.ringBytes = ringHeader + 64<<10
+	}
 	return c
 }
+
+// WithBoot makes c believe that the kernel's boot id is boot.
+func WithBoot(c *Config, boot string) { c.boot = func() string { return boot } }
+
+// WithRing sets the size of the ring's records; negative is no ring.
+func WithRing(c *Config, bytes int) { c.ringBytes = max(-1, ringHeader+bytes) }
+
+// RingFile is the name of the ring's file.
+const RingFile = ringFile
+
+// HasRing reports whether l has a ring.
+func (l *Ledger) HasRing() bool { return l.ring != nil }
 
 // Flush waits until everything queued is durable.
 func (l *Ledger) Flush(ctx context.Context) error { return l.flush(ctx) }
@@ -78,7 +93,7 @@ func (l *Ledger) Tick() {
 	l.signal(true)
 }
 
-// Crash copies the files as kill -9 would leave them between two commits.
+// Crash copies the files as a power loss would leave them between two commits.
 func (l *Ledger) Crash(g *Gate, dst string) error {
 	if g != nil {
 		defer g.Stall()()
@@ -86,9 +101,22 @@ func (l *Ledger) Crash(g *Gate, dst string) error {
 	return l.CopyFiles(dst)
 }
 
-// CopyFiles copies the database's files as they are.
+// CopyFiles copies what a power loss leaves: the database's files as they are.
 func (l *Ledger) CopyFiles(dst string) error {
-	for _, name := range []string{databaseFile, databaseFile + "-wal", lockFile} {
+	return l.copyFiles(dst, lockFile, databaseFile, databaseFile+"-wal")
+}
+
+// CopyAll copies what the end of the process leaves: CopyFiles and the ring.
+func (l *Ledger) CopyAll(dst string) error {
+	return l.copyFiles(dst, lockFile, databaseFile, databaseFile+"-wal", ringFile)
+}
+
+// copyFiles begins with the witness, which never knows more than the database.
+func (l *Ledger) copyFiles(dst string, names ...string) error {
+	for _, name := range names {
+		if info, err := os.Stat(filepath.Join(l.config.Dir, name)); err == nil && info.IsDir() {
+			continue
+		}
 		in, err := os.Open(filepath.Join(l.config.Dir, name))
 		if errors.Is(err, os.ErrNotExist) {
 			continue

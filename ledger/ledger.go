@@ -52,6 +52,8 @@ type Config struct {
 	step        func(int)             // tests die at numbered steps of the sync
 	rollBack    bool                  // the database is a backup, whatever the lock file says
 	wrapJournal func(journal) journal // tests break the disk here
+	ringBytes   int                   // size of the ring; 0 is ringBytes, negative none
+	boot        func() string         // nil is bootID
 }
 
 func (c *Config) setDefaults() {
@@ -63,6 +65,9 @@ func (c *Config) setDefaults() {
 	setDefault(&c.Retention, 35*24*time.Hour)
 	setDefault(&c.MetricBudgets, 200)
 	setDefault(&c.CheckEvery, time.Hour)
+	if c.boot == nil {
+		c.boot = bootID
+	}
 	if c.Zone == nil {
 		c.Zone = time.UTC
 	}
@@ -103,6 +108,7 @@ type Ledger struct {
 	woken    bool          // the sync goroutine knows that there is work
 	spool    budget.SpoolPosition
 	queuedAt int64 // monotonic time of the oldest queued event
+	ring     *ring
 	closed   bool
 	err      error
 
@@ -134,7 +140,8 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), snapshots: make(chan *snapshotRequest),
 	}
-	if err := l.recover(ctx); err != nil {
+	key, err := l.recover(ctx)
+	if err != nil {
 		if l.store != nil {
 			err = errors.Join(err, l.store.close())
 		}
@@ -144,6 +151,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err := l.metrics.register(); err != nil {
 		return nil, errors.Join(fmt.Errorf("register metrics: %w", err), l.store.close(), lock.release())
 	}
+	l.openRing(key)
 	l.store.step = l.config.step
 	l.journal = l.store
 	if config.wrapJournal != nil {
@@ -154,24 +162,24 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	return l, nil
 }
 
-// recover reads the database, takes the next epoch and rebuilds the state.
-func (l *Ledger) recover(ctx context.Context) error {
-	var err error
+// recover reads the database, takes the next epoch and rebuilds the state. It
+// returns what the new ring is to say of itself.
+func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	if l.store, err = openStore(ctx, l.config.Dir, l.instant().wall); err != nil {
-		return err
+		return k, err
 	}
 	served, err := l.lock.epoch()
 	if err != nil {
-		return err
+		return k, err
 	}
 	commits, err := l.lock.commits()
 	if err != nil {
-		return err
+		return k, err
 	}
 	at := l.instant()
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {
-		return err
+		return k, err
 	}
 	lost := served > 0 && commits > l.store.chain.commits
 	if l.config.rollBack && served == 0 { // on another machine: who knows how often it was started since
@@ -179,7 +187,7 @@ func (l *Ledger) recover(ctx context.Context) error {
 	}
 	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; v.rolledBack {
 		if !l.config.AcceptRollback {
-			return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
+			return k, fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
 				databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
 		}
 		for e := v.epoch; e <= served; e++ {
@@ -190,7 +198,12 @@ func (l *Ledger) recover(ctx context.Context) error {
 	}
 	if !v.clean && v.epoch > 1 {
 		if err := l.store.check(ctx); err != nil {
-			return err
+			return k, err
+		}
+		if !v.rolledBack {
+			if err := l.recoverRing(ctx, v); err != nil {
+				return k, err
+			}
 		}
 	}
 	if v.instance == "" {
@@ -198,24 +211,26 @@ func (l *Ledger) recover(ctx context.Context) error {
 		v.tokenKey = make([]byte, 32)
 		rand.Read(v.tokenKey) // never fails
 	}
+	k = ringKey{epoch: v.epoch, salt: randomSalt(), boot: l.config.boot()}
+	v.nextRing = k.salt
 	c, held := restore(&v.snapshot, int64(l.config.HoldTimeout), at)
 	if err := l.store.begin(ctx, v, held, c.wall); err != nil {
-		return fmt.Errorf("start epoch: %w", err)
+		return k, fmt.Errorf("start epoch: %w", err)
 	}
 	if err := l.lock.setEpoch(v.epoch); err != nil {
-		return err
+		return k, err
 	}
 	if err := l.lock.setCommits(l.store.chain.commits); err != nil {
-		return err
+		return k, err
 	}
 	l.store.witness = l.lock.setCommits
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
 	l.instance, l.tokenKey = v.instance, v.tokenKey
 	l.keys.set(v.keys)
 	if !v.clean && v.epoch > 1 {
-		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
+		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "exact", v.exact, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
 	}
-	return nil
+	return k, nil
 }
 
 // restoreEpochs is how many starts of a gateway a restore leaves room for when
@@ -255,7 +270,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 		err = l.store.markClean(ctx)
 	}
 	l.metrics.unregister()
-	return errors.Join(err, l.store.close(), l.lock.release())
+	return errors.Join(err, l.closeRing(), l.store.close(), l.lock.release())
 }
 
 // Err is closed when the journal failed; the process must then exit, because

@@ -146,6 +146,7 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 			l.spool = e.spool
 		}
 	}
+	l.ring.release(b)
 	l.core.apply(b)
 	close(l.synced)
 	l.synced = make(chan struct{})

@@ -25,7 +25,7 @@ func (c *call) readCompletions() (completionsRequest, *refusal) {
 	if bad := c.model(m); bad != nil {
 		return completionsRequest{}, bad
 	}
-	req := completionsRequest{n: 1, ask: ask{maxTokens: defaultCompletion}}
+	req := completionsRequest{n: 1, ask: ask{maxTokens: defaultCompletion, reads: c.server.cfg.details()}}
 	if raw, ok := m["max_tokens"]; ok && string(raw) != "null" {
 		req.maxTokens = 0
 	}

@@ -51,6 +51,12 @@ func (cfg *Config) refuses() []string {
 // running reports whether every chunk of a stream has the usage so far.
 func (cfg *Config) running() bool { return cfg.RunningUsage || cfg.Dialect == Gemini }
 
+// details reports whether chat's usage has details. Without them nothing is
+// read from a cache: nobody could tell the discount.
+func (cfg *Config) details() bool {
+	return cfg.Dialect != Anthropic && cfg.Dialect != Gemini && cfg.Dialect != VLLM
+}
+
 // reasonsOutside reports whether completion_tokens leaves reasoning out.
 func (cfg *Config) reasonsOutside() bool { return cfg.Dialect == Gemini || cfg.Dialect == XAI }
 

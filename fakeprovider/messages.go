@@ -24,7 +24,7 @@ func (c *call) readNative() (messagesRequest, *refusal) {
 	if bad := c.model(m); bad != nil {
 		return messagesRequest{}, bad
 	}
-	req := messagesRequest{ask: ask{choices: 1}}
+	req := messagesRequest{ask: ask{choices: 1, reads: true}}
 	for _, read := range []func(members) *refusal{req.readLimit, req.readSystem, req.readMessages, req.readSearch} {
 		if bad := read(m); bad != nil {
 			return messagesRequest{}, bad

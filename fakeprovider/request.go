@@ -102,6 +102,7 @@ type ask struct {
 	noOutput     bool  // a cap of 0
 	prompt       int64 // tokens
 	lastUser     string
+	reads        bool  // the prompt may be read from a cache
 	writes       bool  // the prompt may be written to a cache
 	writesLong   bool  // for an hour or longer
 	searches     int64 // most web searches
@@ -131,7 +132,7 @@ func (c *call) readChat() (ask, *refusal) {
 	if bad := c.model(m); bad != nil {
 		return ask{}, bad
 	}
-	req := ask{choices: 1, writes: c.server.cfg.writesCache()}
+	req := ask{choices: 1, reads: c.server.cfg.details(), writes: c.server.cfg.writesCache()}
 	for _, read := range []func(members) *refusal{req.readStream, req.readLimits, req.readMessages} {
 		if bad := read(m); bad != nil {
 			return ask{}, bad
@@ -335,7 +336,7 @@ func (c *call) planCache(p *plan, req ask) {
 		rest -= n
 		return n
 	}
-	p.cached = take(f.Cached, true)
+	p.cached = take(f.Cached, req.reads)
 	if f.Max && price.CacheWriteLong > 0 && req.writesLong {
 		f.WrittenLong = rest
 	} else if f.Max && price.CacheWrite > 0 {

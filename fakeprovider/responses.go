@@ -29,7 +29,7 @@ func (c *call) readResponses() (responsesRequest, *refusal) {
 	if bad := c.model(m); bad != nil {
 		return responsesRequest{}, bad
 	}
-	req := responsesRequest{ask: ask{choices: 1, writes: c.server.cfg.writesCache()}, tools: m["tools"], metadata: m["metadata"]}
+	req := responsesRequest{ask: ask{choices: 1, reads: true, writes: c.server.cfg.writesCache()}, tools: m["tools"], metadata: m["metadata"]}
 	for _, read := range []func(members) *refusal{req.readMembers, req.readInput, req.readTools, req.readCaching} {
 		if bad := read(m); bad != nil {
 			return responsesRequest{}, bad

@@ -46,9 +46,10 @@ func (c *call) usage(p plan, generated int64) usage {
 		PromptDetails:    &promptDetails{CachedTokens: p.cached, CacheWriteTokens: p.written + p.writtenLong},
 		OutputDetails:    &outputDetails{ReasoningTokens: reasoning},
 	}
-	switch c.server.cfg.Dialect {
-	case Anthropic, Gemini, VLLM:
+	if !c.server.cfg.details() {
 		u.PromptDetails, u.OutputDetails = nil, nil
+	}
+	switch c.server.cfg.Dialect {
 	case Moonshot:
 		u.CachedTokens = &p.cached
 	case DeepSeek:

@@ -238,3 +238,8 @@ func WithSteps(c Config, f func(step int)) Config {
 	c.step = f
 	return c
 }
+
+// MinFree and EnoughSpace are the floor of free disk space.
+const MinFree = minFree
+
+func EnoughSpace(dir string, free uint64) error { return enoughSpace(dir, free) }

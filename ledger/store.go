@@ -56,6 +56,9 @@ func openStore(ctx context.Context, dir string, wall int64) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find database: %w", err)
 	}
+	if err := checkSpace(dir); err != nil {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) // it holds the token key
 	if err != nil {
 		return nil, fmt.Errorf("create database: %w", err)

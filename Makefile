@@ -6,6 +6,7 @@ MAKEFLAGS   += --no-print-directory
 
 GO       ?= go
 FUZZTIME ?= 5s
+SOAK     ?= 3600
 PACKAGES := ./...
 
 .PHONY: help
@@ -22,7 +23,7 @@ run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the envir
 
 .PHONY: test
 test: check envoy sdks ## every check and test, as CI runs them
-	$(GO) test -race -timeout 20m $(PACKAGES)
+	SIM_SECONDS=60 $(GO) test -race -timeout 20m $(PACKAGES)
 	@$(MAKE) fuzz
 
 .PHONY: e2e
@@ -37,6 +38,10 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
 	  done; \
 	done
+
+.PHONY: soak
+soak: ## simulate the ledger for SOAK seconds (3600), new seeds each time
+	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 .PHONY: bench
 bench: envoy ## CPU per request beside plain Envoy, then the Go benchmarks

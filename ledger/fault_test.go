@@ -95,10 +95,10 @@ func serveUntilKilled(ctx context.Context, l *ledger.Ledger, path string) error 
 		if i%5 == 0 {
 			continue // still running when the end comes
 		}
+		fmt.Println("billed") // first: what the file says must not surprise the oracle
 		if _, err := fmt.Fprintf(f, "%d %d %s\n", r.ID, r.ReservedAt.UnixNano(), strings.Trim(fmt.Sprint(r.Accounts), "[]")); err != nil {
 			return err
 		}
-		fmt.Println("billed")
 		if i%3 == 0 {
 			if err := l.Settle(ctx, settlement(r, victimCost)); err != nil {
 				return err

@@ -193,12 +193,17 @@ func (w *modelWorld) saveEvent(s *modelState, e *event, p place) {
 	}
 }
 
-// crash forgets memory and recovers from the disk, with the server's restore.
-func (w *modelWorld) crash(s *modelState) {
+// crash forgets memory and recovers from the disk, with the server's restore,
+// and if only the process ended from the ring as well.
+func (w *modelWorld) crash(s *modelState, kill bool) {
 	v := &snapshot{epoch: uint64(s.epoch) + 1, marks: map[uint64]uint64{}, lastAccount: 1}
+	v.exact = kill || w.how == ringAfterPowerLoss
+	if kill {
+		w.readRing(s)
+	}
 	s.epoch++
 	s.crashes++
-	s.unclean = true
+	s.unclean = s.unclean || !kill
 	w.marks(s, v.marks)
 	r := &rule{Budget: w.r.Budget, num: 1}
 	r.Cap = budget.Amount(s.diskCap)

@@ -29,7 +29,8 @@ type modelConfig struct {
 	cap     int8
 	calls   int
 	crashes int8
-	edits   []int8 // caps that an administrator may set, once
+	edits   []int8    // caps that an administrator may set, once
+	ends    []modelOp // what a crash may be; empty: a power loss
 }
 
 // sabotage is one way to break the ledger.
@@ -47,6 +48,8 @@ const (
 	finishedIsOrphan
 	refundsTwice
 	cutForgotten
+	ringAfterPowerLoss
+	publishedEarly
 )
 
 // place is where an event is: nowhere, in the queue or in the batch.
@@ -234,10 +237,10 @@ func TestModel(t *testing.T) {
 		calls = 3
 	}
 	for _, g := range []modelConfig{
-		{"one crash", 4, calls, 1, nil},
-		{"two crashes", 4, calls, 2, nil},
-		{"one crash, the cap cut to 3", 5, 3, 1, []int8{3}},
-		{"one crash, the cap raised to 5", 3, 3, 1, []int8{5}},
+		{"one crash", 4, calls, 1, nil, nil},
+		{"two crashes", 4, calls, 2, nil, nil},
+		{"one crash, the cap cut to 3", 5, 3, 1, []int8{3}, nil},
+		{"one crash, the cap raised to 5", 3, 3, 1, []int8{5}, nil},
 	} {
 		began := time.Now()
 		states, trace := g.search(faithful, "")
@@ -257,8 +260,8 @@ func lines(trace []string) string { return "\n  " + strings.Join(trace, "\n  ") 
 // TestModelMutants breaks one rule at a time. The search must notice, and,
 // where money is lost, find the way to an overspend too.
 func TestModelMutants(t *testing.T) {
-	small := modelConfig{"", 4, modelCalls, 1, nil}
-	cut := modelConfig{"", 4, 3, 1, []int8{2}}
+	small := modelConfig{"", 4, modelCalls, 1, nil, nil}
+	cut := modelConfig{"", 4, 3, 1, []int8{2}, nil}
 	for _, m := range []struct {
 		name string
 		how  sabotage

@@ -25,6 +25,7 @@ const (
 	stepCommit
 	stepApply
 	stepCrash
+	stepKill
 )
 
 func (s modelStep) String() string {
@@ -45,6 +46,8 @@ func (s modelStep) String() string {
 		return "sync is on disk"
 	case stepApply:
 		return "sync applies"
+	case stepKill:
+		return "only the process ends, recovery with the ring"
 	default:
 		return "crash, recovery"
 	}
@@ -160,7 +163,12 @@ func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 		do(modelStep{op: stepApply})
 	}
 	if s.crashes < w.g.crashes {
-		do(modelStep{op: stepCrash})
+		for _, op := range w.g.ends {
+			do(modelStep{op: op})
+		}
+		if len(w.g.ends) == 0 {
+			do(modelStep{op: stepCrash})
+		}
 	}
 }
 
@@ -171,8 +179,8 @@ func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) 
 	case stepCommit:
 		w.commit(s)
 		return "", true
-	case stepCrash:
-		w.crash(s)
+	case stepCrash, stepKill:
+		w.crash(s, st.op == stepKill)
 		return "", true
 	}
 	w.load(s)

@@ -46,6 +46,18 @@ func (g *gateway) wantBooksCover(t *testing.T) {
 	}
 }
 
+// wantBudgetsEqual checks that every budget of a tag has spent what its calls
+// were billed, to the nano-dollar.
+func (g *gateway) wantBudgetsEqual(t *testing.T) {
+	t.Helper()
+	bills, budgets := g.bills(), g.mustBudgets()
+	for _, tag := range slices.Sorted(maps.Keys(bills)) {
+		if a, ok := budgets[tag]; ok && a.spent != bills[tag].NanoUSD {
+			t.Errorf("tag %s: the provider bills %d nano-USD, its budget has spent %d", tag, bills[tag].NanoUSD, a.spent)
+		}
+	}
+}
+
 // wantNothingHeld waits until no budget has anything reserved: after a crash,
 // what may have been admitted without a trace is held until the deadline, too.
 func (g *gateway) wantNothingHeld(t *testing.T) {

@@ -35,7 +35,8 @@ func (g *gateway) mixedBudgets() {
 const afterDeadline = 90 * time.Second
 
 // TestControlPlaneKilled kills the control plane ten times under load. Envoy
-// lives on and its file has every call, so nothing may be lost or doubled.
+// lives on and its file has every call, so nothing may be lost or doubled, and
+// no kill may leave anything behind in a budget.
 func TestControlPlaneKilled(t *testing.T) {
 	t.Parallel()
 	g := serveGateway(t)
@@ -60,6 +61,7 @@ func TestControlPlaneKilled(t *testing.T) {
 	g.wantNothingHeld(t)
 	watch.end(t)
 	g.wantBooksCover(t)
+	g.wantBudgetsEqual(t)
 }
 
 // TestEnvoyKilled kills Envoy three times under load: the calls in flight

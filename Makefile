@@ -40,7 +40,8 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 	done
 
 .PHONY: soak
-soak: ## simulate the ledger for SOAK seconds (3600), new seeds each time
+soak: ## kill the ledger KILLS times (3000), then simulate it for SOAK seconds (3600)
+	LEDGER_FAULT_ROUNDS=$(or $(KILLS),3000) $(GO) test -run 'TestKillAtEveryStep$$' -count=1 -timeout 0 -v ./ledger
 	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 .PHONY: bench

@@ -176,6 +176,9 @@ func (w *simWorld) crash() bool {
 	if again {
 		w.reached("crash in recovery")
 	}
+	if w.real == nil && w.epochs%2 == 1 {
+		w.keepRing()
+	}
 	w.recover(again)
 	return true
 }
@@ -221,13 +224,14 @@ func (w *simWorld) recover(twice bool) {
 			w.broken("load: %v", err)
 			return
 		}
+		v.exact = w.exact
 		c, held := restore(v, simTimeout, w.at())
 		if twice {
 			twice = false
 			continue
 		}
 		w.disk.begin(v, held, c.wall)
-		w.c = c
+		w.c, w.exact = c, false
 		break
 	}
 	if w.real != nil {

@@ -52,7 +52,7 @@ func simPaths() []string {
 		"settled", "settled above its bound", "settled without token", "settled by the file", "hold never journaled", "repeat ignored", "repeat of a dead epoch ignored",
 		"expired", "expiry refunded", "expiry refunded in its own batch", "expiry refunded after a crash", "heartbeat",
 		"orphan settled", "orphan settled from residue", "orphan pool charged", "stray charged", "unattributed",
-		"crash between commits", "crash in a commit, lost", "crash in a commit, written", "crash before apply", "crash in recovery", "crash while crashed calls are open",
+		"crash between commits", "crash in a commit, lost", "crash in a commit, written", "crash before apply", "crash in recovery", "ring read back", "crash while crashed calls are open",
 		"commit failed, lost", "commit failed, written", "clean close", "several crashes", "log file read again",
 		"mark lowered", "idle mark given back", "cap cut", "cap cut below use", "cap raised", "crash in an edit", "budget created", "budget created with a past", "budget deleted with open calls",
 		"zone changed", "zone changed with a prepared window", "window ended with open calls", "settled in an ended window", "next window prepared", "clock back", "clock a month ahead", "rows pruned", "epoch closed", "log of a closed epoch ignored",
@@ -243,11 +243,12 @@ type simWorld struct {
 	rng   *rand.Rand
 	paths map[string]int
 
-	c    *core
-	disk *simDisk
-	real *simSQLite // nil: the disk is only simulated
-	b    *batch
-	onB  bool // b is on disk
+	c     *core
+	disk  *simDisk
+	real  *simSQLite // nil: the disk is only simulated
+	b     *batch
+	onB   bool // b is on disk
+	exact bool // recovery has the ring
 
 	wall, mono int64
 	epochs     int

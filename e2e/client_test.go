@@ -212,6 +212,7 @@ func mustNano(t *testing.T, dollars string) int64 {
 
 // envelope is the one error answer.
 type envelope struct {
+	Type  string // "error" in the envelope of /v1/messages
 	Error struct {
 		Message  string
 		Type     string
@@ -221,7 +222,8 @@ type envelope struct {
 	}
 }
 
-// ours reads an answer as our error envelope and says what is wrong with it.
+// ours reads an answer as our error envelope, Anthropic's on its own path, and
+// says what is wrong with it.
 func ours(r reply) (envelope, string) {
 	var e envelope
 	dec := json.NewDecoder(bytes.NewReader(r.body))
@@ -229,6 +231,9 @@ func ours(r reply) (envelope, string) {
 		return e, fmt.Sprintf("not JSON: %v", err)
 	}
 	code, isNumber := e.Error.Code.(float64)
+	if e.Type == "error" { // Anthropic's envelope has no code
+		code, isNumber = float64(r.status), true
+	}
 	switch {
 	case e.Error.Message == "":
 		return e, "no message"

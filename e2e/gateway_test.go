@@ -49,7 +49,7 @@ providers:
 {{.Extra}}
 models:
 {{range .Models}}- model: {{.}}
-  limits: {context: 400000, max_output: 64000}
+  limits: {context: 4000000, max_output: 64000}
   prices:
   - {from: 2026-01-01, source: e2e, checked_at: 2026-01-01, input: "2.500001", cache_read: "0.300007", output: "10.000003"}
 {{end}}`))

@@ -361,7 +361,7 @@ func (p *parser) extraBody() error {
 func (p *parser) refused(field, reason, remedy string) error {
 	k := p.dec.PeekKind()
 	if k == '"' || k == '0' || k == '{' || k == '[' || k == 't' {
-		if field == "" {
+		if field == "" && p.call.unbounded == nil { // a path costs more than the member
 			field = p.path()
 		}
 	}
@@ -397,8 +397,8 @@ func refusedMember(name []byte) (reason, remedy string) {
 		return "unbounded_tool", "lets the provider run tools as often as it likes; run them yourself as function tools"
 	case "context_management", "compaction":
 		return "unsupported_feature", "adds model calls that have no bound; leave it out"
-	case "models", "fallbacks", "plugins", "preset", "route":
-		return "unsupported_feature", "can change the model or add paid steps; name one model and leave it out"
+	case "models", "fallbacks", "plugins", "preset", "route", "provider":
+		return "unsupported_feature", "can change the model, its host and so its price, or add paid steps; name one model and leave it out"
 	case "file_ids", "files":
 		return "unbounded_media", "refers to files whose size is unknown; send their text in messages"
 	}

@@ -10,7 +10,7 @@ func harmless(name []byte) bool {
 		"response_format", "tool_choice", "parallel_tool_calls", "functions", "function_call", "reasoning_effort", "reasoning", "verbosity",
 		"thinking", "output_config", "output_format", "system", "instructions", "text", "truncation", "include", "cache_control",
 		"encoding_format", "dimensions", "input_type", "output_dtype", "output_dimension", "prefix", "safe_prompt", "random_seed", "prompt_mode",
-		"return_documents", "top_n", "rank_fields", "audio", "provider", "transforms", "usage", "session_id",
+		"return_documents", "top_n", "rank_fields", "audio", "transforms", "usage", "session_id",
 		"chat_template_kwargs", "guided_json", "guided_regex", "guided_choice", "ignore_eos", "min_tokens", "skip_special_tokens",
 		"add_generation_prompt", "priority", "keep_alive", "options", "disable_reasoning", "include_reasoning", "reasoning_format",
 		"generate", "prewarm", "input", "prompt":

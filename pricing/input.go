@@ -269,10 +269,20 @@ func (c *Call) textBytes(nfkc bool) int64 {
 	return n
 }
 
+// Normalisation is exact for maxNormalized runs of foreign characters that it
+// changes: a body that alternates letters and ligatures would otherwise cost
+// seconds. From there on each byte counts as if it grew as much as any does,
+// which matters to no honest body: that many runs exceed most contexts.
+const (
+	maxNormalized = 50_000
+	maxGrowth     = 10 // a byte becomes 11: U+FDFA, 3 bytes, becomes 33
+)
+
 // growth is how many bytes NFKC normalisation can add to the body's text: a
 // tokenizer may normalise first, and three bytes can become 33.
 func growth(body []byte) int64 {
 	var more int64
+	normalized := 0
 	var plain, normal []byte
 	for i := 0; i < len(body); {
 		switch c := body[i]; {
@@ -290,6 +300,10 @@ func growth(body []byte) int64 {
 		}
 		if norm.NFKC.QuickSpan(plain) == len(plain) {
 			continue // as it is, and never longer than it is written
+		}
+		if normalized++; normalized > maxNormalized {
+			more += maxGrowth * int64(len(plain))
+			continue
 		}
 		normal = norm.NFKC.Append(normal[:0], plain...)
 		more += max(0, int64(len(normal)-(i-start)))

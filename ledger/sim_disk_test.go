@@ -47,13 +47,6 @@ func newSimDisk() *simDisk {
 	}
 }
 
-func (d *simDisk) clone() *simDisk {
-	o := *d
-	o.rules, o.accounts, o.holds, o.settled = maps.Clone(d.rules), maps.Clone(d.accounts), maps.Clone(d.holds), maps.Clone(d.settled)
-	o.strays, o.epochs, o.usage = maps.Clone(d.strays), maps.Clone(d.epochs), maps.Clone(d.usage)
-	return &o
-}
-
 // rowOf is h as a row.
 func rowOf(h *hold) savedHold {
 	return savedHold{hold: hold{id: h.id, requestID: h.requestID, attr: h.attr, bound: h.bound, reservedAt: h.reservedAt, unpriced: h.unpriced},
@@ -151,9 +144,7 @@ func (d *simDisk) load(wall int64) (*snapshot, error) {
 	}
 	wall = max(wall, d.wall)
 	need := map[int64]bool{}
-	for _, h := range sortedHolds(d.holds) {
-		v.open = append(v.open, h)
-	}
+	v.open = append(v.open, sortedHolds(d.holds)...)
 	for _, id := range slices.Sorted(maps.Keys(d.settled)) {
 		switch r := d.settled[id]; r.status {
 		case statusExpired:

@@ -212,7 +212,6 @@ type simCall struct {
 	running   bool
 	actual    budget.Amount     // what the provider bills
 	entry     budget.Settlement // what the log says
-	logged    bool              // an entry exists somewhere
 	lost      bool              // no channel will carry it
 	seen      bool              // an entry reached the ledger, once at least
 	ambiguous bool              // another call has the same request id
@@ -231,7 +230,6 @@ type simAccount struct {
 // simEdit is an administrator's edit that is not applied yet.
 type simEdit struct {
 	num     int64
-	old     budget.Amount
 	applied func(*simWorld)
 	change  *change
 }

@@ -207,6 +207,12 @@ func (l *Ledger) PruneNow(ctx context.Context) error {
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
+	// The sync goroutine prunes and commits in turn; here the gate keeps its
+	// commits away meanwhile.
+	if g, ok := l.journal.(gated); ok {
+		g.gate.commit.Lock()
+		defer g.gate.commit.Unlock()
+	}
 	wall := l.windowTime()
 	p, err := l.store.prune(ctx, wall-int64(l.config.Retention), wall, l.core.epoch, pruneBatch)
 	if err != nil {

@@ -249,3 +249,9 @@ func WithSteps(c Config, f func(step int)) Config {
 const MinFree = minFree
 
 func EnoughSpace(dir string, free uint64) error { return enoughSpace(dir, free) }
+
+// UsageByTag is the by-tag report as the API asks for it; an empty tag selects
+// all.
+func (l *Ledger) UsageByTag(ctx context.Context, w budget.Window, tag budget.Tag) ([]budget.UsageRow, error) {
+	return l.Usage(ctx, budget.UsageQuery{Window: w, GroupBy: []budget.Dimension{budget.ByTag}, Tags: budget.TagPattern(tag)})
+}

@@ -11,17 +11,6 @@ import (
 	"aigateway/budget"
 )
 
-// UsageByTag sums the calls reserved in w by tag, highest cost first, then by
-// tag; an empty tag selects all. It includes everything settled before the
-// call.
-func (l *Ledger) UsageByTag(ctx context.Context, w budget.Window, tag budget.Tag) ([]budget.UsageRow, error) {
-	q := usageFilter{}
-	if tag != "" {
-		q.add("tag = ?", string(tag))
-	}
-	return l.usage(ctx, w, q, []budget.Dimension{budget.ByTag}, nil)
-}
-
 // Usage sums the calls that q selects by q.GroupBy: by time first if grouped
 // by a day or an hour, then highest cost first. It includes everything settled
 // before the call.

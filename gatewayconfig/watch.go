@@ -90,7 +90,7 @@ func (w *Watcher) LastError() error {
 func (w *Watcher) Run(ctx context.Context) error {
 	notices, watch, closeNotices := w.notices()
 	defer closeNotices()
-	watch(w.files)
+	watch(w.files) // whether folders are new is no matter: the first check follows
 	poll := time.NewTicker(w.c.Poll)
 	defer poll.Stop()
 	// The delay starts with the first sign of a change and is not prolonged: a
@@ -121,21 +121,23 @@ func (w *Watcher) Run(ctx context.Context) error {
 		case <-w.trigger:
 			w.check(true)
 		}
-		watch(w.files)
+		if watch(w.files) {
+			await() // a file may have changed after it was read and before its folder was watched
+		}
 	}
 }
 
 // notices starts the system's file notices; watch sets the files whose folders
-// are watched.
-func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string), stop func()) {
+// are watched and reports whether one of these is new.
+func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string) (added bool), stop func()) {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.c.Log.Warn("no file notices from the system; changes are noticed by polling", "interval", w.c.Poll, "err", err)
-		return nil, func([]string) {}, func() {}
+		return nil, func([]string) bool { return false }, func() {}
 	}
-	watch = func(files []string) {
-		folders := foldersOf(files)
-		for _, folder := range notify.WatchList() {
+	watch = func(files []string) (added bool) {
+		folders, before := foldersOf(files), notify.WatchList()
+		for _, folder := range before {
 			if !slices.Contains(folders, folder) {
 				_ = notify.Remove(folder) // gone already: nothing to stop watching
 			}
@@ -143,8 +145,11 @@ func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string),
 		for _, folder := range folders {
 			if err := notify.Add(folder); err != nil {
 				w.c.Log.Debug("folder is not watched; polling sees its changes", "folder", folder, "err", err)
+			} else if !slices.Contains(before, folder) {
+				added = true
 			}
 		}
+		return added
 	}
 	go func() {
 		for err := range notify.Errors {

@@ -24,9 +24,10 @@ type watching struct {
 	metrics *prometheus.Registry
 	log     *lockedBuffer
 
-	mu     sync.Mutex
-	got    []*gatewayconfig.Config
-	refuse error
+	mu       sync.Mutex
+	got      []*gatewayconfig.Config
+	refuse   error
+	onChange func() // while a configuration is being applied
 }
 
 type lockedBuffer struct {
@@ -82,6 +83,9 @@ func (w *watching) change(c *gatewayconfig.Config) error {
 		return w.refuse
 	}
 	w.got = append(w.got, c)
+	if w.onChange != nil {
+		w.onChange()
+	}
 	return nil
 }
 
@@ -128,6 +132,23 @@ func TestWatchSeesEveryKindOfChange(t *testing.T) {
 	}
 	write(t, filepath.Join(secrets, "key"), "six")
 	poll(t, "the secret's return", func() bool { return w.key() == "six" && w.LastError() == nil })
+}
+
+// TestWatchSeesAChangeWhileItAdoptsAFolder changes a secret after it was read
+// and before its folder is watched: no notice tells of that.
+func TestWatchSeesAChangeWhileItAdoptsAFolder(t *testing.T) {
+	path, secret := filepath.Join(t.TempDir(), "c.yaml"), filepath.Join(t.TempDir(), "key")
+	write(t, path, openai("one"))
+	w := watch(t, path, time.Hour)
+	write(t, secret, "two")
+	w.mu.Lock()
+	w.onChange = func() {
+		w.onChange = nil
+		write(t, secret, "three")
+	}
+	w.mu.Unlock()
+	write(t, path, openai("file:"+secret))
+	poll(t, "the secret's change", func() bool { return w.key() == "three" })
 }
 
 // TestWatchSeesKubernetesSwap changes the file as a mounted ConfigMap does.

@@ -7,6 +7,7 @@
 // settles a reservation once.
 //
 // What a call cost is decided by pricing.Charge from the price that the
-// reservation's token pinned, never from today's catalog. Nothing is released
-// without proof that nothing was sent.
+// reservation's token pinned, never from today's catalog; only another model that
+// answered in its place is looked up there. Nothing is released without proof
+// that nothing was sent.
 package accounting

@@ -39,6 +39,7 @@ type plant struct {
 	provider *fakeprovider.Server
 	ledger   *ledger.Ledger
 	metrics  *prometheus.Registry
+	catalog  *pricing.Catalog
 	url      string
 	key      string
 	budget   string
@@ -92,7 +93,7 @@ func (p *plant) openLedger() {
 func (p *plant) config() accounting.Config {
 	sealer, err := envoy.NewSealer(p.ledger.TokenKey())
 	p.must(err)
-	return accounting.Config{Ledger: p.ledger, Sealer: sealer, Now: time.Now, Log: slog.New(slog.NewTextHandler(envoytest.NewLog(p.t, "accounting"), nil)), Metrics: p.metrics}
+	return accounting.Config{Ledger: p.ledger, Sealer: sealer, Catalog: func() *pricing.Catalog { return p.catalog }, Now: time.Now, Log: slog.New(slog.NewTextHandler(envoytest.NewLog(p.t, "accounting"), nil)), Metrics: p.metrics}
 }
 
 // serveControl starts what Envoy talks to.
@@ -110,7 +111,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	p.must(err)
 	p.must(ads.Set(snapshot))
 	w := c.Providers[0].Wire
-	catalog, err := pricing.Load(nil, []pricing.Upstream{{
+	p.catalog, err = pricing.Load(nil, []pricing.Upstream{{
 		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField,
 		CancelsOnDisconnect: p.rate > 0, MaxTokensPerSecond: p.rate,
 	}})
@@ -118,7 +119,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	g := grpc.NewServer(extauthz.ServerOptions()...)
 	ads.Register(g)
 	extauthz.New(extauthz.Config{
-		Keys: p.ledger, Ledger: p.ledger, Catalog: func() *pricing.Catalog { return catalog },
+		Keys: p.ledger, Ledger: p.ledger, Catalog: func() *pricing.Catalog { return p.catalog },
 		Sealer: p.config().Sealer, Now: time.Now, Log: log, Metrics: p.metrics,
 	}).Register(g)
 	accounting.NewStream(p.config()).Register(g)

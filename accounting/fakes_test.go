@@ -16,6 +16,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/pricing"
 )
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
@@ -112,9 +113,18 @@ func config(t testing.TB, l accounting.Settler) (accounting.Config, *prometheus.
 	t.Helper()
 	r := prometheus.NewRegistry()
 	return accounting.Config{
-		Ledger: l, Sealer: newSealer(t), Now: func() time.Time { return noon },
+		Ledger: l, Sealer: newSealer(t), Catalog: loadCatalog(t), Now: func() time.Time { return noon },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: r,
 	}, r
+}
+
+func loadCatalog(t testing.TB) func() *pricing.Catalog {
+	t.Helper()
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() *pricing.Catalog { return c }
 }
 
 func token(t testing.TB, id int) string {

@@ -1,16 +1,21 @@
 package accounting_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -38,6 +43,9 @@ type world struct {
 	model  pricing.Model
 	budget string
 	n      int
+
+	log     *slog.Logger         // nil: nobody reads it
+	metrics *prometheus.Registry // of the last channel
 }
 
 func newWorld(t *testing.T) *world {
@@ -59,11 +67,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	catalog, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	model, err := catalog.Resolve("moonshot/kimi-k2.6", noon)
+	model, err := loadCatalog(t)().Resolve("moonshot/kimi-k2.6", noon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,32 +135,38 @@ func (w *world) eventually(spent, reserved budget.Amount) {
 }
 
 func (w *world) config() accounting.Config {
-	c, _ := config(w.t, w.ledger)
-	c.Sealer = w.sealer
+	c, metrics := config(w.t, w.ledger)
+	c.Sealer, w.metrics = w.sealer, metrics
+	if w.log != nil {
+		c.Log = w.log
+	}
 	return c
 }
 
 const usageText = `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`
 
+// asked is the name of the model asked for, as an answer has it.
+const asked = `"kimi-k2.6"`
+
 // usageCost is usageText at $0.95 and $4 a million.
 const usageCost budget.Amount = 9*950 + 12*4000
 
-func (c *call) entry(t *testing.T) *logv3.HTTPAccessLogEntry {
+func (c *call) entry(t *testing.T, usage, model string) *logv3.HTTPAccessLogEntry {
 	t.Helper()
 	return entry(t, 0, func(e *logv3.HTTPAccessLogEntry) {
 		e.Request.RequestId = c.id
 		e.CommonProperties.Metadata.FilterMetadata = map[string]*structpb.Struct{
 			envoy.NamespaceDecision: envoy.Decision{Token: c.token}.Encode(),
 			envoy.NamespaceReport: {Fields: map[string]*structpb.Value{
-				"usage": structpb.NewStringValue(usageText), "done": structpb.NewBoolValue(true), "model": structpb.NewStringValue(`"kimi-k2.6"`),
+				"usage": structpb.NewStringValue(usage), "done": structpb.NewBoolValue(true), "model": structpb.NewStringValue(model),
 			}},
 		}
 	})
 }
 
-func (c *call) line(t *testing.T) string {
+func (c *call) line(t *testing.T, usage, model string) string {
 	t.Helper()
-	return line(t, 0, with("id", c.id), with("rsv", c.token), with("aig", map[string]any{"usage": usageText, "done": true, "model": `"kimi-k2.6"`}))
+	return line(t, 0, with("id", c.id), with("rsv", c.token), with("aig", map[string]any{"usage": usage, "done": true, "model": model}))
 }
 
 // stream sends entries over gRPC, as Envoy does, and waits for the end.
@@ -226,12 +236,12 @@ func TestBothChannelsSettleOnce(t *testing.T) {
 	w.want(0, first.bound+second.bound)
 	path := filepath.Join(t.TempDir(), "access.jsonl")
 
-	w.stream(first.entry(t), first.entry(t)) // the stream first
+	w.stream(first.entry(t, usageText, asked), first.entry(t, usageText, asked)) // the stream first
 	w.eventually(usageCost, second.bound)
-	w.file(path, first.line(t), second.line(t), second.line(t)) // the file first
+	w.file(path, first.line(t, usageText, asked), second.line(t, usageText, asked), second.line(t, usageText, asked)) // the file first
 	w.eventually(2*usageCost, 0)
-	w.stream(second.entry(t), first.entry(t))
-	w.file(path, first.line(t), second.line(t))
+	w.stream(second.entry(t, usageText, asked), first.entry(t, usageText, asked))
+	w.file(path, first.line(t, usageText, asked), second.line(t, usageText, asked))
 	w.eventually(2*usageCost, 0)
 }
 
@@ -262,6 +272,57 @@ func TestWhatEachEndCosts(t *testing.T) {
 			w.file(path, line(t, 0, changes...), line(t, 0, changes...))
 			w.eventually(tt.spent(c.bound), 0)
 		})
+	}
+}
+
+// A provider may let another of its models answer, and bills that one.
+func TestServedModelDecidesThePrice(t *testing.T) {
+	const long = `{"prompt_tokens":9,"completion_tokens":200,"total_tokens":209}`
+	tests := []struct {
+		name, usage, model string
+		cost               budget.Amount
+		flags              []string
+		served             string
+	}{
+		{"the one asked for", usageText, `"kimi-k2.6"`, usageCost, nil, ""},
+		{"a version of it", usageText, `"kimi-k2.6-2026-01-27"`, usageCost, nil, ""},
+		{"nobody says", usageText, "", usageCost, nil, ""},
+		{"no name", usageText, `{"id":1}`, usageCost, nil, ""},
+		{"unknown: the price of the one asked for", usageText, `"kimi-dream"`, usageCost, []string{"served_model_unknown"}, ""},
+		{"a dearer one", usageText, `"kimi-k3"`, 9*3000 + 12*15_000, nil, "moonshot/kimi-k3"},
+		{"a dearer one, beyond the bound", long, `"kimi-k3"`, 9*3000 + 200*15_000, []string{"bound_exceeded"}, "moonshot/kimi-k3"},
+	}
+	for _, tt := range tests {
+		for _, channel := range []string{"stream", "file"} {
+			t.Run(tt.name+"/"+channel, func(t *testing.T) {
+				w := newWorld(t)
+				c := w.reserve()
+				var logged bytes.Buffer
+				w.log = slog.New(slog.NewTextHandler(&logged, nil))
+				if channel == "stream" {
+					w.stream(c.entry(t, tt.usage, tt.model))
+				} else {
+					w.file(filepath.Join(t.TempDir(), "access.jsonl"), c.line(t, tt.usage, tt.model))
+				}
+				w.eventually(tt.cost, 0)
+				for _, flag := range []string{"served_model_unknown", "bound_exceeded"} {
+					want := 0.0
+					if slices.Contains(tt.flags, flag) {
+						want = 1
+					}
+					if got := counted(t, w.metrics, "aig_charge_flags_total", channel, flag); got != want {
+						t.Errorf("%s was counted %v times, want %v", flag, got, want)
+					}
+				}
+				if tt.served != "" && counted(t, w.metrics, "aig_served_other_model_total", "moonshot/kimi-k2.6", channel, tt.served) != 1 {
+					t.Errorf("%s was not counted", tt.served)
+				}
+				over := slices.Contains(tt.flags, "bound_exceeded")
+				if over != (tt.cost > c.bound) || over != strings.Contains(logged.String(), "a call cost more than its bound") {
+					t.Errorf("cost %s, bound %s, logged %q", tt.cost, c.bound, logged.String())
+				}
+			})
+		}
 	}
 }
 

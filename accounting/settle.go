@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,8 +35,11 @@ type Settler interface {
 
 // Config is what both channels work with; every field is required.
 type Config struct {
-	Ledger  Settler
-	Sealer  *envoy.Sealer
+	Ledger Settler
+	Sealer *envoy.Sealer
+	// Catalog prices the models that answer in place of the one asked for, whose
+	// own price travels with the call.
+	Catalog func() *pricing.Catalog
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
@@ -45,13 +49,14 @@ type Config struct {
 type channel struct {
 	ledger  Settler
 	sealer  *envoy.Sealer
+	catalog func() *pricing.Catalog
 	now     func() time.Time
 	log     *slog.Logger
 	metrics metrics
 }
 
 func newChannel(c Config, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name)}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name)}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -66,14 +71,27 @@ func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
 		return budget.Settlement{}, false
 	}
 	out := c.charge(l, token)
-	for _, f := range out.Flags {
-		c.metrics.flags.WithLabelValues(f).Inc()
-	}
-	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
+	c.note(l, token, &out)
 	return budget.Settlement{
 		RequestID: l.RequestID, Reservation: reservation(token),
 		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, At: endOf(l, c.now()),
 	}, true
+}
+
+// note records how a call was charged. What its provider billed beyond the bound
+// is charged too, so that the books stay true; it must not pass in silence.
+func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome) {
+	for _, f := range out.Flags {
+		c.metrics.flags.WithLabelValues(f).Inc()
+	}
+	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
+	if out.Served != "" {
+		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()
+	}
+	if slices.Contains(out.Flags, pricing.FlagBoundExceeded) {
+		c.log.Warn("a call cost more than its bound", "request_id", l.RequestID, "model", token.Model, "served", out.Served,
+			"bound", budget.Amount(token.Bound).String(), "cost", out.Cost.String())
+	}
 }
 
 // unknown handles an entry that proves no reservation: the client left during
@@ -122,7 +140,8 @@ func (c *channel) charge(l *envoy.LogLine, token envoy.Token) (out pricing.Outco
 			out = pricing.Outcome{Basis: budget.BasisBound, Cost: budget.Amount(token.Bound), Flags: []string{"charge_failed"}}
 		}
 	}()
-	return pricing.Charge(token.Pin, budget.Amount(token.Bound), evidence(l, c.now()))
+	served := c.catalog().Served(token.Model, time.Unix(0, token.ReservedAt))
+	return pricing.Charge(token.Pin, budget.Amount(token.Bound), evidence(l, c.now()), served)
 }
 
 func reservation(t envoy.Token) *budget.Reservation {

@@ -47,7 +47,7 @@ func BenchmarkCharge(b *testing.B) {
 		Usage: `{"prompt_tokens":250,"completion_tokens":100,"total_tokens":350,"prompt_tokens_details":{"cached_tokens":128}}`}
 	b.ReportAllocs()
 	for b.Loop() {
-		if out := pricing.Charge(bound.Pin, bound.Amount, ev); out.Cost == 0 {
+		if out := pricing.Charge(bound.Pin, bound.Amount, ev, nil); out.Cost == 0 {
 			b.Fatal(out)
 		}
 	}

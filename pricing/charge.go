@@ -45,14 +45,12 @@ const lag = 2 * time.Second
 
 // Charge decides what a call cost from its pin, its bound and the evidence. It
 // never fails: what cannot be proven is charged at the bound.
-func Charge(text string, bound budget.Amount, ev Evidence) Outcome {
-	return ChargeServed(text, bound, ev, nil)
-}
-
-// ChargeServed is Charge at the price of the model that answered: served finds
-// it by the name in the answer. A model it does not know is charged like the
-// one asked for, and flagged. nil looks up nothing.
-func ChargeServed(text string, bound budget.Amount, ev Evidence, served Lookup) Outcome {
+//
+// The price is that of the model that answered, which served finds by the name
+// in the answer; one it does not know is charged like the one asked for, and
+// flagged. nil looks up nothing. A cost above the bound is the provider's bill:
+// it is charged in full and flagged.
+func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcome {
 	if !ev.Sent {
 		return Outcome{Basis: budget.BasisReleased}
 	}
@@ -70,11 +68,12 @@ func ChargeServed(text string, bound budget.Amount, ev Evidence, served Lookup) 
 	case !p.has(pinPriced):
 		out.Basis = budget.BasisUnpriced
 	case reported && s.final():
-		out.Basis, out.Cost = budget.BasisUsage, s.cost(&u)
+		out.Basis, out.Cost = budget.BasisUsage, s.cost(&u, s.answered())
 	default:
-		out.Basis, out.Cost = p.withoutReport(u, reported, bound, ev)
+		of := s.answered()
+		out.Basis, out.Cost = s.withoutReport(&u, reported)
 		if reported { // a running report is the least it cost
-			out.Cost = max(out.Cost, s.cost(&u))
+			out.Cost = max(out.Cost, s.cost(&u, of))
 		}
 	}
 	if out.Cost > bound {
@@ -159,11 +158,10 @@ func (p *pin) ratesFor(prompt int64) *rates {
 // cost is a report at the prices of the models that served it. An amount too
 // large to keep becomes the bound, or stays above it by being the largest
 // amount there is.
-func (s *settlement) cost(u *usage) budget.Amount {
+func (s *settlement) cost(u *usage, row prices) budget.Amount {
 	if u.hasCost {
 		return u.cost
 	}
-	row := s.answered()
 	sum := s.partCost(&u.part, row, u)
 	for i := range u.more {
 		sum = sum.add(s.partCost(&u.more[i], row, u))
@@ -177,9 +175,10 @@ func (s *settlement) cost(u *usage) budget.Amount {
 
 // prices are what one part is charged at.
 type prices struct {
-	rates []rates
-	tiers []namedRatio
-	fees  map[string]int64 // of another model than the pinned; nil: the pin's
+	rates  []rates
+	tiers  []namedRatio
+	factor ratio            // region and time of day
+	fees   map[string]int64 // of another model than the pinned; nil: the pin's
 }
 
 // answered finds the prices of the model that answered: the pinned ones, unless
@@ -189,9 +188,13 @@ func (s *settlement) answered() prices {
 	if s.ev.Model != "" && s.ev.Model != "null" && json.Unmarshal([]byte(s.ev.Model), &name) != nil {
 		name = ""
 	}
-	of, slug := s.find(name, prices{rates: s.rates, tiers: s.tiers})
+	of, slug := s.find(name, s.pinned())
 	s.out.Served = slug
 	return of
+}
+
+func (s *settlement) pinned() prices {
+	return prices{rates: s.rates, tiers: s.tiers, factor: s.factor}
 }
 
 // find is the prices of a model by the name in the answer, and its slug when it
@@ -203,7 +206,7 @@ func (s *settlement) find(name string, own prices) (prices, string) {
 	m := s.served(name)
 	switch {
 	case m.Same:
-		return prices{rates: s.rates, tiers: s.tiers}, ""
+		return s.pinned(), ""
 	case m.Row == nil:
 		s.out.flag(FlagServedUnknown)
 		return own, ""
@@ -212,7 +215,11 @@ func (s *settlement) find(name string, own prices) (prices, string) {
 	if fees == nil {
 		fees = map[string]int64{}
 	}
-	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees}, m.Slug
+	factor := s.factor // its region is the asked one's; its hours may be others
+	if m.peak.above(factor) {
+		factor = m.peak
+	}
+	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, factor: factor, fees: fees}, m.Slug
 }
 
 // partCost is one part's tokens, at its own price tier and service tier.
@@ -220,7 +227,7 @@ func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 	if u.model != "" {
 		of, _ = s.find(u.model, of)
 	}
-	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(s.billed(whole, of.tiers))
+	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(s.billed(whole, of))
 }
 
 // usesFees is what is billed by use: as often as the provider counted, else as
@@ -274,65 +281,66 @@ func (p *pin) priceOf(r *rates, b bucket) int64 {
 	return r.price(b)
 }
 
-// multiplier is the factor the bound used.
-func (p *pin) multiplier() ratio {
-	f, ok := p.factor.times(p.asked)
+// multiplier is a factor with that of the service tier asked for.
+func (p *pin) multiplier(factor ratio) ratio {
+	f, ok := factor.times(p.asked)
 	if !ok {
-		return p.factor
+		return factor
 	}
 	return f
 }
 
 // billed is the factor of the tier the provider says it billed; without a word
 // from it, of the tier that was asked for.
-func (s *settlement) billed(u *usage, tiers []namedRatio) ratio {
+func (s *settlement) billed(u *usage, of prices) ratio {
 	var name string
 	raw := s.ev.ServiceTier
 	if raw == "" || raw == "null" || json.Unmarshal([]byte(raw), &name) != nil {
 		name = u.tier
 	}
 	if name == "" && u.speed == "" {
-		return s.multiplier()
+		return s.multiplier(of.factor)
 	}
-	r := rules{tiers: tiers}
+	r := rules{tiers: of.tiers}
 	best := ratio{}
 	for _, tier := range [2]string{name, u.speed} {
 		f, ok := r.tier(tier)
 		if !ok {
 			s.out.flag(FlagTierUnpriced)
-			return s.multiplier()
+			return s.multiplier(of.factor)
 		}
 		if tier != "" && (best.den == 0 || f.above(best)) {
 			best = f
 		}
 	}
-	if f, ok := s.factor.times(best); ok {
+	if f, ok := of.factor.times(best); ok {
 		return f
 	}
-	return s.multiplier()
+	return s.multiplier(of.factor)
 }
 
 // withoutReport charges a call whose final report never came: a stopped stream
 // by its duration, where the provider is known to stop and how fast it is at
-// most; everything else at its bound.
-func (p *pin) withoutReport(u usage, reported bool, bound budget.Amount, ev Evidence) (budget.Basis, budget.Amount) {
+// most; everything else at its bound. How fast another model is, nobody said.
+func (s *settlement) withoutReport(u *usage, reported bool) (budget.Basis, budget.Amount) {
+	p, ev := s.pin, s.ev
 	began := ev.Stream || ev.Status == 0 // a stream, or cut before the answer
-	if !ev.Cut || !p.has(pinStream) || !p.has(pinElapsed) || !began || p.rate <= 0 || ev.Status >= 400 || ev.Duration < 0 {
-		return budget.BasisBound, bound
+	if !ev.Cut || !p.has(pinStream) || !p.has(pinElapsed) || !began || p.rate <= 0 || ev.Status >= 400 || ev.Duration < 0 || s.out.Served != "" {
+		return budget.BasisBound, s.bound
 	}
 	generated := wide{}.plus(p.rate*p.choices, int64(ev.Duration+lag)).times(ratio{1, uint64(time.Second)})
 	if generated.bad || generated.hi != 0 || generated.lo > maxCount {
-		return budget.BasisElapsed, bound
+		return budget.BasisElapsed, s.bound
 	}
 	sum := wide{}.plus(p.input, p.inPico)
 	if reported {
 		sum = p.tokens(&u.part, p.rates, &Outcome{}, input, output)
 	}
-	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier()).add(p.allFees()).nano()
+	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier(p.factor)).add(p.allFees()).nano()
 	if !ok {
-		return budget.BasisElapsed, bound
+		return budget.BasisElapsed, s.bound
 	}
-	return budget.BasisElapsed, min(bound, amount)
+	return budget.BasisElapsed, min(s.bound, amount)
 }
 
 // allFees is every fee at the bound's number of uses.

@@ -86,7 +86,7 @@ func TestChargeReadsUsage(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := mustBound(t, c, pricing.Chat, tt.body, noon())
-			got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: tt.usage})
+			got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: tt.usage}, nil)
 			want := pricing.Outcome{Basis: budget.BasisUsage, Cost: tt.cost, Tokens: tt.tokens, Flags: tt.flags}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -105,7 +105,7 @@ func make300k() []byte {
 
 func TestChargeEmbeddings(t *testing.T) {
 	b := mustBound(t, mustLoad(t), pricing.Embeddings, `{"model":"openai/text-embedding-3-large","input":"hello"}`, noon())
-	got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":8,"total_tokens":8}`})
+	got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":8,"total_tokens":8}`}, nil)
 	want := pricing.Outcome{Basis: budget.BasisUsage, Cost: 1040, Tokens: budget.Tokens{Input: 8}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -123,7 +123,7 @@ func TestChargeMalformedUsageIsNoReport(t *testing.T) {
 		`{"prompt_tokens":1,"completion_tokens":1,"prompt_tokens_details":[]}`,
 		`{"prompt_cache_hit_tokens":9000000000000000000,"prompt_cache_miss_tokens":9000000000000000000,"completion_tokens":1}`,
 	} {
-		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage})
+		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, nil)
 		want := pricing.Outcome{Basis: budget.BasisBound, Cost: b.Amount, Flags: []string{pricing.FlagUsageMalformed}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", usage, diff)
@@ -155,7 +155,7 @@ func TestChargeBilledTier(t *testing.T) {
 			members += `,"service_tier":"` + tt.asked + `"`
 		}
 		b := mustBound(t, c, pricing.Chat, chatBody("openai/gpt-5.5", members), noon())
-		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage, ServiceTier: tt.billed})
+		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage, ServiceTier: tt.billed}, nil)
 		if got.Cost != tt.cost || !cmp.Equal(got.Flags, tt.flags, cmpopts.EquateEmpty()) {
 			t.Errorf("asked %q, billed %s: %s %v, want %s %v", tt.asked, tt.billed, got.Cost, got.Flags, tt.cost, tt.flags)
 		}
@@ -183,7 +183,8 @@ func TestChargeTakesTheBilledAmount(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			b := mustBound(t, c, pricing.Chat, chatBody(tt.model, `"max_tokens":1000000`), noon())
 			got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true,
-				Usage: `{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,` + tt.usage + `}`})
+				Usage: `{"prompt_tokens":10,"completion_tokens":1,"total_tokens":11,` + tt.usage + `}`}, nil)
+
 			if got.Basis != budget.BasisUsage || got.Cost != tt.cost {
 				t.Errorf("got %+v, want %s", got, tt.cost)
 			}
@@ -194,7 +195,7 @@ func TestChargeTakesTheBilledAmount(t *testing.T) {
 func TestChargeHostedToolFees(t *testing.T) {
 	c := mustOverlay(t, overlayModels)
 	b := mustBound(t, c, pricing.Chat, chatBody("capless/m", `"max_tokens":100,"tools":[{"type":"web_search_20250305","max_uses":2}]`), noon())
-	got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":10,"completion_tokens":1}`})
+	got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":10,"completion_tokens":1}`}, nil)
 	if want := budget.Amount(12_000) + 2*budget.Cent; got.Cost != want { // how often it searched is not in the report
 		t.Errorf("cost is %s, want %s", got.Cost, want)
 	}
@@ -259,7 +260,7 @@ func TestChargeOutcomes(t *testing.T) {
 		{"success without usage", openai, pricing.Evidence{Sent: true, Status: 200, Stream: true, Done: true}, budget.BasisBound, openai.Amount},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got := pricing.Charge(tt.b.Pin, tt.b.Amount, tt.ev)
+			got := pricing.Charge(tt.b.Pin, tt.b.Amount, tt.ev, nil)
 			if got.Basis != tt.basis || got.Cost != tt.cost || len(got.Flags) > 0 {
 				t.Errorf("got %s %s %v, want %s %s", got.Basis, got.Cost, got.Flags, tt.basis, tt.cost)
 			}
@@ -288,7 +289,7 @@ func TestChargeUnpriced(t *testing.T) {
 		{pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":10,"completion_tokens":5,"cached_tokens":4}`},
 			pricing.Outcome{Basis: budget.BasisUnpriced, Tokens: budget.Tokens{Input: 6, CacheRead: 4, Output: 5}}},
 	} {
-		if diff := cmp.Diff(tt.want, pricing.Charge(pin, 0, tt.ev)); diff != "" {
+		if diff := cmp.Diff(tt.want, pricing.Charge(pin, 0, tt.ev, nil)); diff != "" {
 			t.Errorf("%+v (-want +got):\n%s", tt.ev, diff)
 		}
 	}
@@ -297,7 +298,7 @@ func TestChargeUnpriced(t *testing.T) {
 func TestChargeMalformedPin(t *testing.T) {
 	b := mustBound(t, mustLoad(t), pricing.Chat, chatBody(kimi, ""), noon())
 	for _, pin := range []string{"", "!", "AA", b.Pin[:len(b.Pin)-4], b.Pin + "AAAA", "A" + b.Pin} {
-		got := pricing.Charge(pin, 7, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1,"completion_tokens":1}`})
+		got := pricing.Charge(pin, 7, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1,"completion_tokens":1}`}, nil)
 		want := pricing.Outcome{Basis: budget.BasisBound, Cost: 7, Flags: []string{pricing.FlagPinMalformed}}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("pin %q (-want +got):\n%s", pin, diff)

@@ -281,7 +281,7 @@ func TestEveryEndpointsBoundCoversItsCost(t *testing.T) {
 		default:
 			ev.Usage = fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d}}`, in, out, in+out, read, written)
 		}
-		got := pricing.Charge(b.Pin, b.Amount, ev)
+		got := pricing.Charge(b.Pin, b.Amount, ev, nil)
 		want := slowCost(m, in, map[string]int64{"input": in - read - written, "cache_read": read, "cache_write": written, "output": out})
 		if got.Basis != budget.BasisUsage || got.Cost != want || got.Cost > b.Amount {
 			t.Fatalf("%s %s: %+v, want %s within %s\n%s", e, m.Slug, got, want, b.Amount, ev.Usage)

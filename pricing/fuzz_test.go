@@ -75,7 +75,7 @@ func FuzzCharge(f *testing.F) {
 		for _, p := range []string{pin, b.Pin} {
 			ev := pricing.Evidence{FirstUsage: usage, ToolUsage: usage, Type: tier, Model: tier, Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
 				Status: status, Duration: time.Duration(duration), Usage: usage, ServiceTier: tier}
-			out := pricing.Charge(p, b.Amount, ev)
+			out := pricing.Charge(p, b.Amount, ev, nil)
 			if out.Cost < 0 || out.Cost > budget.MaxAmount {
 				t.Errorf("%+v costs %d", ev, out.Cost)
 			}

@@ -92,7 +92,7 @@ func TestBoundCoversEveryCost(t *testing.T) {
 		ev := pricing.Evidence{Sent: true, Status: 200, Done: true, ServiceTier: billed, Usage: fmt.Sprintf(
 			`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d}}`,
 			prompt, completion, prompt+completion, cached, written)}
-		out := pricing.Charge(b.Pin, b.Amount, ev)
+		out := pricing.Charge(b.Pin, b.Amount, ev, nil)
 		if out.Basis != budget.BasisUsage || out.Cost > b.Amount || slices.Contains(out.Flags, pricing.FlagBoundExceeded) {
 			t.Fatalf("%+v passes the bound %s\n%s\n%+v", out, b.Amount, ev.Usage, b.Lines())
 		}

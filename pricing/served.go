@@ -10,6 +10,8 @@ type Served struct {
 	Same bool   // it is the model that was asked for
 	Slug string // of another model, which is known
 	Row  *Row   // its price; nil: unknown
+
+	peak ratio // of its time of day
 }
 
 // Lookup finds a served model by the name in the answer.
@@ -38,7 +40,11 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		if err == nil && e.slug == m.Slug {
 			return Served{Same: true}
 		}
-		return Served{Slug: e.slug, Row: e.rowAt(at)}
+		row := e.rowAt(at)
+		if row == nil {
+			return Served{}
+		}
+		return Served{Slug: e.slug, Row: row, peak: row.rules.peak(at)}
 	}
 }
 

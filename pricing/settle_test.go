@@ -260,7 +260,7 @@ func settlePair(t *testing.T, c *pricing.Catalog, p *pair) {
 		t.Fatal(err)
 	}
 	ev := p.evidence()
-	got := pricing.ChargeServed(b.Pin, b.Amount, ev, c.Served(call.Model, noon()))
+	got := pricing.Charge(b.Pin, b.Amount, ev, c.Served(call.Model, noon()))
 	want := pricing.Outcome{Basis: p.basis, Tokens: p.tokens, Flags: p.flags, Served: p.served, Cost: dollars(t, p.cost)}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("bound %s, evidence %+v\n(-want +got):\n%s", b.Amount, ev, diff)

@@ -206,7 +206,7 @@ func (c *controlPlane) wire(a *app) error {
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas: func(provider string) []string { return (*c.betas.Load())[provider] },
 	})
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Now: a.now, Log: a.log, Metrics: c.metrics}
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics}
 	c.spool = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {

@@ -155,7 +155,7 @@ func (p *plant) follow(e *envoytest.Envoy) {
 // post makes a chat call and reads its answer, or leaves after some bytes.
 func (p *plant) post(body string, leaveAfter int) (status int, answer string) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/v1/chat/completions", strings.NewReader(body))
 	p.must(err)

@@ -51,6 +51,9 @@ const (
 	DefaultMaxConnections    = 20000
 )
 
+// RequestTimeout is how long a client may take to send a whole request.
+const RequestTimeout = time.Minute
+
 // Bootstrap renders the configuration Envoy starts with, as JSON: the client
 // listener and the clusters of the control plane. Routes, provider clusters and
 // secrets come over ADS, so that changing them never touches the listener,

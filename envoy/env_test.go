@@ -73,6 +73,9 @@ func start(t testing.TB, b envoy.BootstrapConfig, render func(envoy.BootstrapCon
 		fmt.Fprintf(w, "auth=%q int=%q", r.Header.Get("Authorization"), r.Header.Get(envoy.HeaderUpstream))
 	}))
 	t.Cleanup(e.rest.Close)
+	if b.CheckTimeout == 0 {
+		b.CheckTimeout = time.Minute // this process may be slow to answer
+	}
 	dir := envoytest.Dir(t)
 	b.ControlAddress = "unix:" + filepath.Join(dir, envoy.FileControlSocket)
 	e.serveControl(t, filepath.Join(dir, envoy.FileControlSocket), snapshot(t, upstream.Listener.Addr(), e.rest.Listener.Addr()))
@@ -257,7 +260,7 @@ func cluster(name, addr string) *clusterv3.Cluster {
 	var n uint32
 	fmt.Sscan(port, &n)
 	return &clusterv3.Cluster{
-		Name: name, ConnectTimeout: durationpb.New(time.Second),
+		Name: name, ConnectTimeout: durationpb.New(time.Minute),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{{
 			LbEndpoints: []*endpointv3.LbEndpoint{{HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{

@@ -56,7 +56,7 @@ func (b *builder) manager() *hcmv3.HttpConnectionManager {
 			InitialConnectionWindowSize: wrapperspb.UInt32(16 << 20),
 		},
 		StreamIdleTimeout:     durationpb.New(b.c.StreamIdleTimeout),
-		RequestTimeout:        durationpb.New(time.Minute), // to receive a whole request
+		RequestTimeout:        durationpb.New(RequestTimeout),
 		RequestHeadersTimeout: durationpb.New(10 * time.Second),
 		RequestIdExtension: &hcmv3.RequestIDExtension{TypedConfig: b.any(&uuidv3.UuidRequestIdConfig{
 			PackTraceReason: wrapperspb.Bool(false), // leave the id a plain random UUID

@@ -19,7 +19,7 @@ import (
 func newLedger(t testing.TB, limit budget.Amount) *ledger.Ledger {
 	t.Helper()
 	// The real clock: the ledger measures by it how far to journal ahead.
-	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), JournalWait: 10 * time.Second})
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), JournalWait: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func post(t *testing.T, url, body string) (int, []byte, error) {
 // settled waits until no call is being answered.
 func settled(t *testing.T, s *fakeprovider.Server) {
 	t.Helper()
-	deadline := time.After(5 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for s.InFlight() > 0 {

@@ -88,7 +88,7 @@ func (b *ackBook) wake() {
 	if b.everywhere(b.installed) {
 		b.accepted = b.installed
 	}
-	if b.nack != nil && b.everywhere(b.target) {
+	if b.nack != nil && b.usable(b.target) {
 		b.nack = nil
 	}
 	close(b.changed)
@@ -299,25 +299,36 @@ func (b *ackBook) lastNack() (Nack, bool) {
 func (b *ackBook) applied(version string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.target != nil && b.target.version == version && b.everywhere(b.target)
+	return b.target != nil && b.target.version == version && b.usable(b.target)
 }
 
 // everywhere reports whether every stream, and at least one, accepted all of a
 // snapshot and holds no cluster besides. Callers hold mu.
 func (b *ackBook) everywhere(want *Snapshot) bool {
+	if !b.usable(want) {
+		return false
+	}
+	for _, state := range b.streams {
+		if len(state.accepted[resource.ClusterType]) != len(want.cache.GetVersionMap(resource.ClusterType)) {
+			return false
+		}
+	}
+	return true
+}
+
+// usable is everywhere, except that clusters which are no longer routed to may
+// linger. Callers hold mu.
+func (b *ackBook) usable(want *Snapshot) bool {
 	if want == nil {
 		return false
 	}
 	for _, state := range b.streams {
 		for _, typeURL := range resourceTypes() {
-			held, wanted := state.accepted[typeURL], want.cache.GetVersionMap(typeURL)
-			for name, hash := range wanted {
+			held := state.accepted[typeURL]
+			for name, hash := range want.cache.GetVersionMap(typeURL) {
 				if held[name] != hash {
 					return false
 				}
-			}
-			if typeURL == resource.ClusterType && len(held) != len(wanted) {
-				return false
 			}
 		}
 	}

@@ -33,16 +33,22 @@ type dataPlane struct {
 	log     *envoytest.Log
 	control string // address of the gRPC server
 	url     string // of the client listener
+	admin   *envoy.Admin
 
-	mu   sync.Mutex
-	apis []string // context extension of each Check
+	mu      sync.Mutex
+	apis    []string // context extension of each Check
+	checked func()   // while a Check waits for its answer; nil: nothing
 }
 
 // Check implements ext_authz.
 func (d *dataPlane) Check(_ context.Context, q *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	d.mu.Lock()
 	d.apis = append(d.apis, q.GetAttributes().GetContextExtensions()[envoy.ContextAPI])
+	checked := d.checked
 	d.mu.Unlock()
+	if checked != nil {
+		checked()
+	}
 	provider, betas := "", &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	for _, h := range q.GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
 		if h.GetKey() == envoy.HeaderTag {
@@ -71,10 +77,15 @@ func (d *dataPlane) checks() []string {
 // accepted.
 func startDataPlane(t *testing.T, first *gatewayconfig.Snapshot) *dataPlane {
 	t.Helper()
+	return startLingering(t, first, 0)
+}
+
+func startLingering(t *testing.T, first *gatewayconfig.Snapshot, linger time.Duration) *dataPlane {
+	t.Helper()
 	d := &dataPlane{metrics: prometheus.NewRegistry(), log: envoytest.NewLog(t, "control plane")}
 	var err error
 	d.server, err = gatewayconfig.NewServer(gatewayconfig.ServerConfig{
-		Log: slog.New(slog.NewTextHandler(d.log, nil)), Metrics: d.metrics, Warm: 100 * time.Millisecond,
+		Log: slog.New(slog.NewTextHandler(d.log, nil)), Metrics: d.metrics, Warm: 100 * time.Millisecond, Linger: linger,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +115,11 @@ func startDataPlane(t *testing.T, first *gatewayconfig.Snapshot) *dataPlane {
 // startEnvoy starts an Envoy, which calls then go to.
 func (d *dataPlane) startEnvoy(t *testing.T) {
 	t.Helper()
-	e := envoytest.Start(t, envoytest.Config{Bootstrap: envoy.BootstrapConfig{NodeID: "test-envoy", ControlAddress: d.control}})
+	e := envoytest.Start(t, envoytest.Config{Bootstrap: envoy.BootstrapConfig{
+		NodeID: "test-envoy", ControlAddress: d.control, CheckTimeout: time.Minute,
+	}})
 	e.WaitReady(t)
-	d.url = e.URL
+	d.url, d.admin = e.URL, e.Admin()
 }
 
 func (d *dataPlane) set(t *testing.T, s *gatewayconfig.Snapshot) {
@@ -125,7 +138,7 @@ func (d *dataPlane) waitApplied(t *testing.T, s *gatewayconfig.Snapshot) {
 // poll waits for a condition with a deadline.
 func poll(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {

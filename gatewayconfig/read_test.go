@@ -234,9 +234,13 @@ func TestReadNamesMissingFile(t *testing.T) {
 	}
 }
 
+// write puts a file in place at once: a reader never sees it empty.
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
 }

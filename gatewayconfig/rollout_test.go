@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -42,5 +43,61 @@ func TestRejectedClusterKeepsTheOldRoutes(t *testing.T) {
 	poll(t, "the mended change", func() bool {
 		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
 		return strings.HasPrefix(body, next.host()) && d.server.Ready() == nil
+	})
+}
+
+// TestReloadUnderARequestBeingDecided moves a provider while a request is
+// checked: Envoy sends it by the routes of before, so the old place must still
+// be known, however long the request takes.
+func TestReloadUnderARequestBeingDecided(t *testing.T) {
+	old, next := newProvider(t, false), newProvider(t, false)
+	file := func(p *provider) string {
+		return fmt.Sprintf("providers: {up: {base_url: '%s/v1', api_key: k}}", p.URL)
+	}
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", file(old)))
+	deciding, decide := make(chan struct{}), make(chan struct{})
+	d.mu.Lock()
+	d.checked = func() {
+		close(deciding)
+		<-decide
+	}
+	d.mu.Unlock()
+	type answer struct {
+		code int
+		body string
+		err  error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		code, _, body, err := d.call("POST", "/v1/chat/completions", "up", "")
+		answered <- answer{code, body, err}
+	}()
+	<-deciding
+	d.mu.Lock()
+	d.checked = nil
+	d.mu.Unlock()
+
+	d.set(t, snapshot(t, "127.0.0.1:1", file(next)))
+	poll(t, "the new place", func() bool {
+		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
+		return strings.HasPrefix(body, next.host())
+	})
+	close(decide)
+	if got := <-answered; got.code != 200 || !strings.HasPrefix(got.body, old.host()) {
+		t.Errorf("the request under way: %d %q %v, want an answer of the old place", got.code, got.body, got.err)
+	}
+}
+
+// TestOldClusterGoes sees the last step of a change.
+func TestOldClusterGoes(t *testing.T) {
+	old, next := newProvider(t, false), newProvider(t, false)
+	file := func(p *provider) string {
+		return fmt.Sprintf("providers: {up: {base_url: '%s/v1', api_key: k}}", p.URL)
+	}
+	d := startLingering(t, snapshot(t, "127.0.0.1:1", file(old)), time.Millisecond)
+	d.set(t, snapshot(t, "127.0.0.1:1", file(next)))
+	poll(t, "the old cluster's end", func() bool {
+		clusters, err := d.admin.Get(t.Context(), "/clusters")
+		return err == nil && strings.Contains(string(clusters), next.host()) && !strings.Contains(string(clusters), old.host())
 	})
 }

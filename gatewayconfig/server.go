@@ -1,6 +1,7 @@
 package gatewayconfig
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+
+	"aigateway/envoy"
 )
 
 // ServerConfig is what a Server needs.
@@ -25,6 +28,11 @@ type ServerConfig struct {
 	// Warm is how long a new cluster may take to resolve its name before routes
 	// use it; 0: one second.
 	Warm time.Duration
+	// Linger is how long a cluster stays after the routes to it are gone; 0: as
+	// long as a request may take to arrive and be decided. Envoy keeps the routes
+	// a request began with, so one that is still being read or decided when they
+	// change goes to the old cluster, and fails if that is no more.
+	Linger time.Duration
 }
 
 // nodeKey is the one snapshot key: every Envoy gets the same configuration.
@@ -42,6 +50,7 @@ type Server struct {
 
 	log     *slog.Logger
 	warm    time.Duration
+	linger  time.Duration
 	cache   cache.SnapshotCache
 	delta   delta.Server
 	sotw    sotw.Server
@@ -60,18 +69,17 @@ type Server struct {
 // NewServer makes a Server that serves nothing until Set. Close ends it.
 func NewServer(c ServerConfig) (*Server, error) {
 	s := &Server{
-		log:   c.Log,
-		warm:  c.Warm,
-		cache: cache.NewSnapshotCache(true, sameForAll{}, nil),
+		log:  c.Log,
+		warm: cmp.Or(c.Warm, time.Second),
+		// The margin is for Envoys that are slow to put an accepted route in force.
+		linger: cmp.Or(c.Linger, envoy.RequestTimeout+envoy.DefaultCheckTimeout+10*time.Second),
+		cache:  cache.NewSnapshotCache(true, sameForAll{}, nil),
 		nacks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aig_xds_nacks_total", Help: "Configurations that an Envoy rejected, by resource type.",
 		}, []string{"type"}),
 		streams: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "aig_xds_streams", Help: "Envoys connected for configuration.",
 		}),
-	}
-	if s.warm == 0 {
-		s.warm = time.Second
 	}
 	for _, collector := range []prometheus.Collector{s.nacks, s.streams} {
 		if err := c.Metrics.Register(collector); err != nil {
@@ -118,7 +126,7 @@ func (s *Server) StreamAggregatedResources(stream discoveryv3.AggregatedDiscover
 
 // Applied reports whether at least one Envoy is connected and every connected
 // one has accepted all of the snapshot with this version, which must be the
-// one last given to Set.
+// one last given to Set. Clusters that are no longer used may still be there.
 func (s *Server) Applied(version string) bool { return s.acks.applied(version) }
 
 // Connected is the number of connected Envoys.
@@ -175,8 +183,8 @@ func (s *Server) rollBack(rejected *Snapshot) {
 //
 // When clusters come or go under a connected Envoy, the change takes steps, so
 // that no request meets a route without its cluster: the new clusters beside
-// the old; then, accepted and warm, the new routes; then, accepted, the old
-// clusters go. A rejected step ends the change: the last snapshot that every
+// the old; then, accepted and warm, the new routes; then, accepted and used by
+// no request any more, the old clusters go. A rejected step ends the change: the last snapshot that every
 // Envoy accepted is served again.
 // A later Set replaces a change under way.
 func (s *Server) Set(next *Snapshot) error {
@@ -204,7 +212,14 @@ func (s *Server) Set(next *Snapshot) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	go s.roll(ctx, adds(current, next), []*Snapshot{first, second, next})
+	steps := []step{{first, 0}, {second, 0}, {next, 0}}
+	if adds(current, next) {
+		steps[1].after = s.warm
+	}
+	if adds(next, current) {
+		steps[2].after = s.linger
+	}
+	go s.roll(ctx, steps)
 	return nil
 }
 
@@ -220,28 +235,33 @@ func adds(current, next *Snapshot) bool {
 	return false
 }
 
-// roll installs each step once the one before is accepted everywhere. Without
-// any answer it stays where it is: an Envoy that reconnects gets the step and
-// answers then.
-func (s *Server) roll(ctx context.Context, warm bool, steps []*Snapshot) {
-	for i := range steps[:len(steps)-1] {
-		if !s.acks.wait(ctx, steps[i]) {
+// step is one snapshot of a change, and the pause between the acceptance of the
+// one before and its own turn.
+type step struct {
+	snapshot *Snapshot
+	after    time.Duration
+}
+
+// roll installs each step but the first, which is installed, once the one before
+// is accepted everywhere. Without any answer it stays where it is: an Envoy that
+// reconnects gets the step and answers then.
+func (s *Server) roll(ctx context.Context, steps []step) {
+	for i, next := range steps[1:] {
+		if !s.acks.wait(ctx, steps[i].snapshot) {
 			return
 		}
-		if i == 0 && warm {
-			select {
-			case <-time.After(s.warm):
-			case <-ctx.Done():
-				return
-			}
+		select {
+		case <-time.After(next.after):
+		case <-ctx.Done():
+			return
 		}
-		if !s.step(ctx, steps[i+1]) {
+		if !s.take(ctx, next.snapshot) {
 			return
 		}
 	}
 }
 
-func (s *Server) step(ctx context.Context, next *Snapshot) bool {
+func (s *Server) take(ctx context.Context, next *Snapshot) bool {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
 	if ctx.Err() != nil { // a newer Set won

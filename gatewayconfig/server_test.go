@@ -67,7 +67,7 @@ func (p *provider) send(t *testing.T, line string) {
 	t.Helper()
 	select {
 	case p.feed <- line:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("nobody takes %q", line)
 	}
 }

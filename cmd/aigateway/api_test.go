@@ -135,7 +135,7 @@ func spend(t *testing.T, l *ledger.Ledger, keyID string, env map[string]string) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; { // reports follow the disk
+	for deadline := time.Now().Add(time.Minute); ; { // reports follow the disk
 		if out := must(t, env, "usage", "-o", "csv"); strings.Contains(out, "summarize") {
 			return
 		}

@@ -136,7 +136,7 @@ func Start(t testing.TB, c Config) *Envoy {
 // WaitReady waits until Envoy serves clients and fills in URL.
 func (e *Envoy) WaitReady(t testing.TB) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := e.Ready(ctx); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func (e *Envoy) EnvoyLog() string { return e.log.String() }
 // error after a generous deadline.
 func Eventually(t testing.TB, ok func() error) {
 	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

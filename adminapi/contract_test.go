@@ -202,9 +202,9 @@ func TestQueryUsage(t *testing.T) {
 	wantJSON(t, w.ok(w.do(reporter, "GET", "/v1/usage?from=2026-04-02&to=2026-04-03&group_by=model,key", ""), op), `{
 		"from":"2026-04-02T00:00:00Z","to":"2026-04-03T00:00:00Z","time_zone":"UTC","group_by":["model","key"],
 		"rows":[
-		 {"model":"moonshot/kimi-k2.6","key_id":"key_e","requests":3,"unpriced_requests":0,"cost_cents":201,"cost_usd":"2.000000001","input_tokens":30,"cache_read_tokens":3,"cache_write_tokens":6,"output_tokens":15},
-		 {"model":"openai/gpt-5.5","key_id":"key_e","requests":4,"unpriced_requests":0,"cost_cents":100,"cost_usd":"1.00","input_tokens":40,"cache_read_tokens":4,"cache_write_tokens":8,"output_tokens":20}],
-		"total":{"requests":7,"unpriced_requests":0,"cost_cents":301,"cost_usd":"3.000000001","input_tokens":70,"cache_read_tokens":7,"cache_write_tokens":14,"output_tokens":35}}`)
+		 {"model":"moonshot/kimi-k2.6","key_id":"key_e","requests":3,"unpriced_requests":0,"cost_cents":201,"cost_usd":"2.000000001","input_tokens":30,"cache_read_tokens":3,"cache_write_tokens":6,"output_tokens":15,"estimated_requests":0,"estimated_cost_usd":"0.00"},
+		 {"model":"openai/gpt-5.5","key_id":"key_e","requests":4,"unpriced_requests":0,"cost_cents":100,"cost_usd":"1.00","input_tokens":40,"cache_read_tokens":4,"cache_write_tokens":8,"output_tokens":20,"estimated_requests":0,"estimated_cost_usd":"0.00"}],
+		"total":{"requests":7,"unpriced_requests":0,"cost_cents":301,"cost_usd":"3.000000001","input_tokens":70,"cache_read_tokens":7,"cache_write_tokens":14,"output_tokens":35,"estimated_requests":0,"estimated_cost_usd":"0.00"}}`)
 
 	got := w.ok(w.do(reporter, "GET", "/v1/usage?from=2026-04-01&to=2026-04-04&group_by=day&time_zone=America/New_York", ""), op).(map[string]any)
 	var times []string
@@ -258,9 +258,10 @@ func TestUsageCSV(t *testing.T) {
 		row(1, 0, `=HYPERLINK("x","y")`, "openai/gpt-5.5", "key_d", 1, 5*budget.Cent),
 		row(1, 0, "team/ä, b", "openai/gpt-5.5", "key_d", 2, 1),
 	}
-	const want = "tag,time,requests,unpriced_requests,cost_cents,cost_usd,input_tokens,cache_read_tokens,cache_write_tokens,output_tokens\n" +
-		"\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\",2026-04-01T00:00:00Z,1,0,5,0.05,10,1,2,5\n" +
-		"\"team/ä, b\",2026-04-01T00:00:00Z,2,0,1,0.000000001,20,2,4,10\n"
+	w.store.rows[0].Estimated, w.store.rows[0].EstimatedCost = 1, 2*budget.Cent
+	const want = "tag,time,requests,unpriced_requests,cost_cents,cost_usd,input_tokens,cache_read_tokens,cache_write_tokens,output_tokens,estimated_requests,estimated_cost_usd\n" +
+		"\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\",2026-04-01T00:00:00Z,1,0,5,0.05,10,1,2,5,1,0.02\n" +
+		"\"team/ä, b\",2026-04-01T00:00:00Z,2,0,1,0.000000001,20,2,4,10,0,0.00\n"
 	for name, a := range map[string]answer{
 		"format":  w.do(reporter, "GET", "/v1/usage?group_by=tag,day&format=csv", ""),
 		"accept":  w.do(reporter, "GET", "/v1/usage?group_by=tag,day", "", "Accept", "text/csv; header=present, application/json;q=0.5"),

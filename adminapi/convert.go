@@ -86,6 +86,7 @@ func usageProto(r budget.UsageRow, by []budget.Dimension) *aigatewayv1.UsageRow 
 	out := &aigatewayv1.UsageRow{
 		Requests: r.Requests, UnpricedRequests: r.Unpriced, CostCents: r.Cost.CeilCents(), CostUsd: r.Cost.String(),
 		InputTokens: r.Input, CacheReadTokens: r.CacheRead, CacheWriteTokens: r.CacheWrite, OutputTokens: r.Output,
+		EstimatedRequests: r.Estimated, EstimatedCostUsd: r.EstimatedCost.String(),
 	}
 	for _, d := range by {
 		text := column(r, d)

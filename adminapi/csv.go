@@ -81,7 +81,8 @@ func csvHeader(groups []string) []string {
 		out = append(out, g)
 	}
 	return append(out, "requests", "unpriced_requests", "cost_cents", "cost_usd",
-		"input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens")
+		"input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens",
+		"estimated_requests", "estimated_cost_usd")
 }
 
 func csvRow(groups []string, r *aigatewayv1.UsageRow) []string {
@@ -101,7 +102,8 @@ func csvRow(groups []string, r *aigatewayv1.UsageRow) []string {
 		}
 	}
 	out = append(out, whole(r.GetRequests()), whole(r.GetUnpricedRequests()), whole(r.GetCostCents()), r.GetCostUsd())
-	return append(out, whole(r.GetInputTokens()), whole(r.GetCacheReadTokens()), whole(r.GetCacheWriteTokens()), whole(r.GetOutputTokens()))
+	return append(out, whole(r.GetInputTokens()), whole(r.GetCacheReadTokens()), whole(r.GetCacheWriteTokens()), whole(r.GetOutputTokens()),
+		whole(r.GetEstimatedRequests()), r.GetEstimatedCostUsd())
 }
 
 func whole(n int64) string { return strconv.FormatInt(n, 10) }

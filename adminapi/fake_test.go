@@ -249,6 +249,8 @@ func (s *store) Usage(_ context.Context, q budget.UsageQuery) ([]budget.UsageRow
 		sum.Requests += r.Requests
 		sum.Cost += r.Cost
 		sum.Unpriced += r.Unpriced
+		sum.Estimated += r.Estimated
+		sum.EstimatedCost += r.EstimatedCost
 		sum.Input += r.Input
 		sum.CacheRead += r.CacheRead
 		sum.CacheWrite += r.CacheWrite

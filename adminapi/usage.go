@@ -151,6 +151,8 @@ func add(sum *budget.UsageRow, r budget.UsageRow) {
 	sum.Requests += r.Requests
 	sum.Cost += r.Cost
 	sum.Unpriced += r.Unpriced
+	sum.Estimated += r.Estimated
+	sum.EstimatedCost += r.EstimatedCost
 	sum.Input += r.Input
 	sum.CacheRead += r.CacheRead
 	sum.CacheWrite += r.CacheWrite

@@ -55,6 +55,12 @@ const (
 // count as requests in usage reports.
 func (b Basis) Sent() bool { return b != BasisReleased }
 
+// Estimated reports whether a charge rests on our own arithmetic alone, because
+// the provider's final report never came.
+func (b Basis) Estimated() bool {
+	return b == BasisElapsed || b == BasisBound || b == BasisExpired
+}
+
 // Tokens are a call's token counts for reports; the buckets are disjoint.
 type Tokens struct {
 	Input      int64 // not from or to a cache
@@ -117,6 +123,10 @@ type UsageRow struct {
 	Requests int64     // calls that reached a provider
 	Cost     Amount
 	Unpriced int64 // of Requests, those whose cost is unknown
+	// Estimated counts those of Requests whose charge is estimated
+	// (Basis.Estimated), EstimatedCost is their part of Cost.
+	Estimated     int64
+	EstimatedCost Amount
 	Tokens
 }
 

@@ -120,9 +120,9 @@ func (e *event) usage(add func(h *hold, u tally)) {
 
 // tally is one call's, or a sum of calls', share of a usage report.
 type tally struct {
-	requests, unpriced int64
-	cost               budget.Amount
-	tokens             budget.Tokens
+	requests, unpriced, estimated int64
+	cost, estimatedCost           budget.Amount
+	tokens                        budget.Tokens
 }
 
 func tallyOf(h *hold, b budget.Basis, cost budget.Amount, t budget.Tokens) tally {
@@ -133,13 +133,16 @@ func tallyOf(h *hold, b budget.Basis, cost budget.Amount, t budget.Tokens) tally
 	// A call without a price has an unknown cost unless nothing was billed.
 	if b == budget.BasisUnpriced || h.unpriced && (b == budget.BasisExpired || b == budget.BasisBound) {
 		u.unpriced = 1
+	} else if b.Estimated() {
+		u.estimated, u.estimatedCost = 1, cost
 	}
 	return u
 }
 
 func (u tally) negated() tally {
 	return tally{
-		requests: -u.requests, unpriced: -u.unpriced, cost: -u.cost,
+		requests: -u.requests, unpriced: -u.unpriced, estimated: -u.estimated,
+		cost: -u.cost, estimatedCost: -u.estimatedCost,
 		tokens: budget.Tokens{Input: -u.tokens.Input, CacheRead: -u.tokens.CacheRead, CacheWrite: -u.tokens.CacheWrite, Output: -u.tokens.Output},
 	}
 }
@@ -147,7 +150,9 @@ func (u tally) negated() tally {
 func (u *tally) add(v tally) {
 	u.requests += v.requests
 	u.unpriced += v.unpriced
+	u.estimated += v.estimated
 	u.cost += v.cost
+	u.estimatedCost += v.estimatedCost
 	u.tokens.Input += v.tokens.Input
 	u.tokens.CacheRead += v.tokens.CacheRead
 	u.tokens.CacheWrite += v.tokens.CacheWrite

@@ -119,7 +119,8 @@ func (s *store) usage(ctx context.Context, f usageFilter, columns map[string]boo
 		}
 	}
 	query := "SELECT " + strings.Join(selected, ", ") + `, coalesce(sum(requests), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0),
-		coalesce(sum(input), 0), coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), coalesce(sum(output), 0)
+		coalesce(sum(input), 0), coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), coalesce(sum(output), 0),
+		coalesce(sum(estimated), 0), coalesce(sum(estimated_cost), 0)
 		FROM usage WHERE ` + strings.Join(f.terms, " AND ")
 	if len(grouped) > 0 {
 		query += " GROUP BY " + strings.Join(grouped, ", ")
@@ -129,7 +130,7 @@ func (s *store) usage(ctx context.Context, f usageFilter, columns map[string]boo
 		var u budget.UsageRow
 		var bucket int64
 		err := r.Scan(&bucket, (*string)(&u.Tag), &u.Model, &u.Provider, &u.KeyID, &u.Requests, &u.Unpriced, (*int64)(&u.Cost),
-			&u.Input, &u.CacheRead, &u.CacheWrite, &u.Output)
+			&u.Input, &u.CacheRead, &u.CacheWrite, &u.Output, &u.Estimated, (*int64)(&u.EstimatedCost))
 		if bucket != 0 {
 			u.Time = time.Unix(0, bucket*bucketNanos)
 		}
@@ -171,6 +172,8 @@ func foldTime(rows []budget.UsageRow, hours bool, zone *time.Location) ([]budget
 		sum.Cost = cost
 		sum.Requests += r.Requests
 		sum.Unpriced += r.Unpriced
+		sum.Estimated += r.Estimated
+		sum.EstimatedCost += r.EstimatedCost
 		sum.Input += r.Input
 		sum.CacheRead += r.CacheRead
 		sum.CacheWrite += r.CacheWrite

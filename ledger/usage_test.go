@@ -99,3 +99,41 @@ func TestInvalidUsageQueries(t *testing.T) {
 		}
 	}
 }
+
+// TestUsageTellsEstimates counts what was charged without the provider's word,
+// and forgets it when the word comes late.
+func TestUsageTellsEstimates(t *testing.T) {
+	b := start(t)
+	spend(b, "a", "k", "p/m", 5, budget.BasisUsage)
+	spend(b, "a", "k", "p/m", 7, budget.BasisElapsed)
+	spend(b, "a", "k", "p/m", 0, budget.BasisBound) // 1000
+	spend(b, "a", "k", "p/m", 0, budget.BasisProviderError)
+	expired := b.reserve("b", 300)
+	b.clock.add(6 * time.Minute)
+	b.tick()
+	b.flush()
+	estimates := func() map[budget.Tag][2]int64 {
+		t.Helper()
+		rows, err := b.UsageByTag(t.Context(), april4(t), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[budget.Tag][2]int64{}
+		for _, r := range rows {
+			got[r.Tag] = [2]int64{r.Estimated, int64(r.EstimatedCost)}
+		}
+		return got
+	}
+	if d := cmp.Diff(map[budget.Tag][2]int64{"a": {2, 1007}, "b": {1, 300}}, estimates()); d != "" {
+		t.Errorf("estimates (-want +got):\n%s", d)
+	}
+	b.settle(settlement(expired, 40))
+	b.flush()
+	if d := cmp.Diff(map[budget.Tag][2]int64{"a": {2, 1007}, "b": {0, 0}}, estimates()); d != "" {
+		t.Errorf("after the late log (-want +got):\n%s", d)
+	}
+	by, err := b.Usage(t.Context(), budget.UsageQuery{Window: april4(t), GroupBy: []budget.Dimension{budget.ByDay}, Zone: time.UTC})
+	if err != nil || len(by) != 1 || by[0].Estimated != 2 || by[0].EstimatedCost != 1007 {
+		t.Errorf("by day %+v, %v", by, err)
+	}
+}

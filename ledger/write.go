@@ -60,12 +60,13 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 		{&s.wall, `INSERT INTO meta (name, value) VALUES ('wall', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`},
 		{&s.spool, `INSERT INTO spool (one, file, offset) VALUES (1, ?, ?)
 			ON CONFLICT (one) DO UPDATE SET file = excluded.file, offset = excluded.offset`},
-		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (bucket, tag, model, provider, key_id) DO UPDATE SET requests = requests + excluded.requests,
 			unpriced = unpriced + excluded.unpriced, cost = cost + excluded.cost, input = input + excluded.input,
 			cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
-			output = output + excluded.output`},
+			output = output + excluded.output, estimated = estimated + excluded.estimated,
+			estimated_cost = estimated_cost + excluded.estimated_cost`},
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
 		if err != nil {
@@ -278,7 +279,8 @@ func (w *writer) flushUsage() {
 			continue // a call that never reached its provider
 		}
 		w.exec(w.s.usage, k.bucket, string(k.attr.Tag), k.attr.Model, k.attr.Provider, k.attr.KeyID, u.requests, u.unpriced,
-			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output)
+			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output,
+			u.estimated, int64(u.estimatedCost))
 	}
 }
 

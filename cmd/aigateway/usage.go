@@ -36,6 +36,9 @@ type restUsageRow struct {
 	CacheReadTokens  int64   `json:"cache_read_tokens"`
 	CacheWriteTokens int64   `json:"cache_write_tokens"`
 	OutputTokens     int64   `json:"output_tokens"`
+
+	EstimatedRequests int64  `json:"estimated_requests"`
+	EstimatedCostUSD  string `json:"estimated_cost_usd"`
 }
 
 type restUsage struct {
@@ -173,7 +176,8 @@ func (a *app) printUsage(out *format, by []string, u restUsage) error {
 		column{title: "REQUESTS", right: true}, column{title: "UNPRICED", csv: "unpriced_requests", right: true},
 		column{title: "INPUT", csv: "input_tokens", right: true}, column{title: "CACHE READ", csv: "cache_read_tokens", right: true},
 		column{title: "CACHE WRITE", csv: "cache_write_tokens", right: true}, column{title: "OUTPUT", csv: "output_tokens", right: true},
-		money("COST USD"))
+		money("COST USD"), column{title: "ESTIMATED", csv: "estimated_requests", right: true},
+		column{title: "ESTIMATED USD", csv: "estimated_cost_usd", right: true, money: true})
 	for _, r := range u.Rows {
 		cells := make([]string, 0, len(t.columns))
 		for _, d := range by {
@@ -217,5 +221,6 @@ func (r restUsageRow) dimension(d string) string {
 
 func (r restUsageRow) numbers() []string {
 	n := func(v int64) string { return strconv.FormatInt(v, 10) }
-	return []string{n(r.Requests), n(r.UnpricedRequests), n(r.InputTokens), n(r.CacheReadTokens), n(r.CacheWriteTokens), n(r.OutputTokens), r.CostUSD}
+	return []string{n(r.Requests), n(r.UnpricedRequests), n(r.InputTokens), n(r.CacheReadTokens), n(r.CacheWriteTokens), n(r.OutputTokens), r.CostUSD,
+		n(r.EstimatedRequests), r.EstimatedCostUSD}
 }

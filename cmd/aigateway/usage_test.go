@@ -29,9 +29,9 @@ func TestUsageByTag(t *testing.T) {
 }
 
 const usageJSON = `{"from":"2026-04-01T00:00:00Z","to":"2026-04-08T00:00:00Z","time_zone":"UTC","group_by":["tag","day"],"rows":[
-{"tag":"summarize","time":"2026-04-01T00:00:00Z","requests":10,"unpriced_requests":0,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200},
-{"tag":"t","time":"2026-04-02T00:00:00Z","requests":2,"unpriced_requests":2,"cost_cents":0,"cost_usd":"0.00","input_tokens":0,"cache_read_tokens":0,"cache_write_tokens":0,"output_tokens":0}],
-"total":{"requests":12,"unpriced_requests":2,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200}}`
+{"tag":"summarize","time":"2026-04-01T00:00:00Z","requests":10,"unpriced_requests":0,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200,"estimated_requests":1,"estimated_cost_usd":"0.10"},
+{"tag":"t","time":"2026-04-02T00:00:00Z","requests":2,"unpriced_requests":2,"cost_cents":0,"cost_usd":"0.00","input_tokens":0,"cache_read_tokens":0,"cache_write_tokens":0,"output_tokens":0,"estimated_requests":0,"estimated_cost_usd":"0.00"}],
+"total":{"requests":12,"unpriced_requests":2,"cost_cents":33,"cost_usd":"0.3225","input_tokens":1000,"cache_read_tokens":5,"cache_write_tokens":0,"output_tokens":200,"estimated_requests":1,"estimated_cost_usd":"0.10"}}`
 
 func TestUsageQuery(t *testing.T) {
 	f := &fakeREST{answer: usageJSON}

@@ -117,9 +117,14 @@ type UsageRow struct {
 	// Input tokens written to the provider's cache.
 	CacheWriteTokens int64 `protobuf:"varint,12,opt,name=cache_write_tokens,proto3" json:"cache_write_tokens,omitempty"`
 	// Output tokens, reasoning included.
-	OutputTokens  int64 `protobuf:"varint,13,opt,name=output_tokens,proto3" json:"output_tokens,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OutputTokens int64 `protobuf:"varint,13,opt,name=output_tokens,proto3" json:"output_tokens,omitempty"`
+	// Of requests, those charged without the provider's final usage report: by
+	// their bound or by elapsed time.
+	EstimatedRequests int64 `protobuf:"varint,14,opt,name=estimated_requests,proto3" json:"estimated_requests,omitempty"`
+	// Their part of cost_usd, an exact decimal.
+	EstimatedCostUsd string `protobuf:"bytes,15,opt,name=estimated_cost_usd,proto3" json:"estimated_cost_usd,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *UsageRow) Reset() {
@@ -243,6 +248,20 @@ func (x *UsageRow) GetOutputTokens() int64 {
 	return 0
 }
 
+func (x *UsageRow) GetEstimatedRequests() int64 {
+	if x != nil {
+		return x.EstimatedRequests
+	}
+	return 0
+}
+
+func (x *UsageRow) GetEstimatedCostUsd() string {
+	if x != nil {
+		return x.EstimatedCostUsd
+	}
+	return ""
+}
+
 var File_aigateway_v1_usage_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_usage_proto_rawDesc = "" +
@@ -253,7 +272,7 @@ const file_aigateway_v1_usage_proto_rawDesc = "" +
 	"\brequests\x18\x02 \x01(\x03B\x020\x02R\brequests\x12\"\n" +
 	"\n" +
 	"cost_cents\x18\x03 \x01(\x03B\x020\x02R\n" +
-	"cost_cents\"\x90\x04\n" +
+	"cost_cents\"\xf4\x04\n" +
 	"\bUsageRow\x12\x15\n" +
 	"\x03tag\x18\x01 \x01(\tH\x00R\x03tag\x88\x01\x01\x12\x19\n" +
 	"\x05model\x18\x02 \x01(\tH\x01R\x05model\x88\x01\x01\x12\x1f\n" +
@@ -270,7 +289,9 @@ const file_aigateway_v1_usage_proto_rawDesc = "" +
 	" \x01(\x03B\x020\x02R\finput_tokens\x120\n" +
 	"\x11cache_read_tokens\x18\v \x01(\x03B\x020\x02R\x11cache_read_tokens\x122\n" +
 	"\x12cache_write_tokens\x18\f \x01(\x03B\x020\x02R\x12cache_write_tokens\x12(\n" +
-	"\routput_tokens\x18\r \x01(\x03B\x020\x02R\routput_tokensB\x06\n" +
+	"\routput_tokens\x18\r \x01(\x03B\x020\x02R\routput_tokens\x122\n" +
+	"\x12estimated_requests\x18\x0e \x01(\x03B\x020\x02R\x12estimated_requests\x12.\n" +
+	"\x12estimated_cost_usd\x18\x0f \x01(\tR\x12estimated_cost_usdB\x06\n" +
 	"\x04_tagB\b\n" +
 	"\x06_modelB\v\n" +
 	"\t_providerB\t\n" +

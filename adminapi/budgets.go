@@ -42,7 +42,11 @@ func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudge
 	if _, err := budget.ParseZone("time_zone", in.GetTimeZone()); err != nil {
 		return nil, err
 	}
-	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: in.GetTimeZone(), Cap: limit}, key.ID)
+	most := int64(in.GetDefaultMaxTokens())
+	if err := budget.CheckDefaultMaxTokens(most); err != nil {
+		return nil, err
+	}
+	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: in.GetTimeZone(), Cap: limit, DefaultMaxTokens: most}, key.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -189,6 +193,11 @@ func changeOf(in *aigatewayv1.Budget, paths []string) (func(*budget.Budget) erro
 			return nil, err
 		}
 	}
+	most := int64(in.GetDefaultMaxTokens())
+	mostSet := most != 0 || slices.Contains(paths, "default_max_tokens")
+	if err := budget.CheckDefaultMaxTokens(most); err != nil {
+		return nil, err
+	}
 	var limit *budget.Amount
 	var period budget.Period
 	if slices.ContainsFunc(capFields(in), func(f capField) bool { return f.cents != nil }) {
@@ -198,8 +207,8 @@ func changeOf(in *aigatewayv1.Budget, paths []string) (func(*budget.Budget) erro
 		}
 		period, limit = p, &amount
 	}
-	if !zone && limit == nil {
-		return nil, budget.Invalid("field_invalid", "budget", "nothing to change; send a cap or time_zone")
+	if !zone && !mostSet && limit == nil {
+		return nil, budget.Invalid("field_invalid", "budget", "nothing to change; send a cap, time_zone or default_max_tokens")
 	}
 	return func(b *budget.Budget) error {
 		if limit != nil {
@@ -210,6 +219,9 @@ func changeOf(in *aigatewayv1.Budget, paths []string) (func(*budget.Budget) erro
 		}
 		if zone {
 			b.Zone = in.GetTimeZone()
+		}
+		if mostSet {
+			b.DefaultMaxTokens = most
 		}
 		return nil
 	}, nil

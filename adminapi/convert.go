@@ -21,7 +21,8 @@ func budgetProto(s budget.Status) *aigatewayv1.Budget {
 		Id: s.ID, Period: s.Period.String(), TimeZone: zoneName(s.Zone),
 		CapCents: limit, SpentCents: spent, ReservedCents: reserved, RemainingCents: max(0, limit-spent-reserved),
 		Cap: s.Cap.String(), Spent: s.Spent.String(), Reserved: s.Reserved.String(), Remaining: s.Remaining().String(),
-		Etag: s.Etag(), CreateTime: timestamp(s.CreateTime), UpdateTime: timestamp(s.UpdateTime),
+		DefaultMaxTokens: int32(s.DefaultMaxTokens), // at most budget.MaxDefaultTokens
+		Etag:             s.Etag(), CreateTime: timestamp(s.CreateTime), UpdateTime: timestamp(s.UpdateTime),
 	}
 	if s.Target.KeyID != "" {
 		out.KeyId = &s.Target.KeyID
@@ -62,7 +63,8 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 func keyProto(k budget.Key) *aigatewayv1.Key {
 	out := &aigatewayv1.Key{
 		Id: k.ID, Name: k.Name, DefaultTag: string(k.DefaultTag), AllowedModels: k.AllowedModels,
-		CreateTime: timestamp(k.CreateTime), ExpireTime: timestamp(k.ExpireTime),
+		DefaultMaxTokens: int32(k.DefaultMaxTokens), // at most budget.MaxDefaultTokens
+		CreateTime:       timestamp(k.CreateTime), ExpireTime: timestamp(k.ExpireTime),
 	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))

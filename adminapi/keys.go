@@ -46,11 +46,14 @@ func (s *keyService) newKey(in *aigatewayv1.Key) (budget.Key, error) {
 	if err := refuseReadOnly(in); err != nil {
 		return budget.Key{}, err
 	}
-	k := budget.Key{Name: in.GetName(), AllowedModels: in.GetAllowedModels()}
+	k := budget.Key{Name: in.GetName(), AllowedModels: in.GetAllowedModels(), DefaultMaxTokens: int64(in.GetDefaultMaxTokens())}
 	if msg := nameProblem(k.Name); msg != "" {
 		return budget.Key{}, budget.Invalid("field_invalid", "name", "name "+msg)
 	}
-	var err error
+	err := budget.CheckDefaultMaxTokens(k.DefaultMaxTokens)
+	if err != nil {
+		return budget.Key{}, err
+	}
 	if k.Scopes, err = scopes(in.GetScopes()); err != nil {
 		return budget.Key{}, err
 	}

@@ -42,8 +42,11 @@ type Key struct {
 	AllowedTags   []TagPattern // empty: every tag
 	DefaultTag    Tag          // for calls without a tag; empty: Untagged
 	AllowedModels []string     // slugs, or "provider/*"; empty: every model
-	CreateTime    time.Time
-	ExpireTime    time.Time // zero: never
+	// DefaultMaxTokens is the output cap of its calls that name none, in tokens:
+	// 0..MaxDefaultTokens; 0: none.
+	DefaultMaxTokens int64
+	CreateTime       time.Time
+	ExpireTime       time.Time // zero: never
 }
 
 // Has reports whether the key carries scope s, itself or as part of admin.

@@ -151,6 +151,9 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 			return c, err
 		}
 	}
+	if parsed.Uncapped() {
+		parsed.DefaultCap = budget.SmallerDefault(c.key.DefaultMaxTokens, s.ledger.DefaultMaxTokens(c.tag, c.key.ID))
+	}
 	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err
 }

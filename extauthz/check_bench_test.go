@@ -43,6 +43,8 @@ func (l admitAll) Reserve(_ context.Context, r budget.Request) (budget.Reservati
 	}, nil
 }
 
+func (admitAll) DefaultMaxTokens(budget.Tag, string) int64 { return 0 }
+
 // BenchmarkCheck is a decision without gRPC: message bytes in, message bytes
 // out. The ledger's share is in its own benchmark.
 func BenchmarkCheck(b *testing.B) {

@@ -13,6 +13,7 @@ import (
 	"aigateway/budget"
 	"aigateway/extauthz"
 	"aigateway/ledger"
+	"aigateway/pricing"
 )
 
 // newLedger is a real ledger with a monthly cap on the tag "a".
@@ -142,3 +143,53 @@ func BenchmarkCheckLedger(b *testing.B) {
 }
 
 var _ extauthz.Reserver = (*ledger.Ledger)(nil)
+
+// The default of a key and the defaults of its calls' budgets come before the
+// model's and the provider's; the smallest of them is inserted and announced.
+func TestDefaultOutputCap(t *testing.T) {
+	l := newLedger(t, budget.Dollar)
+	for target, tokens := range map[budget.Target]int64{{Tags: "budget"}: 300, {Tags: "budget/**"}: 400, {Tags: "none"}: 0} {
+		b := budget.Budget{Target: target, Period: budget.Day, Cap: 100 * budget.Dollar, DefaultMaxTokens: tokens}
+		if _, err := l.SetBudget(t.Context(), b, "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const uncapped = `{"model":"moonshot/kimi-k2.6","messages":[{"role":"user","content":"hi"}]}`
+	const capped = `{"model":"moonshot/kimi-k2.6","max_completion_tokens":5,"messages":[{"role":"user","content":"hi"}]}`
+	const otherCap = `{"model":"moonshot/kimi-k2.6","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}`
+	const responses = `{"model":"openai/gpt-5.4-mini","input":"hi"}`
+	for _, tc := range []struct {
+		name, tag, body string
+		api             pricing.Endpoint
+		key             int64
+		want            string
+	}{
+		{"the provider's", "none", uncapped, pricing.Chat, 0, "32768"},
+		{"a key's", "none", uncapped, pricing.Chat, 200, "200"},
+		{"the smallest of two budgets'", "budget", uncapped, pricing.Chat, 0, "300"},
+		{"a budget's below the key's", "budget", uncapped, pricing.Chat, 350, "300"},
+		{"a key's below the budget's", "budget", uncapped, pricing.Chat, 200, "200"},
+		{"a subtree's", "budget/x", uncapped, pricing.Chat, 0, "400"},
+		{"at most the model's output", "none", uncapped, pricing.Chat, budget.MaxDefaultTokens, "262"},
+		{"never over the client's", "budget", capped, pricing.Chat, 3, ""},
+		{"nor over its other field", "budget", otherCap, pricing.Chat, 3, ""},
+		{"of a response", "budget", responses, pricing.Responses, 0, "300"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newServer(t, keysWith(func(k *budget.Key) { k.DefaultMaxTokens = tc.key }), l)
+			in := authorized("req-"+strings.ReplaceAll(tc.name, " ", "-"), tc.body, "x-aig-tag", tc.tag)
+			in.Attributes.ContextExtensions = map[string]string{"api": string(tc.api)}
+			out := check(t, s, in)
+			got := ""
+			for _, h := range out.GetOkResponse().GetResponseHeadersToAdd() {
+				if h.GetHeader().GetKey() == "x-aig-injected-max-tokens" {
+					got = h.GetHeader().GetValue()
+				}
+			}
+			edits := out.GetDynamicMetadata().GetFields()["edits"].GetStringValue()
+			if out.GetOkResponse() == nil || !strings.HasPrefix(got, tc.want) || got != "" && !strings.Contains(edits, got) || tc.want == "" && got != "" {
+				t.Errorf("announced %q with edits %q, want %q", got, edits, tc.want)
+			}
+		})
+	}
+}

@@ -31,6 +31,9 @@ type Authenticator interface {
 // a nil error the money is held until the call's access log settles it.
 type Reserver interface {
 	Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error)
+	// DefaultMaxTokens is the smallest output cap that the budgets of a call have
+	// for one without; 0: none. It answers from memory.
+	DefaultMaxTokens(tag budget.Tag, keyID string) int64
 }
 
 // Config is what a Server works with; every field but Betas is required.

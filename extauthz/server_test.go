@@ -64,6 +64,8 @@ func (l *fakeLedger) Reserve(ctx context.Context, r budget.Request) (budget.Rese
 	return admitted(r), nil
 }
 
+func (*fakeLedger) DefaultMaxTokens(budget.Tag, string) int64 { return 0 }
+
 func (l *fakeLedger) take() []budget.Request {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -52,8 +52,8 @@ func auditRow(at int64, actor, action, subject string, detail any) statement {
 	}
 }
 
-// SetBudget creates the budget of (Target, Period) or replaces its cap and
-// zone, and is durable on return. A new budget starts with what its target
+// SetBudget creates the budget of (Target, Period) or replaces its cap, zone and
+// default output cap, and is durable on return. A new budget starts with what its target
 // already cost in the window, so deleting and setting a budget again forgets
 // nothing; calls that run at that moment are not counted. A lower cap holds at
 // once, even below what is spent: running calls finish, nothing new starts.
@@ -71,7 +71,7 @@ func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, actor string) (
 		return l.createBudget(ctx, b, loc, actor)
 	}
 	next := r.Budget
-	next.Cap, next.Zone = b.Cap, b.Zone
+	next.Cap, next.Zone, next.DefaultMaxTokens = b.Cap, b.Zone, b.DefaultMaxTokens
 	return l.replaceBudget(ctx, r, next, loc, actor)
 }
 
@@ -84,6 +84,9 @@ func checkBudget(b *budget.Budget) (*time.Location, error) {
 		return nil, budget.Invalid("field_invalid", "period", "period is unknown; use month, day, week or total")
 	case b.Cap < 0 || b.Cap > budget.MaxAmount:
 		return nil, budget.Invalid("field_invalid", "cap", fmt.Sprintf("cap must be from 0 to %d cents", budget.MaxCents))
+	}
+	if err := budget.CheckDefaultMaxTokens(b.DefaultMaxTokens); err != nil {
+		return nil, err
 	}
 	if b.Target.Tags != "" {
 		if _, err := budget.ParseTagPattern("tag", string(b.Target.Tags)); err != nil {
@@ -105,8 +108,8 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	insert := statement{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall}}
+	insert := statement{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens}}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
@@ -129,8 +132,8 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 	wall := l.windowTime()
 	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
 	statements := []statement{
-		{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
-			args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}},
+		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, update_time = ? WHERE num = ?`,
+			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.UpdateTime.UnixNano(), r.num}},
 		l.auditBudget(actor, "update_budget", next),
 	}
 	l.mu.Lock()
@@ -158,7 +161,7 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 
 func (l *Ledger) auditBudget(actor, action string, b budget.Budget) statement {
 	return l.audit(actor, action, b.ID, map[string]any{
-		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap),
+		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens,
 	})
 }
 
@@ -214,7 +217,7 @@ func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]statement,
 }
 
 // UpdateBudget lets change edit a copy of the budget and makes the result
-// durable. Only Cap and Zone may change: another target or period is another
+// durable. Only Cap, Zone and DefaultMaxTokens may change: another target or period is another
 // budget. A non-empty etag must match, else KindConflict; change must not call
 // the ledger.
 func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, actor string) (budget.Status, error) {

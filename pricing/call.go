@@ -51,7 +51,7 @@ type Call struct {
 	Model    string // as the client wrote it: provider/model
 	Stream   bool
 	// DefaultCap is inserted when the body has no output cap: the caller's own
-	// default, of a key or a budget. 0: the model's, else the upstream's.
+	// default, of its key or budgets. 0: the model's, else the upstream's.
 	DefaultCap int64
 
 	body []byte
@@ -128,6 +128,18 @@ func (c *Call) refuse(reason, field, message string) {
 	if c.unbounded == nil {
 		c.unbounded = budget.Invalid(reason, field, message)
 	}
+}
+
+// Uncapped reports whether the body may need a default output cap: it lacks one
+// of the fields that could name it.
+func (c *Call) Uncapped() bool {
+	switch c.Endpoint {
+	case Responses:
+		return !c.maxOutput.set
+	case Messages, Completions:
+		return !c.maxTokens.set
+	}
+	return c.Endpoint.generates() && !(c.maxTokens.set && c.maxCompletion.set)
 }
 
 // ParseCall reads a request body at least as strictly as any provider does:

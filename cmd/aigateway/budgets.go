@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,6 +23,7 @@ type restBudget struct {
 	WeeklyCapCents  *int64  `json:"weekly_cap_cents,omitzero"`
 	TotalCapCents   *int64  `json:"total_cap_cents,omitzero"`
 	TimeZone        string  `json:"time_zone"`
+	DefaultMax      int32   `json:"default_max_tokens"`
 	CapCents        int64   `json:"cap_cents"`
 	SpentCents      int64   `json:"spent_cents"`
 	ReservedCents   int64   `json:"reserved_cents"`
@@ -142,6 +144,7 @@ func newBudgetsDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 type budgetFlags struct {
 	tag, key, zone                string
 	monthly, daily, weekly, total string
+	maxTokens                     int32
 }
 
 func newBudgetsSetCommand(a *app, f *clientFlags) *cobra.Command {
@@ -149,7 +152,8 @@ func newBudgetsSetCommand(a *app, f *clientFlags) *cobra.Command {
 		Use:   "set (--tag TAG | --key KEY_ID) (--monthly | --daily | --weekly | --total) DOLLARS",
 		Short: "Create a budget, or change the cap of the one that exists",
 		Long: `Sets the hard cap of a target for a period. It is durable when the command
-returns, and holds for the next request. What was spent in the window already
+returns, and holds for the next request. It replaces the time zone and the
+default output cap, too. What was spent in the window already
 stays counted; a cap below that refuses every priced call until the window ends.`,
 		Example: `  aigateway budgets set --tag summarize --monthly 500.00
   aigateway budgets set --tag 'team/a/**' --daily 20 --time-zone Europe/Berlin
@@ -164,6 +168,7 @@ stays counted; a cap below that refuses every priced call until the window ends.
 	c.Flags().StringVar(&b.weekly, "weekly", "", "cap in `dollars` for each week, from Monday")
 	c.Flags().StringVar(&b.total, "total", "", "cap in `dollars` for ever")
 	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default UTC)")
+	c.Flags().Int32Var(&b.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of calls that name none (default the model's or provider's)")
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := b.body(c)
@@ -204,6 +209,9 @@ func (b *budgetFlags) body(c *cobra.Command) (map[string]any, error) {
 	if b.zone != "" {
 		body["time_zone"] = b.zone
 	}
+	if b.maxTokens != 0 {
+		body["default_max_tokens"] = b.maxTokens
+	}
 	return body, nil
 }
 
@@ -225,13 +233,21 @@ func (a *app) setBudget(ctx context.Context, cl *client, out *format, body map[s
 func budgetTable(budgets ...restBudget) *table {
 	t := &table{
 		columns: []column{left("ID"), left("TAG"), left("KEY ID"), left("PERIOD"), money("CAP USD"), money("SPENT USD"),
-			money("RESERVED USD"), money("REMAINING USD"), left("RESETS AT"), left("TIME ZONE")},
+			money("RESERVED USD"), money("REMAINING USD"), left("RESETS AT"), left("TIME ZONE"), left("DEFAULT MAX TOKENS")},
 		empty: "no budgets; `aigateway budgets set --tag TAG --monthly DOLLARS` makes one",
 	}
 	for _, b := range budgets {
-		t.add(b.ID, orElse(b.Tag, ""), orElse(b.KeyID, ""), b.Period, b.Cap, b.Spent, b.Reserved, b.Remaining, orElse(b.ResetsAt, "never"), b.TimeZone)
+		t.add(b.ID, orElse(b.Tag, ""), orElse(b.KeyID, ""), b.Period, b.Cap, b.Spent, b.Reserved, b.Remaining, orElse(b.ResetsAt, "never"), b.TimeZone, orNone(b.DefaultMax))
 	}
 	return t
+}
+
+// orNone is a default output cap; 0 is none, shown as nothing.
+func orNone(tokens int32) string {
+	if tokens == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(tokens))
 }
 
 func orElse(s *string, otherwise string) string {

@@ -55,7 +55,7 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 		if err != nil {
 			return err
 		}
-		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: x.endpoint, Model: x.model, Body: body}, nil, a.now())
+		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: x.endpoint, Model: x.model, Body: body}, nil, 0, a.now())
 		if err != nil {
 			return x.hint(domainError(err), err)
 		}

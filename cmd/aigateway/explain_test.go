@@ -77,7 +77,7 @@ func TestExplainIsWhatTheGatewayDoes(t *testing.T) {
 	const room = 300_000_000 * budget.Amount(1)
 	explained := func(body string) *adminapi.Explanation {
 		t.Helper()
-		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(body)}, nil, time.Now())
+		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(body)}, nil, 0, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -157,7 +157,7 @@ func TestExplainer(t *testing.T) {
 		status("bud_1", "team/**", "", budget.Dollar), status("bud_2", "other", "", 2*budget.Cent), status("bud_3", "", "key_1", 31*budget.Cent),
 		status("bud_4", "", "key_2", 2*budget.Cent), status("bud_5", "team/a", "", 2*budget.Dollar),
 	}
-	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
+	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
 	if err != nil {
@@ -166,7 +166,7 @@ func TestExplainer(t *testing.T) {
 	if x.Room == nil || x.Room.Budget != "bud_3" || x.Room.RoomUSD != "0.30" || x.Room.Fits || x.Room.MaxTokensThatFit == nil || x.Endpoint != "chat" {
 		t.Errorf("room %+v of %+v", x.Room, x)
 	}
-	command, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(sixtyKB(t))}, nil, time.Now())
+	command, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(sixtyKB(t))}, nil, 0, time.Now())
 	if err != nil || command.BoundUSD != x.BoundUSD || !slices.Equal(command.Lines, x.Lines) {
 		t.Errorf("the command says %+v, %v; the API %+v", command, err, x)
 	}

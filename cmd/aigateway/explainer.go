@@ -20,11 +20,13 @@ type explained struct {
 
 // explain does what the gateway does between parsing and reserving, for the
 // command as for the API. may refuses a model by its slug; nil refuses none.
-func explain(catalog *pricing.Catalog, q adminapi.ExplainQuery, may func(slug string) error, now time.Time) (*explained, error) {
+// defaultCap is the caller's own default output cap; 0: none.
+func explain(catalog *pricing.Catalog, q adminapi.ExplainQuery, may func(slug string) error, defaultCap int64, now time.Time) (*explained, error) {
 	call, err := pricing.ParseCall(pricing.Endpoint(q.Endpoint), q.Body)
 	if err != nil {
 		return nil, err
 	}
+	call.DefaultCap = defaultCap
 	slug := q.Model
 	if slug == "" {
 		slug = call.Model
@@ -75,7 +77,9 @@ type explainer struct {
 	catalog func() *pricing.Catalog
 	// budgets lists budgets by id, after the one given, at most limit.
 	budgets func(after string, limit int) ([]budget.Status, error)
-	now     func() time.Time
+	// defaults is the smallest default output cap of the budgets that watch a call.
+	defaults func(tag budget.Tag, keyID string) int64
+	now      func() time.Time
 }
 
 func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.ExplainQuery) (*adminapi.Explanation, error) {
@@ -96,7 +100,7 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 			Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
 			Message: "this key may not call that model; name one of its allowed models",
 		}
-	}, e.now())
+	}, budget.SmallerDefault(key.DefaultMaxTokens, e.defaults(q.Tag, key.ID)), e.now())
 	if err != nil {
 		return nil, err
 	}

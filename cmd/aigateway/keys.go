@@ -19,6 +19,7 @@ type restKey struct {
 	AllowedModels []string `json:"allowed_models"`
 	CreateTime    *string  `json:"create_time,omitzero"`
 	ExpireTime    *string  `json:"expire_time,omitzero"`
+	DefaultMax    int32    `json:"default_max_tokens"`
 }
 
 type restKeyPage struct {
@@ -51,6 +52,7 @@ limited to scopes, tags and models. These commands need a key with scope admin.`
 type keyFlags struct {
 	name, defaultTag, expires string
 	scopes, tags, models      []string
+	maxTokens                 int32
 }
 
 func newKeysCreateCommand(a *app, f *clientFlags) *cobra.Command {
@@ -72,6 +74,7 @@ gateway keeps only a hash of it.`,
 	c.Flags().StringVar(&k.defaultTag, "default-tag", "", "`tag` of its calls that send none (default untagged)")
 	c.Flags().StringArrayVar(&k.models, "model", nil, "`model` it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
 	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
+	c.Flags().Int32Var(&k.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of its calls that name none (default the model's or provider's)")
 	out := outputFlag(c, false)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := k.body(c)
@@ -104,6 +107,9 @@ func (k *keyFlags) body(c *cobra.Command) (map[string]any, error) {
 	}
 	if k.defaultTag != "" {
 		body["default_tag"] = k.defaultTag
+	}
+	if k.maxTokens != 0 {
+		body["default_max_tokens"] = k.maxTokens
 	}
 	if k.expires != "" {
 		t, err := parseTime(k.expires)
@@ -211,11 +217,11 @@ func newKeysDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 
 func keyTable(keys ...restKey) *table {
 	t := &table{
-		columns: []column{left("ID"), left("NAME"), left("SCOPES"), left("TAGS"), left("DEFAULT TAG"), left("MODELS"), left("EXPIRES")},
+		columns: []column{left("ID"), left("NAME"), left("SCOPES"), left("TAGS"), left("DEFAULT TAG"), left("MODELS"), left("EXPIRES"), left("DEFAULT MAX TOKENS")},
 		empty:   "no keys; `aigateway keys create --name NAME` makes one",
 	}
 	for _, k := range keys {
-		t.add(k.ID, k.Name, strings.Join(k.Scopes, ","), orAll(k.AllowedTags, "**"), k.DefaultTag, orAll(k.AllowedModels, "*"), orElse(k.ExpireTime, "never"))
+		t.add(k.ID, k.Name, strings.Join(k.Scopes, ","), orAll(k.AllowedTags, "**"), k.DefaultTag, orAll(k.AllowedModels, "*"), orElse(k.ExpireTime, "never"), orNone(k.DefaultMax))
 	}
 	return t
 }

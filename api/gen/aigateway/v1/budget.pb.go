@@ -79,10 +79,15 @@ type Budget struct {
 	Etag string `protobuf:"bytes,20,opt,name=etag,proto3" json:"etag,omitempty"`
 	// When the budget was first set.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=create_time,proto3,oneof" json:"create_time,omitempty"`
-	// When its cap or time zone last changed.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=update_time,proto3,oneof" json:"update_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// When its cap, time zone or default output cap last changed.
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=update_time,proto3,oneof" json:"update_time,omitempty"`
+	// The output cap, in tokens, inserted into a call that this budget watches
+	// and that names none; x-aig-injected-max-tokens announces it. Of the
+	// budgets and the key of a call the smallest counts, before the defaults of
+	// the model and the provider. 0: none; at most 10000000.
+	DefaultMaxTokens int32 `protobuf:"varint,23,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Budget) Reset() {
@@ -269,11 +274,18 @@ func (x *Budget) GetUpdateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Budget) GetDefaultMaxTokens() int32 {
+	if x != nil {
+		return x.DefaultMaxTokens
+	}
+	return 0
+}
+
 var File_aigateway_v1_budget_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\n" +
-	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\b\n" +
+	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\t\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x15\n" +
 	"\x03tag\x18\x02 \x01(\tH\x00R\x03tag\x88\x01\x01\x12\x1b\n" +
@@ -297,7 +309,8 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\tresets_at\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\aR\tresets_at\x88\x01\x01\x12\x12\n" +
 	"\x04etag\x18\x14 \x01(\tR\x04etag\x12G\n" +
 	"\vcreate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\bR\vcreate_time\x88\x01\x01\x12G\n" +
-	"\vupdate_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\tR\vupdate_time\x88\x01\x01B\x06\n" +
+	"\vupdate_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\tR\vupdate_time\x88\x01\x01\x12.\n" +
+	"\x12default_max_tokens\x18\x17 \x01(\x05R\x12default_max_tokensB\x06\n" +
 	"\x04_tagB\t\n" +
 	"\a_key_idB\x14\n" +
 	"\x12_monthly_cap_centsB\x12\n" +

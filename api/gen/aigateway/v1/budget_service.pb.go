@@ -27,7 +27,8 @@ const (
 // SetBudgetRequest asks for SetBudget.
 type SetBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The target (tag or key_id), one cap, and optionally the time zone.
+	// The target (tag or key_id), one cap, and optionally the time zone and the
+	// default output cap.
 	Budget        *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -249,8 +250,9 @@ type UpdateBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The budget's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The new values: a cap of the budget's period, time_zone, or both; and the
-	// etag that was read, to change nothing that somebody else changed meanwhile.
+	// The new values: a cap of the budget's period, time_zone,
+	// default_max_tokens, or some of them; and the etag that was read, to change
+	// nothing that somebody else changed meanwhile.
 	Budget *Budget `protobuf:"bytes,2,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Which fields of budget to take. Over REST it follows from the members of
 	// the body; over gRPC, empty means every field that is set.

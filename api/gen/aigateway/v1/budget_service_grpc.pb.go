@@ -35,8 +35,8 @@ const (
 // A key limited to some tags sees and changes the budgets of those tags only;
 // other budgets are answered as if they did not exist.
 type BudgetServiceClient interface {
-	// SetBudget creates the budget of a target and a period, or replaces its cap
-	// and time zone; what was spent in the window stays counted. It is durable
+	// SetBudget creates the budget of a target and a period, or replaces its cap,
+	// time zone and default output cap; what was spent in the window stays counted. It is durable
 	// when answered. Errors: 400 field_invalid, unknown_field, tag_invalid; 403
 	// tag_not_allowed. Repeating it is safe.
 	SetBudget(ctx context.Context, in *SetBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
@@ -46,9 +46,9 @@ type BudgetServiceClient interface {
 	// GetBudget reads one budget with its counters of this moment. Errors: 404
 	// budget_not_found. Repeating it is safe.
 	GetBudget(ctx context.Context, in *GetBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
-	// UpdateBudget changes a budget's cap or time zone. A cap of another period
-	// is refused: the period is part of what the budget is. Errors: 400
-	// field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
+	// UpdateBudget changes a budget's cap, time zone or default output cap. A cap
+	// of another period is refused: the period is part of what the budget is.
+	// Errors: 400 field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
 	// without an etag; with one, a repeat is answered with 409.
 	UpdateBudget(ctx context.Context, in *UpdateBudgetRequest, opts ...grpc.CallOption) (*Budget, error)
 	// DeleteBudget removes a cap. Calls of its target are no longer limited by
@@ -123,8 +123,8 @@ func (c *budgetServiceClient) DeleteBudget(ctx context.Context, in *DeleteBudget
 // A key limited to some tags sees and changes the budgets of those tags only;
 // other budgets are answered as if they did not exist.
 type BudgetServiceServer interface {
-	// SetBudget creates the budget of a target and a period, or replaces its cap
-	// and time zone; what was spent in the window stays counted. It is durable
+	// SetBudget creates the budget of a target and a period, or replaces its cap,
+	// time zone and default output cap; what was spent in the window stays counted. It is durable
 	// when answered. Errors: 400 field_invalid, unknown_field, tag_invalid; 403
 	// tag_not_allowed. Repeating it is safe.
 	SetBudget(context.Context, *SetBudgetRequest) (*Budget, error)
@@ -134,9 +134,9 @@ type BudgetServiceServer interface {
 	// GetBudget reads one budget with its counters of this moment. Errors: 404
 	// budget_not_found. Repeating it is safe.
 	GetBudget(context.Context, *GetBudgetRequest) (*Budget, error)
-	// UpdateBudget changes a budget's cap or time zone. A cap of another period
-	// is refused: the period is part of what the budget is. Errors: 400
-	// field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
+	// UpdateBudget changes a budget's cap, time zone or default output cap. A cap
+	// of another period is refused: the period is part of what the budget is.
+	// Errors: 400 field_invalid; 404 budget_not_found; 409 etag_mismatch. Repeating it is safe
 	// without an etag; with one, a repeat is answered with 409.
 	UpdateBudget(context.Context, *UpdateBudgetRequest) (*Budget, error)
 	// DeleteBudget removes a cap. Calls of its target are no longer limited by

@@ -43,9 +43,14 @@ type Key struct {
 	// When the key was made.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,proto3,oneof" json:"create_time,omitempty"`
 	// When it stops working. Absent: never.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,proto3,oneof" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,proto3,oneof" json:"expire_time,omitempty"`
+	// The output cap, in tokens, inserted into its calls that name none;
+	// x-aig-injected-max-tokens announces it. Of the key and the budgets of a
+	// call the smallest counts, before the defaults of the model and the
+	// provider. 0: none; at most 10000000.
+	DefaultMaxTokens int32 `protobuf:"varint,9,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
@@ -134,11 +139,18 @@ func (x *Key) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Key) GetDefaultMaxTokens() int32 {
+	if x != nil {
+		return x.DefaultMaxTokens
+	}
+	return 0
+}
+
 var File_aigateway_v1_key_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\n" +
-	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xed\x02\n" +
+	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
 	"\x03Key\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x18\n" +
 	"\x04name\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12\x1c\n" +
@@ -147,7 +159,8 @@ const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\vdefault_tag\x18\x05 \x01(\tR\vdefault_tag\x12&\n" +
 	"\x0eallowed_models\x18\x06 \x03(\tR\x0eallowed_models\x12G\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\x00R\vcreate_time\x88\x01\x01\x12A\n" +
-	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01B\x0e\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01\x12.\n" +
+	"\x12default_max_tokens\x18\t \x01(\x05R\x12default_max_tokensB\x0e\n" +
 	"\f_create_timeB\x0e\n" +
 	"\f_expire_timeB\x99\x01\n" +
 	"\x10com.aigateway.v1B\bKeyProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"

@@ -1,0 +1,72 @@
+package ledger_test
+
+import (
+	"testing"
+
+	"aigateway/budget"
+)
+
+// TestDefaultMaxTokens: the smallest default of the budgets that watch a call
+// counts, whatever they watch it by, and it outlives a restart.
+func TestDefaultMaxTokens(t *testing.T) {
+	b := start(t)
+	set := func(target budget.Target, period budget.Period, tokens int64) budget.Status {
+		t.Helper()
+		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: period, Cap: budget.Dollar, DefaultMaxTokens: tokens}, "root")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	set(budget.Target{Tags: budget.AllTags}, budget.Total, 0) // says nothing
+	subtree := set(budget.Target{Tags: "team/**"}, budget.Day, 900)
+	set(budget.Target{Tags: "team/a/**"}, budget.Day, 700)
+	set(budget.Target{Tags: "team/a/x"}, budget.Day, 800)
+	set(budget.Target{Tags: "team/a/x"}, budget.Month, 600)
+	set(budget.Target{KeyID: "key_1"}, budget.Day, 500)
+	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: 77}, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(tag budget.Tag, key string, tokens int64) {
+		t.Helper()
+		if got := b.DefaultMaxTokens(tag, key); got != tokens {
+			t.Errorf("DefaultMaxTokens(%q, %q) = %d, want %d", tag, key, got, tokens)
+		}
+	}
+	for range 2 { // the second time after a restart
+		want("other", "key_2", 0)
+		want("team", "key_2", 900)
+		want("teamx", "key_2", 0)
+		want("team/b", "key_2", 900)
+		want("team/a", "key_2", 700)
+		want("team/a/x", "key_2", 600)
+		want("team/a/x/y", "key_2", 700)
+		want("other", "key_1", 500)
+		want("team/a/x", "key_1", 500)
+		if got, err := b.GetKey(k.ID); err != nil || got.DefaultMaxTokens != 77 {
+			t.Errorf("the key has %d, %v; want 77", got.DefaultMaxTokens, err)
+		}
+		b.shut()
+		b = reopen(t, b.dir, b.clock)
+	}
+	st, err := b.UpdateBudget(t.Context(), subtree.ID, "", func(b *budget.Budget) error { b.DefaultMaxTokens = 0; return nil }, "root")
+	if err != nil || st.DefaultMaxTokens != 0 || st.Cap != subtree.Cap {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	want("team/b", "key_2", 0)
+}
+
+func TestDefaultMaxTokensIsChecked(t *testing.T) {
+	b := start(t)
+	for _, n := range []int64{-1, budget.MaxDefaultTokens + 1} {
+		_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, DefaultMaxTokens: n}, "root")
+		if e := asError(t, err); e.Field != "default_max_tokens" {
+			t.Errorf("a budget with %d: %v", n, err)
+		}
+		_, _, err = b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: n}, "root")
+		if e := asError(t, err); e.Field != "default_max_tokens" {
+			t.Errorf("a key with %d: %v", n, err)
+		}
+	}
+}

@@ -114,7 +114,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	p.catalog, err = pricing.Load(nil, []pricing.Upstream{{
 		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField,
 		CancelsOnDisconnect: p.rate > 0, MaxTokensPerSecond: p.rate,
-	}})
+	}}, c.Streams.MaxDuration)
 	p.must(err)
 	g := grpc.NewServer(extauthz.ServerOptions()...)
 	ads.Register(g)

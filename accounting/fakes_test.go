@@ -120,7 +120,7 @@ func config(t testing.TB, l accounting.Settler) (accounting.Config, *prometheus.
 
 func loadCatalog(t testing.TB) func() *pricing.Catalog {
 	t.Helper()
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}})
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

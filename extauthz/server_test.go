@@ -91,7 +91,7 @@ func newCatalog(t testing.TB) *pricing.Catalog {
 		{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"},
 		{Provider: "openai", StreamUsage: "inject", CapField: "max_completion_tokens"},
 		{Provider: "anthropic"}, {Provider: "voyage"},
-	})
+	}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -215,7 +215,6 @@ func TestBoundOfEmbeddings(t *testing.T) {
 }
 
 func TestBoundFollowsTime(t *testing.T) {
-	c := mustLoad(t)
 	at := func(s string) time.Time {
 		v, err := time.Parse(time.DateTime, s)
 		if err != nil {
@@ -223,32 +222,46 @@ func TestBoundFollowsTime(t *testing.T) {
 		}
 		return v
 	}
+	const deepseek, gemini = "deepseek/deepseek-v4-pro", "gemini/gemini-3.8-flash"
 	for _, tt := range []struct {
 		model, at string
+		longest   time.Duration // of a call
 		in        int64
 	}{
-		{"deepseek/deepseek-v4-pro", "2026-11-24 12:00:00", 660_000},
-		{"deepseek/deepseek-v4-pro", "2026-11-24 02:00:00", 1_320_000},
-		{"deepseek/deepseek-v4-pro", "2026-11-24 00:30:00", 1_320_000}, // may end in the peak
-		{"deepseek/deepseek-v4-pro", "2026-11-23 23:30:00", 660_000},
-		{"deepseek/deepseek-v4-pro", "2026-11-24 04:00:00", 660_000},
-		{"deepseek/deepseek-v4-pro", "2026-11-24 09:59:59", 1_320_000},
-		{"gemini/gemini-3.8-flash", "2026-12-31 22:59:00", 750_000},
-		{"gemini/gemini-3.8-flash", "2026-12-31 23:30:00", 1_500_000}, // may end in the new year
-		{"gemini/gemini-3.8-flash", "2027-01-01 00:00:00", 1_500_000},
+		{deepseek, "2026-11-24 12:00:00", time.Hour, 660_000},
+		{deepseek, "2026-11-24 02:00:00", time.Hour, 1_320_000},
+		{deepseek, "2026-11-24 00:30:00", time.Hour, 1_320_000}, // may end in the peak
+		{deepseek, "2026-11-24 00:30:00", 29 * time.Minute, 660_000},
+		{deepseek, "2026-11-24 00:58:59", 90 * time.Second, 1_320_000},
+		{deepseek, "2026-11-24 00:58:59", time.Minute, 660_000},
+		{deepseek, "2026-11-23 23:30:00", time.Hour, 660_000},
+		{deepseek, "2026-11-23 23:30:00", 90 * time.Minute, 1_320_000}, // of tomorrow
+		{deepseek, "2026-11-23 12:00:00", 24 * time.Hour, 1_320_000},
+		{deepseek, "2026-11-24 04:00:00", time.Hour, 660_000},
+		{deepseek, "2026-11-24 09:59:59", time.Second, 1_320_000},
+		{gemini, "2026-12-31 22:59:00", time.Hour, 750_000},
+		{gemini, "2026-12-31 23:30:00", time.Hour, 1_500_000}, // may end in the new year
+		{gemini, "2026-12-31 23:29:59", 30 * time.Minute, 750_000},
+		{gemini, "2026-12-31 00:00:00", 24 * time.Hour, 1_500_000},
+		{gemini, "2027-01-01 00:00:00", time.Hour, 1_500_000},
 	} {
 		body := chatBody(tt.model, `"max_tokens":1`)
 		out := tt.in * 3 // DeepSeek's output price; Gemini's is five times its input's
-		if strings.HasPrefix(tt.model, "gemini") {
+		if tt.model == gemini {
 			out = tt.in * 5
 		}
-		b := mustBound(t, c, pricing.Chat, body, at(tt.at))
+		b := mustBound(t, mustLoadFor(t, tt.longest), pricing.Chat, body, at(tt.at))
 		if want := tokensAt(int64(len(body))+1000, tt.in, 1, out); b.Amount != want {
-			t.Errorf("%s at %s: bound is %s, want %s", tt.model, tt.at, b.Amount, want)
+			t.Errorf("%s at %s for %s: bound is %s, want %s", tt.model, tt.at, tt.longest, b.Amount, want)
 		}
 	}
-	if m, err := c.Resolve("anthropic/claude-sonnet-4.6", at("2026-03-01 00:00:00")); err != nil || m.Row != nil {
+	if m, err := mustLoad(t).Resolve("anthropic/claude-sonnet-4.6", at("2026-03-01 00:00:00")); err != nil || m.Row != nil {
 		t.Errorf("before its first price list a model has no price: %v, %v", m.Row, err)
+	}
+	for _, longest := range []time.Duration{0, -1, 24*time.Hour + 1} {
+		if _, err := pricing.Load(nil, upstreams(), longest); err == nil {
+			t.Errorf("calls of %s were accepted", longest)
+		}
 	}
 }
 

@@ -9,10 +9,6 @@ import (
 	"aigateway/budget"
 )
 
-// horizon is how far ahead a bound looks for dearer prices: longer than any
-// call may run.
-const horizon = time.Hour
-
 // defaultMaxTokens is the output cap inserted when neither the client nor the
 // upstream's configuration names one.
 const defaultMaxTokens = 32_768
@@ -70,6 +66,7 @@ type Upstream struct {
 // Catalog is the price list. It is immutable and safe for concurrent use.
 type Catalog struct {
 	version    string
+	longest    time.Duration // of a call: how far ahead bounds look for dearer prices
 	date       time.Time
 	providers  map[string]Upstream
 	entries    map[string]*entry // by slug and alias
@@ -91,7 +88,8 @@ type Model struct {
 	Upstream                      Upstream
 	Row                           *Row
 
-	quoted string // UpstreamModel as a JSON string
+	quoted  string // UpstreamModel as a JSON string
+	longest time.Duration
 }
 
 // Row is what the catalog knows about a model's price at a moment.
@@ -260,7 +258,7 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	if !ok {
 		return Model{}, notFound("provider_unknown", fmt.Sprintf("no provider %q is configured; configured: %s", clip(provider), c.providerNames()))
 	}
-	m := Model{Slug: slug, Provider: provider, UpstreamModel: name, Upstream: up}
+	m := Model{Slug: slug, Provider: provider, UpstreamModel: name, Upstream: up, longest: c.longest}
 	e, dated := c.find(slug)
 	if e == nil {
 		m.quoted = quoteJSON(name)

@@ -36,7 +36,7 @@ func TestEmbeddedCatalog(t *testing.T) {
 	if diff := cmp.Diff(want, slugs); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)
 	}
-	none, err := pricing.Load(nil, nil)
+	none, err := pricing.Load(nil, nil, time.Hour)
 	if err != nil || len(none.Models(noon())) > 0 {
 		t.Errorf("without providers there are no models: %v", err)
 	}
@@ -48,7 +48,7 @@ func TestEmptyOverlay(t *testing.T) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
-	if _, err := pricing.Load(&yaml.Node{}, upstreams()); err != nil {
+	if _, err := pricing.Load(&yaml.Node{}, upstreams(), time.Hour); err != nil {
 		t.Errorf("a node never filled: %v", err)
 	}
 }
@@ -182,11 +182,11 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 		{pricing.Upstream{Provider: "a", Honours: []string{"max_completion_tokens"}}, "cap_field max_tokens is not among"},
 		{pricing.Upstream{Provider: "a", MaxTokensPerSecond: -1}, "must be from 0"},
 	} {
-		if _, err := pricing.Load(nil, []pricing.Upstream{tt.u}); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := pricing.Load(nil, []pricing.Upstream{tt.u}, time.Hour); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %q in it", tt.u, err, tt.want)
 		}
 	}
-	if _, err := pricing.Load(nil, []pricing.Upstream{{Provider: "a"}, {Provider: "a"}}); err == nil {
+	if _, err := pricing.Load(nil, []pricing.Upstream{{Provider: "a"}, {Provider: "a"}}, time.Hour); err == nil {
 		t.Error("a provider may not appear twice")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"aigateway/budget"
 	"aigateway/pricing"
@@ -160,7 +161,7 @@ func TestUpstreamRules(t *testing.T) {
 	load := func(change func(*pricing.Upstream)) *pricing.Catalog {
 		u := pricing.Upstream{Provider: "openai", CapField: "max_completion_tokens"}
 		change(&u)
-		c, err := pricing.Load(nil, []pricing.Upstream{u})
+		c, err := pricing.Load(nil, []pricing.Upstream{u}, time.Hour)
 		if err != nil {
 			t.Fatal(err)
 		}

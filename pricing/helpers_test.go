@@ -35,6 +35,15 @@ func noon() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) }
 
 func mustLoad(t testing.TB) *pricing.Catalog { return mustOverlay(t, "") }
 
+func mustLoadFor(t testing.TB, longest time.Duration) *pricing.Catalog {
+	t.Helper()
+	c, err := pricing.Load(nil, upstreams(), longest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func mustOverlay(t testing.TB, text string) *pricing.Catalog {
 	t.Helper()
 	c, err := overlay(text)
@@ -46,13 +55,13 @@ func mustOverlay(t testing.TB, text string) *pricing.Catalog {
 
 func overlay(text string) (*pricing.Catalog, error) {
 	if text == "" {
-		return pricing.Load(nil, upstreams())
+		return pricing.Load(nil, upstreams(), time.Hour)
 	}
 	var n yaml.Node
 	if err := yaml.Load([]byte(text), &n); err != nil {
 		return nil, err
 	}
-	return pricing.Load(&n, upstreams())
+	return pricing.Load(&n, upstreams(), time.Hour)
 }
 
 func endpointOf(model string) pricing.Endpoint {

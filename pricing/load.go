@@ -22,12 +22,18 @@ var embedded []byte
 // nil, or a node without content, adds nothing. A field the overlay sets wins;
 // a price list without `from` changes every price list the model has. Errors
 // name the line.
-func Load(overlay *yaml.Node, upstreams []Upstream) (*Catalog, error) {
+//
+// No call runs longer than longest, at most a day: a bound is taken at the
+// dearest price of that time.
+func Load(overlay *yaml.Node, upstreams []Upstream, longest time.Duration) (*Catalog, error) {
+	if longest <= 0 || longest > 24*time.Hour { // price lists start on days
+		return nil, fmt.Errorf("the longest duration of a call is %s; it must be positive and at most 24h", longest)
+	}
 	var doc yaml.Node
 	if err := yaml.Load(embedded, &doc); err != nil {
 		return nil, fmt.Errorf("read embedded catalog: %w", err)
 	}
-	b := builder{rows: make(map[string]spec), families: make(map[string]spec)}
+	b := builder{longest: longest, rows: make(map[string]spec), families: make(map[string]spec)}
 	if err := b.catalog(&doc); err != nil {
 		return nil, fmt.Errorf("read embedded catalog: %w", err)
 	}
@@ -44,6 +50,7 @@ func Load(overlay *yaml.Node, upstreams []Upstream) (*Catalog, error) {
 		hash.Write(text)
 	}
 	c := &Catalog{
+		longest:    longest,
 		version:    hex.EncodeToString(hash.Sum(nil))[:12],
 		providers:  make(map[string]Upstream, len(upstreams)),
 		entries:    make(map[string]*entry, len(b.rows)),
@@ -59,6 +66,7 @@ func Load(overlay *yaml.Node, upstreams []Upstream) (*Catalog, error) {
 
 // builder collects specs before they become rows.
 type builder struct {
+	longest  time.Duration
 	families map[string]spec
 	rows     map[string]spec
 }
@@ -206,10 +214,10 @@ func (b *builder) entry(s spec) (*entry, error) {
 		e.upstreamModel = *s.upstreamModel
 	}
 	e.quoted = quoteJSON(e.upstreamModel)
-	return e, e.addPrices(row, s)
+	return e, e.addPrices(row, s, b.longest)
 }
 
-func (e *entry) addPrices(row Row, s spec) error {
+func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 	if len(s.prices) == 0 {
 		return lineError(s.node, "model %s has no prices; add a list under prices", s.slug)
 	}
@@ -230,7 +238,7 @@ func (e *entry) addPrices(row Row, s spec) error {
 		if i > 0 { // calls admitted shortly before a change may be billed after it
 			soon := r
 			prev := e.rows[len(e.rows)-1]
-			soon.From = r.From.Add(-horizon)
+			soon.From = r.From.Add(-longest)
 			soon.tiers, soon.fees = dearer(prev.tiers, tiers), dearerFees(prev.fees, p.fees)
 			e.rows = append(e.rows, &soon)
 		}

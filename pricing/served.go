@@ -44,7 +44,7 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		if row == nil {
 			return Served{}
 		}
-		return Served{Slug: e.slug, Row: row, peak: row.rules.peak(at)}
+		return Served{Slug: e.slug, Row: row, peak: row.rules.peak(at, c.longest)}
 	}
 }
 

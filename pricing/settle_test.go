@@ -59,7 +59,7 @@ func settleCatalog(t testing.TB) *pricing.Catalog {
 	if err := yaml.Load([]byte(settleModels), &n); err != nil {
 		t.Fatal(err)
 	}
-	c, err := pricing.Load(&n, settleUpstreams())
+	c, err := pricing.Load(&n, settleUpstreams(), time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}

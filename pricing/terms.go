@@ -73,7 +73,7 @@ type multipliers struct {
 }
 
 func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
-	out := multipliers{always: m.Row.rules.peak(at), tier: one()}
+	out := multipliers{always: m.Row.rules.peak(at, m.longest), tier: one()}
 	where := c.geo
 	if where == "" {
 		where = m.Upstream.DefaultGeo
@@ -125,20 +125,22 @@ func (r *rules) tier(name string) (ratio, bool) {
 	return ratio{}, false
 }
 
-// peak is the dearest time-of-day multiplier between t and t + horizon.
-func (r *rules) peak(t time.Time) ratio {
+// peak is the dearest time-of-day multiplier from t on for as long as a call may
+// run.
+func (r *rules) peak(t time.Time, longest time.Duration) ratio {
+	const day = 24 * 60 // minutes
 	f := one()
 	if len(r.peaks) == 0 {
 		return f
 	}
 	utc := t.UTC()
 	now := utc.Hour()*60 + utc.Minute()
-	end := now + int(horizon/time.Minute)
+	end := now + int((longest+time.Minute-1)/time.Minute)
 	for _, p := range r.peaks {
-		today := now < p.to && end >= p.from
-		tomorrow := end >= p.from+24*60
-		if (today || tomorrow) && p.factor.above(f) {
-			f = p.factor
+		for later := 0; later <= end; later += day {
+			if now < p.to+later && end >= p.from+later && p.factor.above(f) {
+				f = p.factor
+			}
 		}
 	}
 	return f

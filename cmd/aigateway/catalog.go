@@ -236,7 +236,7 @@ func (a *app) catalog(path string) (*pricing.Catalog, error) {
 // loadCatalog is the embedded price list with the configuration's models on
 // top, for its providers.
 func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
-	catalog, err := pricing.Load(config.Models, pricingUpstreams(config.Providers))
+	catalog, err := pricing.Load(config.Models, pricingUpstreams(config.Providers), config.Streams.MaxDuration)
 	if err != nil && config.Path != "" {
 		return nil, fmt.Errorf("%s: %w", config.Path, err)
 	}

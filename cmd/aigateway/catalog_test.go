@@ -3,6 +3,11 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/gatewayconfig"
+	"aigateway/pricing"
 )
 
 func TestCatalogList(t *testing.T) {
@@ -71,5 +76,37 @@ func TestDecimal(t *testing.T) {
 		if got := decimal(tc.n, tc.places); got != tc.want {
 			t.Errorf("decimal(%d, %d) = %s, want %s", tc.n, tc.places, got, tc.want)
 		}
+	}
+}
+
+// Bounds look as far ahead for dearer hours as a call may run.
+func TestCatalogLooksAheadForTheLongestCall(t *testing.T) {
+	bound := func(longest string) budget.Amount {
+		file := writeFile(t, "aigateway.yaml", "data_dir: .\nstreams: {max_duration: "+longest+"}\nproviders:\n  deepseek: {api_key: k}\n")
+		config, err := gatewayconfig.Read(file, func(string) string { return "" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		catalog, err := loadCatalog(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) // the next peak begins at 01:00
+		model, err := catalog.Resolve("deepseek/deepseek-v4-pro", noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"deepseek/deepseek-v4-pro","max_tokens":10}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := model.Bound(call, noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.Amount
+	}
+	if short, long := bound("12h59m"), bound("13h"); long != 2*short {
+		t.Errorf("a call of at most 12 h 59 min is bounded by %s, one of 13 h by %s; want twice as much", short, long)
 	}
 }

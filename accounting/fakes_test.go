@@ -139,9 +139,9 @@ func token(t testing.TB, id int) string {
 func line(t testing.TB, id int, changes ...func(map[string]any)) string {
 	t.Helper()
 	m := map[string]any{
-		"v": 1, "id": fmt.Sprintf("req-%d", id), "start": fmt.Sprintf("%d.000000000", noon.Unix()), "ms": 1500, "code": 200,
-		"flags": "-", "details": "via_upstream", "route": "moonshot-chat", "cluster": "moonshot", "type": "application/json",
-		"attempts": 1, "tx_us": 200, "in": 10, "out": 20, "rsv": token(t, id), "aig": nil,
+		"v": 2, "id": fmt.Sprintf("req-%d", id), "start": fmt.Sprintf("%d.000000000", noon.Unix()), "ms": 1500, "code": 200,
+		"flags": "-", "details": "via_upstream", "cluster": "moonshot", "type": "application/json",
+		"tx_us": 200, "rsv": token(t, id), "report": nil,
 	}
 	for _, change := range changes {
 		change(m)

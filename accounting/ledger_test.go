@@ -24,6 +24,7 @@ import (
 	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/extauthz"
+	"aigateway/internal/envoytest"
 	"aigateway/ledger"
 	"aigateway/pricing"
 )
@@ -148,6 +149,11 @@ const usageText = `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`
 // asked is the name of the model asked for, as an answer has it.
 const asked = `"kimi-k2.6"`
 
+// answeredReport is what the filter reports of a whole answer.
+func answeredReport(usage, model string) string {
+	return envoytest.ReportText(envoy.Report{Usage: usage, Done: true, Model: model})
+}
+
 // usageCost is usageText at $0.95 and $4 a million.
 const usageCost budget.Amount = 9*950 + 12*4000
 
@@ -157,16 +163,14 @@ func (c *call) entry(t *testing.T, usage, model string) *logv3.HTTPAccessLogEntr
 		e.Request.RequestId = c.id
 		e.CommonProperties.Metadata.FilterMetadata = map[string]*structpb.Struct{
 			envoy.NamespaceDecision: envoy.Decision{Token: c.token}.Encode(),
-			envoy.NamespaceReport: {Fields: map[string]*structpb.Value{
-				"usage": structpb.NewStringValue(usage), "done": structpb.NewBoolValue(true), "model": structpb.NewStringValue(model),
-			}},
+			envoy.NamespaceReport:   {Fields: map[string]*structpb.Value{envoy.KeyReport: structpb.NewStringValue(answeredReport(usage, model))}},
 		}
 	})
 }
 
 func (c *call) line(t *testing.T, usage, model string) string {
 	t.Helper()
-	return line(t, 0, with("id", c.id), with("rsv", c.token), with("aig", map[string]any{"usage": usage, "done": true, "model": model}))
+	return line(t, 0, with("id", c.id), with("rsv", c.token), with("report", answeredReport(usage, model)))
 }
 
 // stream sends entries over gRPC, as Envoy does, and waits for the end.
@@ -246,20 +250,20 @@ func TestBothChannelsSettleOnce(t *testing.T) {
 }
 
 func TestWhatEachEndCosts(t *testing.T) {
-	noReport := with("aig", nil)
+	noReport := with("report", nil)
 	tests := []struct {
 		name    string
 		changes []func(map[string]any)
 		spent   func(bound budget.Amount) budget.Amount
 	}{
 		{"never sent", []func(map[string]any){with("tx_us", nil), with("code", 503), with("flags", "UF"), noReport}, nothing},
-		{"provider's error", []func(map[string]any){with("code", 500), with("aig", map[string]any{"upstream_status": 500})}, nothing},
-		{"provider's 401", []func(map[string]any){with("code", 502), with("aig", map[string]any{"upstream_status": 401})}, nothing},
+		{"provider's error", []func(map[string]any){with("code", 500), with("report", "upstream_status 3:500")}, nothing},
+		{"provider's 401", []func(map[string]any){with("code", 502), with("report", "upstream_status 3:401")}, nothing},
 		{"no report", []func(map[string]any){noReport}, whole},
 		{"cut", []func(map[string]any){with("flags", "DC"), with("details", "downstream_remote_disconnect"), noReport}, whole},
 		{"Envoy gave up", []func(map[string]any){with("code", 504), with("flags", "UT"), with("details", "response_timeout"), noReport}, whole},
 		{"connection broke before the answer", []func(map[string]any){with("code", 503), with("flags", "UC"), with("details", "upstream_reset_before_response_started{connection_termination}"), noReport}, whole},
-		{"hostile report", []func(map[string]any){with("aig", map[string]any{"usage": `{"prompt_tokens":-5,"completion_tokens":1e99}`, "done": true})}, whole},
+		{"hostile report", []func(map[string]any){with("report", envoytest.ReportText(envoy.Report{Usage: `{"prompt_tokens":-5,"completion_tokens":1e99}`, Done: true}))}, whole},
 		{"check timed out", []func(map[string]any){with("rsv", nil), with("tx_us", nil), with("code", 503), with("flags", "UAEX"), with("details", "ext_authz_error"), noReport}, nothing},
 		{"token lost, but sent", []func(map[string]any){with("rsv", "AAAA")}, whole},
 	}

@@ -187,7 +187,7 @@ func TestBadEntryDoesNotEndTheStream(t *testing.T) {
 	l := &fakeLedger{}
 	bad := entry(t, 1)
 	bad.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceReport] = &structpb.Struct{
-		Fields: map[string]*structpb.Value{"usage": structpb.NewNumberValue(1)},
+		Fields: map[string]*structpb.Value{envoy.KeyReport: structpb.NewNumberValue(1)},
 	}
 	count := play(t, l, bad, nil, &logv3.HTTPAccessLogEntry{}, entry(t, 2))
 	if diff := cmp.Diff([]int{2}, l.ids()); diff != "" || count("aig_log_malformed_total", "stream") != 1 {

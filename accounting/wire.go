@@ -3,7 +3,6 @@ package accounting
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -34,19 +33,15 @@ const (
 	commonCluster      = 15
 	commonFlags        = 16
 	commonMetadata     = 17
-	commonRoute        = 19
 	commonDuration     = 23
-	commonAttempts     = 24
 	commonIntermediate = 27
 	commonType         = 33
 
-	requestID        = 9
-	requestBodyBytes = 12
+	requestID = 9
 
-	responseCode      = 1
-	responseBodyBytes = 3
-	responseHeaders   = 4
-	responseDetails   = 6
+	responseCode    = 1
+	responseHeaders = 4
+	responseDetails = 6
 
 	metadataFilter = 1
 	structFields   = 1
@@ -88,85 +83,41 @@ func (m *message) release() {
 	m.entries, m.buf = m.entries[:0], nil
 }
 
-var errValue = errors.New("access log entry: a member of our metadata has the wrong type")
+var errValue = errors.New("access log entry: a member of our metadata is no text")
 
-// value is a google.protobuf.Value: the field of the choice that stands.
-type value struct {
-	num    protowire.Number // 0: none
-	bytes  []byte
-	varint uint64
-	number float64
-}
-
-func (v value) want(num protowire.Number) error {
-	if v.num != num {
-		return errValue
-	}
-	return nil
-}
-
-func (v value) text(dst *string) error {
-	*dst = string(v.bytes)
-	return v.want(valueString)
-}
-
-// eachValue calls f with the members of a Struct. Of two members of one name
-// the last stands; the reader overwrites, but an earlier one of a wrong type
-// must not be an error, so names are looked at from the end.
-func eachValue(msg []byte, f func(name []byte, v value) error) error {
-	var entries [][]byte
+// textOf is the text of a Struct's member, empty when it has none. Of two
+// members of one name the last stands, and so does the last of a Value's kinds.
+func textOf(msg []byte, name string) (string, error) {
+	var raw []byte
+	found := false
 	err := eachField(msg, func(f field) error {
-		if f.num == structFields && f.typ == protowire.BytesType {
-			entries = append(entries, f.bytes)
+		if f.num != structFields || f.typ != protowire.BytesType {
+			return nil
 		}
-		return nil
-	})
-	if err != nil {
+		key, value, err := readPair(f.bytes)
+		if string(key) == name {
+			raw, found = value, true
+		}
 		return err
+	})
+	if err != nil || !found {
+		return "", err
 	}
-	seen := make([][]byte, 0, len(entries))
-	for i := len(entries) - 1; i >= 0; i-- {
-		name, raw, err := readPair(entries[i])
-		if err != nil {
-			return err
-		}
-		if contains(seen, name) {
-			continue
-		}
-		seen = append(seen, name)
-		v, err := readValue(raw)
-		if err != nil {
-			return err
-		}
-		if err := f(name, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func contains(names [][]byte, name []byte) bool {
-	for _, n := range names {
-		if string(n) == string(name) {
-			return true
-		}
-	}
-	return false
-}
-
-func readValue(msg []byte) (v value, err error) {
-	err = eachField(msg, func(f field) error {
+	var kind protowire.Number
+	var text []byte
+	err = eachField(raw, func(f field) error {
 		switch {
-		case f.num == valueNumber && f.typ == protowire.Fixed64Type:
-			v = value{num: f.num, number: math.Float64frombits(f.varint)}
-		case (f.num == valueBool || f.num == valueNull) && f.typ == protowire.VarintType:
-			v = value{num: f.num, varint: f.varint}
-		case (f.num == valueString || f.num == valueStruct || f.num == valueList) && f.typ == protowire.BytesType:
-			v = value{num: f.num, bytes: f.bytes}
+		case f.typ == protowire.BytesType && (f.num == valueString || f.num == valueStruct || f.num == valueList),
+			f.typ == protowire.VarintType && (f.num == valueNull || f.num == valueBool),
+			f.typ == protowire.Fixed64Type && f.num == valueNumber:
+			kind, text = f.num, f.bytes
 		}
 		return nil
 	})
-	return v, err
+	if err == nil && kind != valueString {
+		err = errValue
+	}
+	return string(text), err
 }
 
 // field is one field on the wire.

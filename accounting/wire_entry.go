@@ -2,7 +2,6 @@ package accounting
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
@@ -53,8 +52,6 @@ func (r *entryReader) common(f field) error {
 	switch {
 	case f.typ == protowire.VarintType:
 		switch f.num {
-		case commonAttempts:
-			r.line.Attempts = int(uint32(f.varint))
 		case commonIntermediate:
 			r.intermediate = f.varint != 0
 		case commonType:
@@ -74,8 +71,6 @@ func (r *entryReader) common(f field) error {
 		r.line.Sent = true
 	case commonCluster:
 		r.line.Cluster = string(f.bytes)
-	case commonRoute:
-		r.line.Route = string(f.bytes)
 	case commonFlags:
 		r.flags = join(r.flags, f.bytes)
 	case commonMetadata:
@@ -99,19 +94,14 @@ func (r *entryReader) metadata(f field) error {
 }
 
 func (r *entryReader) request(f field) error {
-	switch {
-	case f.num == requestID && f.typ == protowire.BytesType:
+	if f.num == requestID && f.typ == protowire.BytesType {
 		r.line.RequestID = string(f.bytes)
-	case f.num == requestBodyBytes && f.typ == protowire.VarintType:
-		r.line.BytesIn = int64(f.varint)
 	}
 	return nil
 }
 
 func (r *entryReader) response(f field) error {
 	switch {
-	case f.num == responseBodyBytes && f.typ == protowire.VarintType:
-		r.line.BytesOut = int64(f.varint)
 	case f.typ != protowire.BytesType:
 	case f.num == responseCode: // UInt32Value
 		return eachField(f.bytes, func(f field) error {
@@ -166,45 +156,14 @@ func readTime(msg []byte, seconds, nanos *int64) error {
 
 // report reads the metadata as envoy.DecodeReport does.
 func (r *entryReader) report() error {
-	var rep envoy.Report
-	err := eachValue(r.decision, func(name []byte, v value) error {
-		if string(name) == "rsv" {
-			return v.text(&rep.Token)
-		}
-		return nil
-	})
+	token, err := textOf(r.decision, envoy.KeyToken)
 	if err != nil {
 		return err
 	}
-	err = eachValue(r.lua, func(name []byte, v value) error {
-		switch string(name) {
-		case "usage":
-			return v.text(&rep.Usage)
-		case "first_usage":
-			return v.text(&rep.FirstUsage)
-		case "model":
-			return v.text(&rep.Model)
-		case "service_tier":
-			return v.text(&rep.ServiceTier)
-		case "type":
-			return v.text(&rep.Type)
-		case "tool_usage":
-			return v.text(&rep.ToolUsage)
-		case "done":
-			rep.Done = v.varint != 0
-			return v.want(valueBool)
-		case "upstream_status":
-			if n := v.number; n == math.Trunc(n) && n >= 0 && n <= 999 {
-				rep.UpstreamStatus = int(n)
-				return v.want(valueNumber)
-			}
-			return errValue
-		}
-		return nil
-	})
-	if rep.FirstUsage == "" {
-		rep.FirstUsage = rep.Usage
+	text, err := textOf(r.lua, envoy.KeyReport)
+	if err != nil {
+		return err
 	}
-	r.line.Report = rep
-	return err
+	r.line.Report = envoy.Report{Token: token}
+	return r.line.Report.Read(text)
 }

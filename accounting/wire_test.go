@@ -16,6 +16,7 @@ import (
 
 	"aigateway/accounting"
 	"aigateway/envoy"
+	"aigateway/internal/envoytest"
 )
 
 func httpMessage(entries ...*logv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMessage {
@@ -27,10 +28,10 @@ func httpMessage(entries ...*logv3.HTTPAccessLogEntry) *alsv3.StreamAccessLogsMe
 // full is an entry with everything Envoy fills in.
 func full(t testing.TB) *logv3.HTTPAccessLogEntry {
 	t.Helper()
-	report, err := structpb.NewStruct(map[string]any{
-		"usage": `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`, "first_usage": "{}", "model": `"kimi-k2.6"`, "service_tier": `"default"`,
-		"type": `"response.completed"`, "tool_usage": "{}", "done": true, "upstream_status": 429, "schema": "1",
-	})
+	report, err := structpb.NewStruct(map[string]any{envoy.KeyReport: envoytest.ReportText(envoy.Report{
+		Usage: `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`, FirstUsage: "{}", Model: `"kimi-k2.6"`, ServiceTier: `"default"`,
+		Type: `"response.completed"`, ToolUsage: "{}", Done: true, UpstreamStatus: 429,
+	}), "schema": "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,9 +63,9 @@ func full(t testing.TB) *logv3.HTTPAccessLogEntry {
 
 func FuzzStreamCodec(f *testing.F) {
 	wrong := full(f)
-	wrong.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceReport].Fields["done"] = structpb.NewStringValue("yes")
+	wrong.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceReport].Fields[envoy.KeyReport] = structpb.NewStringValue("done 5:true")
 	odd := full(f)
-	odd.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceReport].Fields["upstream_status"] = structpb.NewNumberValue(1.5)
+	odd.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceReport].Fields[envoy.KeyReport] = structpb.NewNumberValue(1.5)
 	odd.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceDecision].Fields["rsv"] = structpb.NewNullValue()
 	for _, m := range []*alsv3.StreamAccessLogsMessage{
 		{}, httpMessage(full(f)), httpMessage(full(f), &logv3.HTTPAccessLogEntry{}, full(f)), httpMessage(wrong), httpMessage(odd),

@@ -25,16 +25,12 @@ type LogLine struct {
 	// when nothing unusual happened.
 	Flags   string
 	Details string // Envoy's response code details: "via_upstream", …
-	Route   string
 	Cluster string // upstream cluster
 	// ContentType is the content-type of the response.
 	ContentType string
-	Attempts    int
 	// Sent says that a first byte went to the provider. Without it the call
 	// cannot have cost anything.
-	Sent     bool
-	BytesIn  int64 // request body
-	BytesOut int64 // response body
+	Sent bool
 	Report
 }
 
@@ -57,59 +53,40 @@ func (l *LogLine) Stream() bool {
 
 // logSchema is the version in every line of the file log; ParseLogLine refuses
 // others, so that a file from another release is not half understood.
-const logSchema = 1
+const logSchema = 2
 
 // logFormat is the json_format of the file log. Envoy omits nothing: an absent
 // value is null.
 func logFormat() map[string]any {
 	return map[string]any{
-		"v":        logSchema,
-		"id":       "%REQ(x-request-id)%",
-		"start":    "%START_TIME(%s.%9f)%",
-		"ms":       "%DURATION%",
-		"code":     "%RESPONSE_CODE%",
-		"flags":    "%RESPONSE_FLAGS%",
-		"details":  "%RESPONSE_CODE_DETAILS%",
-		"route":    "%ROUTE_NAME%",
-		"cluster":  "%UPSTREAM_CLUSTER%",
-		"type":     "%RESP(content-type)%",
-		"attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-		"tx_us":    "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
-		"in":       "%BYTES_RECEIVED%",
-		"out":      "%BYTES_SENT%",
-		"rsv":      "%DYNAMIC_METADATA(" + NamespaceDecision + ":" + keyToken + ")%",
-		"aig":      "%DYNAMIC_METADATA(" + NamespaceReport + ")%",
+		"v":       logSchema,
+		"id":      "%REQ(x-request-id)%",
+		"start":   "%START_TIME(%s.%9f)%",
+		"ms":      "%DURATION%",
+		"code":    "%RESPONSE_CODE%",
+		"flags":   "%RESPONSE_FLAGS%",
+		"details": "%RESPONSE_CODE_DETAILS%",
+		"cluster": "%UPSTREAM_CLUSTER%",
+		"type":    "%RESP(content-type)%",
+		"tx_us":   "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
+		"rsv":     "%DYNAMIC_METADATA(" + NamespaceDecision + ":" + KeyToken + ")%",
+		"report":  "%DYNAMIC_METADATA(" + NamespaceReport + ":" + KeyReport + ")%",
 	}
 }
 
 type fileLine struct {
-	V        int         `json:"v"`
-	ID       string      `json:"id"`
-	Start    string      `json:"start"`
-	MS       *int64      `json:"ms"`
-	Code     int         `json:"code"`
-	Flags    string      `json:"flags"`
-	Details  string      `json:"details"`
-	Route    string      `json:"route"`
-	Cluster  string      `json:"cluster"`
-	Type     string      `json:"type"`
-	Attempts int         `json:"attempts"`
-	TxUS     *int64      `json:"tx_us"`
-	In       int64       `json:"in"`
-	Out      int64       `json:"out"`
-	Rsv      string      `json:"rsv"`
-	Aig      *fileReport `json:"aig"`
-}
-
-type fileReport struct {
-	Usage          string `json:"usage"`
-	FirstUsage     string `json:"first_usage"`
-	Model          string `json:"model"`
-	ServiceTier    string `json:"service_tier"`
-	Type           string `json:"type"`
-	ToolUsage      string `json:"tool_usage"`
-	Done           bool   `json:"done"`
-	UpstreamStatus int    `json:"upstream_status"`
+	V       int    `json:"v"`
+	ID      string `json:"id"`
+	Start   string `json:"start"`
+	MS      *int64 `json:"ms"`
+	Code    int    `json:"code"`
+	Flags   string `json:"flags"`
+	Details string `json:"details"`
+	Cluster string `json:"cluster"`
+	Type    string `json:"type"`
+	TxUS    *int64 `json:"tx_us"`
+	Rsv     string `json:"rsv"`
+	Report  string `json:"report"`
 }
 
 // ParseLogLine reads one line of the file log, with or without its newline. A
@@ -123,7 +100,7 @@ func ParseLogLine(line []byte) (LogLine, error) {
 	if f.V != logSchema {
 		return LogLine{}, fmt.Errorf("parse log line: schema %d, want %d", f.V, logSchema)
 	}
-	if f.Code < 0 || f.Code > 999 || f.Attempts < 0 || f.MS == nil || *f.MS < 0 || *f.MS > maxMS {
+	if f.Code < 0 || f.Code > 999 || f.MS == nil || *f.MS < 0 || *f.MS > maxMS {
 		return LogLine{}, errors.New("parse log line: a number is out of range")
 	}
 	start, err := parseUnix(f.Start)
@@ -132,19 +109,14 @@ func ParseLogLine(line []byte) (LogLine, error) {
 	}
 	l := LogLine{
 		RequestID: f.ID, Start: start, Duration: time.Duration(*f.MS) * time.Millisecond,
-		Code: f.Code, Flags: f.Flags, Details: f.Details, Route: f.Route, Cluster: f.Cluster,
-		ContentType: f.Type, Attempts: f.Attempts, Sent: f.TxUS != nil, BytesIn: f.In, BytesOut: f.Out,
-		Report: Report{Token: f.Rsv},
+		Code: f.Code, Flags: f.Flags, Details: f.Details, Cluster: f.Cluster,
+		ContentType: f.Type, Sent: f.TxUS != nil, Report: Report{Token: f.Rsv},
 	}
 	if f.Flags == "-" {
 		l.Flags = ""
 	}
-	if a := f.Aig; a != nil {
-		l.Report = Report{
-			Token: f.Rsv, Usage: a.Usage, FirstUsage: a.FirstUsage, Model: a.Model, ServiceTier: a.ServiceTier,
-			Type: a.Type, ToolUsage: a.ToolUsage, Done: a.Done, UpstreamStatus: a.UpstreamStatus,
-		}
-		l.fillFirst()
+	if err := l.Report.Read(f.Report); err != nil {
+		return LogLine{}, fmt.Errorf("parse log line: %w", err)
 	}
 	return l, nil
 }
@@ -172,7 +144,7 @@ func parseUnix(s string) (time.Time, error) {
 	return time.Unix(v[0], v[1]).UTC(), nil
 }
 
-var tokenMark = []byte(`"` + keyToken + `":"`)
+var tokenMark = []byte(`"` + KeyToken + `":"`)
 
 // PeekToken finds the token text in a line of the file log without parsing the
 // line. Nothing a client or provider sends can look like it, because quotes
@@ -201,13 +173,9 @@ func FromStream(e *accesslogv3.HTTPAccessLogEntry) (LogLine, error) {
 		Code:        int(resp.GetResponseCode().GetValue()),
 		Flags:       FlagText(common.GetResponseFlags()),
 		Details:     resp.GetResponseCodeDetails(),
-		Route:       common.GetRouteName(),
 		Cluster:     common.GetUpstreamCluster(),
 		ContentType: resp.GetResponseHeaders()["content-type"],
-		Attempts:    int(common.GetUpstreamRequestAttemptCount()),
 		Sent:        common.GetTimeToFirstUpstreamTxByte() != nil,
-		BytesIn:     int64(e.GetRequest().GetRequestBodyBytes()),
-		BytesOut:    int64(resp.GetResponseBodyBytes()),
 		Report:      report,
 	}, nil
 }

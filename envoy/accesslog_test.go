@@ -11,8 +11,8 @@ import (
 	"aigateway/envoy"
 )
 
-const goodLine = `{"aig":{"done":true,"usage":"{\"a\":1}","model":"\"m\""},"attempts":1,"cluster":"fake","code":200,"details":"via_upstream",` +
-	`"flags":"-","id":"0c5f","in":2,"ms":12,"out":5,"route":"r","rsv":"tok","start":"1795491834.000000123","tx_us":88,"type":"application/json","v":1}` + "\n"
+const goodLine = `{"report":"usage 7:{\"a\":1}model 3:\"m\"done 4:true","cluster":"fake","code":200,"details":"via_upstream",` +
+	`"flags":"-","id":"0c5f","ms":12,"rsv":"tok","start":"1795491834.000000123","tx_us":88,"type":"application/json","v":2}` + "\n"
 
 func TestParseLogLine(t *testing.T) {
 	got, err := envoy.ParseLogLine([]byte(goodLine))
@@ -21,7 +21,7 @@ func TestParseLogLine(t *testing.T) {
 	}
 	want := envoy.LogLine{
 		RequestID: "0c5f", Start: time.Unix(1795491834, 123).UTC(), Duration: 12 * time.Millisecond, Code: 200, Details: "via_upstream",
-		Route: "r", Cluster: "fake", ContentType: "application/json", Attempts: 1, Sent: true, BytesIn: 2, BytesOut: 5,
+		Cluster: "fake", ContentType: "application/json", Sent: true,
 		Report: envoy.Report{Token: "tok", Usage: `{"a":1}`, FirstUsage: `{"a":1}`, Model: `"m"`, Done: true},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -30,8 +30,8 @@ func TestParseLogLine(t *testing.T) {
 }
 
 func TestParseLogLineOfNothingSent(t *testing.T) {
-	got, err := envoy.ParseLogLine([]byte(`{"aig":null,"attempts":0,"cluster":null,"code":0,"details":null,"flags":"UAEX,DC","id":null,"in":0,"ms":0,` +
-		`"out":0,"route":null,"rsv":null,"start":"1795491834.000000000","tx_us":null,"type":null,"v":1}`))
+	got, err := envoy.ParseLogLine([]byte(`{"report":null,"cluster":null,"code":0,"details":null,"flags":"UAEX,DC","id":null,"ms":0,` +
+		`"rsv":null,"start":"1795491834.000000000","tx_us":null,"type":null,"v":2}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,12 +43,13 @@ func TestParseLogLineOfNothingSent(t *testing.T) {
 
 func TestParseLogLineRefuses(t *testing.T) {
 	for name, line := range map[string]string{
-		"empty": "", "torn": goodLine[:100], "not an object": "[]", "another schema": `{"v":2,"ms":1,"start":"1.000000000"}`,
-		"no schema": `{"ms":1,"start":"1.000000000"}`, "no duration": `{"v":1,"start":"1.000000000"}`, "negative duration": `{"v":1,"ms":-1,"start":"1.000000000"}`,
-		"huge duration": `{"v":1,"ms":9223372036854775807,"start":"1.000000000"}`, "fraction": `{"v":1,"ms":1.5,"start":"1.000000000"}`,
-		"no start": `{"v":1,"ms":1}`, "start of another form": `{"v":1,"ms":1,"start":"2026-11-24T00:00:00Z"}`, "negative start": `{"v":1,"ms":1,"start":"-1.000000000"}`,
-		"code": `{"v":1,"ms":1,"start":"1.000000000","code":70000}`, "usage not a text": `{"v":1,"ms":1,"start":"1.000000000","aig":{"usage":{}}}`,
-		"two lines": goodLine + goodLine,
+		"empty": "", "torn": goodLine[:100], "not an object": "[]", "another schema": `{"v":1,"ms":1,"start":"1.000000000"}`,
+		"no schema": `{"ms":1,"start":"1.000000000"}`, "no duration": `{"v":2,"start":"1.000000000"}`, "negative duration": `{"v":2,"ms":-1,"start":"1.000000000"}`,
+		"huge duration": `{"v":2,"ms":9223372036854775807,"start":"1.000000000"}`, "fraction": `{"v":2,"ms":1.5,"start":"1.000000000"}`,
+		"no start": `{"v":2,"ms":1}`, "start of another form": `{"v":2,"ms":1,"start":"2026-11-24T00:00:00Z"}`, "negative start": `{"v":2,"ms":1,"start":"-1.000000000"}`,
+		"code": `{"v":2,"ms":1,"start":"1.000000000","code":70000}`, "report not a text": `{"v":2,"ms":1,"start":"1.000000000","report":{}}`,
+		"malformed report": `{"v":2,"ms":1,"start":"1.000000000","report":"usage 3:{}"}`,
+		"two lines":        goodLine + goodLine,
 	} {
 		if got, err := envoy.ParseLogLine([]byte(line)); err == nil {
 			t.Errorf("%s: parsed as %+v", name, got)
@@ -70,7 +71,7 @@ func TestPeekTokenIsNotFooled(t *testing.T) {
 
 func FuzzParseLogLine(f *testing.F) {
 	f.Add([]byte(goodLine))
-	f.Add([]byte(`{"v":1,"ms":1,"start":"99999999999.999999999","aig":{"done":true}}`))
+	f.Add([]byte(`{"v":2,"ms":1,"start":"99999999999.999999999","report":"done 4:true"}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		l, err := envoy.ParseLogLine(line)
 		if err != nil {
@@ -79,7 +80,7 @@ func FuzzParseLogLine(f *testing.F) {
 			}
 			return
 		}
-		if l.Duration < 0 || l.Start.Unix() < 0 || l.Code < 0 || l.Attempts < 0 || l.Usage != "" && l.FirstUsage == "" {
+		if l.Duration < 0 || l.Start.Unix() < 0 || l.Code < 0 || l.Usage != "" && l.FirstUsage == "" {
 			t.Fatalf("%q parsed as %+v", line, l)
 		}
 		envoy.PeekToken(line)
@@ -103,7 +104,7 @@ func TestDecodeReport(t *testing.T) {
 	if got, want := decision.AsMap()["edits"], "1 2 5:x:1 2"; got != want {
 		t.Errorf("edits %q, want %q", got, want)
 	}
-	seen, err := structpb.NewStruct(map[string]any{"usage": "{}", "done": true, "upstream_status": 402.0, "later": []any{1.0}})
+	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2upstream_status 3:402", "later": []any{1.0}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +119,10 @@ func TestDecodeReport(t *testing.T) {
 	if got, err := envoy.DecodeReport(nil); err != nil || got != (envoy.Report{}) {
 		t.Errorf("no metadata: %+v, %v", got, err)
 	}
-	for _, bad := range []map[string]any{{"usage": 1.0}, {"done": "true"}, {"upstream_status": "402"}, {"upstream_status": 1.5}, {"model": nil}} {
-		s, err := structpb.NewStruct(bad)
+	for _, bad := range []any{
+		1.0, nil, "usage", "usage ", "usage 2", "usage 2:{", "usage -1:{}", "usage +2:{}", "usage 99999999999999999999:{}", "2:{}", "upstream_status 4:1000", "upstream_status 1:x",
+	} {
+		s, err := structpb.NewStruct(map[string]any{"report": bad})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ local TOP = { usage = true, model = true, service_tier = true, tool_usage = true
 local INNER = { usage = true, model = true, service_tier = true, tool_usage = true }
 local PARENT = { message = true, response = true, delta = true }
 local REPORTED = { "usage", "model", "service_tier", "tool_usage", "type" }
+local WRITTEN = { "usage", "first_usage", "model", "service_tier", "tool_usage", "type", "done", "upstream_status" }
 -- Event types that end an answer by themselves.
 local TERMINAL = {
   ['"response.completed"'] = true, ['"response.incomplete"'] = true, ['"response.failed"'] = true, ['"message_stop"'] = true,
@@ -259,23 +260,39 @@ end
 
 -- Reporting ------------------------------------------------------------------------------------------------------
 
--- told remembers what metadata already says; unchanged values are not set again.
-local function tell(h, told, name, value)
+-- told is the report so far; told.changed: the metadata does not say it yet.
+local function tell(told, name, value)
   if told[name] == value then return end
-  told[name] = value
-  h:streamInfo():dynamicMetadata():set(REPORT, name, value)
+  told[name], told.changed = value, true
 end
 
-local function report(h, told, sc)
+local function tell_found(told, sc)
   local found = sc.found
   if sc.lost then found.usage = "" end -- an older report must not pass for the last
   local usage = found.usage
   told.first = told.first or sc.first
-  if sc.differs or usage and usage ~= "" and usage ~= told.first then tell(h, told, "first_usage", told.first) end
+  if sc.differs or usage and usage ~= "" and usage ~= told.first then tell(told, "first_usage", told.first) end
   for i = 1, #REPORTED do
     local value = found[REPORTED[i]]
-    if value then tell(h, told, REPORTED[i], value) end
+    if value then tell(told, REPORTED[i], value) end
   end
+end
+
+-- Writes the report as "name length:text", repeated: each write costs, and one text is the cheapest. It is written
+-- whenever a chunk changed it, as the next one may never come.
+local function publish(h, told)
+  if not told.changed then return end
+  told.changed = false
+  local out, n = {}, 0
+  for i = 1, #WRITTEN do
+    local name = WRITTEN[i]
+    local value = told[name]
+    if value then
+      out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = name, " ", #value, ":", value
+      n = n + 5
+    end
+  end
+  h:streamInfo():dynamicMetadata():set(REPORT, "report", concat(out))
 end
 
 -- Server-sent events ---------------------------------------------------------------------------------------------
@@ -317,13 +334,13 @@ local function data_of(ev)
 end
 
 -- Reports what one event says, and tells whether it is the chunk to strip: no choices, only usage.
-local function on_event(h, st, ev)
+local function on_event(st, ev)
   local usage = mentions_usage(ev)
   if not usage and not mentions_end(ev) then return false end
   local data = data_of(ev)
   if data == nil then return false end
   if byte(data, 1) == 91 and find(data, "^%[DONE%]%s*$") then
-    tell(h, st.told, "done", true)
+    tell(st.told, "done", "true")
     return false
   end
   local sc = scanner()
@@ -331,24 +348,24 @@ local function on_event(h, st, ev)
   sc.choices = st.strip
   scan(sc, data)
   if sc.fresh then
-    report(h, st.told, sc)
+    tell_found(st.told, sc)
   elseif sc.found.type then
-    tell(h, st.told, "type", sc.found.type)
+    tell(st.told, "type", sc.found.type)
   end
-  if TERMINAL[sc.found.type] then tell(h, st.told, "done", true) end
+  if TERMINAL[sc.found.type] then tell(st.told, "done", "true") end
   return st.strip and sc.depth == 0 and sc.top and sc.found.usage ~= "" and sc.found.choices ~= nil
     and find(sc.found.choices, "^%[%s*%]$") ~= nil
 end
 
 -- An event too long to look at may have held a report.
-local function on_oversize(h, st)
-  if st.told.usage then tell(h, st.told, "usage", "") end
+local function on_oversize(st)
+  if st.told.usage then tell(st.told, "usage", "") end
 end
 
 local function stream(strip)
   return {
     strip = strip, -- withhold unfinished events, drop the usage-only one
-    told = {}, -- what metadata says
+    told = {}, -- the report
     start = true, -- between events
     drop_lf = false, -- the dropped event ended in CR: an LF now belongs to it
     comment = false, -- inside a comment line between events
@@ -389,7 +406,7 @@ local function event_end(st, s, pos, n)
 end
 
 -- Takes one piece of the stream and returns what the client gets of it now; nil: the piece as it is.
-local function feed(h, st, s)
+local function feed(st, s)
   local n, pos = #s, 1
   st.cr = st.cr or find(s, "\r", 1, true) ~= nil
   if st.start and not st.comment and not st.cr and n <= MAX_EVENT and byte(s, n) == 10 and byte(s, n - 1) == 10
@@ -423,11 +440,11 @@ local function feed(h, st, s)
       if b == nil then break end
       local drop = false
       if st.big or st.held + b - from + 1 > MAX_EVENT then
-        if not st.big then on_oversize(h, st) end
+        if not st.big then on_oversize(st) end
       else
         local ev = sub(s, from, b)
         if st.held > 0 then ev = concat(st.parts) .. ev end
-        drop = on_event(h, st, ev)
+        drop = on_event(st, ev)
       end
       if drop then
         out = out or {}
@@ -447,7 +464,7 @@ local function feed(h, st, s)
     if size > MAX_EVENT then
       if strip and st.held > 0 then out = { concat(st.parts) } end
       st.big, st.parts, st.held = true, {}, 0
-      on_oversize(h, st)
+      on_oversize(st)
     else
       st.parts[#st.parts + 1] = sub(s, from)
       st.held = size
@@ -464,10 +481,10 @@ local function feed(h, st, s)
 end
 
 -- The stream ended: what is left for the client of an event without its blank line.
-local function flush(h, st)
+local function flush(st)
   if st.start or st.big or st.held == 0 then return "" end
   local ev = concat(st.parts)
-  if on_event(h, st, ev) or not st.strip then return "" end
+  if on_event(st, ev) or not st.strip then return "" end
   return ev
 end
 
@@ -479,14 +496,16 @@ local function on_stream(h, strip)
     last, last_text = chunk, ""
     if n > 0 then
       last_text = chunk:getBytes(0, n)
-      local text = feed(h, st, last_text)
+      local text = feed(st, last_text)
+      publish(h, st.told)
       if text then
         chunk:setBytes(text)
         last_text = text
       end
     end
   end
-  local rest = flush(h, st)
+  local rest = flush(st)
+  publish(h, st.told)
   -- The last chunk can still be written to, unless trailers came after it.
   if rest ~= "" then pcall(function() last:setBytes(last_text .. rest) end) end
 end
@@ -496,25 +515,30 @@ end
 -- An error is never done: it may be one of Envoy's own, which come through here too.
 local function on_json(h, failed)
   local sc, told = scanner(), {}
+  local found = sc.found
   for chunk in h:bodyChunks() do
     local n = chunk:length()
     if n > 0 then
       scan(sc, chunk:getBytes(0, n))
-      if sc.fresh then
-        sc.fresh = false
-        report(h, told, sc)
+      local closed = sc.opened and sc.depth == 0
+      if closed and found.meta and not found.usage and not sc.lost and find(found.meta, '"billed_units"', 1, true) then
+        found.usage = found.meta
       end
+      if sc.fresh or closed then
+        sc.fresh = false
+        tell_found(told, sc)
+      end
+      tell(told, "done", closed and not failed and "true" or nil)
+      publish(h, told)
     end
   end
-  local meta = sc.found.meta
-  if meta and not sc.found.usage and not sc.lost and find(meta, '"billed_units"', 1, true) then sc.found.usage = meta end
-  report(h, told, sc)
-  if sc.opened and sc.depth == 0 and not failed then tell(h, told, "done", true) end
+  tell_found(told, sc) -- of an answer that did not close
+  publish(h, told)
 end
 
 -- A provider's 401, 402 or 403 speaks of our key and account; a client would take it for one of ours.
 local function on_refused(h, status, anthropic)
-  h:streamInfo():dynamicMetadata():set(REPORT, "upstream_status", tonumber(status))
+  publish(h, { upstream_status = status, changed = true })
   local kind, code = "provider_error", '"code":502,'
   if anthropic then kind, code = "api_error", "" end
   h:body(true):setBytes((anthropic and '{"type":"error",' or "{")

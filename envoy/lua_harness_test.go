@@ -131,21 +131,32 @@ func (v *vm) answer(h *lua.LTable) answer {
 		a.Pieces = append(a.Pieces, b.(*lua.LTable).RawGetString("text").String())
 		a.Body += a.Pieces[len(a.Pieces)-1]
 	})
-	h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).ForEach(func(k, e lua.LValue) {
-		switch e := e.(type) {
-		case lua.LString:
-			a.Report[k.String()] = string(e)
-		case lua.LBool:
-			a.Report[k.String()] = bool(e)
-		case lua.LNumber:
-			a.Report[k.String()] = int(e)
+	if text := h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).RawGetString("report"); text != lua.LNil {
+		var r envoy.Report
+		if err := r.Read(text.String()); err != nil {
+			v.t.Fatalf("report %q: %v", text, err)
 		}
-	})
+		a.Report = asMap(r)
+	}
 	h.RawGetString("headers_map").(*lua.LTable).ForEach(func(k, e lua.LValue) { a.Header[k.String()] = e.String() })
 	if b, ok := h.RawGetString("buffer").(*lua.LTable); ok {
 		a.Body = b.RawGetString("text").String()
 	}
 	return a
+}
+
+// asMap is a report by its members' names, without the empty ones.
+func asMap(r envoy.Report) map[string]any {
+	m := normal(map[string]any{
+		"usage": r.Usage, "first_usage": r.FirstUsage, "model": r.Model, "service_tier": r.ServiceTier, "type": r.Type, "tool_usage": r.ToolUsage,
+	})
+	if r.Done {
+		m["done"] = true
+	}
+	if r.UpstreamStatus != 0 {
+		m["upstream_status"] = r.UpstreamStatus
+	}
+	return m
 }
 
 // normal is a report as DecodeReport presents it: first_usage filled in, an

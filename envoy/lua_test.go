@@ -259,7 +259,7 @@ func TestErrorIsNeverDone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(map[string]any{"usage": `{"a":1}`}, v.answer(h).Report); diff != "" {
+	if diff := cmp.Diff(normal(map[string]any{"usage": `{"a":1}`}), v.answer(h).Report); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
 }

@@ -2,8 +2,8 @@ package envoy
 
 import (
 	"fmt"
-	"math"
 	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/types/known/structpb"
 )
@@ -32,7 +32,7 @@ type Decision struct {
 
 // Members of the decision namespace; filter.lua reads the same names.
 const (
-	keyToken     = "rsv"
+	KeyToken     = "rsv"
 	keyEdits     = "edits"
 	keyStrip     = "strip_usage"
 	keyAnthropic = "anthropic"
@@ -40,11 +40,14 @@ const (
 	KeyBetas = "betas"
 )
 
+// KeyReport is the one member of NamespaceReport, see Report.Read.
+const KeyReport = "report"
+
 // Encode is the decision as ext_authz dynamic metadata. Numbers in a Struct are
 // doubles and nested values cost Lua a table each, so the edits travel as one
 // text, see EncodeEdits.
 func (d Decision) Encode() *structpb.Struct {
-	fields := map[string]*structpb.Value{keyToken: structpb.NewStringValue(d.Token)}
+	fields := map[string]*structpb.Value{KeyToken: structpb.NewStringValue(d.Token)}
 	if len(d.Edits) > 0 {
 		fields[keyEdits] = structpb.NewStringValue(EncodeEdits(d.Edits))
 	}
@@ -111,73 +114,75 @@ type Report struct {
 func DecodeReport(md map[string]*structpb.Struct) (Report, error) {
 	var r Report
 	var err error
-	if r.Token, err = text(md[NamespaceDecision], keyToken); err != nil {
+	if r.Token, err = member(md, NamespaceDecision, KeyToken); err != nil {
 		return Report{}, err
 	}
-	return r, decodeLua(md[NamespaceReport], &r)
+	text, err := member(md, NamespaceReport, KeyReport)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := r.Read(text); err != nil {
+		return Report{}, err
+	}
+	return r, nil
 }
 
-func decodeLua(s *structpb.Struct, r *Report) error {
-	for name, v := range s.GetFields() {
-		switch dst := r.textField(name); {
-		case dst != nil:
-			str, ok := v.GetKind().(*structpb.Value_StringValue)
-			if !ok {
-				return fmt.Errorf("metadata %s.%s: want a string", NamespaceReport, name)
-			}
-			*dst = str.StringValue
-		case name == "done":
-			b, ok := v.GetKind().(*structpb.Value_BoolValue)
-			if !ok {
-				return fmt.Errorf("metadata %s.done: want a bool", NamespaceReport)
-			}
-			r.Done = b.BoolValue
-		case name == "upstream_status":
-			n, ok := v.GetKind().(*structpb.Value_NumberValue)
-			if !ok || n.NumberValue != math.Trunc(n.NumberValue) || n.NumberValue < 0 || n.NumberValue > 999 {
-				return fmt.Errorf("metadata %s.upstream_status: want a status", NamespaceReport)
-			}
-			r.UpstreamStatus = int(n.NumberValue)
+// Read sets what text, written by filter.lua, says: "name length:value" for
+// each member, one after the other; names it does not know are passed over.
+// With an error, r is meaningless.
+func (r *Report) Read(text string) error {
+	for text != "" {
+		name, rest, named := strings.Cut(text, " ")
+		length, rest, measured := strings.Cut(rest, ":")
+		n, err := strconv.ParseUint(length, 10, 31)
+		if !named || !measured || err != nil || n > uint64(len(rest)) {
+			return fmt.Errorf("metadata %s.%s: malformed", NamespaceReport, KeyReport)
 		}
+		if err := r.set(name, rest[:n]); err != nil {
+			return err
+		}
+		text = rest[n:]
 	}
-	r.fillFirst()
-	return nil
-}
-
-// textField is the destination of a textual report member; nil for any other.
-func (r *Report) textField(name string) *string {
-	switch name {
-	case "usage":
-		return &r.Usage
-	case "first_usage":
-		return &r.FirstUsage
-	case "model":
-		return &r.Model
-	case "service_tier":
-		return &r.ServiceTier
-	case "type":
-		return &r.Type
-	case "tool_usage":
-		return &r.ToolUsage
-	}
-	return nil
-}
-
-// fillFirst restores what the filter does not send twice.
-func (r *Report) fillFirst() {
-	if r.FirstUsage == "" {
+	if r.FirstUsage == "" { // the filter does not send it twice
 		r.FirstUsage = r.Usage
 	}
+	return nil
 }
 
-func text(s *structpb.Struct, name string) (string, error) {
-	v := s.GetFields()[name]
+func (r *Report) set(name, value string) error {
+	switch name {
+	case "usage":
+		r.Usage = value
+	case "first_usage":
+		r.FirstUsage = value
+	case "model":
+		r.Model = value
+	case "service_tier":
+		r.ServiceTier = value
+	case "type":
+		r.Type = value
+	case "tool_usage":
+		r.ToolUsage = value
+	case "done":
+		r.Done = value == "true"
+	case "upstream_status":
+		status, err := strconv.ParseUint(value, 10, 16)
+		if err != nil || status > 999 {
+			return fmt.Errorf("metadata %s.%s: upstream_status: want a status", NamespaceReport, KeyReport)
+		}
+		r.UpstreamStatus = int(status)
+	}
+	return nil
+}
+
+func member(md map[string]*structpb.Struct, namespace, name string) (string, error) {
+	v := md[namespace].GetFields()[name]
 	if v == nil {
 		return "", nil
 	}
 	str, ok := v.GetKind().(*structpb.Value_StringValue)
 	if !ok {
-		return "", fmt.Errorf("metadata %s.%s: want a string", NamespaceDecision, name)
+		return "", fmt.Errorf("metadata %s.%s: want a string", namespace, name)
 	}
 	return str.StringValue, nil
 }

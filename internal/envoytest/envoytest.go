@@ -3,10 +3,13 @@ package envoytest
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -170,4 +173,25 @@ func Eventually(t testing.TB, ok func() error) {
 		case <-tick.C:
 		}
 	}
+}
+
+// ReportText is r as the Lua filter writes it into metadata.
+func ReportText(r envoy.Report) string {
+	status, done := "", ""
+	if r.UpstreamStatus != 0 {
+		status = strconv.Itoa(r.UpstreamStatus)
+	}
+	if r.Done {
+		done = "true"
+	}
+	var b strings.Builder
+	for _, m := range [...][2]string{
+		{"usage", r.Usage}, {"first_usage", r.FirstUsage}, {"model", r.Model}, {"service_tier", r.ServiceTier},
+		{"tool_usage", r.ToolUsage}, {"type", r.Type}, {"done", done}, {"upstream_status", status},
+	} {
+		if m[1] != "" {
+			fmt.Fprintf(&b, "%s %d:%s", m[0], len(m[1]), m[1])
+		}
+	}
+	return b.String()
 }

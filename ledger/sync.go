@@ -12,7 +12,7 @@ import (
 const (
 	// commitEvery paces commits that nobody waits for, so that a busy ledger
 	// writes batches and not single rows.
-	commitEvery = 5 * time.Millisecond
+	commitEvery = 20 * time.Millisecond
 	// tickEvery is how often time alone gets a look: expiry, rollover, idling.
 	tickEvery = 200 * time.Millisecond
 	// maxQueue stops admission while the disk is behind.

@@ -30,6 +30,10 @@ type Config struct {
 	// Reloadable.
 
 	Providers []Provider // sorted by name
+	// Prices is the content of PricesFile, which package pricing lays over the
+	// built-in prices; nil when none is set.
+	Prices     *yaml.Node
+	PricesFile string // absolute
 	// Models is the price overlay for package pricing, as written; nil when
 	// the file has none. Its nodes carry the file's lines.
 	Models *yaml.Node
@@ -37,7 +41,7 @@ type Config struct {
 	// their own; empty when no provider needs it.
 	SystemCA []byte
 
-	files []string // secret and CA files it depends on, for the Watcher
+	files []string // secret, CA and price files it depends on, for the Watcher
 }
 
 // Listen is where the program listens. Clients and the rest are "host:port";
@@ -172,6 +176,7 @@ type file struct {
 	DataDir      string                  `yaml:"data_dir"`
 	TimeZone     string                  `yaml:"time_zone"`
 	Providers    map[string]fileProvider `yaml:"providers"`
+	PricesFile   string                  `yaml:"prices_file"`
 	Models       *yaml.Node              `yaml:"models"`
 	Limits       fileLimits              `yaml:"limits"`
 	Streams      fileStreams             `yaml:"streams"`

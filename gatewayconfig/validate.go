@@ -1,6 +1,7 @@
 package gatewayconfig
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"net"
@@ -34,6 +35,8 @@ func (v *validator) config(f *file) *Config {
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
 	}
 	c.AdminKey = v.adminKey(string(f.AdminKey))
+	c.PricesFile = v.absolute("prices_file", f.PricesFile)
+	c.Prices = v.prices(c.PricesFile)
 	c.Models = v.models(f.Models)
 	c.Providers = v.providers(f.Providers, c.Listen)
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
@@ -162,6 +165,31 @@ func (v *validator) models(n *yaml.Node) *yaml.Node {
 		return nil
 	}
 	return n
+}
+
+// prices reads the prices file, as far as any YAML file can be read; package
+// pricing reads its rows.
+func (v *validator) prices(path string) *yaml.Node {
+	if path == "" {
+		return nil
+	}
+	v.secrets.files = append(v.secrets.files, path)
+	data, err := readLimited(path, maxFileBytes)
+	if err != nil {
+		v.fail("prices_file", "%v; write it with: aigateway catalog import --file %s", err, path)
+		return nil
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		v.fail("prices_file", "%s is empty, as a file that is being written; write models: [] for no prices", path)
+		return nil
+	}
+	r := &report{file: path}
+	root := parseYAML(r, data)
+	if root != nil && !checkAliases(r, root) {
+		root = nil
+	}
+	v.report.list = append(v.report.list, r.list...)
+	return root
 }
 
 // maxCABytes fits every bundle in use several times over.

@@ -79,7 +79,8 @@ type entry struct {
 	slug, upstreamModel, quoted string
 	aliases                     []string
 	dated                       bool
-	rows                        []*Row // by From, ascending
+	rows                        []*Row           // by From, ascending
+	family                      map[string]ratio // its family's service tiers
 }
 
 // Model is a slug resolved at a moment. Row is nil when it has no price.
@@ -99,7 +100,12 @@ type Row struct {
 	From               time.Time
 	Source             string
 	CheckedAt          time.Time
+	// Where the limits come from; empty and zero: nobody wrote it down.
+	LimitsSource    string
+	LimitsCheckedAt time.Time
+	Accepted        []Acceptance // oldest first
 
+	soon  bool // the dearer of the lists before and after it
 	tiers []rates
 	fees  map[string]int64 // pico-USD per use
 	rules *rules

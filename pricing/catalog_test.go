@@ -122,7 +122,7 @@ func TestLoadRefuses(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"no list", "model: a/b", "line 1: models must be a list"},
 		{"no row", "- a/b", "line 1: the model must be a mapping"},
-		{"unknown key", "- model: a/b\n  price: 5", `line 2: unknown key "price" in the model; known: aliases, audio`},
+		{"unknown key", "- model: a/b\n  price: 5", `line 2: unknown key "price" in the model; known: accepted, aliases, audio`},
 		{"unknown price", "- model: a/b\n  prices:\n  - {input: \"1\", output: \"1\", thinking: \"1\"}", `line 3: unknown key "thinking"`},
 		{"key twice", "- model: a/b\n  model: a/c", "model"},
 		{"no slug", "- model: b\n", `line 1: model is "b"; write provider/model`},
@@ -150,7 +150,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"bad date", "- model: a/b\n  prices: [{from: 2026-13-01, input: 1, output: 1}]", "write a date as YYYY-MM-DD"},
 		{"bad limit", "- model: a/b\n  limits: {context: 1e6}", "line 2: context is \"1e6\"; write a whole number"},
 		{"negative limit", "- model: a/b\n  limits: {context: -1}", "write a whole number"},
-		{"unknown limit", "- model: a/b\n  limits: {ctx: 1}", `unknown key "ctx" in limits; known: context, default_output, max_batch, max_output`},
+		{"unknown limit", "- model: a/b\n  limits: {ctx: 1}", `unknown key "ctx" in limits; known: checked_at, context, default_output, max_batch, max_output, source`},
 		{"image without tokens", "- model: a/b\n  image: {patch: 1}", "image has no max_tokens"},
 		{"cheap peak", "- model: a/b\n  peaks: [{from: \"01:00\", to: \"02:00\", multiplier: \"0.5\"}]", "a multiplier of at least 1"},
 		{"bad clock", "- model: a/b\n  peaks: [{from: \"1:00\", to: \"02:00\", multiplier: \"2\"}]", "write a UTC time as HH:MM"},

@@ -14,8 +14,15 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// embedded is what is kept by hand: how models behave.
+//
 //go:embed catalog.yaml
 var embedded []byte
+
+// embeddedPrices is what `aigateway catalog import` writes: what they cost.
+//
+//go:embed prices.yaml
+var embeddedPrices []byte
 
 // Load reads the embedded catalog and lays the overlay on it: a list of rows
 // like the catalog's models, as written under `models:` in the configuration;
@@ -26,26 +33,39 @@ var embedded []byte
 // No call runs longer than longest, at most a day: a bound is taken at the
 // dearest price of that time.
 func Load(overlay *yaml.Node, upstreams []Upstream, longest time.Duration) (*Catalog, error) {
+	return LoadPrices(nil, overlay, upstreams, longest)
+}
+
+// LoadPrices is Load with a prices file between the embedded catalog and the
+// overlay: a mapping whose `models` have the overlay's form. Its price lists
+// replace those of a model, unless the embedded ones were checked later: an old
+// file must not hide what a new release knows. nil adds nothing.
+func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.Duration) (*Catalog, error) {
 	if longest <= 0 || longest > 24*time.Hour { // price lists start on days
 		return nil, fmt.Errorf("the longest duration of a call is %s; it must be positive and at most 24h", longest)
 	}
-	var doc yaml.Node
-	if err := yaml.Load(embedded, &doc); err != nil {
-		return nil, fmt.Errorf("read embedded catalog: %w", err)
-	}
 	b := builder{longest: longest, rows: make(map[string]spec), families: make(map[string]spec)}
-	if err := b.catalog(&doc); err != nil {
+	if err := b.embedded(); err != nil {
 		return nil, fmt.Errorf("read embedded catalog: %w", err)
 	}
 	hash := sha256.New()
 	hash.Write(embedded)
-	if overlay = deref(overlay); !isNull(overlay) {
-		if err := b.overlay(overlay); err != nil {
-			return nil, fmt.Errorf("read models: %w", err)
+	hash.Write(embeddedPrices)
+	for _, layer := range []struct {
+		name string
+		node *yaml.Node
+		lay  func(*yaml.Node) error
+	}{{"prices file", prices, b.prices}, {"models", overlay, b.overlay}} {
+		node := deref(layer.node)
+		if isNull(node) {
+			continue
 		}
-		text, err := yaml.Dump(overlay)
+		if err := layer.lay(node); err != nil {
+			return nil, fmt.Errorf("read %s: %w", layer.name, err)
+		}
+		text, err := yaml.Dump(node)
 		if err != nil {
-			return nil, fmt.Errorf("hash models: %w", err)
+			return nil, fmt.Errorf("hash %s: %w", layer.name, err)
 		}
 		hash.Write(text)
 	}
@@ -71,6 +91,29 @@ type builder struct {
 	rows     map[string]spec
 }
 
+// embedded reads what the binary carries.
+func (b *builder) embedded() error {
+	var catalog, prices yaml.Node
+	if err := yaml.Load(embedded, &catalog); err != nil {
+		return err
+	}
+	if err := yaml.Load(embeddedPrices, &prices); err != nil {
+		return err
+	}
+	if err := b.catalog(&catalog); err != nil {
+		return err
+	}
+	if err := b.prices(&prices); err != nil {
+		return err
+	}
+	for _, s := range b.rows { // catalog.yaml alone has no prices
+		if _, err := b.entry(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *builder) catalog(n *yaml.Node) error {
 	return readMap(n, "the catalog", map[string]func(*yaml.Node) error{
 		"families": func(n *yaml.Node) error {
@@ -80,11 +123,64 @@ func (b *builder) catalog(n *yaml.Node) error {
 				return err
 			})
 		},
-		"models": b.overlay,
+		"models": func(n *yaml.Node) error {
+			return readModels(n, func(s spec) error {
+				b.rows[s.slug] = s
+				return nil
+			})
+		},
 	})
 }
 
+// overlay lays rows over those there are, field by field.
 func (b *builder) overlay(n *yaml.Node) error {
+	return readModels(n, func(s spec) error {
+		if base, ok := b.rows[s.slug]; ok {
+			s = base.over(s)
+		}
+		return b.put(s)
+	})
+}
+
+// prices lays a prices file over the rows there are.
+func (b *builder) prices(n *yaml.Node) error {
+	return readMap(n, "the prices file", map[string]func(*yaml.Node) error{
+		"models": func(n *yaml.Node) error {
+			return readModels(n, func(s spec) error {
+				base, ok := b.rows[s.slug]
+				if ok && base.checked().After(s.checked()) {
+					return nil
+				}
+				if ok {
+					base.prices = nil
+					s = base.over(s)
+				}
+				return b.put(s)
+			})
+		},
+	})
+}
+
+// put checks now: here the node is still the one that was just read.
+func (b *builder) put(s spec) error {
+	b.rows[s.slug] = s
+	_, err := b.entry(s)
+	return err
+}
+
+// checked is when the newest of its prices was checked.
+func (s *spec) checked() time.Time {
+	var newest time.Time
+	for _, p := range s.prices {
+		if p.checkedAt != nil && p.checkedAt.After(newest) {
+			newest = *p.checkedAt
+		}
+	}
+	return newest
+}
+
+// readModels reads a list of rows, each model once.
+func readModels(n *yaml.Node, row func(spec) error) error {
 	seen := make(map[string]bool)
 	return readList(n, "models", func(n *yaml.Node) error {
 		s, err := readSpec(n, false)
@@ -95,13 +191,7 @@ func (b *builder) overlay(n *yaml.Node) error {
 			return lineError(n, "model %s appears twice; write its fields in one row", s.slug)
 		}
 		seen[s.slug] = true
-		if base, ok := b.rows[s.slug]; ok {
-			s = base.over(s)
-		}
-		b.rows[s.slug] = s
-		// Check now: here the node is still the one that was just written.
-		_, err = b.entry(s)
-		return err
+		return row(s)
 	})
 }
 
@@ -201,14 +291,17 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if len(shared.tiers) > pinMost {
 		return nil, lineError(s.node, "model %s has more than %d service tiers", s.slug, pinMost)
 	}
-	row := Row{Family: family, rules: shared}
+	row := Row{Family: family, LimitsSource: s.limitsSource, Accepted: s.accepted, rules: shared}
+	if s.limitsChecked != nil {
+		row.LimitsCheckedAt = *s.limitsChecked
+	}
 	if s.context != nil {
 		row.Context = *s.context
 	}
 	if s.maxOutput != nil {
 		row.MaxOutput = *s.maxOutput
 	}
-	e := &entry{slug: s.slug, aliases: s.aliases, dated: s.dated != nil && *s.dated}
+	e := &entry{slug: s.slug, aliases: s.aliases, family: f.serviceTiers, dated: s.dated != nil && *s.dated}
 	_, e.upstreamModel, _ = strings.Cut(s.slug, "/")
 	if s.upstreamModel != nil {
 		e.upstreamModel = *s.upstreamModel
@@ -237,6 +330,7 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 		}
 		if i > 0 { // calls admitted shortly before a change may be billed after it
 			soon := r
+			soon.soon = true
 			prev := e.rows[len(e.rows)-1]
 			soon.From = r.From.Add(-longest)
 			soon.tiers, soon.fees = dearer(prev.tiers, tiers), dearerFees(prev.fees, p.fees)

@@ -33,6 +33,9 @@ type spec struct {
 	geos          map[string]ratio
 	peaks         []peak
 	prices        []priceSpec
+	limitsSource  string
+	limitsChecked *time.Time
+	accepted      []Acceptance
 }
 
 // imageRule bounds the input tokens of one image.
@@ -82,6 +85,7 @@ func readSpec(n *yaml.Node, family bool) (spec, error) {
 		}
 		readers["dated_versions"] = set(&s.dated, flag("dated_versions"))
 		readers["prices"] = s.readPrices
+		readers["accepted"] = s.readAccepted
 	}
 	if err := readMap(n, what, readers); err != nil {
 		return s, err
@@ -116,6 +120,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 				"max_batch":  set(&s.maxBatch, count("max_batch")),
 				// Inserted when a body has no output cap.
 				"default_output": set(&s.defaultCap, count("default_output")),
+				"source":         readString(&s.limitsSource, "source"),
+				"checked_at":     set(&s.limitsChecked, date("checked_at")),
 			})
 		},
 		"overhead":        set(&s.overhead, count("overhead")),
@@ -204,6 +210,29 @@ func (s *spec) readPrices(n *yaml.Node) error {
 	return nil
 }
 
+func (s *spec) readAccepted(n *yaml.Node) error {
+	return readList(n, "accepted", func(n *yaml.Node) error {
+		var a Acceptance
+		err := readMap(n, "an acceptance", map[string]func(*yaml.Node) error{
+			"by": readString(&a.By, "by"),
+			"at": date("at")(&a.At),
+			"fields": func(n *yaml.Node) error {
+				return readList(n, "fields", func(n *yaml.Node) error {
+					var f string
+					err := readString(&f, "a field")(n)
+					a.Fields = append(a.Fields, f)
+					return err
+				})
+			},
+		})
+		if err == nil && (a.By == "" || a.At.IsZero() || len(a.Fields) == 0) {
+			err = lineError(n, "an acceptance needs by, at and fields")
+		}
+		s.accepted = append(s.accepted, a)
+		return err
+	})
+}
+
 func readPrice(n *yaml.Node) (priceSpec, error) {
 	p := priceSpec{node: n}
 	readers := rateReaders(&p.base)
@@ -281,6 +310,13 @@ func (s spec) over(o spec) spec {
 		s.peaks = o.peaks
 	}
 	s.prices = overPrices(s.prices, o.prices)
+	pick(&s.limitsChecked, o.limitsChecked)
+	if o.limitsSource != "" {
+		s.limitsSource = o.limitsSource
+	}
+	if o.accepted != nil {
+		s.accepted = o.accepted
+	}
 	return s
 }
 

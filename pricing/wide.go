@@ -75,6 +75,9 @@ func newRatio(num, den uint64) ratio {
 	return ratio{num, den}
 }
 
+// micro is a ratio that was read from a catalog, in millionths.
+func (r ratio) micro() int64 { return int64(r.num * (1_000_000 / r.den)) }
+
 func gcd(a, b uint64) uint64 {
 	for b != 0 {
 		a, b = b, a%b

@@ -233,10 +233,10 @@ func (a *app) catalog(path string) (*pricing.Catalog, error) {
 	return loadCatalog(config)
 }
 
-// loadCatalog is the embedded price list with the configuration's models on
-// top, for its providers.
+// loadCatalog is the embedded price list with the configuration's prices file
+// and models on top, for its providers.
 func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
-	catalog, err := pricing.Load(config.Models, pricingUpstreams(config.Providers), config.Streams.MaxDuration)
+	catalog, err := pricing.LoadPrices(config.Prices, config.Models, pricingUpstreams(config.Providers), config.Streams.MaxDuration)
 	if err != nil && config.Path != "" {
 		return nil, fmt.Errorf("%s: %w", config.Path, err)
 	}

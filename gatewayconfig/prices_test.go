@@ -1,0 +1,54 @@
+package gatewayconfig_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/gatewayconfig"
+)
+
+func TestPricesFile(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		write(t, path, text)
+		return path
+	}
+	put("prices.yaml", "models: []\n")
+	c, err := gatewayconfig.Read(put("good.yaml", "prices_file: prices.yaml\n"), env())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := filepath.Join(dir, "prices.yaml"); c.PricesFile != want || c.Prices == nil || c.Prices.Line != 1 {
+		t.Errorf("file %s, want %s; content %+v", c.PricesFile, want, c.Prices)
+	}
+	put("broken.yaml", "models:\n- {\n")
+	put("empty.yaml", "\n")
+	for file, want := range map[string]string{
+		"none.yaml":   "bad.yaml:1:14: prices_file: read file: stat " + filepath.Join(dir, "none.yaml"),
+		"broken.yaml": "broken.yaml:3:1: YAML syntax",
+		"empty.yaml":  "is empty, as a file that is being written",
+	} {
+		_, err := gatewayconfig.Read(put("bad.yaml", "prices_file: "+file+"\n"), env())
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q in it", file, err, want)
+		}
+	}
+}
+
+// TestWatcherSeesPrices: new prices are applied like a new configuration.
+func TestWatcherSeesPrices(t *testing.T) {
+	dir := t.TempDir()
+	prices, config := filepath.Join(dir, "prices.yaml"), filepath.Join(dir, "aigateway.yaml")
+	write(t, prices, "models: []\n")
+	write(t, config, "prices_file: prices.yaml\n")
+	w := watch(t, config, time.Hour)
+	write(t, prices, "models: [{model: a/b}]\n")
+	poll(t, "the new prices", func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.got) > 0 && len(w.got[len(w.got)-1].Prices.Content[1].Content) == 1
+	})
+}

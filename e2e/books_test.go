@@ -165,6 +165,13 @@ func (l *load) count(r reply) {
 	}
 }
 
+// answered is how many calls have ended with 200 so far.
+func (l *load) answered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.counts["200"]
+}
+
 // end stops the load and returns how many calls ended how.
 func (l *load) end(t *testing.T) map[string]int {
 	t.Helper()

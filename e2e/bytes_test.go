@@ -47,7 +47,7 @@ func TestBytes(t *testing.T) {
 			})
 		}
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	if a := g.mustBudgets()["**"]; a.spent < sum(g.bills()) {
 		t.Errorf("spent %d, bills %d", a.spent, sum(g.bills()))
 	}

@@ -31,7 +31,7 @@ func TestPublishedContract(t *testing.T) {
 	if r := g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "untagged", "hello", `,"max_tokens":9`), nil); r.status != http.StatusOK {
 		t.Fatalf("without a tag: %d %s", r.status, r.body)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	g.wantBooksEqual(t)
 	this := time.Now().UTC().Format("2006-01")
 	for path, want := range map[string]string{
@@ -54,7 +54,7 @@ func TestPublishedContract(t *testing.T) {
 	if !strings.Contains(e.Error.Message, "summarize") || e.Error.Metadata["budget"] != b.ID || e.Error.Metadata["currency"] != "USD" {
 		t.Errorf("refusal %s", big.body)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	for more, want := range map[int64]int{0: http.StatusOK, 1: http.StatusPaymentRequired} {
 		g.setBudget("exact", 50)
 		e := wantError(t, g.chat("fake/m1", "exact", "hello", `,"max_tokens":9999999`), http.StatusPaymentRequired, "budget_exceeded")
@@ -67,7 +67,7 @@ func TestPublishedContract(t *testing.T) {
 		if r.status != want {
 			t.Errorf("max_tokens %d (fits %v): %d %s, want %d", int64(fits)+more, fits, r.status, r.body, want)
 		}
-		g.settle(30 * time.Second)
+		g.settle(time.Minute)
 	}
 }
 
@@ -122,7 +122,7 @@ func TestKeys(t *testing.T) {
 		t.Fatalf("delete key: %d %s", r.status, r.body)
 	}
 	wantError(t, call(callerAuth, "fake/m1", "team/a/x"), http.StatusUnauthorized, "authentication_error")
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	if u := g.usage(); u["team/a/default"].requests != 1 || u["team/a/x"].requests != 1 {
 		t.Errorf("usage %+v", u)
 	}

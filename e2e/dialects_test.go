@@ -71,7 +71,7 @@ func TestDialects(t *testing.T) {
 			}
 		}
 	}
-	g.settle(20 * time.Second)
+	g.settle(time.Minute)
 	g.wantBooksEqual(t)
 }
 
@@ -90,7 +90,7 @@ func (g *gateway) wantWithinBound(t *testing.T, name string, r reply) {
 		t.Errorf("%s: %d %s %v", name, r.status, r.body, r.err)
 		return
 	}
-	eventually(t, 5*time.Second, "the provider has entered the call", func() bool { return g.provider[name].InFlight() == 0 })
+	eventually(t, time.Minute, "the provider has entered the call", func() bool { return g.provider[name].InFlight() == 0 })
 	calls := g.provider[name].Calls()
 	last := calls[len(calls)-1]
 	if bound := mustNano(t, r.header.Get("X-Aig-Bound-Usd")); bound < last.Billed.NanoUSD {

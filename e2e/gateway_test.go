@@ -1,13 +1,15 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"text/template"
 	"time"
@@ -65,6 +67,7 @@ type gateway struct {
 	url      string // for clients, through Envoy
 	rest     string // the REST gateway itself: there while Envoy is down
 	provider map[string]*fakeprovider.Server
+	doors    map[string]*door // of the providers
 	client   *http.Client
 
 	program *process // run or serve
@@ -78,10 +81,11 @@ func newGateway(t *testing.T) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, dir: dir, config: filepath.Join(dir, "aigateway.yaml"), provider: map[string]*fakeprovider.Server{}}
+	g := &gateway{t: t, dir: dir, config: filepath.Join(dir, "aigateway.yaml"), provider: map[string]*fakeprovider.Server{}, doors: map[string]*door{}}
 	urls := map[string]string{}
 	for name, cfg := range providers {
-		g.provider[name], urls[name] = startProvider(t, cfg)
+		g.doors[name] = &door{arrived: map[string]int{}}
+		g.provider[name], urls[name] = startProviderBehind(t, cfg, g.doors[name])
 	}
 	ports := freePorts(t, 3)
 	g.settings = map[string]any{
@@ -175,7 +179,7 @@ func (g *gateway) waitReady() {
 func (g *gateway) waitStatus(url string, want int) {
 	g.t.Helper()
 	last := ""
-	eventually(g.t, 30*time.Second, url+" is ready", func() bool {
+	eventually(g.t, time.Minute, url+" is ready", func() bool {
 		if g.program.ended() {
 			g.t.Fatalf("%s ended instead of becoming ready:\n%s", g.program.name, g.program.tail(30))
 		}
@@ -221,6 +225,11 @@ func (g *gateway) bills() map[string]fakeprovider.Bill {
 
 func startProvider(t *testing.T, cfg fakeprovider.Config) (*fakeprovider.Server, string) {
 	t.Helper()
+	return startProviderBehind(t, cfg, &door{arrived: map[string]int{}})
+}
+
+func startProviderBehind(t *testing.T, cfg fakeprovider.Config, d *door) (*fakeprovider.Server, string) {
+	t.Helper()
 	if cfg.Models == nil {
 		cfg.Models = map[string]fakeprovider.Price{"m1": price}
 	}
@@ -230,37 +239,37 @@ func startProvider(t *testing.T, cfg fakeprovider.Config) (*fakeprovider.Server,
 	now := time.Now()
 	cfg.Now = func() time.Time { return now }
 	p := fakeprovider.New(cfg)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- p.Serve(ctx, l) }()
+	d.inside = p
+	srv := httptest.NewServer(d)
 	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+		if err := srv.Config.Close(); err != nil { // which, unlike srv.Close, waits for nobody
 			t.Error(err)
 		}
 	})
-	return p, "http://" + l.Addr().String()
+	return p, srv.URL
 }
 
-// freePorts asks the kernel for ports nobody listens on.
+// lastPort is the last one that freePorts looked at.
+var lastPort atomic.Int64
+
+// freePorts finds ports nobody listens on. They are below those that the kernel
+// gives to connections, which could take one while its gateway restarts.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
+	lastPort.CompareAndSwap(0, 10_000+rand.Int64N(12_000)) // other runs begin elsewhere
 	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for range 10_000 {
+		if len(ports) == n {
+			return ports
+		}
+		port := int(lastPort.Add(1))
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		defer l.Close() // all at once, so that no port is given twice
-		addr, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("no TCP address: %v", l.Addr())
-		}
-		ports = append(ports, addr.Port)
+		l.Close()
+		ports = append(ports, port)
 	}
-	return ports
+	t.Fatal("no free ports")
+	return nil
 }

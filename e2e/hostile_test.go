@@ -67,7 +67,7 @@ func TestHostileInputs(t *testing.T) {
 	if r := g.chat("fake/m1", "after", "hello", `,"max_tokens":9`); r.status != http.StatusOK {
 		t.Errorf("after the attacks: %d %s %v", r.status, r.body, r.err)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	usage, bills := g.usage(), g.bills()
 	if left, billed := usage["left!!!"].nano, bills["left!!!"].NanoUSD; left < billed {
 		t.Errorf("calls whose clients left are charged %d nano-USD, billed %d", left, billed)
@@ -124,12 +124,12 @@ func postAttack(body string, format string, args ...any) attack {
 // rawAttack writes bytes to a socket and reads what comes back as HTTP.
 func rawAttack(name, text string) attack {
 	return attack{name: "raw: " + name, raw: true, send: func(g *gateway) reply {
-		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(g.url, "http://"), 5*time.Second)
+		conn, err := net.DialTimeout("tcp", strings.TrimPrefix(g.url, "http://"), time.Minute)
 		if err != nil {
 			return reply{status: 599, err: err}
 		}
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
 			return reply{status: 599, err: err}
 		}
 		if _, err := io.WriteString(conn, text); err != nil {

@@ -46,6 +46,8 @@ func TestControlPlaneKilled(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 10 {
 		pause(time.Duration(200+rnd.IntN(300)) * time.Millisecond)
+		before := clients.answered()
+		eventually(t, time.Minute, "calls are answered", func() bool { return clients.answered() >= before+10 })
 		g.program.kill()
 		g.startServe()
 	}
@@ -53,7 +55,7 @@ func TestControlPlaneKilled(t *testing.T) {
 	pause(500 * time.Millisecond)
 	counts := clients.end(t)
 	wantOnly(t, counts, "200", "402", "503")
-	if counts["200"] < 100 || counts["402"] == 0 {
+	if counts["402"] == 0 {
 		t.Errorf("%v: want answers, and refusals under the tag with hardly any budget", counts)
 	}
 	g.settle(30 * time.Second)
@@ -119,7 +121,7 @@ func TestRunRestartsEnvoy(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "another Envoy serves", func() bool {
+	eventually(t, time.Minute, "another Envoy serves", func() bool {
 		pids := children(t, g.program.pid())
 		return len(pids) == 1 && pids[0] != pid && g.chat("fake/m1", "again", "hello", `,"max_tokens":9`).status == http.StatusOK
 	})
@@ -140,7 +142,7 @@ func TestGracefulStop(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, g.program.tail(20))
 	}
 	wantOnly(t, clients.end(t), "200", "402", "503", "cut")
-	eventually(t, 30*time.Second, "Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
+	eventually(t, time.Minute, "Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
 	g.startRun()
 	if n := g.reservations(); n != 0 {
 		t.Errorf("%d reservations are open after a graceful stop", n)

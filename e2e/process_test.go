@@ -76,6 +76,24 @@ func (p *process) signal(sig syscall.Signal) {
 	_ = p.cmd.Process.Signal(sig) // fails when it has ended already
 }
 
+// freeze is SIGSTOP, and returns when no thread runs any more.
+func (p *process) freeze() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		p.t.Fatal(err)
+	}
+	eventually(p.t, time.Minute, p.name+" stands still", func() bool {
+		stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.pid()))
+		for _, file := range stats {
+			stat, err := os.ReadFile(file)
+			if err != nil || !bytes.Contains(stat, []byte(") T ")) {
+				return false
+			}
+		}
+		return err == nil && len(stats) > 0
+	})
+}
+
 // kill is kill -9, and returns when the process is gone.
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
@@ -87,8 +105,8 @@ func (p *process) stop() int {
 	p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
-	case <-time.After(30 * time.Second):
-		p.t.Errorf("%s did not stop within 30 s of SIGTERM", p.name)
+	case <-time.After(time.Minute):
+		p.t.Errorf("%s did not stop within a minute of SIGTERM", p.name)
 		p.kill()
 	}
 	return p.cmd.ProcessState.ExitCode()

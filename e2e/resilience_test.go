@@ -22,7 +22,7 @@ func TestRunKilled(t *testing.T) {
 		envoy := g.childEnvoy()
 		g.program.kill()
 		g.startRun()
-		eventually(t, 30*time.Second, "the old Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
+		eventually(t, time.Minute, "the old Envoy is gone", func() bool { return syscall.Kill(envoy, 0) != nil })
 	}
 	pause(500 * time.Millisecond)
 	wantOnly(t, clients.end(t), "200", "402", "503", "cut", "truncated")
@@ -40,17 +40,15 @@ func TestControlPlaneFrozen(t *testing.T) {
 	if r := g.chat("fake/m1", "frozen", "before", `,"max_tokens":9`); r.status != http.StatusOK {
 		t.Fatalf("%d %s %v", r.status, r.body, r.err)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	before := g.bills()["frozen"]
-	if err := g.program.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	g.program.freeze()
 	replies := make(chan reply, 20)
 	for range cap(replies) {
 		go func() {
 			begin := time.Now()
 			r := g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "frozen", "during", `,"max_tokens":9`), tagged("frozen"))
-			if took := time.Since(begin); took > 5*time.Second {
+			if took := time.Since(begin); took > 30*time.Second {
 				r.err = fmt.Errorf("answered after %v", took)
 			}
 			replies <- r
@@ -66,10 +64,10 @@ func TestControlPlaneFrozen(t *testing.T) {
 	if err := g.program.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 30*time.Second, "calls are answered again", func() bool {
+	eventually(t, time.Minute, "calls are answered again", func() bool {
 		return g.chat("fake/m1", "other", "after", `,"max_tokens":9`).status == http.StatusOK
 	})
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	if after := g.bills()["frozen"]; after != before {
 		t.Errorf("calls without a decision reached the provider: %+v, before %+v", after, before)
 	}
@@ -89,7 +87,7 @@ func TestStreamOutlivesTimeout(t *testing.T) {
 	if r.err != nil || r.status != http.StatusOK || !strings.HasSuffix(string(r.body), "data: [DONE]\n\n") {
 		t.Fatalf("%d %.300s %v", r.status, r.body, r.err)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	g.wantBooksEqual(t)
 }
 

@@ -109,7 +109,7 @@ func TestSDKEndpoints(t *testing.T) {
 			})
 		}
 	})
-	g.settle(20 * time.Second)
+	g.settle(time.Minute)
 	g.wantBooksEqual(t)
 }
 
@@ -182,7 +182,7 @@ func checkSuiteErrors(t *testing.T, r *recorder, name string, suite sdkSuite, re
 func checkSuiteAnswers(t *testing.T, g *gateway, r *recorder, name string, suite sdkSuite, results map[string]answered) {
 	t.Helper()
 	calls := map[string]fakeprovider.Call{}
-	eventually(t, 5*time.Second, "the provider has entered every call", func() bool {
+	eventually(t, time.Minute, "the provider has entered every call", func() bool {
 		for _, c := range g.provider["full"].Calls() {
 			calls[c.User] = c
 		}

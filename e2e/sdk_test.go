@@ -81,7 +81,7 @@ func TestSDKs(t *testing.T) {
 			checkSDKAnswers(t, g, run)
 			checkSDKErrors(t, run, test.classes)
 			checkSentBytes(t, g, run)
-			g.settle(30 * time.Second)
+			g.settle(time.Minute)
 			g.wantBooksEqual(t)
 		})
 	}

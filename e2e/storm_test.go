@@ -20,14 +20,15 @@ func TestStorm(t *testing.T) {
 
 	// Nothing is answered until everybody has been decided, so that every
 	// admission rests on bounds alone.
-	slow := `,"max_tokens":50`
+	open := make(chan struct{})
+	g.doors["fake"].hold(open)
 	var mu sync.Mutex
 	statuses := map[int]int{}
 	var refusals, answers []reply
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
-			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max header_delay=6s", i), slow)
+			r := g.chat("fake/m1", "storm", fmt.Sprintf("call %03d fault:max", i), `,"max_tokens":50`)
 			mu.Lock()
 			defer mu.Unlock()
 			statuses[r.status]++
@@ -41,6 +42,12 @@ func TestStorm(t *testing.T) {
 			}
 		})
 	}
+	eventually(t, time.Minute, "every call is with the provider or refused", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return g.doors["fake"].came("storm")+len(refusals) == calls
+	})
+	close(open)
 	all.Wait()
 	if len(answers) == 0 || len(refusals) == 0 {
 		t.Fatalf("statuses %v, want answers and refusals", statuses)
@@ -55,14 +62,14 @@ func TestStorm(t *testing.T) {
 	if got := int(g.provider["fake"].Bill().Calls); got != len(answers) {
 		t.Errorf("the provider served %d calls, %d were admitted", got, len(answers))
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 
 	g.spendTheRest(t, `,"max_tokens":1000`)
 	watch.end(t)
 	if n := watch.missed.Load(); n > 0 {
 		t.Errorf("%d reads of the budgets failed", n)
 	}
-	g.settle(30 * time.Second)
+	g.settle(time.Minute)
 	g.wantBooksEqual(t)
 	usage, budgets := g.usage()["storm"], g.mustBudgets()
 	if a := budgets["storm"]; a.spent != usage.nano || a.reserved != 0 || a.spent > a.cap {
@@ -80,7 +87,7 @@ func (g *gateway) spendTheRest(t *testing.T, more string) {
 	for n := range 1000 {
 		r := g.chat("fake/m1", "storm", "one more fault:max", more)
 		if r.status == http.StatusOK {
-			g.settle(30 * time.Second)
+			g.settle(time.Minute)
 			continue
 		}
 		if r.status != http.StatusPaymentRequired {

@@ -105,9 +105,9 @@ func (p Price) cost(t tokens, tier Factor) int64 {
 	return sum.Quo(sum, den).Int64()
 }
 
-// cost is what t costs at the call's model and tier.
+// cost is what t costs at the call's model, tier and host.
 func (c *call) cost(t tokens) int64 {
-	return c.server.cfg.Models[c.record.Model].cost(t, c.server.cfg.Tiers[c.tier])
+	return c.server.cfg.Models[c.record.Model].cost(t, c.factor())
 }
 
 // bill puts tokens and their price on the call.

@@ -440,3 +440,35 @@ func TestKeepAnswers(t *testing.T) {
 		t.Errorf("kept %q, sent %q", got, body)
 	}
 }
+
+// OpenRouter serves a call on the dearest host that the request allows.
+func TestHosts(t *testing.T) {
+	s, url := startFull(t, fakeprovider.Config{Dialect: fakeprovider.OpenRouter, Hosts: []fakeprovider.Factor{{Num: 1, Den: 2}, {Num: 3, Den: 2}, {Num: 1, Den: 1}}})
+	// One prompt token costs 950,001 pico-USD, one of output 4,000,007.
+	for _, tt := range []struct {
+		provider string
+		status   int
+		halves   int64 // of the model's price
+	}{
+		{``, 200, 3},
+		{`,"provider":null`, 200, 3},
+		{`,"provider":{"order":["x"]}`, 200, 3},
+		{`,"provider":{"max_price":{"prompt":0.950001}}`, 200, 2},
+		{`,"provider":{"max_price":{"prompt":"0.95","completion":100}}`, 200, 1},
+		{`,"provider":{"max_price":{"prompt":9,"completion":4.0000069}}`, 200, 1},
+		{`,"provider":{"max_price":{"prompt":0.1}}`, 404, 0},
+	} {
+		s.Reset()
+		resp, err := http.Post(url+"/chat/completions", "application/json", strings.NewReader(ask("fault:out=3 cached=0", tt.provider)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		settled(t, s)
+		bill := s.Bill()
+		want := ((bill.PromptTokens*full.Input+bill.CompletionTokens*full.Output)*tt.halves + 1999) / 2000
+		if resp.StatusCode != tt.status || bill.NanoUSD != want {
+			t.Errorf("%s: %d, %d nano-USD, want %d, %d", tt.provider, resp.StatusCode, bill.NanoUSD, tt.status, want)
+		}
+	}
+}

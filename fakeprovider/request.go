@@ -63,7 +63,7 @@ func (c *call) model(m members) *refusal {
 	if _, ok := c.server.cfg.Models[c.record.Model]; !ok {
 		return &refusal{http.StatusNotFound, "invalid_request_error", "model", "model_not_found", fmt.Sprintf("The model `%s` does not exist or you do not have access to it.", c.record.Model)}
 	}
-	return nil
+	return c.chooseHost(m)
 }
 
 // readUserID takes metadata.user_id for the user, which is where Anthropic has it.

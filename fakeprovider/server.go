@@ -29,6 +29,10 @@ type Config struct {
 	// service_tier ("fast" is served as "priority") or a speed. Requests for
 	// any other tier are served as "default".
 	Tiers map[string]Factor
+	// Hosts multiply the price of tokens: each is a host that OpenRouter may
+	// send a call to. The dearest one within the request's provider.max_price
+	// serves it; none is answered 404. Empty: one host at the model's price.
+	Hosts []Factor
 	// CancelsOnDisconnect stops generating when the client of a stream leaves,
 	// and bills what was generated until then. Otherwise the answer is
 	// generated, and billed, to its end.
@@ -129,6 +133,7 @@ type call struct {
 	r      *http.Request
 	faults Faults
 	tier   string // as served; empty for the standard one
+	host   Factor // that serves it; zero for the only one
 	native bool   // of the messages endpoint: Anthropic's envelope
 	record Call
 }

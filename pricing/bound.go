@@ -16,7 +16,7 @@ type Bound struct {
 	Pin         string // opaque text for Charge
 
 	sum   arithmetic
-	edits [4]Edit // storage of Edits
+	edits [5]Edit // storage of Edits
 }
 
 // Bound is the worst-case cost of c at a moment. The error is a *budget.Error
@@ -76,6 +76,7 @@ type arithmetic struct {
 	input                         int64 // tokens of one hop, at most the context
 	hidden                        int64 // tokens of input that is not in the body
 	clamped                       bool
+	routed                        bool  // hosts that are dearer are ruled out
 	hops                          int64 // 1, and one for each use of a hosted tool
 	hopInput                      int64 // tokens of each further hop: the context
 	choices                       int64
@@ -165,11 +166,14 @@ func (b *Bound) Lines() []Line {
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")
 	part("audio", a.audio, "the longest the bytes allow")
-	note := ""
+	note, hosts := "", ""
 	if a.clamped {
 		note = "limited by the model's context"
 	}
-	add("input", a.input, "tokens", a.in, joinNotes("at the "+a.inKind.String()+" price", a.tierNote(), note))
+	if a.routed {
+		hosts = "provider.max_price rules dearer hosts out"
+	}
+	add("input", a.input, "tokens", a.in, joinNotes("at the "+a.inKind.String()+" price", a.tierNote(), note, hosts))
 	if a.hops > 1 {
 		add("input of tool rounds", a.hopInput*(a.hops-1), "tokens", a.in, "a hosted tool may fill the context each time")
 	}

@@ -68,6 +68,7 @@ type Call struct {
 	serviceTier   string
 	speed         string
 	geo           string
+	routing       routing
 
 	payload     int64 // base64 bytes of recognised media, which are no text
 	images      []image

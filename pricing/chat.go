@@ -61,6 +61,8 @@ func (p *parser) commonMember(name []byte) (err error) {
 		c.geo, err = p.text()
 	case "extra_body", "google":
 		return p.extraBody()
+	case "provider":
+		return p.routingMember()
 	default:
 		if reason, remedy := refusedMember(name); reason != "" {
 			return p.refused(string(name), reason, remedy)
@@ -82,7 +84,7 @@ func topMembers() []string {
 		"tools", "modalities", "service_tier", "speed", "prompt", "input", "web_search_options", "previous_response_id",
 		"max_output_tokens", "max_tool_calls", "conversation", "system", "instructions", "documents", "query", "max_tokens_per_doc",
 		"max_chunks_per_doc", "prompt_cache_options", "prompt_cache_retention", "cache_control", "inference_geo", "background", "fallbacks",
-		"context_management", "mcp_servers", "container"}
+		"context_management", "mcp_servers", "container", "provider"}
 }
 
 func messageMembers() []string { return []string{"content", "audio", "images", "files"} }
@@ -397,8 +399,8 @@ func refusedMember(name []byte) (reason, remedy string) {
 		return "unbounded_tool", "lets the provider run tools as often as it likes; run them yourself as function tools"
 	case "context_management", "compaction":
 		return "unsupported_feature", "adds model calls that have no bound; leave it out"
-	case "models", "fallbacks", "plugins", "preset", "route", "provider":
-		return "unsupported_feature", "can change the model, its host and so its price, or add paid steps; name one model and leave it out"
+	case "models", "fallbacks", "plugins", "preset", "route":
+		return "unsupported_feature", "can change the model and so its price, or add paid steps; name one model and leave it out"
 	case "file_ids", "files":
 		return "unbounded_media", "refers to files whose size is unknown; send their text in messages"
 	}

@@ -89,9 +89,7 @@ func (m *Model) dialect(e Endpoint) dialect {
 }
 
 // reportsCost reports whether the provider's answer names the billed amount.
-func (m *Model) reportsCost() bool {
-	return m.Upstream.Dialect == DialectOpenRouter || m.Provider == "openrouter"
-}
+func (m *Model) reportsCost() bool { return m.routesHosts() }
 
 // bySearchUnit reports whether a reranker is billed by search units.
 func (r *Row) bySearchUnit() bool { _, ok := r.fees[feeSearchUnit]; return ok }

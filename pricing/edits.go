@@ -38,11 +38,20 @@ func (m *Model) edit(b *Bound, c *Call) {
 			opening += `"` + field + `":` + value + ","
 		}
 	}
+	if m.Row != nil && m.routesHosts() {
+		if e, ok := m.limitHosts(c, &b.sum); ok {
+			if e.Del == 0 && e.At == c.open {
+				opening += e.Ins
+			} else {
+				edits = append(edits, e)
+			}
+		}
+	}
 	if opening != "" {
 		edits = append(edits, Edit{At: c.open, Ins: opening})
 	}
 	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, m.quoted})
-	for i := 1; i < len(edits); i++ { // at most four
+	for i := 1; i < len(edits); i++ { // at most five
 		for j := i; j > 0 && edits[j].At < edits[j-1].At; j-- {
 			edits[j], edits[j-1] = edits[j-1], edits[j]
 		}

@@ -35,7 +35,7 @@ func (m *Model) input(b *Bound, c *Call) error {
 	}
 	reach = max(reach, a.input)
 	tier := at(r.tiers, reach)
-	a.tier = tier.from
+	a.tier, a.routed = tier.from, m.routesHosts()
 	return m.prices(a, c, tier)
 }
 
@@ -242,6 +242,9 @@ func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
 // writes is the dearest kind of cache write the body can cause; input: none.
 func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
 	if !tier.priced(cacheWrite) {
+		if (c.cacheShort || c.cacheLong) && (m.Provider == "anthropic" || m.routesHosts()) { // who bill writes
+			return input, budget.Invalid("tier_not_priced", "cache_control", fmt.Sprintf("the request asks for cache writes, and %s has no price for them; leave cache_control out, or add to the configuration:\nmodels:\n- model: %s\n  prices:\n  - {cache_write: <USD per million tokens>}", m.Slug, m.Slug))
+		}
 		return input, nil
 	}
 	wanted := c.cacheShort || c.cacheLong || c.prewarm || c.maxTokens.set && c.maxTokens.value == 0

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -53,11 +52,8 @@ func (m *Model) supported(c *Call) error {
 	if e := m.Row.rules.endpoints; len(e) > 0 && !slices.Contains(e, c.Endpoint) {
 		return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s is priced for %s only; name a model for %s", m.Slug, e[0], c.Endpoint))
 	}
-	if m.Provider == "openrouter" || m.Upstream.Dialect == DialectOpenRouter {
-		id := m.UpstreamModel
-		if strings.HasSuffix(id, ":online") || strings.HasPrefix(id, "@") || strings.Contains(id, "@preset") || id == "auto" || id == "openrouter/auto" {
-			return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s can become another model or add paid steps; name one model without :online", m.Slug))
-		}
+	if err := m.routed(c); err != nil {
+		return err
 	}
 	if c.Endpoint.asksUsage() && c.Stream && m.Upstream.StreamUsage == StreamUsageRequire && c.options.include != 't' {
 		return budget.Invalid("stream_usage_required", "stream_options.include_usage", fmt.Sprintf("%s reports the usage of a stream only when asked; send \"stream_options\": {\"include_usage\": true}", m.Provider))

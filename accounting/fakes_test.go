@@ -139,14 +139,16 @@ func token(t testing.TB, id int) string {
 func line(t testing.TB, id int, changes ...func(map[string]any)) string {
 	t.Helper()
 	m := map[string]any{
-		"v": 2, "id": fmt.Sprintf("req-%d", id), "start": fmt.Sprintf("%d.000000000", noon.Unix()), "ms": 1500, "code": 200,
+		"id": fmt.Sprintf("req-%d", id), "start": fmt.Sprintf("%d.000000000", noon.Unix()), "ms": 1500, "code": 200,
 		"flags": "-", "details": "via_upstream", "cluster": "moonshot", "type": "application/json",
 		"tx_us": 200, "rsv": token(t, id), "report": nil,
 	}
 	for _, change := range changes {
 		change(m)
 	}
-	b, err := json.Marshal(m)
+	rsv := m["rsv"]
+	delete(m, "rsv")
+	b, err := json.Marshal(map[string]any{"v": 3, "call": m, "copy": m, "rsv": rsv})
 	if err != nil {
 		t.Fatal(err)
 	}

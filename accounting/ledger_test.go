@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,11 +48,17 @@ type world struct {
 
 	log     *slog.Logger         // nil: nobody reads it
 	metrics *prometheus.Registry // of the last channel
+	late    atomic.Int64         // ns that the clock is ahead of noon
 }
+
+func (w *world) now() time.Time { return noon.Add(time.Duration(w.late.Load())) }
+
+func (w *world) advance(d time.Duration) { w.late.Add(int64(d)) }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: func() time.Time { return noon }, JournalWait: time.Minute})
+	w := &world{t: t}
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: w.now, JournalWait: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +79,8 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, ledger: l, sealer: sealer, model: model, budget: st.ID}
+	w.ledger, w.sealer, w.model, w.budget = l, sealer, model, st.ID
+	return w
 }
 
 func (w *world) reserve() call {

@@ -177,12 +177,14 @@ func (r *reader) advance(end int64) { r.offset, r.last = end, false }
 
 func (r *reader) pending() int64 { return max(0, r.size-r.offset) }
 
-func (b *batch) eachLine(f func([]byte)) {
+// eachLine calls f with every line and the offset where it begins.
+func (b *batch) eachLine(f func(at int64, line []byte)) {
 	for rest := b.lines; len(rest) > 0; {
+		at := b.end - int64(len(rest))
 		var line []byte
 		line, rest, _ = bytes.Cut(rest, []byte("\n"))
 		if len(line) > 0 {
-			f(line)
+			f(at, line)
 		}
 	}
 }

@@ -150,10 +150,17 @@ func (s *Spool) step(ctx context.Context) (more bool, err error) {
 // ledger. A crash before it returns reads the same lines again.
 func (s *Spool) settle(ctx context.Context, b batch) error {
 	var out []budget.Settlement
-	b.eachLine(func(line []byte) { out = s.line(line, out) })
+	var skipped skipped
+	b.eachLine(func(at int64, line []byte) {
+		var err error
+		if out, err = s.line(line, out); err != nil {
+			skipped.add(at, err)
+		}
+	})
 	if b.overlong {
-		s.metrics.malformed.Inc()
+		skipped.add(b.start, errOverlong)
 	}
+	s.report(&skipped)
 	position := budget.SpoolPosition{File: b.file, Offset: b.end}
 	if err := s.ledger.SettleSpool(ctx, out, position); err != nil {
 		s.metrics.unsettled.Add(float64(len(out)))
@@ -168,27 +175,51 @@ func (s *Spool) settle(ctx context.Context, b batch) error {
 	return nil
 }
 
-// line appends what one line settles. A malformed line is counted and releases
-// nothing: its hold stays until its deadline charges it.
-func (s *Spool) line(line []byte, out []budget.Settlement) []budget.Settlement {
+// skipped are the lines of a batch that could not be read.
+type skipped struct {
+	lines int
+	at    int64 // offset of the first
+	err   error // of the first
+}
+
+func (k *skipped) add(at int64, err error) {
+	if k.lines++; k.lines == 1 {
+		k.at, k.err = at, err
+	}
+}
+
+var errOverlong = errors.New("a line is longer than any that Envoy writes for us")
+
+func (s *Spool) report(k *skipped) {
+	if k.lines == 0 {
+		return
+	}
+	s.metrics.malformed.Add(float64(k.lines))
+	s.log.Warn("lines of the access log file could not be read; a call that nothing else tells of is charged its bound",
+		"file", s.reader.path, "lines", k.lines, "first_at_byte", k.at, "err", k.err)
+}
+
+// line appends what one line settles. A line that cannot be read is an error
+// and releases nothing: its hold stays until its deadline charges it. What
+// follows a torn line is still found.
+func (s *Spool) line(line []byte, out []budget.Settlement) ([]budget.Settlement, error) {
 	if s.settled(line) {
 		s.metrics.ended.Inc()
 		s.metrics.duplicates.Inc()
-		return out
+		return out, nil
 	}
 	l, err := envoy.ParseLogLine(line)
 	if err != nil {
-		s.metrics.malformed.Inc()
 		var found bool
 		if l, found = salvage(line); !found {
-			return out
+			return out, err
 		}
 	}
 	s.metrics.ended.Inc()
 	if settlement, ok := s.settlement(&l); ok {
 		out = append(out, settlement)
 	}
-	return out
+	return out, err
 }
 
 // settled reports whether the line is certainly a repeat, which most are: the
@@ -276,7 +307,7 @@ func (s *Spool) first() (found bool, err error) {
 		return false, err
 	}
 	if len(files) == 0 {
-		s.caughtUp.Store(true) // nothing was ever written
+		s.caughtUp.Store(true) // nothing was written since
 		return false, nil
 	}
 	for _, f := range files {
@@ -288,6 +319,10 @@ func (s *Spool) first() (found bool, err error) {
 			s.removeOlder() // a crash may have come between the position and this
 			return true, nil
 		}
+	}
+	if s.position.File != "" {
+		s.truncations.Inc()
+		s.log.Warn("the access log file that was read last is gone or was replaced; calls that only it told of are charged their bounds", "read_now", files[0].path)
 	}
 	s.reader, err = openReader(files[0].path, 0)
 	return err == nil, err

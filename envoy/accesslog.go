@@ -53,13 +53,23 @@ func (l *LogLine) Stream() bool {
 
 // logSchema is the version in every line of the file log; ParseLogLine refuses
 // others, so that a file from another release is not half understood.
-const logSchema = 2
+const logSchema = 3
 
 // logFormat is the json_format of the file log. Envoy omits nothing: an absent
-// value is null.
+// value is null. It cannot add a checksum, so everything is there twice, but
+// the token, which is sealed: a disk that flips a bit in one of the two would
+// otherwise change a price unnoticed.
 func logFormat() map[string]any {
 	return map[string]any{
-		"v":       logSchema,
+		"v":    logSchema,
+		"call": callFormat(),
+		"copy": callFormat(),
+		"rsv":  "%DYNAMIC_METADATA(" + NamespaceDecision + ":" + KeyToken + ")%",
+	}
+}
+
+func callFormat() map[string]any {
+	return map[string]any{
 		"id":      "%REQ(x-request-id)%",
 		"start":   "%START_TIME(%s.%9f)%",
 		"ms":      "%DURATION%",
@@ -69,13 +79,19 @@ func logFormat() map[string]any {
 		"cluster": "%UPSTREAM_CLUSTER%",
 		"type":    "%RESP(content-type)%",
 		"tx_us":   "%COMMON_DURATION(DS_RX_BEG:US_TX_BEG:us)%",
-		"rsv":     "%DYNAMIC_METADATA(" + NamespaceDecision + ":" + KeyToken + ")%",
 		"report":  "%DYNAMIC_METADATA(" + NamespaceReport + ":" + KeyReport + ")%",
 	}
 }
 
+// fileLine keeps the two copies as they were written: they are compared as text.
 type fileLine struct {
-	V       int    `json:"v"`
+	V    int             `json:"v"`
+	Call json.RawMessage `json:"call"`
+	Copy json.RawMessage `json:"copy"`
+	Rsv  json.RawMessage `json:"rsv"`
+}
+
+type fileCall struct {
 	ID      string `json:"id"`
 	Start   string `json:"start"`
 	MS      *int64 `json:"ms"`
@@ -85,13 +101,13 @@ type fileLine struct {
 	Cluster string `json:"cluster"`
 	Type    string `json:"type"`
 	TxUS    *int64 `json:"tx_us"`
-	Rsv     string `json:"rsv"`
 	Report  string `json:"report"`
 }
 
 // ParseLogLine reads one line of the file log, with or without its newline. A
-// line that is torn, foreign or of another schema is an error; a caller skips
-// it, counts it and lets the reservation's deadline decide.
+// line that is torn, foreign, of another schema, or that was damaged since it
+// was written is an error; a caller skips it, counts it and lets the
+// reservation's deadline decide.
 func ParseLogLine(line []byte) (LogLine, error) {
 	var f fileLine
 	if err := json.Unmarshal(line, &f); err != nil {
@@ -100,22 +116,37 @@ func ParseLogLine(line []byte) (LogLine, error) {
 	if f.V != logSchema {
 		return LogLine{}, fmt.Errorf("parse log line: schema %d, want %d", f.V, logSchema)
 	}
-	if f.Code < 0 || f.Code > 999 || f.MS == nil || *f.MS < 0 || *f.MS > maxMS {
+	if f.Rsv == nil || !bytes.Equal(f.Call, f.Copy) {
+		return LogLine{}, errors.New("parse log line: its two copies differ, or the token is missing: it was damaged")
+	}
+	var c fileCall
+	if err := json.Unmarshal(f.Call, &c); err != nil {
+		return LogLine{}, fmt.Errorf("parse log line: %w", err)
+	}
+	var token string
+	if err := json.Unmarshal(f.Rsv, &token); err != nil {
+		return LogLine{}, fmt.Errorf("parse log line: token: %w", err)
+	}
+	return c.logLine(token)
+}
+
+func (c *fileCall) logLine(token string) (LogLine, error) {
+	if c.Code < 0 || c.Code > 999 || c.MS == nil || *c.MS < 0 || *c.MS > maxMS {
 		return LogLine{}, errors.New("parse log line: a number is out of range")
 	}
-	start, err := parseUnix(f.Start)
+	start, err := parseUnix(c.Start)
 	if err != nil {
 		return LogLine{}, fmt.Errorf("parse log line: start: %w", err)
 	}
 	l := LogLine{
-		RequestID: f.ID, Start: start, Duration: time.Duration(*f.MS) * time.Millisecond,
-		Code: f.Code, Flags: f.Flags, Details: f.Details, Cluster: f.Cluster,
-		ContentType: f.Type, Sent: f.TxUS != nil, Report: Report{Token: f.Rsv},
+		RequestID: c.ID, Start: start, Duration: time.Duration(*c.MS) * time.Millisecond,
+		Code: c.Code, Flags: c.Flags, Details: c.Details, Cluster: c.Cluster,
+		ContentType: c.Type, Sent: c.TxUS != nil, Report: Report{Token: token},
 	}
-	if f.Flags == "-" {
+	if c.Flags == "-" {
 		l.Flags = ""
 	}
-	if err := l.Report.Read(f.Report); err != nil {
+	if err := l.Report.Read(c.Report); err != nil {
 		return LogLine{}, fmt.Errorf("parse log line: %w", err)
 	}
 	return l, nil

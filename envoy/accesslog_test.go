@@ -1,6 +1,8 @@
 package envoy_test
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,11 +13,16 @@ import (
 	"aigateway/envoy"
 )
 
-const goodLine = `{"report":"usage 7:{\"a\":1}model 3:\"m\"done 4:true","cluster":"fake","code":200,"details":"via_upstream",` +
-	`"flags":"-","id":"0c5f","ms":12,"rsv":"tok","start":"1795491834.000000123","tx_us":88,"type":"application/json","v":2}` + "\n"
+// fileLine is a line of the file log about a call.
+func fileLine(call, token string) string {
+	return `{"call":` + call + `,"copy":` + call + `,"rsv":` + token + `,"v":3}` + "\n"
+}
+
+const goodCall = `{"report":"usage 7:{\"a\":1}model 3:\"m\"done 4:true","cluster":"fake","code":200,"details":"via_upstream",` +
+	`"flags":"-","id":"0c5f","ms":12,"start":"1795491834.000000123","tx_us":88,"type":"application/json"}`
 
 func TestParseLogLine(t *testing.T) {
-	got, err := envoy.ParseLogLine([]byte(goodLine))
+	got, err := envoy.ParseLogLine([]byte(fileLine(goodCall, `"tok"`)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,8 +37,8 @@ func TestParseLogLine(t *testing.T) {
 }
 
 func TestParseLogLineOfNothingSent(t *testing.T) {
-	got, err := envoy.ParseLogLine([]byte(`{"report":null,"cluster":null,"code":0,"details":null,"flags":"UAEX,DC","id":null,"ms":0,` +
-		`"rsv":null,"start":"1795491834.000000000","tx_us":null,"type":null,"v":2}`))
+	got, err := envoy.ParseLogLine([]byte(fileLine(`{"report":null,"cluster":null,"code":0,"details":null,"flags":"UAEX,DC","id":null,"ms":0,`+
+		`"start":"1795491834.000000000","tx_us":null,"type":null}`, "null")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,17 +49,46 @@ func TestParseLogLineOfNothingSent(t *testing.T) {
 }
 
 func TestParseLogLineRefuses(t *testing.T) {
+	good := fileLine(goodCall, `"tok"`)
+	for name, call := range map[string]string{
+		"no duration": `{"start":"1.000000000"}`, "negative duration": `{"ms":-1,"start":"1.000000000"}`,
+		"huge duration": `{"ms":9223372036854775807,"start":"1.000000000"}`, "fraction": `{"ms":1.5,"start":"1.000000000"}`,
+		"no start": `{"ms":1}`, "start of another form": `{"ms":1,"start":"2026-11-24T00:00:00Z"}`, "negative start": `{"ms":1,"start":"-1.000000000"}`,
+		"code": `{"ms":1,"start":"1.000000000","code":70000}`, "report not a text": `{"ms":1,"start":"1.000000000","report":{}}`,
+		"malformed report": `{"ms":1,"start":"1.000000000","report":"usage 3:{}"}`,
+	} {
+		if got, err := envoy.ParseLogLine([]byte(fileLine(call, "null"))); err == nil {
+			t.Errorf("%s: parsed as %+v", name, got)
+		}
+	}
 	for name, line := range map[string]string{
-		"empty": "", "torn": goodLine[:100], "not an object": "[]", "another schema": `{"v":1,"ms":1,"start":"1.000000000"}`,
-		"no schema": `{"ms":1,"start":"1.000000000"}`, "no duration": `{"v":2,"start":"1.000000000"}`, "negative duration": `{"v":2,"ms":-1,"start":"1.000000000"}`,
-		"huge duration": `{"v":2,"ms":9223372036854775807,"start":"1.000000000"}`, "fraction": `{"v":2,"ms":1.5,"start":"1.000000000"}`,
-		"no start": `{"v":2,"ms":1}`, "start of another form": `{"v":2,"ms":1,"start":"2026-11-24T00:00:00Z"}`, "negative start": `{"v":2,"ms":1,"start":"-1.000000000"}`,
-		"code": `{"v":2,"ms":1,"start":"1.000000000","code":70000}`, "report not a text": `{"v":2,"ms":1,"start":"1.000000000","report":{}}`,
-		"malformed report": `{"v":2,"ms":1,"start":"1.000000000","report":"usage 3:{}"}`,
-		"two lines":        goodLine + goodLine,
+		"empty": "", "torn": good[:100], "not an object": "[]", "two lines": good + good, "another schema": strings.Replace(good, `"v":3`, `"v":2`, 1),
+		"no schema": strings.Replace(good, `,"v":3`, "", 1), "no token": strings.Replace(good, `"rsv":"tok",`, "", 1),
+		"token not a text": strings.Replace(good, `"tok"`, "7", 1), "no copy": strings.Replace(good, "copy", "kopy", 1), "neither": `{"rsv":null,"v":3}`,
 	} {
 		if got, err := envoy.ParseLogLine([]byte(line)); err == nil {
 			t.Errorf("%s: parsed as %+v", name, got)
+		}
+	}
+}
+
+// A disk that flips a bit must not change what a call is charged: the line is
+// refused, or says what it said.
+func TestParseLogLineNoticesEveryFlip(t *testing.T) {
+	good := []byte(fileLine(goodCall, `"tok"`))
+	want, err := envoy.ParseLogLine(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range good {
+		for bit := range 8 {
+			line := bytes.Clone(good)
+			line[i] ^= 1 << bit
+			got, err := envoy.ParseLogLine(line)
+			got.Token = want.Token // is sealed
+			if err == nil && got != want {
+				t.Errorf("bit %d of byte %d: %q parsed as %+v", bit, i, line, got)
+			}
 		}
 	}
 }
@@ -70,8 +106,8 @@ func TestPeekTokenIsNotFooled(t *testing.T) {
 }
 
 func FuzzParseLogLine(f *testing.F) {
-	f.Add([]byte(goodLine))
-	f.Add([]byte(`{"v":2,"ms":1,"start":"99999999999.999999999","report":"done 4:true"}`))
+	f.Add([]byte(fileLine(goodCall, `"tok"`)))
+	f.Add([]byte(fileLine(`{"ms":1,"start":"99999999999.999999999","report":"done 4:true"}`, "null")))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		l, err := envoy.ParseLogLine(line)
 		if err != nil {
@@ -140,7 +176,7 @@ func TestDecodeReport(t *testing.T) {
 }
 
 func BenchmarkParseLogLine(b *testing.B) {
-	line := []byte(goodLine)
+	line := []byte(fileLine(goodCall, `"tok"`))
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := envoy.ParseLogLine(line); err != nil {

@@ -31,11 +31,9 @@ func TestSpoolNoticesEveryFlip(t *testing.T) {
 			r := &flipRig{t: t, w: w, path: filepath.Join(t.TempDir(), "access.jsonl"), victim: victim, first: before.line(t, usageText, asked), last: after.line(t, usageText, asked)}
 			r.want = r.read(text)
 			for i := range len(text) {
-				for _, bit := range [...]int{i % 8, (i + 3) % 8} {
-					flipped := []byte(text)
-					flipped[i] ^= 1 << bit
-					r.check(fmt.Sprintf("bit %d of byte %d (%q)", bit, i, text[max(0, i-8):i+1]), string(flipped))
-				}
+				flipped := []byte(text)
+				flipped[i] ^= 1 << (i % 8)
+				r.check(fmt.Sprintf("bit %d of byte %d (%q)", i%8, i, text[max(0, i-8):i+1]), string(flipped))
 			}
 		})
 	}

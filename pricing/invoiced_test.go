@@ -1,0 +1,53 @@
+package pricing_test
+
+import (
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+)
+
+func TestInvoiced(t *testing.T) {
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "openai"}, {Provider: "anthropic"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	for _, tc := range []struct{ provider, name, slug string }{
+		{"openai", "gpt-5.5", "openai/gpt-5.5"},
+		{"openai", "gpt-5.5-2026-04-23", "openai/gpt-5.5"},
+		{"anthropic", "claude-sonnet-4-6", "anthropic/claude-sonnet-4.6"},
+		{"anthropic", "claude-sonnet-4-6-20260301", "anthropic/claude-sonnet-4.6"},
+		{"anthropic", "claude-sonnet-4.6", "anthropic/claude-sonnet-4.6"},
+		{"openai", "gpt-99", ""},
+		{"openai", "claude-sonnet-4-6", ""},
+		{"openai", "", ""},
+	} {
+		m, ok := c.Invoiced(tc.provider, tc.name, at)
+		if m.Slug != tc.slug || ok != (tc.slug != "") {
+			t.Errorf("%s %q is %q, %v; want %q", tc.provider, tc.name, m.Slug, ok, tc.slug)
+		}
+	}
+}
+
+func TestRowCost(t *testing.T) {
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "anthropic"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, ok := c.Invoiced("anthropic", "claude-sonnet-4-6", time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC))
+	if !ok || m.Row == nil {
+		t.Fatal("no price")
+	}
+	// 3 / 3.75 [6] / 0.30 / 15 USD per million, a search $0.01.
+	got, ok := m.Row.Cost(pricing.Counts{Input: 1000, CacheWrite: 1000, CacheWriteLong: 1000, CacheRead: 1000, Output: 1000, WebSearches: 2})
+	if want := budget.Amount(3_000_000 + 3_750_000 + 6_000_000 + 300_000 + 15_000_000 + 20_000_000); !ok || got != want {
+		t.Errorf("cost %s, want %s", got, want)
+	}
+	for _, bad := range []pricing.Counts{{Input: -1}, {Output: 1 << 62}} {
+		if got, ok := m.Row.Cost(bad); ok {
+			t.Errorf("%+v costs %s", bad, got)
+		}
+	}
+}

@@ -4,12 +4,14 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"aigateway/budget"
 	"aigateway/pricing"
 )
 
 func TestInvoiced(t *testing.T) {
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "openai"}, {Provider: "anthropic"}})
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "openai"}, {Provider: "anthropic"}}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +34,12 @@ func TestInvoiced(t *testing.T) {
 }
 
 func TestRowCost(t *testing.T) {
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "anthropic"}})
+	var overlay yaml.Node // prices of the catalog change
+	if err := yaml.Load([]byte(`[{model: anthropic/claude-sonnet-4.6, prices: [{input: "3", cache_write: "3.75", cache_write_long: "6", cache_read: "0.30",
+		output: "15", fees: {web_search: "0.01"}}]}]`), &overlay); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&overlay, []pricing.Upstream{{Provider: "anthropic"}}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +47,6 @@ func TestRowCost(t *testing.T) {
 	if !ok || m.Row == nil {
 		t.Fatal("no price")
 	}
-	// 3 / 3.75 [6] / 0.30 / 15 USD per million, a search $0.01.
 	got, ok := m.Row.Cost(pricing.Counts{Input: 1000, CacheWrite: 1000, CacheWriteLong: 1000, CacheRead: 1000, Output: 1000, WebSearches: 2})
 	if want := budget.Amount(3_000_000 + 3_750_000 + 6_000_000 + 300_000 + 15_000_000 + 20_000_000); !ok || got != want {
 		t.Errorf("cost %s, want %s", got, want)

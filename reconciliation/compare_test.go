@@ -166,7 +166,7 @@ func TestCompare(t *testing.T) {
 		Exports: []*reconciliation.Export{costs(t, "costs.json", []int{1, 2, 5},
 			costLine{1, "gpt-5.5-2026-04-23, input", "p", "1.5"}, costLine{1, "gpt-5.5-2026-04-23, output", "p", "0.7"},
 			costLine{1, "gpt-99-2026-01-01, input", "p", "0.25"}, costLine{1, "web search tool calls", "p", "0.04"},
-			costLine{1, "mystery-002, input", "p", "0.01"},
+			costLine{1, "alien-002, input", "p", "0.01"},
 			costLine{2, "gpt-5.4-mini, input", "p", "0.5"})},
 		Recorded: []budget.UsageRow{
 			estimated, used(t, 1, "openai/gpt-5.5", "b", "1", 2), used(t, 1, "openai/gpt-99", "b", "0", 4), used(t, 1, "openai/gpt-5.6-sol", "a", "0.1", 1),
@@ -174,8 +174,8 @@ func TestCompare(t *testing.T) {
 		},
 	})
 	wantLines(t, r,
-		"2026-04-01 openai/mystery-002 a: 0.007560975 - 0.00 = 0.007560975 nothing recorded: calls around the gateway, or under another model's name",
-		"2026-04-01 openai/mystery-002 b: 0.002439025 - 0.00 = 0.002439025 nothing recorded: calls around the gateway, or under another model's name",
+		"2026-04-01 openai/alien-002 a: 0.007560975 - 0.00 = 0.007560975 nothing recorded: calls around the gateway, or under another model's name",
+		"2026-04-01 openai/alien-002 b: 0.002439025 - 0.00 = 0.002439025 nothing recorded: calls around the gateway, or under another model's name",
 		"2026-04-01 openai/gpt-5.5 a: 1.65 - 3.00 = -1.35 1 of 5 calls charged without a usage report: 2.00 USD",
 		"2026-04-01 openai/gpt-5.5 b: 0.55 - 1.00 = -0.45 1 of 5 calls charged without a usage report: 2.00 USD",
 		"2026-04-01 openai/gpt-5.6-sol a: 0.00 - 0.10 = -0.10 the vendor has nothing under this name",
@@ -184,7 +184,7 @@ func TestCompare(t *testing.T) {
 		"2026-04-01 (web search tool calls) b: 0.009756098 - 0.00 = 0.009756098 recorded with the models that caused it",
 		"2026-04-02 openai/gpt-5.4-mini a: 0.50 - 0.500000003 = -0.000000003 rounding: each call is rounded up to a nano-dollar",
 	)
-	wantNote(t, r, "not in the exports, and not compared: 2026-04-03 to 2026-04-04; 7.00 USD are recorded there", "does not know: gpt-99-2026-01-01, mystery-002")
+	wantNote(t, r, "not in the exports, and not compared: 2026-04-03 to 2026-04-04; 7.00 USD are recorded there", "does not know: gpt-99-2026-01-01, alien-002")
 	if d := cmp.Diff(april(3, 4), r.Missing); d != "" || r.Total.Vendor != 3*budget.Dollar {
 		t.Errorf("missing %v, total %+v", r.Missing, r.Total)
 	}

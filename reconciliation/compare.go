@@ -105,6 +105,7 @@ type comparison struct {
 	inexact   []string
 	catalog   bool // tokens were priced
 	filtered  bool
+	priority  bool // tokens of a priority tier, beside costs
 	ownersHad bool
 }
 
@@ -139,7 +140,9 @@ func (c *comparison) arrange() error {
 				return fmt.Errorf("the %s of %s is in %s and in %s; give each day once", b.report, b.start.Format(time.RFC3339), other.Name, e.Name)
 			}
 			from[key] = e
-			c.cover(e, b)
+			if c.cover(e, b) > 24*time.Hour {
+				return fmt.Errorf("the buckets of the %s on %s overlap (%s is one of their files); give each day once", b.report, dayOf(b.start), e.Name)
+			}
 		}
 	}
 	if len(c.in.Only) > 0 && !c.ownersHad {
@@ -148,7 +151,8 @@ func (c *comparison) arrange() error {
 	return nil
 }
 
-func (c *comparison) cover(e *Export, b *bucket) {
+// cover adds a bucket and returns how much of its day its report has by now.
+func (c *comparison) cover(e *Export, b *bucket) time.Duration {
 	day := dayOf(b.start)
 	if c.days[day] == nil {
 		c.days[day] = map[report]*coverage{}
@@ -168,6 +172,7 @@ func (c *comparison) cover(e *Export, b *bucket) {
 		}
 		cov.lines = append(cov.lines, line{it, e})
 	}
+	return cov.length
 }
 
 // whole is the report's lines if it covers the whole day.
@@ -289,6 +294,7 @@ func (c *comparison) dayByModel(d Day, costs, usage []line) {
 		of.get(model, "").recorded = tags
 	}
 	for _, l := range usage {
+		c.priority = c.priority || strings.HasPrefix(l.inexact, "tier priority")
 		if l.model == "" {
 			continue
 		}

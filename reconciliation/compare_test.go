@@ -243,7 +243,7 @@ func TestCompareAnthropic(t *testing.T) {
 		"2026-04-01 anthropic/claude-haiku-4.5 a: 0.00 - 0.04 = -0.04 the vendor has nothing under this name",
 		"2026-04-01 anthropic/claude-sonnet-4.6 a: 1.2378912 - 1.00 = 0.2378912 the vendor counts other tokens: +1500 input, +200 cache read, +1500 cache write, +500 output",
 		"2026-04-01 (Web Search Usage) a: 0.01 - 0.00 = 0.01 recorded with the models that caused it")
-	wantNote(t, r, "anthropic_cost.json ends where another page follows")
+	wantNote(t, r, "anthropic_cost.json ends where another page follows", "Priority Tier")
 	in.Exports = []*reconciliation.Export{read(t, "anthropic_cost.csv")}
 	r = compare(t, in)
 	wantLines(t, r,
@@ -273,6 +273,7 @@ func TestCompareRefuses(t *testing.T) {
 		words   string
 	}{
 		"a day twice":         {[]*reconciliation.Export{one, costs(t, "two.json", []int{2}, costLine{2, "gpt-5.5, input", "p", "5"})}, "the OpenAI costs of 2026-04-02T00:00:00Z is in one.json and in two.json"},
+		"hours and a day":     {[]*reconciliation.Export{one, hour(t)}, "the buckets of the OpenAI costs on 2026-04-01 overlap (hour.json"},
 		"json and csv":        {[]*reconciliation.Export{one, read(t, "openai_costs.csv")}, "is in one.json and in openai_costs.csv"},
 		"two vendors":         {[]*reconciliation.Export{one, read(t, "anthropic_cost.csv")}, "one at a time"},
 		"more than there can": {[]*reconciliation.Export{costs(t, "x", []int{1}, costLine{1, "gpt-5.5, input", "p", "4e9"}, costLine{1, "gpt-5.5, output", "p", "4e9"})}, "more than"},
@@ -282,6 +283,26 @@ func TestCompareRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want %q", name, err, tc.words)
 		}
 	}
+}
+
+// TestComparePartOfADay: a day of which only an hour was exported is missing.
+func TestComparePartOfADay(t *testing.T) {
+	r := compare(t, reconciliation.Input{Days: april(1), Exports: []*reconciliation.Export{hour(t)}, Recorded: []budget.UsageRow{used(t, 1, "openai/gpt-5.5", "a", "3", 1)}})
+	if len(r.Rows) != 0 || len(r.Missing) != 1 {
+		t.Errorf("rows %v, missing %v", lines(r), r.Missing)
+	}
+	wantNote(t, r, "2026-04-01; 3.00 USD are recorded there")
+}
+
+// hour is an export of a later hour of 1 April.
+func hour(t *testing.T) *reconciliation.Export {
+	t.Helper()
+	e, err := reconciliation.Read("hour.json", []byte(`{"data":[{"start_time":1775005200,"end_time":1775008800,"results":[
+		{"object":"organization.costs.result","amount":{"value":1,"currency":"usd"},"line_item":"gpt-5.5, input"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // book is the ledger's part of a correction.

@@ -175,8 +175,16 @@ func TestFetchRefusesStrangeAnswers(t *testing.T) {
 			t.Errorf("%s: %v, want %q", text, err, word)
 		}
 	}
-	n := 0
+	served := 0
 	a, _ := api(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		served++
+		fmt.Fprint(w, `{"data":[],"has_more":true,"next_page":"again"}`)
+	}), reconciliation.OpenAI)
+	if _, err := a.Fetch(t.Context(), "2026-04-01", "2026-04-01"); err == nil || !strings.Contains(err.Error(), "does not name it") || served != 2 {
+		t.Errorf("a page that names itself: %v after %d", err, served)
+	}
+	n := 0
+	a, _ = api(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		n++
 		fmt.Fprintf(w, `{"data":[],"has_more":true,"next_page":"p%d"}`, n)
 	}), reconciliation.OpenAI)

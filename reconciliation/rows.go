@@ -195,6 +195,9 @@ func (c *comparison) notes() {
 	if len(c.inexact) > 0 {
 		add("tokens with other prices than the catalog's are among them: %s", strings.Join(c.inexact, ", "))
 	}
+	if c.priority && c.in.Exports[0].Vendor() == Anthropic {
+		add("tokens of the Priority Tier are among the usage; Anthropic's cost report leaves its costs out")
+	}
 	if len(c.unpriced) > 0 {
 		add("not compared, since these have no price: %s", strings.Join(c.unpriced, ", "))
 	}

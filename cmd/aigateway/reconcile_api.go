@@ -87,7 +87,7 @@ func (a *app) vendorKey(file, env string) (string, error) {
 
 // waitToRetry passes the time that a provider asked for.
 func (a *app) waitToRetry(ctx context.Context, d time.Duration) error {
-	a.notef("the provider's API is busy; asking again in %s", d)
+	a.notef("the provider's API cannot answer now; asking again in %s", d)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

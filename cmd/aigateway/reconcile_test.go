@@ -242,7 +242,7 @@ func TestReconcileOverTheAPI(t *testing.T) {
 func TestWaitToRetry(t *testing.T) {
 	var stderr strings.Builder
 	a := newApp(io.Discard, &stderr, func(string) string { return "" })
-	if err := a.waitToRetry(t.Context(), time.Millisecond); err != nil || !strings.Contains(stderr.String(), "busy; asking again in 1ms") {
+	if err := a.waitToRetry(t.Context(), time.Millisecond); err != nil || !strings.Contains(stderr.String(), "asking again in 1ms") {
 		t.Errorf("%v, %q", err, stderr.String())
 	}
 	ctx, cancel := context.WithCancel(t.Context())

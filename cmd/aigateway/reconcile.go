@@ -75,7 +75,7 @@ func (r *reconcileFlags) bind(c *cobra.Command) {
 	fl.StringArrayVarP(&r.files, "file", "f", nil, "export `file`, JSON or CSV; may be repeated")
 	fl.BoolVar(&r.api, "api", false, "download the exports from the provider's admin API")
 	fl.StringVar(&r.provider, "provider", "", "the `provider`'s name in the configuration (required)")
-	fl.StringVar(&r.vendor, "vendor", "", "whose API --api asks, openai or anthropic (default the provider's name)")
+	fl.StringVar(&r.vendor, "vendor", "", "`vendor` whose API --api asks, openai or anthropic (default the provider's name)")
 	fl.StringVar(&r.month, "month", "", "UTC `month` to compare, YYYY-MM (required)")
 	fl.StringSliceVar(&r.only, "only", nil, "only the export's lines of these project, workspace or API key `ids`")
 	fl.StringVar(&r.config, "config", "", "configuration `file` with your prices (default the built-in prices)")

@@ -14,6 +14,7 @@ type cell struct {
 	day         Day
 	model, item string
 	billed      big.Rat
+	slack       budget.Amount // how far billed may be off
 	priced      bool
 	exports     []string
 	tokens      *pricing.Counts // the vendor's, if a usage export has the model
@@ -62,6 +63,7 @@ func boolInt(b bool) int {
 
 func (at *cell) add(l line) {
 	at.billed.Add(&at.billed, l.cost)
+	at.slack += l.slack
 	at.from(l.export)
 }
 

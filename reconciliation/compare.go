@@ -65,6 +65,9 @@ type Row struct {
 	Priced bool
 	// Blocked: the day was corrected before in other rows than these.
 	Blocked bool
+	// Rounded: what is open of the day and model is within the export's own
+	// rounding. Such a row is not corrected.
+	Rounded bool
 	Exports []string // SHA-256 of those that Vendor comes from
 	Reasons []string // what may explain the drift
 
@@ -312,9 +315,13 @@ func (c *comparison) dayByTokens(d Day, usage []line) {
 	of := cellsOf{day: d, at: map[[2]string]*cell{}}
 	rows := map[string]*pricing.Row{}
 	for _, l := range usage {
-		slug, row := c.slug(firstOf(l.model, "(not grouped by model)"), d)
+		if l.model == "" {
+			c.unpriced = addOnce(c.unpriced, "usage that is not grouped by model")
+			continue
+		}
+		slug, row := c.slug(l.model, d)
 		if row == nil {
-			c.unpriced = addOnce(c.unpriced, firstOf(l.model, "usage not grouped by model"))
+			c.unpriced = addOnce(c.unpriced, l.model)
 			continue
 		}
 		if l.inexact != "" {

@@ -235,14 +235,16 @@ func TestCompareTokens(t *testing.T) {
 }
 
 func TestCompareAnthropic(t *testing.T) {
-	recorded := []budget.UsageRow{used(t, 1, "anthropic/claude-sonnet-4.6", "a", "1", 1), used(t, 1, "anthropic/claude-haiku-4.5", "a", "0.04", 1)}
+	recorded := []budget.UsageRow{used(t, 1, "anthropic/claude-sonnet-4.6", "a", "1", 1), used(t, 1, "anthropic/claude-haiku-4.5", "a", "0.04", 1),
+		used(t, 2, "anthropic/claude-sonnet-4.6", "a", "0.296", 1)}
 	in := reconciliation.Input{Provider: "anthropic", Days: april(1, 2), Recorded: recorded}
 	in.Exports = []*reconciliation.Export{read(t, "anthropic_cost.json"), read(t, "anthropic_usage.json")}
 	r := compare(t, in)
 	wantLines(t, r,
 		"2026-04-01 anthropic/claude-haiku-4.5 a: 0.00 - 0.04 = -0.04 the vendor has nothing under this name",
 		"2026-04-01 anthropic/claude-sonnet-4.6 a: 1.2378912 - 1.00 = 0.2378912 the vendor counts other tokens: +1500 input, +200 cache read, +1500 cache write, +500 output",
-		"2026-04-01 (Web Search Usage) a: 0.01 - 0.00 = 0.01 recorded with the models that caused it")
+		"2026-04-01 (Web Search Usage) a: 0.01 - 0.00 = 0.01 recorded with the models that caused it",
+		"2026-04-02 anthropic/claude-sonnet-4.6 a: 0.00 - 0.296 = -0.296 the vendor has nothing under this name")
 	wantNote(t, r, "anthropic_cost.json ends where another page follows", "Priority Tier")
 	in.Exports = []*reconciliation.Export{read(t, "anthropic_cost.csv")}
 	r = compare(t, in)
@@ -250,7 +252,10 @@ func TestCompareAnthropic(t *testing.T) {
 		"2026-04-01 anthropic/claude-haiku-4.5 a: 0.05 - 0.04 = 0.01",
 		"2026-04-01 anthropic/claude-sonnet-4.6 a: 0.00 - 1.00 = -1.00 the vendor has nothing under this name",
 		"2026-04-01 (web_search) a: 0.01 - 0.00 = 0.01 recorded with the models that caused it",
-		"2026-04-02 anthropic/claude-sonnet-4.6 : 0.30 - 0.00 = 0.30 nothing recorded: calls around the gateway, or under another model's name")
+		"2026-04-02 anthropic/claude-sonnet-4.6 a: 0.30 - 0.296 = 0.004 rounding: the export has each line in whole cents")
+	if n := len(r.Corrections(1)); n != 3 {
+		t.Errorf("%d corrections, want those of 1 April", n)
+	}
 }
 
 func TestCompareOnly(t *testing.T) {

@@ -74,12 +74,12 @@ func pastCorrections(provider string, booked []budget.Adjustment) map[Day]pastDa
 }
 
 // Corrections are the adjustments that would bring every row's Open to 0, of at
-// least that size. Rows that were priced by us, that have no tag or whose day
-// was corrected in other rows have none.
+// least that size. Rows that were priced by us, that have no tag, whose day
+// was corrected in other rows or that are within the export's rounding have none.
 func (r *Report) Corrections(least budget.Amount) []Correction {
 	var out []Correction
 	for _, row := range r.Rows {
-		if row.Tag == "" || row.Priced || row.Blocked || row.Open == 0 || max(row.Open, -row.Open) < least {
+		if row.Tag == "" || row.Priced || row.Blocked || row.Rounded || row.Open == 0 || max(row.Open, -row.Open) < least {
 			continue
 		}
 		out = append(out, Correction{row, budget.Adjustment{

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"aigateway/budget"
 	"aigateway/pricing"
 )
 
@@ -207,13 +208,13 @@ func (t *table) utcDay() (start, end time.Time, err error) {
 	return start, start.AddDate(0, 0, 1), nil
 }
 
-// anthropicCostRecord: the Console writes dollars, not cents, and models by
-// their display names ("Claude Haiku 4.5").
+// anthropicCostRecord: the Console writes dollars, not cents, rounds each line
+// to a cent, and names models by their display names ("Claude Haiku 4.5").
 func anthropicCostRecord(t *table) (start, end time.Time, it *item, column string, err error) {
 	if start, end, err = t.utcDay(); err != nil {
 		return start, end, nil, "usage_date_utc", err
 	}
-	it = &item{model: t.get("model"), owners: t.owners("workspace", "workspace_id", "api_key", "api_key_id")}
+	it = &item{model: t.get("model"), owners: t.owners("workspace", "workspace_id", "api_key", "api_key_id"), slack: budget.Cent / 2}
 	if it.model == "" {
 		it.label = firstOf(t.get("cost_type"), t.get("token_type"))
 	}

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"time"
 
+	"aigateway/budget"
 	"aigateway/pricing"
 )
 
@@ -112,6 +113,8 @@ type item struct {
 	cost     *big.Rat // dollars; nil: tokens only
 	counts   pricing.Counts
 	requests int64
+	// slack is how far cost may be off because the export rounds it.
+	slack budget.Amount
 	// inexact says why a catalog price cannot be right, such as a batch.
 	inexact string
 }

@@ -60,13 +60,18 @@ func (c *comparison) addRows(at *cell, vendor, recorded budget.Amount) {
 		}
 	}
 	why := explain(at, vendor, recorded)
+	open := vendor - recorded
+	for _, p := range past {
+		open -= p.sum
+	}
+	rounded := at.slack > 0 && max(open, -open) <= at.slack
 	for i, tag := range tags {
 		own := at.recorded[tag]
 		c.report.Rows = append(c.report.Rows, Row{
 			Day: at.day, Model: at.model, Item: at.item, Tag: tag,
 			Vendor: own.Cost + parts[i], Recorded: own.Cost, Drift: parts[i], Estimated: own.EstimatedCost, Corrected: past[tag].sum,
 			Requests: own.Requests, EstimatedRequests: own.Estimated, UnpricedRequests: own.Unpriced,
-			Priced: at.priced, Exports: at.exports, Reasons: why, cell: id, past: past[tag].count,
+			Priced: at.priced, Rounded: rounded, Exports: at.exports, Reasons: why, cell: id, past: past[tag].count,
 		})
 	}
 }
@@ -127,6 +132,9 @@ func explain(at *cell, vendor, recorded budget.Amount) []string {
 	}
 	if drift := vendor - recorded; drift <= 0 && -drift <= budget.Amount(sum.Requests) {
 		return []string{"rounding: each call is rounded up to a nano-dollar"}
+	}
+	if max(vendor-recorded, recorded-vendor) <= at.slack {
+		return []string{"rounding: the export has each line in whole cents"}
 	}
 	var why []string
 	add := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
@@ -199,10 +207,10 @@ func (c *comparison) notes() {
 		add("tokens of the Priority Tier are among the usage; Anthropic's cost report leaves its costs out")
 	}
 	if len(c.unpriced) > 0 {
-		add("not compared, since these have no price: %s", strings.Join(c.unpriced, ", "))
+		add("not compared, since these have no price: %s", strings.Join(slices.Sorted(slices.Values(c.unpriced)), ", "))
 	}
 	if len(c.unlisted) > 0 {
-		add("not compared, since the usage exports do not have them (other endpoints?): %s", strings.Join(c.unlisted, ", "))
+		add("not compared, since the usage exports do not have them (other endpoints?): %s", strings.Join(slices.Sorted(slices.Values(c.unlisted)), ", "))
 	}
 	if len(c.unknown) > 0 {
 		add("models that the price catalog does not know: %s", strings.Join(c.unknown, ", "))

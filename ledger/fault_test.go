@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -175,6 +176,13 @@ func (o *oracle) live(t *testing.T, dir string, killAfter time.Duration, env ...
 	if killAfter > 0 {
 		defer time.AfterFunc(killAfter, func() { _ = cmd.Process.Kill() }).Stop()
 	}
+	stopped = o.listen(out)
+	_ = cmd.Wait() // killed
+	return stopped
+}
+
+// listen counts what a victim says and returns why it stopped, if it says so.
+func (o *oracle) listen(out io.Reader) (stopped string) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		switch word, rest, _ := strings.Cut(lines.Text(), " "); word {
 		case "reserved":
@@ -182,12 +190,15 @@ func (o *oracle) live(t *testing.T, dir string, killAfter time.Duration, env ...
 		case "billed":
 			o.billed++
 		case "stopped":
-			stopped = rest
+			stopped += rest
 		case "---", "FAIL":
 			stopped += lines.Text() + "\n"
+		default:
+			if strings.Contains(lines.Text(), ".go:") { // of a failed test
+				stopped += lines.Text() + "\n"
+			}
 		}
 	}
-	_ = cmd.Wait() // killed
 	return stopped
 }
 

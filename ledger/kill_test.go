@@ -20,6 +20,10 @@ import (
 const killEnv = "LEDGER_KILL_TEST_DIR"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(fsyncEnv) != "" {
+		fmt.Fprintln(os.Stderr, fsyncVictim())
+		os.Exit(1)
+	}
 	if dir := os.Getenv(killEnv); dir != "" {
 		if err := victim(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -33,8 +33,8 @@ type File struct {
 	// Reopen makes Envoy open Path anew. It may fail while Envoy is down, and
 	// is then called again. Nil: the file is never rotated.
 	Reopen func(context.Context) error
-	// Poll is how often a quiet file is looked at; 0: 1 s. The stream is quicker,
-	// and a line that it has settled already need not be parsed.
+	// Poll is how often the file is looked at; 0: 1 s. The stream is quicker, and
+	// a line that it has settled already need not be parsed.
 	Poll time.Duration
 }
 
@@ -141,7 +141,9 @@ func (s *Spool) step(ctx context.Context) (more bool, err error) {
 		s.log.Warn("the access log file was cut; reading it from its start", "file", s.reader.path)
 	}
 	if b.end > b.start {
-		return true, s.settle(ctx, b)
+		if err := s.settle(ctx, b); err != nil || b.size > b.end {
+			return true, err
+		}
 	}
 	return s.drained(ctx)
 }

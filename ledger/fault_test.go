@@ -56,7 +56,7 @@ func TestFaultVictim(t *testing.T) {
 	}
 	step, _ := strconv.Atoi(os.Getenv(faultStep))
 	turn, _ := strconv.Atoi(os.Getenv(faultTurn))
-	config := ledger.WithSteps(ledger.Config{Dir: dir}, func(at int) {
+	config := ledger.WithSteps(ledger.Config{Dir: dir, JournalWait: time.Minute}, func(at int) {
 		if at == step {
 			if turn--; turn <= 0 {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)

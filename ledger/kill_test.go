@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // victim prints each reservation once it is granted and each cost once the
 // provider would have billed it.
 func victim(dir string) error {
-	l, err := ledger.Open(context.Background(), ledger.Config{Dir: dir})
+	l, err := ledger.Open(context.Background(), ledger.Config{Dir: dir, JournalWait: time.Minute}) // a busy machine is no failure
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	overloadv3 "github.com/envoyproxy/go-control-plane/envoy/config/overload/v3"
 	downstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/downstream_connections/v3"
+	heapv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/resource_monitors/fixed_heap/v3"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -39,6 +40,9 @@ type BootstrapConfig struct {
 	Heartbeat         time.Duration // between log entries of a running call; 0: 30 s
 	CheckTimeout      time.Duration // for a decision; 0: 1 s
 	MaxConnections    int           // client connections at a time; 0: 20,000
+	// MaxHeapBytes is the memory Envoy may use: at nine tenths of it new requests
+	// are answered 503; 0: no limit.
+	MaxHeapBytes int64
 }
 
 // Defaults of BootstrapConfig, for whoever renders routes to match.
@@ -104,6 +108,9 @@ func (c BootstrapConfig) validate() error {
 	}
 	if c.MaxBodyBytes < 0 || c.MaxBodyBytes > 1<<30 {
 		return fmt.Errorf("bootstrap: MaxBodyBytes %d: want at most 1 GiB", c.MaxBodyBytes)
+	}
+	if c.MaxHeapBytes < 0 {
+		return fmt.Errorf("bootstrap: MaxHeapBytes %d: want a positive number", c.MaxHeapBytes)
 	}
 	if c.MaxConnections < 0 {
 		return fmt.Errorf("bootstrap: MaxConnections %d: want a positive number", c.MaxConnections)
@@ -171,13 +178,41 @@ func (b *builder) bootstrap() *bootstrapv3.Bootstrap {
 			},
 			CdsConfig: adsSource(),
 		},
-		OverloadManager: &overloadv3.OverloadManager{ResourceMonitors: []*overloadv3.ResourceMonitor{{
-			Name: "envoy.resource_monitors.global_downstream_max_connections",
-			ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: b.any(&downstreamv3.DownstreamConnectionsConfig{
+		OverloadManager: b.overload(),
+	}
+}
+
+// overload bounds what all clients together can take. At the limit of memory,
+// requests that have begun go on: they are what frees it.
+func (b *builder) overload() *overloadv3.OverloadManager {
+	const heap = "envoy.resource_monitors.fixed_heap"
+	m := &overloadv3.OverloadManager{
+		RefreshInterval: durationpb.New(100 * time.Millisecond),
+		ResourceMonitors: []*overloadv3.ResourceMonitor{
+			b.monitor("envoy.resource_monitors.global_downstream_max_connections", &downstreamv3.DownstreamConnectionsConfig{
 				MaxActiveDownstreamConnections: int64(b.c.MaxConnections),
-			})},
+			}),
+		},
+	}
+	if b.c.MaxHeapBytes == 0 {
+		return m
+	}
+	m.ResourceMonitors = append(m.ResourceMonitors, b.monitor(heap, &heapv3.FixedHeapConfig{MaxHeapSizeBytes: uint64(b.c.MaxHeapBytes)}))
+	m.Actions = []*overloadv3.OverloadAction{action("shrink_heap", heap, 0.8), action("stop_accepting_requests", heap, 0.9)}
+	return m
+}
+
+func action(name, monitor string, at float64) *overloadv3.OverloadAction {
+	return &overloadv3.OverloadAction{
+		Name: "envoy.overload_actions." + name,
+		Triggers: []*overloadv3.Trigger{{Name: monitor, TriggerOneof: &overloadv3.Trigger_Threshold{
+			Threshold: &overloadv3.ThresholdTrigger{Value: at},
 		}}},
 	}
+}
+
+func (b *builder) monitor(name string, config proto.Message) *overloadv3.ResourceMonitor {
+	return &overloadv3.ResourceMonitor{Name: name, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{TypedConfig: b.any(config)}}
 }
 
 // adsSource never gives up waiting for its first answer: an Envoy without

@@ -31,7 +31,10 @@ func checkHeaders() []string {
 // The order is the contract: a request is decided, spliced, refused if the
 // splice did not happen, stripped of what the provider must not see, and sent.
 func (b *builder) httpFilters() []*hcmv3.HttpFilter {
+	key := b.filter(FilterKey, b.keyCheck())
+	key.Disabled = true // but for routes that ask for it
 	return []*hcmv3.HttpFilter{
+		key,
 		b.filter(FilterAuthz, b.authz()),
 		b.filter(FilterLua, &luav3.Lua{DefaultSourceCode: &corev3.DataSource{
 			Specifier: &corev3.DataSource_InlineString{InlineString: b.luaSource()},
@@ -51,6 +54,13 @@ func (b *builder) luaSource() string {
 
 func (b *builder) filter(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(config)}}
+}
+
+// keyCheck asks before the body is read, and changes nothing.
+func (b *builder) keyCheck() *authzv3.ExtAuthz {
+	c := b.authz()
+	c.WithRequestBody, c.ClearRouteCache, c.ClearRouteCacheHeaders = nil, false, nil
+	return c
 }
 
 func (b *builder) authz() *authzv3.ExtAuthz {

@@ -47,6 +47,13 @@ const (
 // route serves: chat, embeddings, responses, messages, completions or rerank.
 const ContextAPI = "api"
 
+// ContextStep is the context extension that is StepKey where only the caller's
+// key is to be judged, from the headers alone: FilterKey's question.
+const (
+	ContextStep = "step"
+	StepKey     = "key"
+)
+
 // PathMessages is Anthropic's own API, where every error has its envelope.
 const PathMessages = "/v1/messages"
 
@@ -77,11 +84,16 @@ const (
 // decision in the metadata it touches nothing). ClusterREST is still protected
 // from forged x-aig-int-* headers, which the connection manager removes early.
 //
+// FilterKey is off unless a route has a configuration for it. It asks for the
+// caller's key before the body is read: a stranger's large body would otherwise
+// be held in memory until it is complete, and FilterAuthz asked.
+//
 // Every route that ends in a provider, and the undecided one Check sees first,
 // needs request_body_buffer_limit = BootstrapConfig.MaxBodyBytes + EditRoom:
 // the body must be held whole for Check and for the splice, and may grow by it.
 // (FilterAuthz refuses what is longer than MaxBodyBytes.)
 const (
+	FilterKey    = "aig.key"
 	FilterAuthz  = "envoy.filters.http.ext_authz"
 	FilterLua    = "envoy.filters.http.lua"
 	FilterRBAC   = "envoy.filters.http.rbac"

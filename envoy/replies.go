@@ -63,6 +63,8 @@ func replies() []reply {
 			"The provider cannot be reached; nothing was sent to it.", "true", false},
 		{"flags UO OM", 503, unavailable, "overloaded",
 			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
+		{`response.code_details == "overload"`, 503, unavailable, "overloaded",
+			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
 		{"flags UR UC", 502, provider, "upstream_disconnected",
 			"The provider closed the connection before it answered; it may have billed the call.", "false", false},
 		{`response.code == 504 && !` + ours, 504, timeout, "upstream_timeout",

@@ -70,6 +70,10 @@ func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answe
 // decide is the whole of a decision: who asks and for what, what it can cost
 // at most, and whether the budgets have that much left.
 func (s *Server) decide(ctx context.Context, r *request, id string, now time.Time) (*answer, error) {
+	if r.keyOnly() {
+		_, err := s.caller(r)
+		return &answer{keyOnly: true}, err
+	}
 	c, err := s.understand(r, now)
 	if err != nil {
 		return nil, err
@@ -110,18 +114,9 @@ type call struct {
 // cheap checks come first; nothing is looked up for a caller without a key.
 func (s *Server) understand(r *request, now time.Time) (call, error) {
 	var c call
-	secret, err := r.secret()
-	if err != nil {
+	var err error
+	if c.key, err = s.caller(r); err != nil {
 		return c, err
-	}
-	if c.key, err = s.keys.Authenticate(secret); err != nil {
-		return c, err
-	}
-	if !c.key.Has(budget.ScopeInference) {
-		return c, &budget.Error{
-			Kind: budget.KindPermission, Reason: "scope_missing", Field: "authorization",
-			Message: "this key may not call models; use one with the scope inference",
-		}
 	}
 	if c.tag, err = r.tagFor(c.key); err != nil {
 		return c, err
@@ -156,6 +151,25 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 	}
 	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err
+}
+
+// caller is the key that asks, if it may call models.
+func (s *Server) caller(r *request) (*budget.Key, error) {
+	secret, err := r.secret()
+	if err != nil {
+		return nil, err
+	}
+	key, err := s.keys.Authenticate(secret)
+	if err != nil {
+		return nil, err
+	}
+	if !key.Has(budget.ScopeInference) {
+		return nil, &budget.Error{
+			Kind: budget.KindPermission, Reason: "scope_missing", Field: "authorization",
+			Message: "this key may not call models; use one with the scope inference",
+		}
+	}
+	return key, nil
 }
 
 // boundOf bounds the call. A call that is sound but has no bound is not refused

@@ -15,6 +15,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"aigateway/budget"
 	"aigateway/extauthz"
@@ -366,5 +367,32 @@ func TestHeadersAreReplacedNotAppended(t *testing.T) {
 		if diff := cmp.Diff(corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD, a); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// TestKeyIsJudgedBeforeTheBody: the first of two questions about a large body.
+func TestKeyIsJudgedBeforeTheBody(t *testing.T) {
+	ledger := &fakeLedger{}
+	s := newServer(t, keysWith(nil), ledger)
+	ask := func(in *authv3.CheckRequest) *authv3.CheckResponse {
+		in.Attributes.ContextExtensions = map[string]string{"api": "chat", "step": "key"}
+		return check(t, s, in)
+	}
+	good := ask(authorized("req-1", "", "content-length", "8000000"))
+	want := &authv3.CheckResponse{HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}}}
+	if diff := cmp.Diff(want, good, protocmp.Transform()); diff != "" {
+		t.Errorf("a good key (-want +got):\n%s", diff)
+	}
+	for name, headers := range map[string][]string{
+		"no key": nil, "a wrong key": {"authorization", "Bearer sk-aig-wrong"}, "another's key": {"authorization", "Bearer sk-x"},
+	} {
+		// The same answer as to the whole call.
+		small, large := check(t, s, newCheck("req-2", goodBody, headers...)), ask(newCheck("req-2", "", headers...))
+		if diff := cmp.Diff(small, large, protocmp.Transform()); diff != "" || large.GetDeniedResponse().GetStatus().GetCode() != 401 {
+			t.Errorf("%s: %v (-with the body +without):\n%s", name, large, diff)
+		}
+	}
+	if seen := ledger.take(); len(seen) != 0 {
+		t.Errorf("%d reservations", len(seen))
 	}
 }

@@ -106,8 +106,11 @@ func (r *request) read(msg []byte) error {
 				return r.readRequest(v)
 			case attributesExtensions:
 				key, value, err := readPair(v)
-				if string(key) == envoy.ContextAPI {
+				switch string(key) {
+				case envoy.ContextAPI:
 					r.api = value
+				case envoy.ContextStep:
+					r.step = value
 				}
 				return err
 			}

@@ -65,6 +65,7 @@ type request struct {
 	raw    bool
 	method []byte
 	api    []byte // context extension "api" of the route
+	step   []byte // context extension "step"
 	text   []byte // body as text
 	data   []byte // body as bytes (pack_as_bytes)
 }
@@ -93,6 +94,10 @@ func (r *request) id() (string, error) {
 	}
 	return string(f.value), nil
 }
+
+// keyOnly reports whether nothing but the key is in question: the body has yet
+// to be read.
+func (r *request) keyOnly() bool { return string(r.step) == envoy.StepKey }
 
 // anthropic reports whether the client speaks Anthropic's own API.
 func (r *request) anthropic() bool { return string(r.api) == string(pricing.Messages) }

@@ -21,6 +21,9 @@ type answer struct {
 	body   []byte
 	retry  string // value of x-should-retry; empty leaves it out
 
+	// a yes to a key alone, which leaves the request as it is
+	keyOnly bool
+
 	// a yes
 	provider    string
 	decision    envoy.Decision
@@ -58,6 +61,9 @@ const (
 func (a *answer) AppendWire(dst []byte) ([]byte, error) {
 	if a.status != 0 {
 		return a.appendDenied(dst), nil
+	}
+	if a.keyOnly {
+		return appendMessage(dst, responseOK, func(dst []byte) []byte { return dst }), nil
 	}
 	dst = appendMessage(dst, responseOK, a.appendOK)
 	return appendMessage(dst, responseMetadata, func(dst []byte) []byte { return appendDecision(dst, &a.decision) }), nil

@@ -29,7 +29,8 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		for i := range c.Providers {
 			b.decided(&c.Providers[i], api)
 		}
-		b.undecided(api)
+		b.undecided("large-"+string(api), api, largeMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
+		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
 		b.refusal("no-"+string(api), api, prefix(api.path()), "route_unknown", "only POST "+api.path()+" is served here")
 	}
 	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain"} {
@@ -75,7 +76,7 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		Match:                   match,
 		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
 		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
-		TypedPerFilterConfig:    b.authz(api),
+		TypedPerFilterConfig:    b.authz(api, envoy.FilterAuthz),
 		RequestHeadersToRemove:  neverForwarded(),
 		RequestHeadersToAdd:     upstreamHeaders(p, api),
 		ResponseHeadersToRemove: neverReturned(),
@@ -126,21 +127,30 @@ func authority(p *Provider) string {
 // undecided is what every inference call matches first, for Check. It answers
 // itself only when Check named a provider that this Envoy has no route for,
 // which a moment later it has.
-func (b *routeBuilder) undecided(api API) {
+func (b *routeBuilder) undecided(name string, api API, match *routev3.RouteMatch, filters map[string]*anypb.Any) {
 	b.routes = append(b.routes, &routev3.Route{
-		Name:                   "undecided-" + string(api),
-		Match:                  inferenceMatch(api),
+		Name:                   name,
+		Match:                  match,
 		Action:                 b.direct(api, 503, "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
 		ResponseHeadersToAdd:   append(directHeaders(), setHeader(envoy.HeaderShouldRetry, "true")),
 		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
-		TypedPerFilterConfig:   b.authz(api),
+		TypedPerFilterConfig:   filters,
 	})
 }
 
-func (b *routeBuilder) authz(api API) map[string]*anypb.Any {
-	return map[string]*anypb.Any{envoy.FilterAuthz: b.pack(&authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{
-		CheckSettings: &authzv3.CheckSettings{ContextExtensions: map[string]string{envoy.ContextAPI: string(api)}},
-	}})}
+// authz is what the filters that ask Check tell it.
+func (b *routeBuilder) authz(api API, filters ...string) map[string]*anypb.Any {
+	out := map[string]*anypb.Any{}
+	for _, filter := range filters {
+		context := map[string]string{envoy.ContextAPI: string(api)}
+		if filter == envoy.FilterKey {
+			context[envoy.ContextStep] = envoy.StepKey
+		}
+		out[filter] = b.pack(&authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{
+			CheckSettings: &authzv3.CheckSettings{ContextExtensions: context},
+		}})
+	}
+	return out
 }
 
 // refusal answers in Envoy, without a Check.
@@ -271,6 +281,19 @@ func neverReturned() []string {
 func inferenceMatch(api API) *routev3.RouteMatch {
 	match := path(api.path())
 	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
+	return match
+}
+
+// largeMatch is inferenceMatch for bodies that may be 100,000 bytes or longer:
+// the length has six digits, or is not told.
+func largeMatch(api API) *routev3.RouteMatch {
+	match := inferenceMatch(api)
+	match.Headers = append(match.Headers, &routev3.HeaderMatcher{
+		Name: "content-length", InvertMatch: true, TreatMissingHeaderAsEmpty: true,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[0-9]{1,5}"}},
+		}},
+	})
 	return match
 }
 

@@ -73,7 +73,8 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		MaxBodyBytes:      int(c.MaxBodyBytes),
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
-		Heartbeat: c.ReservationTimeout / 10,
+		Heartbeat:    c.ReservationTimeout / 10,
+		MaxHeapBytes: envoyHeap(""),
 	}
 }
 

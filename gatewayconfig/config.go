@@ -144,6 +144,7 @@ type Wire struct {
 	DefaultTier         string         // service tier when the body names none; empty: standard
 	DefaultMaxTokens    int64          // cap injected when the body has none; 0: pricing's default
 	DefaultGeo          string         // inference_geo when the body names none
+	InputBound          string         // bytes (also empty) or tokenizer
 
 	RequireMaxTokens       bool // refuse a body without an output cap
 	StrictBody             bool // refuse top-level members nobody here knows
@@ -239,6 +240,7 @@ type fileProvider struct {
 	DefaultTier            *string                 `yaml:"default_tier"`
 	DefaultMaxTokens       *int64                  `yaml:"default_max_tokens"`
 	DefaultGeo             *string                 `yaml:"default_geo"`
+	InputBound             *string                 `yaml:"input_bound"`
 	RequireMaxTokens       *bool                   `yaml:"require_max_tokens"`
 	StrictBody             *bool                   `yaml:"strict_body"`
 	DenyOmittedImageDetail *bool                   `yaml:"deny_omitted_image_detail"`

@@ -22,6 +22,7 @@ func (v *validator) wire(field string, f fileProvider, base preset) Wire {
 		DefaultTier:         v.word(join(field, "default_tier"), first("", f.DefaultTier), "service tier", "default, flex or priority"),
 		DefaultMaxTokens:    v.within(join(field, "default_max_tokens"), first(0, f.DefaultMaxTokens), 0, 10_000_000),
 		DefaultGeo:          v.word(join(field, "default_geo"), first("", f.DefaultGeo), "inference geography", "us or global"),
+		InputBound:          first("", f.InputBound),
 
 		RequireMaxTokens:       first(false, f.RequireMaxTokens),
 		StrictBody:             first(false, f.StrictBody),
@@ -43,6 +44,9 @@ func (v *validator) checkWire(field string, f fileProvider, w *Wire) {
 	}
 	if f.StreamUsage != nil {
 		v.oneOf(join(field, "stream_usage"), w.StreamUsage, "inject", "require", "native", "charge_bound")
+	}
+	if f.InputBound != nil {
+		v.oneOf(join(field, "input_bound"), w.InputBound, "bytes", "tokenizer")
 	}
 	if f.CapField != nil {
 		v.oneOf(join(field, "cap_field"), w.CapField, capFields()...)

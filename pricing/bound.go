@@ -87,7 +87,9 @@ type arithmetic struct {
 	factor                        ratio
 	fees                          wide
 	feeUses                       int64
-	counted                       []countedFee // of fees, those a report can count
+	byUse                         []countedFee // of fees, those a report can count
+	counted                       counted      // of text, what a tokenizer counted
+	countedBy                     string       // … and its name; empty: none
 }
 
 // slack is what adding a cap to a body that has none may lengthen it by: the
@@ -99,7 +101,7 @@ func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
 	output := wide{}.plus(limit*a.choices*a.hops, a.out)
 	sum := tokens.add(output).times(a.factor).add(a.fees)
-	for _, f := range a.counted {
+	for _, f := range a.byUse {
 		sum = sum.plus(f.uses, f.pico)
 	}
 	return sum.nano()
@@ -161,7 +163,8 @@ func (b *Bound) Lines() []Line {
 			add(label, n, "tokens", 0, note)
 		}
 	}
-	part("text", a.text, "a byte is at most one token")
+	part("counted text", a.counted.tokens, fmt.Sprintf("%d bytes by %s; where other text may touch it, by bytes", a.counted.bytes, a.countedBy))
+	part("text", a.text-a.counted.tokens, "a byte is at most one token")
 	part("stored input", a.hidden, "a reference or a PDF may fill the model's context")
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")
@@ -193,7 +196,7 @@ func (b *Bound) Lines() []Line {
 
 // feeLines lists what is billed by use.
 func (a *arithmetic) feeLines(out []Line) []Line {
-	for _, f := range a.counted {
+	for _, f := range a.byUse {
 		amount, _ := wide{}.plus(f.uses, f.pico).nano()
 		out = append(out, Line{Label: "fees", Quantity: f.uses, Unit: feeUnit(f.kind), PicoPerUnit: f.pico, Amount: amount, Note: f.kind})
 	}

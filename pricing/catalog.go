@@ -37,6 +37,16 @@ const (
 // CapFieldNone keeps caps from being inserted.
 const CapFieldNone = "none"
 
+// How the input of a call is bounded.
+const (
+	// InputBoundBytes takes each byte of text for a token, which no byte-level
+	// tokenizer exceeds.
+	InputBoundBytes = "bytes"
+	// InputBoundTokenizer counts text with the model's tokenizer where that is
+	// public and where the provider is known to take the text as it is.
+	InputBoundTokenizer = "tokenizer"
+)
+
 // Upstream is how one provider speaks. The zero value of each field is the
 // usual OpenAI-compatible server.
 type Upstream struct {
@@ -55,6 +65,7 @@ type Upstream struct {
 	DefaultTier         string     // service tier of a body that names none
 	DefaultMaxTokens    int64      // inserted when the body has no cap; 0: 32,768, or 16 for legacy completions
 	DefaultGeo          string     // inference_geo of a body that names none
+	InputBound          string     // of models that say nothing of their own; empty: InputBoundBytes
 
 	RequireMaxTokens       bool // refuse a body without an output cap
 	StrictBody             bool // refuse top-level members nobody here knows
@@ -69,9 +80,10 @@ type Catalog struct {
 	longest    time.Duration // of a call: how far ahead bounds look for dearer prices
 	date       time.Time
 	providers  map[string]Upstream
-	entries    map[string]*entry // by slug and alias
-	slugs      []string          // sorted, without aliases
-	byUpstream map[string]*entry // by provider/upstream model
+	entries    map[string]*entry     // by slug and alias
+	slugs      []string              // sorted, without aliases
+	byUpstream map[string]*entry     // by provider/upstream model
+	tokenizers map[string]*tokenizer // by name: those that some model is counted with
 }
 
 // entry is one priced slug.
@@ -89,7 +101,8 @@ type Model struct {
 	Upstream                      Upstream
 	Row                           *Row
 
-	quoted  string // UpstreamModel as a JSON string
+	quoted  string     // UpstreamModel as a JSON string
+	tokens  *tokenizer // counts its input; nil: bytes bound it
 	longest time.Duration
 }
 
@@ -113,12 +126,14 @@ type Row struct {
 
 // rules are the parts of a row that do not change with its price.
 type rules struct {
-	overhead   int64 // tokens every call may have beyond its body
-	perByte    ratio // tokens a byte of text can become
-	nfkc       bool  // the tokenizer may normalise its input
-	implicit   bool  // prompts are written to the cache unasked
-	defaultCap int64 // inserted when a body has no output cap; 0: the upstream's
-	maxBatch   int64 // input tokens of one embeddings call; 0 is unknown
+	overhead   int64  // tokens every call may have beyond its body
+	perByte    ratio  // tokens a byte of text can become
+	nfkc       bool   // the tokenizer may normalise its input
+	tokenizer  string // its public name; empty: not public
+	inputBound string // empty: the upstream's
+	implicit   bool   // prompts are written to the cache unasked
+	defaultCap int64  // inserted when a body has no output cap; 0: the upstream's
+	maxBatch   int64  // input tokens of one embeddings call; 0 is unknown
 	image      *imageRule
 	audioRate  int64 // input tokens of a second of audio
 	tiers      []namedRatio
@@ -173,6 +188,9 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	if err := oneOf("stream_usage", u.StreamUsage, StreamUsageInject, StreamUsageRequire, StreamUsageNative, StreamUsageChargeBound); err != nil {
 		return err
 	}
+	if err := oneOf("input_bound", u.InputBound, InputBoundBytes, InputBoundTokenizer); err != nil {
+		return err
+	}
 	if err := oneOf("cap_field", u.CapField, append(caps, CapFieldNone)...); err != nil {
 		return err
 	}
@@ -219,6 +237,9 @@ func (c *Catalog) addRows(b *builder) error {
 				c.date = r.CheckedAt
 			}
 		}
+	}
+	if err := c.loadTokenizers(); err != nil {
+		return err
 	}
 	slices.Sort(c.slugs)
 	for _, slug := range c.slugs {
@@ -271,6 +292,9 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 		return m, nil
 	}
 	m.Slug, m.Row = e.slug, e.rowAt(at)
+	if m.Row != nil && m.Row.rules.counts(&up) {
+		m.tokens = c.tokenizers[m.Row.rules.tokenizer]
+	}
 	if dated { // a version is asked for by its own name
 		m.quoted = quoteJSON(name)
 		return m, nil

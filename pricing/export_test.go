@@ -12,3 +12,13 @@ func SumProduct(hi, lo uint64, count, pico int64) (rhi, rlo uint64, ok bool) {
 	w := wide{hi: hi, lo: lo}.plus(count, pico)
 	return w.hi, w.lo, !w.bad
 }
+
+// MostTokens bounds a text's tokens with a public tokenizer, as a bound does.
+func MostTokens(name, text string, alone bool) (int64, error) {
+	t, err := newTokenizer(name)
+	if err != nil {
+		return 0, err
+	}
+	room := maxCounted
+	return t.most([]byte(text), alone, &room), nil
+}

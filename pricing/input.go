@@ -52,7 +52,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 		a.text = c.rank.tokens(c.body, r.perByte, r.nfkc)
 		return
 	case !c.tokenInput:
-		a.text = r.perByte.ceil(c.textBytes(r.nfkc))
+		m.count(a, c)
 	default: // begin and end marks per item come on top of the ids
 		a.text = c.tokens + 2*c.items
 		if c.Endpoint == Completions { // such as a suffix
@@ -67,6 +67,19 @@ func (m *Model) text(a *arithmetic, c *Call) {
 		a.overhead *= c.prompts
 	}
 	a.overhead += 1000 * c.clientTools
+}
+
+// count bounds text in the body: what the model's tokenizer counted, and all
+// other bytes.
+func (m *Model) count(a *arithmetic, c *Call) {
+	r := m.Row.rules
+	rest := c.textBytes(r.nfkc && m.tokens == nil) // a public tokenizer does not normalise
+	if m.tokens != nil {
+		a.counted = m.tokens.counted(c)
+		a.countedBy = m.tokens.name
+		rest -= a.counted.bytes
+	}
+	a.text = r.perByte.ceil(rest) + a.counted.tokens
 }
 
 // stored bounds input that is not in the body, where the operator allows it: it
@@ -151,13 +164,13 @@ func (a *arithmetic) fee(kind string, uses, pico int64) {
 		a.fees = a.fees.plus(uses, pico)
 		return
 	}
-	for i := range a.counted {
-		if f := &a.counted[i]; f.kind == kind {
+	for i := range a.byUse {
+		if f := &a.byUse[i]; f.kind == kind {
 			f.uses += uses
 			return
 		}
 	}
-	a.counted = append(a.counted, countedFee{kind, uses, pico})
+	a.byUse = append(a.byUse, countedFee{kind, uses, pico})
 }
 
 // hosted bounds tools the provider runs: every use may bring a full context

@@ -279,6 +279,9 @@ func (b *builder) entry(s spec) (*entry, error) {
 	for _, name := range slices.Sorted(maps.Keys(s.serviceTiers)) {
 		shared.tiers = append(shared.tiers, namedRatio{name, s.serviceTiers[name]})
 	}
+	if err := shared.readBound(s); err != nil {
+		return nil, err
+	}
 	if s.maxBatch != nil {
 		shared.maxBatch = *s.maxBatch
 	}

@@ -26,6 +26,8 @@ type spec struct {
 	overhead      *int64
 	tokensPerByte *ratio
 	nfkc          *bool
+	tokenizer     *string
+	inputBound    *string
 	implicit      *bool
 	image         *imageRule
 	audioRate     *int64
@@ -127,6 +129,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"overhead":        set(&s.overhead, count("overhead")),
 		"tokens_per_byte": set(&s.tokensPerByte, multiplier("tokens_per_byte")),
 		"nfkc":            set(&s.nfkc, flag("nfkc")),
+		"tokenizer":       set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
+		"input_bound":     set(&s.inputBound, oneOf("input_bound", InputBoundBytes, InputBoundTokenizer)),
 		"implicit_cache":  set(&s.implicit, flag("implicit_cache")),
 		"image":           s.readImage,
 		"audio": func(n *yaml.Node) error {
@@ -295,6 +299,8 @@ func (s spec) over(o spec) spec {
 	pick(&s.overhead, o.overhead)
 	pick(&s.tokensPerByte, o.tokensPerByte)
 	pick(&s.nfkc, o.nfkc)
+	pick(&s.tokenizer, o.tokenizer)
+	pick(&s.inputBound, o.inputBound)
 	pick(&s.implicit, o.implicit)
 	pick(&s.image, o.image)
 	pick(&s.audioRate, o.audioRate)

@@ -228,9 +228,9 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}
-	if len(a.counted) > 0 {
+	if len(a.byUse) > 0 {
 		p.flags |= pinFees
-		p.counted = a.counted
+		p.counted = a.byUse
 	}
 	return p
 }

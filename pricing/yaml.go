@@ -120,6 +120,19 @@ func text(what string) func(*string) func(*yaml.Node) error {
 	return func(s *string) func(*yaml.Node) error { return readString(s, what) }
 }
 
+// oneOf reads one of a few words.
+func oneOf(what string, words ...string) func(*string) func(*yaml.Node) error {
+	return func(into *string) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			if n.Kind != yaml.ScalarNode || !slices.Contains(words, n.Value) {
+				return lineError(n, "%s is %q; write %s", what, clip(n.Value), strings.Join(words, " or "))
+			}
+			*into = n.Value
+			return nil
+		}
+	}
+}
+
 func count(what string) func(*int64) func(*yaml.Node) error {
 	return func(into *int64) func(*yaml.Node) error {
 		return func(n *yaml.Node) error {

@@ -1,0 +1,255 @@
+package pricing
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"unicode"
+	"unicode/utf8"
+
+	tiktoken "github.com/tiktoken-go/tokenizer"
+)
+
+// Vocabularies that their vendor has published. A row names the one its model
+// counts with, as OpenAI's own library, tiktoken 0.14.0, maps models to them.
+const (
+	tokenizerO200k  = string(tiktoken.O200kBase)  // GPT-4o to GPT-5.6, gpt-oss
+	tokenizerCl100k = string(tiktoken.Cl100kBase) // GPT-4, text-embedding-3
+)
+
+// tokenizer counts tokens as a provider does. It is safe for concurrent use.
+//
+// Text is counted word by word. A word ends where the vocabulary's own pattern
+// splits whatever stands around it (see splits), so the counts of words add up
+// to the count of their text, and words that were counted before need not be
+// counted again.
+type tokenizer struct {
+	name  string
+	codec tiktoken.Codec
+	seed  maphash.Seed
+	known [1 << 14]atomic.Pointer[countedWord] // by hash; the newest word stays
+}
+
+type countedWord struct {
+	text   string
+	tokens int64
+}
+
+const (
+	// longWord is where a word counts one token a byte: the pattern takes time
+	// in the square of a word's length. Prose, code and JSON have none so long.
+	longWord = 128
+	// keptWord is the longest word that is remembered.
+	keptWord = 32
+)
+
+// readBound takes over how a spec says that input is bounded.
+func (r *rules) readBound(s spec) error {
+	if s.tokenizer != nil {
+		r.tokenizer = *s.tokenizer
+	}
+	if s.inputBound != nil {
+		r.inputBound = *s.inputBound
+	}
+	if r.inputBound == InputBoundTokenizer && r.tokenizer == "" {
+		return lineError(s.node, "model %s has input_bound tokenizer, and no public tokenizer of it is known; leave it out, or add tokenizer: %s if its vendor says so", s.slug, tokenizerO200k)
+	}
+	return nil
+}
+
+// counts reports whether input is counted with the model's tokenizer.
+func (r *rules) counts(u *Upstream) bool {
+	return r.tokenizer != "" && cmp.Or(r.inputBound, u.InputBound) == InputBoundTokenizer
+}
+
+// loadTokenizers loads the vocabularies that some model is counted with. One
+// takes some 6 MiB of memory, so the others stay out of it.
+func (c *Catalog) loadTokenizers() error {
+	for slug, e := range c.entries {
+		provider, _, _ := strings.Cut(slug, "/")
+		up, configured := c.providers[provider]
+		for _, row := range e.rows {
+			name := row.rules.tokenizer
+			if !configured || !row.rules.counts(&up) || c.tokenizers[name] != nil {
+				continue
+			}
+			t, err := newTokenizer(name)
+			if err != nil {
+				return fmt.Errorf("load the tokenizer of %s: %w", slug, err)
+			}
+			if c.tokenizers == nil {
+				c.tokenizers = make(map[string]*tokenizer)
+			}
+			c.tokenizers[name] = t
+		}
+	}
+	return nil
+}
+
+// newTokenizer loads a vocabulary; the error is for an unknown name.
+func newTokenizer(name string) (*tokenizer, error) {
+	codec, err := tiktoken.Get(tiktoken.Encoding(name))
+	if err != nil {
+		return nil, err
+	}
+	return &tokenizer{name: name, codec: codec, seed: maphash.MakeSeed()}, nil
+}
+
+// most bounds the tokens of text. Alone, the provider counts text by itself.
+// Else it may stand in front of or behind other text, which can change how its
+// first and last word are split: they count one token a byte. So does all that
+// is left once room, a number of bytes which most lowers, is used up.
+func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
+	if bytes.Contains(text, []byte("<|")) {
+		return int64(len(text)) // it may spell a control token, which splits text
+	}
+	var sum int64
+	for at := 0; at < len(text); {
+		end := wordEnd(text, at)
+		if *room -= end - at; *room < 0 {
+			return sum + int64(len(text)-at)
+		}
+		word := text[at:end]
+		if !alone && (at == 0 || end == len(text)) {
+			sum += int64(len(word))
+		} else {
+			sum += t.word(word, end == len(text))
+		}
+		at = end
+	}
+	return sum
+}
+
+// word counts the tokens of one word; last is the end of all text there is.
+func (t *tokenizer) word(word []byte, last bool) int64 {
+	if len(word) > longWord || last && endsBlank(word) {
+		return int64(len(word))
+	}
+	slot := &t.known[maphash.Bytes(t.seed, word)%uint64(len(t.known))]
+	if w := slot.Load(); w != nil && w.text == string(word) {
+		return w.tokens
+	}
+	n := t.encode(string(word))
+	if len(word) <= keptWord {
+		slot.Store(&countedWord{strings.Clone(string(word)), n})
+	}
+	return n
+}
+
+// encode counts one word with the library. It counts one token a byte where
+// the tokens are not the whole word: version 0.10.0 leaves out U+007F.
+func (t *tokenizer) encode(word string) int64 {
+	if newCharacters(word) {
+		return int64(len(word))
+	}
+	_, tokens, err := t.codec.Encode(word)
+	covered := 0
+	for _, text := range tokens {
+		covered += len(text)
+	}
+	if err != nil || covered != len(word) {
+		return int64(len(word))
+	}
+	return int64(len(tokens))
+}
+
+// endsBlank reports white space at the end, where versions of a vocabulary's
+// pattern differ.
+func endsBlank(word []byte) bool {
+	r, _ := utf8.DecodeLastRune(word)
+	return classOf(r) >= classBlank
+}
+
+// newCharacters reports characters that a provider's version of Unicode may
+// class in another way than ours: those it has and we do not, and those that a
+// pattern may fold to an ASCII letter.
+func newCharacters(word string) bool {
+	for i := 0; i < len(word); {
+		if word[i] < utf8.RuneSelf {
+			i++
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(word[i:])
+		if r == 'ſ' || r == '\u212a' || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.C) {
+			return true
+		}
+		i += n
+	}
+	return false
+}
+
+// class is what the split rules know of a character.
+type class uint8
+
+const (
+	classOther      class = iota // none of the others, perhaps a mark; no white space
+	classLetter                  // a letter in every version of Unicode
+	classDigit                   // 0-9
+	classApostrophe              // may begin a suffix of a word, as in it's
+	classPunct                   // neither letter, digit, mark nor white space
+	classBlank                   // the space
+	classSpace                   // any other white space
+)
+
+func classOf(r rune) class {
+	switch {
+	case r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z':
+		return classLetter
+	case r >= '0' && r <= '9':
+		return classDigit
+	case r == ' ':
+		return classBlank
+	case r == '\'':
+		return classApostrophe
+	case r == 0x180e || unicode.IsSpace(r): // U+180E was a space once
+		return classSpace
+	case r < utf8.RuneSelf, r >= '\u3001' && r <= '\u3003', r >= '\u3008' && r <= '\u3011', r >= '\uff01' && r <= '\uff0f', r >= '\uff1a' && r <= '\uff20', r >= '\u2010' && r <= '\u2027':
+		return classPunct
+	case r >= 0xc0 && r < 0x250, r >= 0x386 && r < 0x3d0, r >= 0x400 && r < 0x460, r >= 0x5d0 && r < 0x5eb, r >= 0x621 && r < 0x64b,
+		r >= 0x3041 && r < 0x3097, r >= 0x30a1 && r < 0x30fb, r >= 0x4e00 && r < 0x9fa6, r >= 0xac00 && r < 0xd7a4:
+		if unicode.IsLetter(r) {
+			return classLetter
+		}
+	}
+	return classOther
+}
+
+// splits reports whether every vocabulary's pattern starts a new piece between
+// two characters, whatever stands around them. No piece has a space inside,
+// but for runs of white space; pieces of letters hold nothing else behind a
+// first character but a suffix that starts with an apostrophe, and marks;
+// pieces of digits hold only digits.
+func splits(a, b class) bool {
+	switch {
+	case a >= classBlank:
+		return false
+	case b == classBlank:
+		return true
+	case a == classLetter:
+		return b == classDigit || b == classPunct || b == classSpace
+	case a == classDigit:
+		return b != classDigit && b != classOther
+	}
+	return false
+}
+
+// wordEnd is where the word ends that starts at an offset.
+func wordEnd(text []byte, at int) int {
+	r, n := utf8.DecodeRune(text[at:])
+	a := classOf(r)
+	for at += n; at < len(text); at += n {
+		r, n = rune(text[at]), 1
+		if r >= utf8.RuneSelf {
+			r, n = utf8.DecodeRune(text[at:])
+		}
+		b := classOf(r)
+		if splits(a, b) {
+			return at
+		}
+		a = b
+	}
+	return len(text)
+}

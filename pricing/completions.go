@@ -1,5 +1,7 @@
 package pricing
 
+import "bytes"
+
 // completionTokens is the output cap that the legacy completions API documents
 // for a body without one. It is inserted, as not every server keeps to it.
 const completionTokens = 16
@@ -35,9 +37,11 @@ func (p *parser) completionsMember(name []byte) (err error) {
 // completionPrompt reads a text, token ids, or an array of either; each element
 // is a prompt with choices of its own.
 func (p *parser) completionPrompt() error {
-	start := int(p.dec.InputOffset())
+	before := int(p.dec.InputOffset())
 	err := p.embeddingsInput()
+	end := int(p.dec.InputOffset())
+	raw := bytes.TrimLeft(p.call.body[before:end], " \t\r\n:")
 	p.call.prompts = p.call.items
-	p.call.prompt = span{start, int(p.dec.InputOffset())}
+	p.call.prompt = span{end - len(raw), end}
 	return err
 }

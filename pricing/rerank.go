@@ -1,5 +1,7 @@
 package pricing
 
+import "bytes"
+
 // ranking is the input of a rerank call.
 type ranking struct {
 	query     int64   // bytes
@@ -81,7 +83,8 @@ func (p *parser) rerankDocuments() error {
 		default:
 			return p.wrongType("a text, or an object of texts")
 		}
-		r.documents = append(r.documents, p.dec.InputOffset()-before)
+		raw := bytes.TrimLeft(c.body[before:p.dec.InputOffset()], " \t\r\n,")
+		r.documents = append(r.documents, int64(len(raw)))
 		return nil
 	})
 	r.docsAt.end = int(p.dec.InputOffset())

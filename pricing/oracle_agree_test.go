@@ -1,0 +1,102 @@
+package pricing_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"go.yaml.in/yaml/v4"
+	"pgregory.net/rapid"
+)
+
+// oracleUpstreams are the presets, some with an operator's settings.
+func oracleUpstreams() []pricing.Upstream {
+	list := append(settleUpstreams(), pricing.Upstream{Provider: "jina2"})
+	for i := range list {
+		u := &list[i]
+		switch u.Provider {
+		case "openai":
+			u.AllowStoredInput, u.DefaultTier = true, "priority"
+		case "anthropic":
+			u.AllowPDF, u.DefaultGeo = true, "us"
+		case "gemini":
+			u.DefaultMaxTokens = 1234
+		}
+	}
+	return list
+}
+
+func oracleSides(t testing.TB) (*pricing.Catalog, *oracle) {
+	t.Helper()
+	var n yaml.Node
+	if err := yaml.Load([]byte(oracleModels), &n); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&n, oracleUpstreams(), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, newOracle(t, oracleModels, oracleUpstreams(), time.Hour)
+}
+
+// oracleTimes are around every change of a price.
+func oracleTimes() []time.Time {
+	day := time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC)
+	var out []time.Time
+	for _, clock := range []time.Duration{0, 30 * time.Minute, 3*time.Hour + 59*time.Minute, 4 * time.Hour, 12 * time.Hour, 12*time.Hour + time.Minute, 15*time.Hour + 30*time.Minute, 22*time.Hour + 59*time.Minute, 23 * time.Hour, 24 * time.Hour} {
+		out = append(out, day.Add(clock))
+	}
+	return append(out, time.Date(2026, 12, 31, 23, 30, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
+}
+
+// drawCall is a request for any model at any endpoint it may be sent to.
+func drawCall(t *rapid.T, c *pricing.Catalog) (e pricing.Endpoint, body string, at time.Time, oneReason bool) {
+	at = rapid.SampledFrom(oracleTimes()).Draw(t, "at")
+	m := rapid.SampledFrom(c.Models(at)).Draw(t, "model")
+	endpoints := pricing.Endpoints()
+	if own := endpointOf(m.Slug); own != pricing.Chat && rapid.IntRange(1, 10).Draw(t, "another endpoint") > 1 {
+		endpoints = []pricing.Endpoint{own}
+	}
+	e = rapid.SampledFrom(endpoints).Draw(t, "endpoint")
+	body, oneReason = drawBody(t, e, m)
+	return e, body, at, oneReason
+}
+
+func short(body string) string {
+	if len(body) > 3000 {
+		return fmt.Sprintf("%s... (%d bytes)", body[:3000], len(body))
+	}
+	return body
+}
+
+// The fast bound and the slow one agree to the nano-dollar, and on why there is
+// none, for every model, endpoint and kind of request.
+func TestBoundAgreesWithTheOracle(t *testing.T) {
+	c, o := oracleSides(t)
+	bounded, refused := map[pricing.Endpoint]int{}, map[string]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		e, body, at, oneReason := drawCall(t, c)
+		want, reason := o.bound(e, body, at)
+		b, err := tryBound(c, e, body, at)
+		var why *budget.Error
+		switch {
+		case err == nil && reason != "":
+			t.Fatalf("%s %s: bound is %s, the oracle refuses with %s", e, short(body), b.Amount, reason)
+		case err == nil && b.Amount != want:
+			t.Fatalf("%s %s: bound is %s, the oracle's %s\n%+v", e, short(body), b.Amount, want, b.Lines())
+		case err == nil:
+			bounded[e]++
+		case reason == "":
+			t.Fatalf("%s %s: refused with %v, the oracle's bound is %s", e, short(body), err, want)
+		case !errors.As(err, &why) || oneReason && why.Reason != reason:
+			t.Fatalf("%s %s: refused with %v, by the oracle with %s", e, short(body), err, reason)
+		default:
+			refused[reason]++
+		}
+	})
+	t.Logf("bounded %v, refused %v", bounded, refused)
+}

@@ -1,0 +1,616 @@
+package pricing_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"image"
+	_ "image/gif"
+	_ "image/jpeg"
+	_ "image/png"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+
+	"aigateway/pricing"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+func (c *oracleCall) openRouter() bool {
+	return c.up.Provider == "openrouter" || c.up.Dialect == pricing.DialectOpenRouter
+}
+
+// text is a string member; absent and null are empty.
+func (c *oracleCall) text(name string) string {
+	s, _ := c.m[name].(string)
+	return s
+}
+
+// number is an integer member; ok is false for an absent one and for null.
+func (c *oracleCall) number(name string) (n int64, ok bool) {
+	v, ok := c.m[name].(json.Number)
+	if !ok {
+		return 0, false
+	}
+	n, err := v.Int64()
+	return n, err == nil
+}
+
+func (c *oracleCall) list(name string) []any {
+	l, _ := c.m[name].([]any)
+	return l
+}
+
+// limit is one of the row's limits in tokens; 0 is unknown.
+func (c *oracleCall) limit(name string) int64 {
+	limits, _ := c.row["limits"].(map[string]any)
+	n, _ := limits[name].(int)
+	return int64(n)
+}
+
+func (c *oracleCall) generates() bool {
+	return c.endpoint != pricing.Embeddings && c.endpoint != pricing.Rerank
+}
+
+// checkShape refuses what is wrong whatever the model.
+func (c *oracleCall) checkShape() {
+	wrong := func(bad bool) {
+		if bad {
+			panic(refused("field_invalid"))
+		}
+	}
+	caps := map[pricing.Endpoint][]string{
+		pricing.Chat: {"max_tokens", "max_completion_tokens"}, pricing.Completions: {"max_tokens", "max_completion_tokens"},
+		pricing.Responses: {"max_output_tokens"}, pricing.Messages: {"max_tokens"},
+	}
+	ranges := map[string][2]int64{"n": {1, 128}, "best_of": {1, 128}}
+	for _, name := range caps[c.endpoint] {
+		ranges[name] = [2]int64{1, 10_000_000}
+		if c.endpoint == pricing.Messages {
+			ranges[name] = [2]int64{0, 10_000_000}
+		}
+	}
+	if c.endpoint == pricing.Responses {
+		ranges["max_tool_calls"] = [2]int64{0, 1000}
+	}
+	if c.endpoint == pricing.Rerank {
+		ranges["max_tokens_per_doc"] = [2]int64{1, 10_000_000}
+	}
+	for name, r := range ranges {
+		if !c.generates() && (name == "n" || name == "best_of") {
+			continue
+		}
+		if v, there := c.m[name]; there && v != nil {
+			n, ok := c.number(name)
+			wrong(!ok || n < r[0] || n > r[1])
+		}
+	}
+	if c.endpoint == pricing.Messages && c.m["max_tokens"] == nil {
+		panic(refused("max_tokens_required"))
+	}
+	if c.text("model") == "" {
+		panic(refused("model_missing"))
+	}
+}
+
+// refusedMembers are the top-level members without a bound.
+var refusedMembers = map[string]string{
+	"conversation": "unbounded_input", "previous_response_id": "unbounded_input",
+	"background": "unsupported_feature", "moderation": "unsupported_feature", "fallbacks": "unsupported_feature",
+	"models": "unsupported_feature", "plugins": "unsupported_feature",
+	"web_search_options": "unbounded_tool", "mcp_servers": "unbounded_tool", "container": "unbounded_tool",
+}
+
+func (c *oracleCall) refuseUnbounded() {
+	for name, reason := range refusedMembers {
+		v, there := c.m[name]
+		stored := c.endpoint == pricing.Responses && reason == "unbounded_input"
+		if there && v != nil && v != false && !stored {
+			panic(refused(reason))
+		}
+	}
+	if c.m["context_management"] != nil {
+		edits, _ := c.m["context_management"].(map[string]any)
+		list, ok := edits["edits"].([]any)
+		for _, e := range list {
+			kind, _ := e.(map[string]any)["type"].(string)
+			ok = ok && strings.HasPrefix(kind, "clear_")
+		}
+		if !ok || c.endpoint != pricing.Messages && c.endpoint != pricing.Responses {
+			panic(refused("unsupported_feature"))
+		}
+	}
+	everyMember(c.m, func(name string, v any) {
+		switch name {
+		case "video_url", "file_id", "file_url":
+			panic(refused("unbounded_media"))
+		}
+	})
+	if c.m["provider"] != nil && !c.openRouter() {
+		panic(refused("unsupported_feature"))
+	}
+	if c.openRouter() && (strings.HasSuffix(c.slug, ":online") || strings.HasSuffix(c.slug, "/auto")) {
+		panic(refused("unsupported_feature"))
+	}
+	asked, _ := c.m["stream_options"].(map[string]any)
+	if c.up.StreamUsage == pricing.StreamUsageRequire && c.m["stream"] == true && asked["include_usage"] != true &&
+		(c.endpoint == pricing.Chat || c.endpoint == pricing.Completions) {
+		panic(refused("stream_usage_required"))
+	}
+	if c.stored() && !c.up.AllowStoredInput {
+		panic(refused("unbounded_input"))
+	}
+	if c.count("pdfs") > 0 && !c.up.AllowPDF {
+		panic(refused("unbounded_media"))
+	}
+	if only, ok := c.row["endpoints"].([]any); ok && !slices.Contains(only, any(string(c.endpoint))) {
+		panic(refused("unsupported_feature"))
+	}
+}
+
+// stored reports whether input is kept at the provider.
+func (c *oracleCall) stored() bool {
+	if c.endpoint != pricing.Responses {
+		return false
+	}
+	_, object := c.m["prompt"].(map[string]any)
+	return object || c.m["previous_response_id"] != nil || c.m["conversation"] != nil
+}
+
+// outputCap is the cap of one choice, and whether it is an inserted one.
+func (c *oracleCall) outputCap() (limit int64, injected bool) {
+	if !c.generates() {
+		return 0, false
+	}
+	names := []string{"max_tokens"}
+	switch c.endpoint {
+	case pricing.Responses:
+		names = []string{"max_output_tokens"}
+	case pricing.Chat:
+		names = []string{"max_tokens", "max_completion_tokens"}
+		if len(c.up.Honours) > 0 {
+			names = slices.DeleteFunc(names, func(n string) bool { return !slices.Contains(c.up.Honours, n) })
+		}
+	}
+	found := false
+	for _, name := range names {
+		if n, ok := c.number(name); ok {
+			limit, found = max(limit, n), true
+		}
+	}
+	switch {
+	case found:
+		return limit, false
+	case c.up.CapField != pricing.CapFieldNone:
+		return c.defaultCap(), true
+	case c.limit("max_output") > 0:
+		return c.limit("max_output"), false
+	}
+	panic(refused("max_output_unknown"))
+}
+
+func (c *oracleCall) defaultCap() int64 {
+	limit := int64(32_768)
+	if c.endpoint == pricing.Completions {
+		limit = 16
+	}
+	for _, n := range []int64{c.up.DefaultMaxTokens, c.limit("default_output")} {
+		if n > 0 {
+			limit = n
+		}
+	}
+	if most := c.limit("max_output"); most > 0 {
+		limit = min(limit, most)
+	}
+	if context := c.limit("context"); context > 0 { // input and cap must fit together
+		limit = min(limit, context-(int64(len(c.body))-c.count("payload"))/3)
+	}
+	return max(limit, 1)
+}
+
+func (c *oracleCall) choices() int64 {
+	if !c.generates() {
+		return 0
+	}
+	n, of := int64(1), int64(1)
+	if v, ok := c.number("n"); ok {
+		n = v
+	}
+	if v, ok := c.number("best_of"); ok {
+		of = v
+	}
+	return max(n, of) * c.prompts()
+}
+
+// prompts is how many a legacy completion has.
+func (c *oracleCall) prompts() int64 {
+	if c.endpoint != pricing.Completions {
+		return 1
+	}
+	items, _, _ := items(c.m["prompt"])
+	return max(items, 1)
+}
+
+// items counts inputs: a text, token ids, or an array of either.
+func items(v any) (n, ids int64, tokens bool) {
+	list, ok := v.([]any)
+	if !ok {
+		if v == nil {
+			return 0, 0, false
+		}
+		return 1, 0, false
+	}
+	for _, e := range list {
+		switch e := e.(type) {
+		case json.Number:
+			n, ids, tokens = 1, ids+1, true
+		case []any:
+			n, ids, tokens = n+1, ids+int64(len(e)), true
+		default:
+			n++
+		}
+	}
+	return n, ids, tokens
+}
+
+// inputTokens is the most of one hop, and how many hops there are.
+func (c *oracleCall) inputTokens() (in, hops int64) {
+	in = c.textTokens() + c.mediaTokens()
+	if c.stored() || c.count("pdfs") > 0 {
+		if c.limit("context") == 0 {
+			if c.stored() {
+				panic(refused("unbounded_input"))
+			}
+			panic(refused("unbounded_media"))
+		}
+		in = max(in, c.limit("context"))
+	}
+	most := c.limit("context") * c.prompts()
+	switch c.endpoint {
+	case pricing.Embeddings:
+		n, _, _ := items(c.m["input"])
+		most *= max(n, 1)
+	case pricing.Rerank:
+		most *= int64(len(c.list("documents")))
+	}
+	if batch := c.limit("max_batch"); !c.generates() && batch > 0 && (most == 0 || batch < most) {
+		most = batch
+	}
+	if most > 0 {
+		in = min(in, most)
+	}
+	hops = 1 + c.toolUses()
+	if hops > 1 {
+		in = c.limit("context")
+	}
+	return in, hops
+}
+
+func (c *oracleCall) rowInt(name string) int64 {
+	n, _ := c.row[name].(int)
+	return int64(n)
+}
+
+// perByte is tokens for so many bytes, rounded up.
+func (c *oracleCall) perByte(n int64) int64 {
+	r := new(big.Rat).Mul(rat(n), decimal(c.row["tokens_per_byte"]))
+	up := new(big.Int).Add(r.Num(), new(big.Int).Sub(r.Denom(), big.NewInt(1)))
+	return up.Div(up, r.Denom()).Int64()
+}
+
+// textTokens are a token per byte of the body, and what is not in it.
+func (c *oracleCall) textTokens() int64 {
+	overhead := c.rowInt("overhead") * c.prompts()
+	for _, t := range c.list("tools") {
+		kind, _ := t.(map[string]any)["type"].(string)
+		for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
+			if strings.HasPrefix(kind, prefix) {
+				overhead += 1000
+			}
+		}
+	}
+	switch c.endpoint {
+	case pricing.Rerank:
+		return c.rankTokens()
+	case pricing.Embeddings:
+		if n, ids, tokens := items(c.m["input"]); tokens {
+			return ids + 2*n + overhead
+		}
+	case pricing.Completions:
+		if n, ids, tokens := items(c.m["prompt"]); tokens {
+			rest := bytes.Replace(c.body, c.raw["prompt"], nil, 1)
+			return ids + 2*n + c.perByte(int64(len(rest))+c.grown(rest)) + overhead
+		}
+	}
+	return c.perByte(int64(len(c.body))-c.count("payload")+c.grown(c.body)) + overhead
+}
+
+// rankTokens is 0 for rerankers that bill by search unit; else the query counts
+// once per document.
+func (c *oracleCall) rankTokens() int64 {
+	if c.fee("search_unit") != nil {
+		return 0
+	}
+	var documents []json.RawMessage
+	if json.Unmarshal(c.raw["documents"], &documents) != nil {
+		panic(refused("field_invalid"))
+	}
+	query := int64(len(c.raw["query"])) + c.grown(c.raw["query"])
+	sum := int64(0)
+	for _, d := range documents {
+		sum += query + int64(len(d)) + c.grown(d)
+	}
+	return c.perByte(sum) + c.rowInt("overhead")*int64(len(documents))
+}
+
+// foreign matches runs of what normalisation may change, and escapes that it
+// must not be confused by.
+var foreign = regexp.MustCompile(`(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|[^\x00-\x7f])+|\\.`)
+
+// grown is how much longer text gets where a tokenizer may normalise it.
+func (c *oracleCall) grown(text []byte) int64 {
+	if c.row["nfkc"] != true {
+		return 0
+	}
+	var more int64
+	for _, written := range foreign.FindAll(text, -1) {
+		plain := string(written)
+		if json.Unmarshal([]byte(`"`+plain+`"`), &plain) != nil {
+			continue
+		}
+		more += max(0, int64(len(norm.NFKC.String(plain)))-int64(len(written)))
+	}
+	return more
+}
+
+// toolUses is how often the provider's own tools may run, and what is refused.
+func (c *oracleCall) toolUses() int64 {
+	uses := int64(0)
+	together, limited := c.number("max_tool_calls")
+	limited = limited && c.endpoint == pricing.Responses
+	hosted := false
+	for _, t := range c.hostedTools() {
+		hosted = true
+		if c.fee(t.fee) == nil || c.limit("context") == 0 || t.uses < 0 && !limited {
+			panic(refused("unbounded_tool"))
+		}
+		uses += t.uses
+	}
+	switch {
+	case !hosted:
+		return 0
+	case limited:
+		return together
+	}
+	return uses
+}
+
+type oracleTool struct {
+	fee  string
+	uses int64 // -1: no limit of its own
+}
+
+// hostedTools are those of tools that do not run at the client.
+func (c *oracleCall) hostedTools() []oracleTool {
+	var out []oracleTool
+	for _, t := range c.list("tools") {
+		tool := t.(map[string]any)
+		kind, _ := tool["type"].(string)
+		client := []string{"function", "custom", "local_shell", "apply_patch"}
+		for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
+			if strings.HasPrefix(kind, prefix) {
+				client = append(client, kind)
+			}
+		}
+		if kind == "" && (c.endpoint == pricing.Messages || tool["function"] != nil) || slices.Contains(client, kind) {
+			continue
+		}
+		h := oracleTool{uses: -1}
+		for prefix, fee := range map[string]string{"web_search": "web_search", "web_fetch": "web_fetch", "file_search": "file_search", "code_": "code_container"} {
+			if strings.HasPrefix(kind, prefix) {
+				h.fee = fee
+			}
+		}
+		if n, ok := tool["max_uses"].(json.Number); ok && c.endpoint != pricing.Responses {
+			h.uses, _ = n.Int64()
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// fee is dollars per use, the dearest in force; nil: not priced.
+func (c *oracleCall) fee(kind string) *big.Rat {
+	var dearest *big.Rat
+	for _, list := range c.lists {
+		fees, _ := list["fees"].(map[string]any)
+		if f := decimal(fees[kind]); f != nil && (dearest == nil || f.Cmp(dearest) > 0) {
+			dearest = f
+		}
+	}
+	return dearest
+}
+
+// fees is what is billed by use.
+func (c *oracleCall) fees() *big.Rat {
+	sum := new(big.Rat)
+	add := func(kind string, n int64) {
+		if f := c.fee(kind); f != nil {
+			sum.Add(sum, new(big.Rat).Mul(rat(n), f))
+		}
+	}
+	add("request", 1)
+	together, limited := c.number("max_tool_calls")
+	for _, t := range c.hostedTools() {
+		if limited && c.endpoint == pricing.Responses {
+			t.uses = together
+		}
+		add(t.fee, t.uses)
+	}
+	if c.endpoint == pricing.Rerank {
+		add("search_unit", c.searchUnits())
+	}
+	return sum
+}
+
+// searchUnits counts a query with up to 100 documents, long ones once per chunk.
+func (c *oracleCall) searchUnits() int64 {
+	var documents []json.RawMessage
+	if json.Unmarshal(c.raw["documents"], &documents) != nil {
+		panic(refused("field_invalid"))
+	}
+	perDoc, ok := c.number("max_tokens_per_doc")
+	if !ok {
+		perDoc = 4096
+	}
+	room := 500 - min(int64(len(c.raw["query"])), 250)
+	chunks := int64(0)
+	for _, d := range documents {
+		chunks += max(1, (min(int64(len(d)), perDoc)+room-1)/room)
+	}
+	return (chunks + 99) / 100
+}
+
+// media is what the body has beside text.
+type oracleMedia struct {
+	images  []oracleImage
+	audios  [][]byte
+	pdfs    int64
+	payload int64 // base64 bytes that are no text
+}
+
+type oracleImage struct {
+	data []byte // nil: elsewhere, or unreadable
+	high bool
+}
+
+func (c *oracleCall) count(what string) int64 {
+	m := c.media()
+	return map[string]int64{"images": int64(len(m.images)), "audios": int64(len(m.audios)), "pdfs": m.pdfs, "payload": m.payload}[what]
+}
+
+// media looks at every object of the body that looks like a part.
+func (c *oracleCall) media() oracleMedia {
+	var m oracleMedia
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			c.part(&m, v)
+			for _, inner := range v {
+				walk(inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(inner)
+			}
+		}
+	}
+	for _, name := range []string{"messages", "input", "system"} {
+		if _, text := c.m[name].(string); !text {
+			walk(c.m[name])
+		}
+	}
+	return m
+}
+
+func (c *oracleCall) part(m *oracleMedia, v map[string]any) {
+	add := func(data string, high bool) {
+		img := oracleImage{high: high}
+		if data != "" {
+			m.payload += int64(len(data))
+			img.data, _ = base64.StdEncoding.DecodeString(data)
+		}
+		m.images = append(m.images, img)
+	}
+	detail := func(v any) bool { return v == "high" || v == "low" }
+	fromURL := func(url string, high bool) {
+		_, data, _ := strings.Cut(url, ";base64,")
+		if !strings.HasPrefix(url, "data:") {
+			data = ""
+		}
+		add(data, high)
+	}
+	switch url := v["image_url"].(type) {
+	case string:
+		fromURL(url, detail(v["detail"]) && c.endpoint == pricing.Responses)
+	case map[string]any:
+		fromURL(url["url"].(string), detail(url["detail"]))
+	}
+	if audio, ok := v["input_audio"].(map[string]any); ok {
+		data := audio["data"].(string)
+		raw, _ := base64.StdEncoding.DecodeString(data)
+		m.audios, m.payload = append(m.audios, raw), m.payload+int64(len(data))
+	}
+	if data, ok := v["file_data"].(string); ok {
+		_, inner, isURL := strings.Cut(data, ",")
+		if !isURL {
+			inner = data
+		}
+		m.pdfs, m.payload = m.pdfs+1, m.payload+int64(len(inner))
+	}
+	if source, ok := v["source"].(map[string]any); ok {
+		data, _ := source["data"].(string)
+		mime, _ := source["media_type"].(string)
+		switch {
+		case mime == "application/pdf":
+			m.pdfs, m.payload = m.pdfs+1, m.payload+int64(len(data))
+		case strings.HasPrefix(mime, "image/"):
+			add(data, true)
+		case v["type"] == "image":
+			add("", true)
+		}
+	}
+}
+
+func (c *oracleCall) mediaTokens() int64 {
+	m, sum := c.media(), int64(0)
+	rule, _ := c.row["image"].(map[string]any)
+	for _, img := range m.images {
+		if rule == nil {
+			panic(refused("unbounded_media"))
+		}
+		sum += imageTokens(rule, img)
+	}
+	audio, _ := c.row["audio"].(map[string]any)
+	for _, data := range m.audios {
+		rate, _ := audio["tokens_per_second"].(int)
+		if rate == 0 || !c.priced("input_audio") {
+			panic(refused("unbounded_media"))
+		}
+		sum += (int64(len(data))*int64(rate) + 999) / 1000 // at most 8 kbit/s: 1,000 bytes a second
+	}
+	return sum
+}
+
+func imageTokens(rule map[string]any, img oracleImage) int64 {
+	most := int64(rule["max_tokens"].(int))
+	if high, ok := rule["high_tokens"].(int); ok && img.high {
+		most = int64(high)
+	}
+	header, _, err := image.DecodeConfig(bytes.NewReader(img.data))
+	patch, ok := rule["patch"].(int)
+	if err != nil || !ok {
+		return most
+	}
+	across, down := (header.Width+patch-1)/patch, (header.Height+patch-1)/patch
+	tokens := new(big.Rat).Mul(rat(int64(across)*int64(down)), decimal(rule["tokens_per_patch"]))
+	up := new(big.Int).Add(tokens.Num(), new(big.Int).Sub(tokens.Denom(), big.NewInt(1)))
+	return min(most, up.Div(up, tokens.Denom()).Int64()+100) // markers around it
+}
+
+// audioOut reports whether the answer may be spoken.
+func (c *oracleCall) audioOut() bool {
+	if c.endpoint != pricing.Chat && c.endpoint != pricing.Responses {
+		return false
+	}
+	if !slices.Contains(c.list("modalities"), any("audio")) {
+		return false
+	}
+	if !c.priced("output_audio") {
+		panic(refused("unbounded_media"))
+	}
+	return true
+}

@@ -27,6 +27,19 @@ type listedModel struct {
 	AgeDays       int64        `json:"age_days"`
 	Source        string       `json:"source"`
 	Rates         []listedRate `json:"rates"`
+	// Where the limits come from; empty: nobody wrote it down.
+	LimitsSource    string `json:"limits_source"`
+	LimitsCheckedAt string `json:"limits_checked_at"`
+	// Upcoming are the days on which other prices begin.
+	Upcoming []string         `json:"upcoming"`
+	Accepted []listedAccepted `json:"accepted"`
+}
+
+// listedAccepted says who let which values fall, and when.
+type listedAccepted struct {
+	By     string   `json:"by"`
+	At     string   `json:"at"`
+	Fields []string `json:"fields"`
 }
 
 // listedRate is one price in exact US dollars per million tokens.
@@ -38,13 +51,14 @@ type listedRate struct {
 
 func newCatalogCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "catalog", Short: "Show models and their prices, with dates and age",
-		Long: `The price list is part of this binary; the models section of a configuration
-goes on top of it. Prices are US dollars per million tokens.`,
+		Use: "catalog", Short: "Show and renew models and their prices",
+		Long: `The price list is part of this binary; a configuration's prices_file and its
+models section go on top of it. Prices are US dollars per million tokens.`,
 		Example: `  aigateway catalog list --provider openai
-  aigateway catalog show moonshot/kimi-k2.6`,
+  aigateway catalog show moonshot/kimi-k2.6
+  aigateway catalog diff`,
 	}
-	return group(c, newCatalogListCommand(a), newCatalogShowCommand(a))
+	return group(c, newCatalogListCommand(a), newCatalogShowCommand(a), newCatalogDiffCommand(a), newCatalogImportCommand(a))
 }
 
 func newCatalogListCommand(a *app) *cobra.Command {
@@ -66,7 +80,7 @@ func newCatalogListCommand(a *app) *cobra.Command {
 		models := []listedModel{}
 		for _, m := range catalog.Models(a.now()) {
 			if *provider == "" || m.Provider == *provider {
-				models = append(models, listModel(m, a.now()))
+				models = append(models, listModel(catalog, m, a.now()))
 			}
 		}
 		if len(models) > 0 {
@@ -99,7 +113,7 @@ func newCatalogShowCommand(a *app) *cobra.Command {
 			return withHint(fmt.Errorf("%s has no price: it is refused on budgeted tags and unpriced on others", m.Slug),
 				"add it under models in the configuration; `aigateway config example` shows how")
 		}
-		doc := listModel(m, a.now())
+		doc := listModel(catalog, m, a.now())
 		if out.name == "table" {
 			a.noteModel(doc)
 			a.noteCatalog(catalog)
@@ -113,11 +127,22 @@ func newCatalogShowCommand(a *app) *cobra.Command {
 	return c
 }
 
-func listModel(m pricing.Model, now time.Time) listedModel {
+func listModel(catalog *pricing.Catalog, m pricing.Model, now time.Time) listedModel {
 	l := listedModel{
 		Model: m.Slug, UpstreamModel: m.UpstreamModel, Provider: m.Provider, Family: m.Row.Family,
 		Context: m.Row.Context, MaxOutput: m.Row.MaxOutput, From: date(m.Row.From), CheckedAt: date(m.Row.CheckedAt),
-		Source: m.Row.Source, Rates: []listedRate{},
+		Source: m.Row.Source, Rates: []listedRate{}, Upcoming: []string{}, Accepted: []listedAccepted{},
+		LimitsSource: m.Row.LimitsSource, LimitsCheckedAt: date(m.Row.LimitsCheckedAt),
+	}
+	if sheet, ok := catalog.Sheet(m.Slug); ok {
+		for _, p := range sheet.Periods {
+			if p.From.After(now) {
+				l.Upcoming = append(l.Upcoming, date(p.From))
+			}
+		}
+	}
+	for _, x := range m.Row.Accepted {
+		l.Accepted = append(l.Accepted, listedAccepted{x.By, date(x.At), x.Fields})
 	}
 	if !m.Row.CheckedAt.IsZero() {
 		l.AgeDays = ageDays(m.Row.CheckedAt, now)
@@ -171,6 +196,15 @@ func (a *app) noteModel(m listedModel) {
 	}
 	a.notef("%s, sent as %s; tokens of context: %s, of output: %s", m.Model, m.UpstreamModel, orUnknown(count(m.Context)), orUnknown(count(m.MaxOutput)))
 	a.notef("prices of %s%s, checked %s (%s)", m.Source, since, m.CheckedAt, days(m.AgeDays))
+	if m.LimitsSource != "" {
+		a.notef("limits of %s, checked %s", m.LimitsSource, m.LimitsCheckedAt)
+	}
+	if len(m.Upcoming) > 0 {
+		a.notef("other prices begin on %s", strings.Join(m.Upcoming, ", "))
+	}
+	for _, x := range m.Accepted {
+		a.notef("%s let %s fall on %s", cleanCell(x.By), cleanCell(strings.Join(x.Fields, ", ")), x.At)
+	}
 }
 
 func days(n int64) string {

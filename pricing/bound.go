@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"aigateway/budget"
@@ -84,6 +85,9 @@ type arithmetic struct {
 	in, out                       int64 // pico-USD per token
 	inKind, outKind               bucket
 	tier                          int64 // input tokens from which these prices hold
+	ceiling                       int64 // … and from which dearer ones do; 0: none
+	slack                         int64 // tokens that sending a cap adds to a body without one; 0: it has one
+	perDigit                      int64 // tokens of a longer body's byte
 	factor                        ratio
 	fees                          wide
 	feeUses                       int64
@@ -92,7 +96,7 @@ type arithmetic struct {
 	countedBy                     string       // … and its name; empty: none
 }
 
-// slack is what adding a cap to a body that has none may lengthen it by: the
+// slack is how many bytes naming a cap may lengthen a body by that has none: the
 // cap named in a refusal must still fit when the client sends it.
 const slack = 64
 
@@ -109,17 +113,22 @@ func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 
 // LargestCap is the largest output cap, per choice, with which the call's
 // bound is at most room; false when not even a cap of 1 fits, or when the call
-// has no output to cap.
+// has no output to cap. It still fits when the client sends it, which may make
+// the body a little longer.
 func (b *Bound) LargestCap(room budget.Amount) (int64, bool) {
-	if b.sum.choices == 0 || b.sum.out == 0 && b.sum.limit == 0 {
+	a := &b.sum
+	if a.choices == 0 {
 		return 0, false
 	}
-	var more int64
-	if b.InjectedCap > 0 {
-		more = slack
-	}
 	fits := func(limit int64) bool {
-		amount, ok := b.sum.total(limit, more)
+		more := a.slack
+		if more == 0 && limit > a.limit { // it may have more digits than the one that was sent, which may stand twice
+			more = a.perDigit * 2 * int64(len(strconv.FormatInt(limit, 10))-len(strconv.FormatInt(a.limit, 10)))
+			if a.ceiling > 0 && a.input+more >= a.ceiling {
+				return false
+			}
+		}
+		amount, ok := a.total(limit, more)
 		return ok && amount <= room
 	}
 	if !fits(1) {

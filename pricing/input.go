@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -26,15 +27,19 @@ func (m *Model) input(b *Bound, c *Call) error {
 	if limit := m.inputLimit(c); limit > 0 && a.input > limit {
 		a.input, a.clamped = limit, true
 	}
-	reach := a.input
-	if b.InjectedCap > 0 {
-		reach += slack
+	a.perDigit = r.rules.perByte.ceil(1)
+	if c.Endpoint.generates() && m.honouredCap(c) < 0 {
+		a.slack = r.rules.perByte.ceil(slack)
 	}
+	reach := a.input + a.slack
 	if err := m.hosted(a, c); err != nil {
 		return err
 	}
 	reach = max(reach, a.input)
 	tier := at(r.tiers, reach)
+	if next := slices.IndexFunc(r.tiers, func(t rates) bool { return t.from > tier.from }); next >= 0 {
+		a.ceiling = r.tiers[next].from
+	}
 	a.tier, a.routed = tier.from, m.routesHosts()
 	return m.prices(a, c, tier)
 }

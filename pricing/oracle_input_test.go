@@ -159,8 +159,8 @@ func (c *oracleCall) stored() bool {
 	return object || c.m["previous_response_id"] != nil || c.m["conversation"] != nil
 }
 
-// outputCap is the cap of one choice, and whether it is an inserted one.
-func (c *oracleCall) outputCap() (limit int64, injected bool) {
+// outputCap is the cap of one choice, and whether the body has it.
+func (c *oracleCall) outputCap() (limit int64, capped bool) {
 	if !c.generates() {
 		return 0, false
 	}
@@ -182,9 +182,9 @@ func (c *oracleCall) outputCap() (limit int64, injected bool) {
 	}
 	switch {
 	case found:
-		return limit, false
+		return limit, true
 	case c.up.CapField != pricing.CapFieldNone:
-		return c.defaultCap(), true
+		return c.defaultCap(), false
 	case c.limit("max_output") > 0:
 		return c.limit("max_output"), false
 	}

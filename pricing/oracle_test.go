@@ -173,12 +173,12 @@ func (c *oracleCall) inForce() []map[string]any {
 func (c *oracleCall) total() budget.Amount {
 	c.refuseUnbounded()
 	factor := c.factor()
-	limit, injected := c.outputCap()
+	limit, capped := c.outputCap()
 	output := limit * c.choices()
 	in, hops := c.inputTokens()
 	reach := in
-	if injected {
-		reach += 64 // a client may send the cap that was inserted for it
+	if c.generates() && !capped {
+		reach += c.perByte(64) // a client may send the cap that it was told
 	}
 	reach = max(reach, in)
 	prompt, answer := c.prices(reach, limit)

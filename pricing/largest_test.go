@@ -1,0 +1,142 @@
+package pricing_test
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"pgregory.net/rapid"
+)
+
+// asking is a body whose output cap can be set as a client would that was told
+// one.
+type asking struct {
+	e     pricing.Endpoint
+	body  string
+	field string // to add to a body without a cap
+	sent  string // digits of the cap the body has; empty: none
+}
+
+// newAsking finds the caps that the model's provider obeys.
+func newAsking(e pricing.Endpoint, m pricing.Model, body string) asking {
+	a := asking{e: e, body: body, field: "max_tokens"}
+	switch {
+	case e == pricing.Responses:
+		a.field = "max_output_tokens"
+	case e == pricing.Chat && m.Upstream.CapField == "max_completion_tokens":
+		a.field = m.Upstream.CapField
+	}
+	for _, match := range a.caps(m).FindAllStringSubmatch(body, -1) {
+		if match[2] != "null" && len(match[2]) > len(a.sent) {
+			a.sent = match[2]
+		}
+	}
+	return a
+}
+
+func (a *asking) caps(m pricing.Model) *regexp.Regexp {
+	names := a.field
+	if a.e == pricing.Chat {
+		names = "max_tokens|max_completion_tokens"
+		if len(m.Upstream.Honours) > 0 {
+			names = strings.Join(m.Upstream.Honours, "|")
+		}
+	}
+	return regexp.MustCompile(`("(?:` + names + `)":)(null|\d+)`)
+}
+
+// with is the body with another cap, and so many bytes longer where it had none.
+func (a *asking) with(m pricing.Model, limit int64, length int) string {
+	text := strconv.FormatInt(limit, 10)
+	caps := a.caps(m)
+	if a.sent != "" {
+		return caps.ReplaceAllString(a.body, "${1}"+text)
+	}
+	body := strings.ReplaceAll(caps.ReplaceAllString(a.body, ""), ",,", ",") // no more nulls
+	body = regexp.MustCompile(`,\s*,`).ReplaceAllString(body, ",")
+	body = regexp.MustCompile(`,\s*}$`).ReplaceAllString(body, "}")
+	body = regexp.MustCompile(`^{\s*,`).ReplaceAllString(body, "{")
+	body = fmt.Sprintf(`{%q:%s,%s`, a.field, text, body[1:])
+	if room := len(a.body) + length - len(body); room > 0 {
+		body = "{" + strings.Repeat(" ", room) + body[1:]
+	}
+	return body
+}
+
+func inputTokensOf(b *pricing.Bound) int64 {
+	for _, l := range b.Lines() {
+		if l.Label == "input" {
+			return l.Quantity
+		}
+	}
+	return 0
+}
+
+// At every endpoint and for every model: a client that sends the cap it was told
+// is admitted, and one token more would not have fitted.
+func TestTheCapThatFitsIsTheLargest(t *testing.T) {
+	c, _ := oracleSides(t)
+	seen := map[pricing.Endpoint]int{}
+	for range 10 {
+		rapid.Check(t, func(t *rapid.T) {
+			e, body, at, _ := drawCall(t, c)
+			b, err := tryBound(c, e, body, at)
+			if err != nil {
+				return
+			}
+			room := budget.Amount(rapid.Int64Range(0, 2*int64(b.Amount)).Draw(t, "room"))
+			fit, ok := b.LargestCap(room)
+			if e == pricing.Embeddings || e == pricing.Rerank {
+				if ok {
+					t.Fatalf("%s has no output to cap, but %d fits", e, fit)
+				}
+				return
+			}
+			call, err := pricing.ParseCall(e, []byte(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err := c.Resolve(call.Model, at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := newAsking(e, m, body)
+			bound := func(body string) *pricing.Bound {
+				b, err := tryBound(c, e, body, at)
+				if err != nil {
+					t.Fatalf("%s: %v", short(body), err)
+				}
+				return b
+			}
+			if ok {
+				if again := a.with(m, fit, 0); bound(again).Amount > room {
+					t.Fatalf("the cap %d of %s costs %s, more than %s: %s", fit, short(body), bound(again).Amount, room, short(again))
+				}
+			}
+			seen[e]++
+			if ok && fit == 10_000_000 {
+				return // the most a body may ask for
+			}
+			next := fit + 1 // fit is 0 when nothing fits
+			more := a.with(m, next, 64)
+			grown := int64(len(more) - len(body))
+			switch {
+			case a.sent == "0": // asks for cache writes, which another cap does not
+			case a.sent != "" && len(strconv.FormatInt(next, 10)) != len(a.sent): // not the length the room was worked out for
+			case a.sent == "" && inputTokensOf(bound(more)) != inputTokensOf(b)+grown: // limited by something else than the body's length
+			case bound(more).Amount <= room:
+				t.Fatalf("the cap %d costs %s and still fits %s: %s", next, bound(more).Amount, room, short(more))
+			}
+		})
+	}
+	for _, e := range []pricing.Endpoint{pricing.Chat, pricing.Responses, pricing.Messages, pricing.Completions} {
+		if seen[e] < 10 {
+			t.Errorf("%s was seen %d times only", e, seen[e])
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	"google.golang.org/grpc/mem"
 
+	"aigateway/budget"
 	"aigateway/envoy"
 )
 
@@ -47,4 +48,9 @@ func ReadMessage(msg []byte) ([]Entry, error) {
 		out = append(out, Entry{kind, line, err != nil})
 	}
 	return out, nil
+}
+
+// Observe counts a settled call.
+func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
+	r.observe(tag, basis, bound, cost)
 }

@@ -33,7 +33,7 @@ type Settler interface {
 	IsOpen(id budget.ReservationID) bool
 }
 
-// Config is what both channels work with; every field is required.
+// Config is what both channels work with; every field but Ratios is required.
 type Config struct {
 	Ledger Settler
 	Sealer *envoy.Sealer
@@ -43,6 +43,8 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+	// Ratios learns from what is settled; nil: nothing does.
+	Ratios *Ratios
 }
 
 // channel reads the entries of one log channel.
@@ -53,10 +55,11 @@ type channel struct {
 	now     func() time.Time
 	log     *slog.Logger
 	metrics metrics
+	ratios  *Ratios
 }
 
 func newChannel(c Config, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name)}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name), ratios: c.Ratios}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -85,6 +88,7 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 		c.metrics.flags.WithLabelValues(f).Inc()
 	}
 	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
+	c.ratios.observe(budget.Tag(token.Tag), out.Basis, budget.Amount(token.Bound), out.Cost)
 	if out.Served != "" {
 		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()
 	}

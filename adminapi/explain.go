@@ -35,8 +35,10 @@ type Explanation struct {
 	// InjectedMaxTokens is the output cap the gateway would insert.
 	InjectedMaxTokens *int64           `json:"injected_max_tokens,omitzero"`
 	Room              *ExplanationRoom `json:"room,omitzero"`
-	CatalogVersion    string           `json:"catalog_version"`
-	PricesCheckedAt   string           `json:"prices_checked_at"`
+	// Learned is what the tag's calls cost of what they held; nil: none ended.
+	Learned         *ExplanationLearned `json:"learned,omitzero"`
+	CatalogVersion  string              `json:"catalog_version"`
+	PricesCheckedAt string              `json:"prices_checked_at"`
 }
 
 // ExplanationLine is one line of the arithmetic.
@@ -47,6 +49,17 @@ type ExplanationLine struct {
 	PicoPerUnit int64  `json:"pico_usd_per_unit"`
 	AmountUSD   string `json:"amount_usd"`
 	Note        string `json:"note,omitzero"`
+}
+
+// ExplanationLearned compares bounds with costs, over the tag's calls that were
+// charged by their providers' reports since the gateway started.
+type ExplanationLearned struct {
+	Tag           string `json:"tag"`
+	Calls         int64  `json:"calls"`
+	BoundUSD      string `json:"bound_usd"`
+	CostUSD       string `json:"cost_usd"`
+	BoundOverCost string `json:"bound_over_cost"` // a decimal
+	LikelyUSD     string `json:"likely_usd"`      // this call's bound at that ratio
 }
 
 // ExplanationRoom compares the bound with what is left.
@@ -104,6 +117,11 @@ func explanationProto(x *Explanation) *aigatewayv1.ExplainResponse {
 	}
 	if r := x.Room; r != nil {
 		out.Room = &aigatewayv1.ExplanationRoom{Budget: r.Budget, RoomUsd: r.RoomUSD, Fits: r.Fits, MaxTokensThatFit: r.MaxTokensThatFit}
+	}
+	if l := x.Learned; l != nil {
+		out.Learned = &aigatewayv1.ExplanationLearned{
+			Tag: l.Tag, Calls: l.Calls, BoundUsd: l.BoundUSD, CostUsd: l.CostUSD, BoundOverCost: l.BoundOverCost, LikelyUsd: l.LikelyUSD,
+		}
 	}
 	return out
 }

@@ -22,8 +22,9 @@ func (fakeExplainer) Explain(_ context.Context, key *budget.Key, q adminapi.Expl
 	most := int64(7)
 	return &adminapi.Explanation{
 		Model: "moonshot/kimi-k2.6", UpstreamModel: q.Model, Endpoint: q.Endpoint, BoundUSD: "0.40", CatalogVersion: key.ID,
-		Lines: []adminapi.ExplanationLine{{Label: string(q.Tag), Quantity: int64(len(q.Body)), Unit: "tokens", PicoPerUnit: 1 << 60, AmountUSD: "0.40", Note: string(q.Body)}},
-		Room:  &adminapi.ExplanationRoom{Budget: "bud_1", RoomUSD: "0.30", MaxTokensThatFit: &most},
+		Lines:   []adminapi.ExplanationLine{{Label: string(q.Tag), Quantity: int64(len(q.Body)), Unit: "tokens", PicoPerUnit: 1 << 60, AmountUSD: "0.40", Note: string(q.Body)}},
+		Room:    &adminapi.ExplanationRoom{Budget: "bud_1", RoomUSD: "0.30", MaxTokensThatFit: &most},
+		Learned: &adminapi.ExplanationLearned{Tag: "t", Calls: 3, BoundUSD: "4.00", CostUSD: "1.00", BoundOverCost: "4.00", LikelyUSD: "0.10"},
 	}, nil
 }
 
@@ -48,6 +49,9 @@ func TestExplain(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]any{"budget": "bud_1", "room_usd": "0.30", "fits": false, "max_tokens_that_fit": 7.0}, got["room"]); diff != "" {
 		t.Errorf("room (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]any{"tag": "t", "calls": 3.0, "bound_usd": "4.00", "cost_usd": "1.00", "bound_over_cost": "4.00", "likely_usd": "0.10"}, got["learned"]); diff != "" {
+		t.Errorf("learned (-want +got):\n%s", diff)
 	}
 	// The same call as text.
 	text, err := json.Marshal(call)

@@ -15,8 +15,8 @@ type counted struct {
 const (
 	// shortText is a string not worth counting.
 	shortText = 24
-	// maxCounted is how many bytes of one body are looked at, so that none takes
-	// long; the rest is one token a byte.
+	// maxCounted is the effort spent on one body, in bytes of short words, so
+	// that none takes long; the rest is one token a byte.
 	maxCounted = 256 << 10
 	// newLine is what a line of a tool's description may take beyond its own
 	// tokens where the provider rewrites tools: a break, an indent, a comment
@@ -48,7 +48,7 @@ type textWalker struct {
 	body    []byte
 	alone   bool // each string is all the text of its call
 	sum     counted
-	room    int // bytes that may still be looked at
+	room    int // effort that is left
 	scratch []byte
 	quoted  []byte
 }

@@ -15,7 +15,7 @@ import (
 func BenchmarkInputBound(b *testing.B) {
 	for _, size := range []int{1 << 10, 32 << 10, 256 << 10} {
 		prose := strings.Repeat(article, size/len(article)+1)[:size]
-		hostile := strings.Repeat("x"+strings.Repeat(" \n", 127), size/255+1)[:size]
+		hostile := strings.Repeat("x"+strings.Repeat(" \n", 63), size/127+1)[:size]
 		for _, bb := range []struct {
 			name    string
 			catalog *pricing.Catalog

@@ -46,6 +46,14 @@ const (
 	keptWord = 32
 )
 
+// effort is what looking at a word takes, in bytes of short words.
+func effort(size int) int {
+	if size > keptWord {
+		return 4 * size
+	}
+	return size
+}
+
 // readBound takes over how a spec says that input is bounded.
 func (r *rules) readBound(s spec) error {
 	if s.tokenizer != nil {
@@ -101,7 +109,7 @@ func newTokenizer(name string) (*tokenizer, error) {
 // most bounds the tokens of text. Alone, the provider counts text by itself.
 // Else it may stand in front of or behind other text, which can change how its
 // first and last word are split: they count one token a byte. So does all that
-// is left once room, a number of bytes which most lowers, is used up.
+// is left once room, an effort which most lowers, is used up.
 func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 	if bytes.Contains(text, []byte("<|")) {
 		return int64(len(text)) // it may spell a control token, which splits text
@@ -109,7 +117,7 @@ func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 	var sum int64
 	for at := 0; at < len(text); {
 		end := wordEnd(text, at)
-		if *room -= end - at; *room < 0 {
+		if *room -= effort(end - at); *room < 0 {
 			return sum + int64(len(text)-at)
 		}
 		word := text[at:end]

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -21,7 +22,8 @@ const maxExplainBytes = 32 << 20
 
 // explainFlags are the words of `explain`.
 type explainFlags struct {
-	file, endpoint, model, config, room string
+	file, endpoint, model, config, room, tag string
+	client                                   clientFlags
 }
 
 func newExplainCommand(a *app) *cobra.Command {
@@ -29,9 +31,13 @@ func newExplainCommand(a *app) *cobra.Command {
 		Use: "explain -f FILE", Short: "Show, line by line, the most a request can cost",
 		Long: `Computes the bound the gateway would reserve for a request body, with the same
 arithmetic and prices. It sends nothing and needs no running gateway. Without
---config it knows every built-in provider.`,
+--config it knows every built-in provider.
+
+With --tag it asks a running gateway instead: its prices, the tightest budget of
+the key and the tag, and what calls with that tag cost of what they held.`,
 		Example: `  aigateway explain -f body.json
   aigateway explain -f body.json --room 0.30
+  aigateway explain -f body.json --tag summarize
   jq .request log.json | aigateway explain -f - --model openai/gpt-6-luna -o json`,
 		Args: arguments(),
 	}
@@ -41,11 +47,16 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 	c.Flags().StringVar(&x.model, "model", "", "price this `model`, PROVIDER/MODEL, instead of the body's")
 	c.Flags().StringVar(&x.config, "config", "", "configuration `file` with your providers and prices")
 	c.Flags().StringVar(&x.room, "room", "", "`dollars` that are left: also show the largest max_tokens that fits")
+	c.Flags().StringVar(&x.tag, "tag", "", "ask the running gateway, for a call with this `tag`")
+	x.client.bind(c)
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		room, err := x.check(c)
 		if err != nil {
 			return err
+		}
+		if x.tag != "" {
+			return x.ask(a, c, out)
 		}
 		catalog, err := a.catalog(x.config)
 		if err != nil {
@@ -60,7 +71,7 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 			return x.hint(domainError(err), err)
 		}
 		doc.compare("", room)
-		return a.printExplanation(out, doc)
+		return a.printExplanation(out, doc.Explanation)
 	}
 	return c
 }
@@ -68,6 +79,8 @@ arithmetic and prices. It sends nothing and needs no running gateway. Without
 // check reads the flags; room is negative when none was given.
 func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
 	switch {
+	case x.tag != "" && (x.config != "" || x.room != ""):
+		return 0, usagef(c.CommandPath(), "--tag asks the running gateway, which has its own prices and budgets: leave --config and --room out")
 	case x.file == "":
 		return 0, usagef(c.CommandPath(), "-f is missing; name the file with the request's body, or - for standard input")
 	case !slices.Contains(pricing.Endpoints(), pricing.Endpoint(x.endpoint)):
@@ -123,13 +136,31 @@ func readBody(c *cobra.Command, file string) ([]byte, error) {
 	return body, nil
 }
 
-func (a *app) printExplanation(out *format, doc *explained) error {
+// ask lets the running gateway explain.
+func (x *explainFlags) ask(a *app, c *cobra.Command, out *format) error {
+	body, err := readBody(c, x.file)
+	if err != nil {
+		return err
+	}
+	cl, err := a.client(c, &x.client)
+	if err != nil {
+		return err
+	}
+	var doc adminapi.Explanation
+	q := map[string]any{"endpoint": x.endpoint, "model": x.model, "tag": x.tag, "body": string(body)}
+	if err := cl.call(c.Context(), http.MethodPost, "/v1/explain", nil, q, &doc); err != nil {
+		return err
+	}
+	return a.printExplanation(out, &doc)
+}
+
+func (a *app) printExplanation(out *format, doc *adminapi.Explanation) error {
 	t := &table{columns: []column{left("LINE"), right("QUANTITY"), left("UNIT"), money("USD PER MILLION"), money("USD"), left("NOTE")}}
 	for _, l := range doc.Lines {
 		t.add(l.Label, strconv.FormatInt(l.Quantity, 10), l.Unit, linePrice(l), lineAmount(l), l.Note)
 	}
 	if out.name != "table" {
-		return a.print(out, doc.Explanation, t)
+		return a.print(out, doc, t)
 	}
 	a.notef("%s (sent as %s), %s; prices checked %s", cleanCell(doc.Model), cleanCell(doc.UpstreamModel), doc.Endpoint, doc.PricesCheckedAt)
 	if err := t.write(a.stdout); err != nil {
@@ -140,6 +171,9 @@ func (a *app) printExplanation(out *format, doc *explained) error {
 	}
 	if doc.Room != nil {
 		fmt.Fprintf(a.stdout, "\n%s\n", roomSentence(doc.Room))
+	}
+	if l := doc.Learned; l != nil {
+		fmt.Fprintf(a.stdout, "\n%d calls with tag %s held %s times what they cost; this one likely costs $%s.\n", l.Calls, cleanCell(l.Tag), l.BoundOverCost, l.LikelyUSD)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"aigateway/accounting"
 	"aigateway/adminapi"
 	"aigateway/budget"
 	"aigateway/pricing"
@@ -157,7 +158,10 @@ func TestExplainer(t *testing.T) {
 		status("bud_1", "team/**", "", budget.Dollar), status("bud_2", "other", "", 2*budget.Cent), status("bud_3", "", "key_1", 31*budget.Cent),
 		status("bud_4", "", "key_2", 2*budget.Cent), status("bud_5", "team/a", "", 2*budget.Dollar),
 	}
-	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
+	learned := func(tag budget.Tag) (accounting.Ratio, bool) {
+		return accounting.Ratio{Calls: 7, Bound: 10 * budget.Dollar, Cost: 3 * budget.Dollar}, tag == "team/a"
+	}
+	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, learned: learned, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
 	if err != nil {
@@ -166,12 +170,16 @@ func TestExplainer(t *testing.T) {
 	if x.Room == nil || x.Room.Budget != "bud_3" || x.Room.RoomUSD != "0.30" || x.Room.Fits || x.Room.MaxTokensThatFit == nil || x.Endpoint != "chat" {
 		t.Errorf("room %+v of %+v", x.Room, x)
 	}
+	likely := (amount(t, x.BoundUSD)*3 + 9) / 10
+	if want := (&adminapi.ExplanationLearned{Tag: "team/a", Calls: 7, BoundUSD: "10.00", CostUSD: "3.00", BoundOverCost: "3.34", LikelyUSD: likely.String()}); *x.Learned != *want {
+		t.Errorf("learned %+v, want %+v", x.Learned, want)
+	}
 	command, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(sixtyKB(t))}, nil, 0, time.Now())
 	if err != nil || command.BoundUSD != x.BoundUSD || !slices.Equal(command.Lines, x.Lines) {
 		t.Errorf("the command says %+v, %v; the API %+v", command, err, x)
 	}
 	list = nil
-	if x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Body: []byte(sixtyKB(t))}); err != nil || x.Room != nil {
+	if x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Body: []byte(sixtyKB(t))}); err != nil || x.Room != nil || x.Learned != nil {
 		t.Errorf("without a budget: %+v, %v", x, err)
 	}
 	for reason, q := range map[string]adminapi.ExplainQuery{
@@ -188,4 +196,34 @@ func TestExplainer(t *testing.T) {
 			t.Errorf("%+.80v: %v, want %s", q, err, reason)
 		}
 	}
+}
+
+func amount(t *testing.T, usd string) budget.Amount {
+	t.Helper()
+	a, err := budget.ParseAmount("amount", usd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestExplainAsksTheGateway: with a tag the running gateway explains.
+func TestExplainAsksTheGateway(t *testing.T) {
+	f := &fakeREST{answer: `{"model":"openai/gpt-6-sol","upstream_model":"gpt-6-sol","endpoint":"chat","stream":false,
+		"lines":[{"label":"bound","quantity":1,"unit":"request","pico_usd_per_unit":0,"amount_usd":"0.40","note":""}],"bound_usd":"0.40",
+		"room":{"budget":"bud_1","room_usd":"0.30","fits":false,"max_tokens_that_fit":7},"catalog_version":"c","prices_checked_at":"2026-11-01",
+		"learned":{"tag":"a","calls":12,"bound_usd":"4.00","cost_usd":"1.00","bound_over_cost":"4.00","likely_usd":"0.10"}}`}
+	env := f.start(t)
+	body := writeFile(t, "body.json", `{"model":"openai/gpt-6-sol", "messages":[]}`)
+	r := runCLI(t, env, "explain", "-f", body, "--tag", "a")
+	if r.code != 0 || !strings.Contains(r.stdout, "12 calls with tag a held 4.00 times what they cost; this one likely costs $0.10.") || !strings.Contains(r.stdout, "With $0.30 left it is refused; the largest max_tokens that fits is 7.") {
+		t.Errorf("%+v", r)
+	}
+	if want := `{"body":"{\"model\":\"openai/gpt-6-sol\", \"messages\":[]}","endpoint":"chat","model":"","tag":"a"}`; f.method+f.uri != "POST/v1/explain" || f.body != want {
+		t.Errorf("asked %s %s %s", f.method, f.uri, f.body)
+	}
+	if r := runCLI(t, env, "explain", "-f", body, "--tag", "a", "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"bound_over_cost": "4.00"`) {
+		t.Errorf("%+v", r)
+	}
+	wantError(t, runCLI(t, env, "explain", "-f", body, "--tag", "a", "--room", "1"), exitUsage, "leave --config and --room out")
 }

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"time"
 
+	"aigateway/accounting"
 	"aigateway/adminapi"
 	"aigateway/budget"
 	"aigateway/pricing"
@@ -72,6 +74,26 @@ func (d *explained) compare(budgetID string, room budget.Amount) {
 	}
 }
 
+// learn adds what calls with the tag cost of what they held. What is likely is
+// never reserved: a cap holds for the dearest call, not for the usual one.
+func (d *explained) learn(tag budget.Tag, r accounting.Ratio) {
+	hundredths, _ := ratioOf(r.Bound, 100, r.Cost)
+	d.Learned = &adminapi.ExplanationLearned{
+		Tag: string(tag), Calls: r.Calls, BoundUSD: r.Bound.String(), CostUSD: r.Cost.String(), BoundOverCost: decimal(hundredths, 2),
+	}
+	if likely, ok := ratioOf(d.bound.Amount, int64(r.Cost), r.Bound); ok {
+		d.Learned.LikelyUSD = budget.Amount(likely).String()
+	}
+}
+
+// ratioOf is a × num / den, rounded up; false when it is too large. den is
+// above 0.
+func ratioOf(a budget.Amount, num int64, den budget.Amount) (int64, bool) {
+	n := new(big.Int).Mul(big.NewInt(int64(a)), big.NewInt(num))
+	n.Add(n, big.NewInt(int64(den)-1)).Div(n, big.NewInt(int64(den)))
+	return n.Int64(), n.IsInt64()
+}
+
 // explainer answers the API's questions; it implements adminapi.Explainer.
 type explainer struct {
 	catalog func() *pricing.Catalog
@@ -79,7 +101,9 @@ type explainer struct {
 	budgets func(after string, limit int) ([]budget.Status, error)
 	// defaults is the smallest default output cap of the budgets that watch a call.
 	defaults func(tag budget.Tag, keyID string) int64
-	now      func() time.Time
+	// learned is what the calls of a tag held and cost.
+	learned func(tag budget.Tag) (accounting.Ratio, bool)
+	now     func() time.Time
 }
 
 func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.ExplainQuery) (*adminapi.Explanation, error) {
@@ -110,6 +134,9 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 	}
 	if tightest != nil {
 		doc.compare(tightest.ID, tightest.Remaining())
+	}
+	if r, ok := e.learned(q.Tag); ok {
+		doc.learn(q.Tag, r)
 	}
 	return doc.Explanation, nil
 }

@@ -206,7 +206,7 @@ func (c *controlPlane) wire(a *app) error {
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas: func(provider string) []string { return (*c.betas.Load())[provider] },
 	})
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics}
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: accounting.NewRatios(c.metrics)}
 	c.spool = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {
@@ -222,7 +222,7 @@ func (c *controlPlane) wire(a *app) error {
 
 	c.admin, err = adminapi.New(adminapi.Config{
 		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
-		Explainer: explainer{c.catalog.Load, c.ledger.ListBudgets, c.ledger.DefaultMaxTokens, a.now},
+		Explainer: explainer{c.catalog.Load, c.ledger.ListBudgets, c.ledger.DefaultMaxTokens, logs.Ratios.Of, a.now},
 		Models:    c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
 	})

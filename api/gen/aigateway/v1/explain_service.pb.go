@@ -120,8 +120,11 @@ type ExplainResponse struct {
 	CatalogVersion string `protobuf:"bytes,9,opt,name=catalog_version,proto3" json:"catalog_version,omitempty"`
 	// When the model's price was checked, YYYY-MM-DD; empty if unknown.
 	PricesCheckedAt string `protobuf:"bytes,10,opt,name=prices_checked_at,proto3" json:"prices_checked_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// What calls with this tag cost of what they held; absent when none has ended
+	// since the gateway started.
+	Learned       *ExplanationLearned `protobuf:"bytes,11,opt,name=learned,proto3" json:"learned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
@@ -224,6 +227,13 @@ func (x *ExplainResponse) GetPricesCheckedAt() string {
 	return ""
 }
 
+func (x *ExplainResponse) GetLearned() *ExplanationLearned {
+	if x != nil {
+		return x.Learned
+	}
+	return nil
+}
+
 var File_aigateway_v1_explain_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_explain_service_proto_rawDesc = "" +
@@ -233,7 +243,7 @@ const file_aigateway_v1_explain_service_proto_rawDesc = "" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x10\n" +
 	"\x03tag\x18\x03 \x01(\tR\x03tag\x12\x18\n" +
-	"\x04body\x18\x04 \x01(\tB\x04\xe2A\x01\x02R\x04body\"\xb4\x03\n" +
+	"\x04body\x18\x04 \x01(\tB\x04\xe2A\x01\x02R\x04body\"\xf0\x03\n" +
 	"\x0fExplainResponse\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12&\n" +
 	"\x0eupstream_model\x18\x02 \x01(\tR\x0eupstream_model\x12\x1a\n" +
@@ -245,7 +255,8 @@ const file_aigateway_v1_explain_service_proto_rawDesc = "" +
 	"\x04room\x18\b \x01(\v2\x1d.aigateway.v1.ExplanationRoomR\x04room\x12(\n" +
 	"\x0fcatalog_version\x18\t \x01(\tR\x0fcatalog_version\x12,\n" +
 	"\x11prices_checked_at\x18\n" +
-	" \x01(\tR\x11prices_checked_atB\x16\n" +
+	" \x01(\tR\x11prices_checked_at\x12:\n" +
+	"\alearned\x18\v \x01(\v2 .aigateway.v1.ExplanationLearnedR\alearnedB\x16\n" +
 	"\x14_injected_max_tokens2p\n" +
 	"\x0eExplainService\x12^\n" +
 	"\aExplain\x12\x1c.aigateway.v1.ExplainRequest\x1a\x1d.aigateway.v1.ExplainResponse\"\x16\x82\xd3\xe4\x93\x02\x10:\x01*\"\v/v1/explainB\xa4\x01\n" +
@@ -265,21 +276,23 @@ func file_aigateway_v1_explain_service_proto_rawDescGZIP() []byte {
 
 var file_aigateway_v1_explain_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_aigateway_v1_explain_service_proto_goTypes = []any{
-	(*ExplainRequest)(nil),  // 0: aigateway.v1.ExplainRequest
-	(*ExplainResponse)(nil), // 1: aigateway.v1.ExplainResponse
-	(*ExplanationLine)(nil), // 2: aigateway.v1.ExplanationLine
-	(*ExplanationRoom)(nil), // 3: aigateway.v1.ExplanationRoom
+	(*ExplainRequest)(nil),     // 0: aigateway.v1.ExplainRequest
+	(*ExplainResponse)(nil),    // 1: aigateway.v1.ExplainResponse
+	(*ExplanationLine)(nil),    // 2: aigateway.v1.ExplanationLine
+	(*ExplanationRoom)(nil),    // 3: aigateway.v1.ExplanationRoom
+	(*ExplanationLearned)(nil), // 4: aigateway.v1.ExplanationLearned
 }
 var file_aigateway_v1_explain_service_proto_depIdxs = []int32{
 	2, // 0: aigateway.v1.ExplainResponse.lines:type_name -> aigateway.v1.ExplanationLine
 	3, // 1: aigateway.v1.ExplainResponse.room:type_name -> aigateway.v1.ExplanationRoom
-	0, // 2: aigateway.v1.ExplainService.Explain:input_type -> aigateway.v1.ExplainRequest
-	1, // 3: aigateway.v1.ExplainService.Explain:output_type -> aigateway.v1.ExplainResponse
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 2: aigateway.v1.ExplainResponse.learned:type_name -> aigateway.v1.ExplanationLearned
+	0, // 3: aigateway.v1.ExplainService.Explain:input_type -> aigateway.v1.ExplainRequest
+	1, // 4: aigateway.v1.ExplainService.Explain:output_type -> aigateway.v1.ExplainResponse
+	4, // [4:5] is the sub-list for method output_type
+	3, // [3:4] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_explain_service_proto_init() }

@@ -185,6 +185,99 @@ func (x *ExplanationRoom) GetMaxTokensThatFit() int64 {
 	return 0
 }
 
+// ExplanationLearned compares what a tag's calls held with what they cost. Only
+// calls charged by their provider's report count, since the gateway started.
+type ExplanationLearned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tag.
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// How many calls.
+	Calls int64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	// The sum of their bounds in US dollars, an exact decimal.
+	BoundUsd string `protobuf:"bytes,3,opt,name=bound_usd,proto3" json:"bound_usd,omitempty"`
+	// The sum of their costs in US dollars, an exact decimal.
+	CostUsd string `protobuf:"bytes,4,opt,name=cost_usd,proto3" json:"cost_usd,omitempty"`
+	// How many times the cost the bound was, a decimal such as 3.40.
+	BoundOverCost string `protobuf:"bytes,5,opt,name=bound_over_cost,proto3" json:"bound_over_cost,omitempty"`
+	// What this call would cost at that ratio, in US dollars; nothing is reserved
+	// by it.
+	LikelyUsd     string `protobuf:"bytes,6,opt,name=likely_usd,proto3" json:"likely_usd,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplanationLearned) Reset() {
+	*x = ExplanationLearned{}
+	mi := &file_aigateway_v1_explanation_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplanationLearned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplanationLearned) ProtoMessage() {}
+
+func (x *ExplanationLearned) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_explanation_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplanationLearned.ProtoReflect.Descriptor instead.
+func (*ExplanationLearned) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_explanation_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExplanationLearned) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *ExplanationLearned) GetCalls() int64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *ExplanationLearned) GetBoundUsd() string {
+	if x != nil {
+		return x.BoundUsd
+	}
+	return ""
+}
+
+func (x *ExplanationLearned) GetCostUsd() string {
+	if x != nil {
+		return x.CostUsd
+	}
+	return ""
+}
+
+func (x *ExplanationLearned) GetBoundOverCost() string {
+	if x != nil {
+		return x.BoundOverCost
+	}
+	return ""
+}
+
+func (x *ExplanationLearned) GetLikelyUsd() string {
+	if x != nil {
+		return x.LikelyUsd
+	}
+	return ""
+}
+
 var File_aigateway_v1_explanation_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_explanation_proto_rawDesc = "" +
@@ -204,7 +297,16 @@ const file_aigateway_v1_explanation_proto_rawDesc = "" +
 	"\broom_usd\x18\x02 \x01(\tR\broom_usd\x12\x12\n" +
 	"\x04fits\x18\x03 \x01(\bR\x04fits\x129\n" +
 	"\x13max_tokens_that_fit\x18\x04 \x01(\x03B\x020\x02H\x00R\x13max_tokens_that_fit\x88\x01\x01B\x16\n" +
-	"\x14_max_tokens_that_fitB\xa1\x01\n" +
+	"\x14_max_tokens_that_fit\"\xc4\x01\n" +
+	"\x12ExplanationLearned\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x18\n" +
+	"\x05calls\x18\x02 \x01(\x03B\x020\x02R\x05calls\x12\x1c\n" +
+	"\tbound_usd\x18\x03 \x01(\tR\tbound_usd\x12\x1a\n" +
+	"\bcost_usd\x18\x04 \x01(\tR\bcost_usd\x12(\n" +
+	"\x0fbound_over_cost\x18\x05 \x01(\tR\x0fbound_over_cost\x12\x1e\n" +
+	"\n" +
+	"likely_usd\x18\x06 \x01(\tR\n" +
+	"likely_usdB\xa1\x01\n" +
 	"\x10com.aigateway.v1B\x10ExplanationProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -219,10 +321,11 @@ func file_aigateway_v1_explanation_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_explanation_proto_rawDescData
 }
 
-var file_aigateway_v1_explanation_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_aigateway_v1_explanation_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_aigateway_v1_explanation_proto_goTypes = []any{
-	(*ExplanationLine)(nil), // 0: aigateway.v1.ExplanationLine
-	(*ExplanationRoom)(nil), // 1: aigateway.v1.ExplanationRoom
+	(*ExplanationLine)(nil),    // 0: aigateway.v1.ExplanationLine
+	(*ExplanationRoom)(nil),    // 1: aigateway.v1.ExplanationRoom
+	(*ExplanationLearned)(nil), // 2: aigateway.v1.ExplanationLearned
 }
 var file_aigateway_v1_explanation_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -244,7 +347,7 @@ func file_aigateway_v1_explanation_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_explanation_proto_rawDesc), len(file_aigateway_v1_explanation_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,106 @@
+package accounting
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/budget"
+)
+
+// Ratio is what the settled calls of a tag were bounded by and what they cost,
+// by their providers' reports, since the start of this process. Bound divided
+// by Cost is how much more is held than needed.
+type Ratio struct {
+	Calls       int64
+	Bound, Cost budget.Amount
+}
+
+// maxRatios is how many tags have a ratio of their own; clients choose tags, so
+// the rest share one.
+const maxRatios = 200
+
+// Ratios learns the Ratio of each tag. It is safe for concurrent use; the nil
+// one learns nothing.
+type Ratios struct {
+	calls, bound, cost *prometheus.Desc
+
+	mu    sync.Mutex
+	byTag map[budget.Tag]*Ratio
+	rest  Ratio
+}
+
+// NewRatios returns an empty view, with its metrics on r, which may be nil.
+func NewRatios(r prometheus.Registerer) *Ratios {
+	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, []string{"tag"}, nil) }
+	return register(r, &Ratios{
+		calls: desc("aig_tag_calls_total", "Calls charged by their provider's report, by tag; the empty tag is all beyond the first 200."),
+		bound: desc("aig_tag_bound_usd_total", "What the calls of aig_tag_calls_total held before they were sent."),
+		cost:  desc("aig_tag_cost_usd_total", "What the calls of aig_tag_calls_total cost; aig_tag_bound_usd_total is that many times as much."),
+		byTag: make(map[budget.Tag]*Ratio),
+	})
+}
+
+// Of is the ratio of one tag; false when no call with it has settled.
+func (r *Ratios) Of(tag budget.Tag) (Ratio, bool) {
+	if r == nil {
+		return Ratio{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if learned := r.byTag[tag]; learned != nil {
+		return *learned, true
+	}
+	return Ratio{}, false
+}
+
+// observe counts a settled call. Only a provider's report says what a call
+// cost; a free call says nothing about its bound. A channel that settles an
+// entry a second time counts it twice, which moves both sums alike.
+func (r *Ratios) observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
+	if r == nil || basis != budget.BasisUsage || cost <= 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	learned := r.byTag[tag]
+	if learned == nil && len(r.byTag) < maxRatios {
+		learned = &Ratio{}
+		r.byTag[tag] = learned
+	}
+	if learned == nil {
+		learned = &r.rest
+	}
+	b, fits := learned.Bound.Add(bound)
+	c, fitsToo := learned.Cost.Add(cost)
+	if fits && fitsToo {
+		*learned = Ratio{learned.Calls + 1, b, c}
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (r *Ratios) Describe(ch chan<- *prometheus.Desc) {
+	ch <- r.calls
+	ch <- r.bound
+	ch <- r.cost
+}
+
+// Collect implements prometheus.Collector. It copies under the lock and sends
+// after it: the receiver may be slow.
+func (r *Ratios) Collect(ch chan<- prometheus.Metric) {
+	r.mu.Lock()
+	all := make(map[budget.Tag]Ratio, len(r.byTag)+1)
+	for tag, learned := range r.byTag {
+		all[tag] = *learned
+	}
+	if r.rest.Calls > 0 {
+		all[""] = r.rest
+	}
+	r.mu.Unlock()
+	usd := func(a budget.Amount) float64 { return float64(a) / float64(budget.Dollar) }
+	for tag, learned := range all {
+		ch <- prometheus.MustNewConstMetric(r.calls, prometheus.CounterValue, float64(learned.Calls), string(tag))
+		ch <- prometheus.MustNewConstMetric(r.bound, prometheus.CounterValue, usd(learned.Bound), string(tag))
+		ch <- prometheus.MustNewConstMetric(r.cost, prometheus.CounterValue, usd(learned.Cost), string(tag))
+	}
+}

@@ -1,0 +1,67 @@
+package accounting_test
+
+import (
+	"fmt"
+	"io"
+	"testing"
+
+	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/accounting"
+	"aigateway/budget"
+)
+
+// TestRatioOfSettledCalls: what the stream settles by a report is learned.
+func TestRatioOfSettledCalls(t *testing.T) {
+	w := newWorld(t)
+	c := w.config()
+	c.Ratios = accounting.NewRatios(w.metrics)
+	one := w.reserve()
+	st, err := w.ledger.GetBudget(w.budget)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: []*logv3.HTTPAccessLogEntry{one.entry(t, usageText, asked)}}
+	stream := &fakeStream{ctx: t.Context(), end: io.EOF, messages: []*alsv3.StreamAccessLogsMessage{{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: entries}}}}
+	if err := accounting.NewStream(c).StreamAccessLogs(stream); err != nil {
+		t.Fatal(err)
+	}
+	want := accounting.Ratio{Calls: 1, Bound: st.Reserved, Cost: usageCost}
+	if got, ok := c.Ratios.Of("a"); !ok || got != want {
+		t.Errorf("learned %+v, %v; want %+v", got, ok, want)
+	}
+	if got := counted(t, w.metrics, "aig_tag_cost_usd_total", "a"); got != float64(usageCost)/float64(budget.Dollar) {
+		t.Errorf("the metric says $%v", got)
+	}
+}
+
+func TestRatiosKeepFewTags(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := accounting.NewRatios(registry)
+	for i := range 205 {
+		r.Observe(budget.Tag(fmt.Sprint(i)), budget.BasisUsage, 4, 2)
+	}
+	r.Observe("0", budget.BasisBound, 9, 9)  // says nothing of the cost
+	r.Observe("0", budget.BasisUsage, 9, 0)  // nor does a free call
+	r.Observe("0", budget.BasisUsage, 10, 1) // but this
+	if got, _ := r.Of("0"); got != (accounting.Ratio{Calls: 2, Bound: 14, Cost: 3}) {
+		t.Errorf("learned %+v", got)
+	}
+	if _, ok := r.Of("204"); ok {
+		t.Error("the 205th tag has a ratio of its own")
+	}
+	if got := counted(t, registry, "aig_tag_calls_total", ""); got != 5 {
+		t.Errorf("%v calls beyond the first 200 tags, want 5", got)
+	}
+	r.Observe("0", budget.BasisUsage, budget.MaxAmount, budget.MaxAmount)
+	if got, _ := r.Of("0"); got.Calls != 2 {
+		t.Errorf("a sum passed its limit: %+v", got)
+	}
+	var none *accounting.Ratios
+	none.Observe("a", budget.BasisUsage, 2, 1)
+	if _, ok := none.Of("a"); ok {
+		t.Error("the nil view learned something")
+	}
+}

@@ -305,7 +305,8 @@ func (l *Ledger) GetBudget(id string) (budget.Status, error) {
 	if r == nil {
 		return budget.Status{}, noBudget(id)
 	}
-	return l.core.status(r, max(at.wall, l.core.wall)), nil
+	l.core.advance(&at)
+	return l.core.status(r, at.wall), nil
 }
 
 // ListBudgets returns up to limit budgets in order of id, after the given one;
@@ -314,10 +315,11 @@ func (l *Ledger) ListBudgets(after string, limit int) ([]budget.Status, error) {
 	at := l.instant()
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.core.advance(&at)
 	ids := page(l.core.rules.ids, after, limit)
 	out := make([]budget.Status, 0, len(ids))
 	for _, id := range ids {
-		out = append(out, l.core.status(l.core.rules.byID[id], max(at.wall, l.core.wall)))
+		out = append(out, l.core.status(l.core.rules.byID[id], at.wall))
 	}
 	return out, nil
 }

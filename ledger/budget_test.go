@@ -411,3 +411,67 @@ func TestMetrics(t *testing.T) {
 	b.shut()
 	reopen(t, b.dir, b.clock, func(c *ledger.Config) { c.Metrics = reg }) // close unregistered them
 }
+
+// TestEndedWindowsAreDeleted: a budget by the day leaves a row a day, which goes
+// with the rows of its calls. Books, chain, reports and restarts do without it.
+func TestEndedWindowsAreDeleted(t *testing.T) {
+	b := start(t)
+	day := b.budget("a", budget.Day, 1000)
+	idle := b.budget("b", budget.Day, 1000)
+	b.settle(settlement(b.reserve("b", 10), 5))
+	var late budget.Reservation
+	for i := range 50 {
+		b.settle(settlement(b.reserve("a", 60), 7))
+		if i == 49 {
+			late = b.reserve("a", 60)
+		}
+		b.flush()
+		b.clock.add(24 * time.Hour)
+		b.tick() // charges what is open
+	}
+	for range 3 {
+		if err := b.PruneNow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() int64 {
+		t.Helper()
+		n, err := b.Count(t.Context(), "SELECT count(*) FROM account")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := rows(); got > 37 || got < 30 {
+		t.Errorf("%d accounts of 51 are left, want those of 35 days", got)
+	}
+	if n, err := b.Count(t.Context(), "SELECT count(*) FROM base WHERE account NOT IN (SELECT id FROM account)"); err != nil || n != 0 {
+		t.Errorf("%d sums of deleted accounts are left, %v", n, err)
+	}
+	b.agree()
+	b = b.crash()
+	b.settle(settlement(late, 11)) // a late word on a window that is still there
+	b.reserve("b", 1000)           // of the idle budget's new window
+	b.reserve("a", 1000)
+	b.flush()
+	b.want(idle.ID, 0, 1000)
+	b.want(day.ID, 0, 1000)
+	b.clock.add(60 * 24 * time.Hour)
+	b.tick()
+	waitFor(t, func() bool {
+		b.tick()
+		if err := b.PruneNow(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return rows() <= 2
+	})
+	b.agree()
+	b.want(day.ID, 0, 0)
+	b.reserve("a", 1000)
+	b.flush()
+	if n, err := b.Count(t.Context(), "SELECT count(*) FROM account a JOIN account b ON a.id < b.id AND a.budget = b.budget AND a.start = b.start"); err != nil || n != 0 {
+		t.Errorf("%d windows have two accounts, %v", n, err)
+	}
+	b.agree()
+	b.sound()
+}

@@ -43,7 +43,8 @@ type core struct {
 	marks   map[uint64]uint64 // per dead epoch: the highest journaled seq
 	closed  uint64            // epochs up to here take no late logs
 	timeout int64             // a hold without a log or heartbeat expires, ns
-	wall    int64             // never goes back, not even over a restart
+
+	clock
 
 	rules       ruleIndex
 	accounts    map[int64]*account
@@ -73,16 +74,10 @@ type core struct {
 
 func newCore(timeout int64) *core {
 	return &core{
-		marks: map[uint64]uint64{}, timeout: timeout, rules: newRuleIndex(), accounts: map[int64]*account{},
+		marks: map[uint64]uint64{}, timeout: timeout, rules: newRuleIndex(0), accounts: map[int64]*account{},
 		open: map[budget.ReservationID]*hold{}, expired: map[budget.ReservationID]*hold{}, requests: map[string]*hold{},
 		orphaned: map[budget.ReservationID]struct{}{}, strays: map[string]struct{}{},
 	}
-}
-
-// advance moves the window time to at; it never goes back.
-func (c *core) advance(at *instant) {
-	c.wall = max(c.wall, at.wall)
-	at.wall = c.wall
 }
 
 // pending reports whether a commit has something to do.

@@ -213,15 +213,8 @@ func (l *Ledger) PruneNow(ctx context.Context) error {
 		g.gate.commit.Lock()
 		defer g.gate.commit.Unlock()
 	}
-	wall := l.windowTime()
-	p, err := l.store.prune(ctx, wall-int64(l.config.Retention), wall, l.core.epoch, pruneBatch)
-	if err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.core.prune(p.ids, p.strays, p.closed)
-	return nil
+	_, err := l.prune(ctx)
+	return err
 }
 
 // Count runs a query that returns one number.

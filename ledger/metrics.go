@@ -23,7 +23,7 @@ type metrics struct {
 	mismatches prometheus.Gauge
 	checked    prometheus.Gauge
 
-	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned *prometheus.Desc
+	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned, descClock *prometheus.Desc
 }
 
 func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
@@ -51,6 +51,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		descReserved: prometheus.NewDesc("aig_budget_reserved_usd", "Reserved in the current window, including what a crash left undecided.", []string{"budget", "target", "period"}, nil),
 		descCap:      prometheus.NewDesc("aig_budget_cap_usd", "Cap of the budget.", []string{"budget", "target", "period"}, nil),
 		descBudgets:  prometheus.NewDesc("aig_budgets", "Budgets; above the limit the rest has no metrics of its own.", nil, nil),
+		descClock:    prometheus.NewDesc("aig_clock_ahead_seconds", "How far the clock is ahead of the time that windows go by; far from 0, it was set, and windows wait: an alarm.", nil, nil),
 		descOrphaned: prometheus.NewDesc("aig_orphaned_usd", "Held because a crash left it undecided, over all accounts.", nil, nil),
 	}
 	for _, b := range []budget.Basis{budget.BasisUsage, budget.BasisElapsed, budget.BasisBound, budget.BasisProviderError, budget.BasisReleased, budget.BasisUnpriced} {
@@ -113,7 +114,7 @@ func (m *metrics) settle(s settled) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned} {
+	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned, m.descClock} {
 		ch <- d
 	}
 }
@@ -145,6 +146,8 @@ func (m *metrics) read() []reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.core
+	clock := at.wall
+	c.advance(&at)
 	oldest, lag, up := at.wall, int64(0), 1.0
 	for _, h := range c.open {
 		oldest = min(oldest, h.reservedAt)
@@ -162,10 +165,11 @@ func (m *metrics) read() []reading {
 	out := []reading{
 		{m.descOpen, float64(len(c.open)), nil}, {m.descOldest, float64(at.wall-oldest) / 1e9, nil}, {m.descLag, float64(lag) / 1e9, nil},
 		{m.descQueue, float64(len(c.queue)), nil}, {m.descUp, up, nil}, {m.descBudgets, float64(len(c.rules.ids)), nil}, {m.descOrphaned, usd(orphaned), nil},
+		{m.descClock, float64(clock-at.wall) / 1e9, nil},
 	}
 	for _, id := range c.rules.ids[:min(len(c.rules.ids), l.config.MetricBudgets)] {
 		r := c.rules.byID[id]
-		st := c.status(r, max(c.wall, at.wall))
+		st := c.status(r, at.wall)
 		labels := []string{r.ID, targetLabel(r.Target), r.Period.String()}
 		out = append(out, reading{m.descSpent, usd(st.Spent), labels}, reading{m.descReserved, usd(st.Reserved), labels}, reading{m.descCap, usd(st.Cap), labels})
 	}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -25,7 +26,9 @@ const pruneLinks = 5000
 // finished without its row, so nothing can be charged twice. Rows of orphans
 // stay until their epoch is closed: only they tell a repeated log from a first.
 // What the rows add up to is carried, and their links end in a checkpoint.
-func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, limit int) (pruned, error) {
+// retired are accounts of windows that ended before cutoff and that nothing in
+// memory can change any more.
+func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, limit int, retired []int64) (pruned, error) {
 	var p pruned
 	w := s.writer(ctx)
 	err := s.transaction(ctx, func() error {
@@ -34,6 +37,9 @@ func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, l
 		}
 		base, err := s.pruneChain(ctx, &w, &p, cutoff, wall)
 		if err != nil {
+			return err
+		}
+		if err := s.dropAccounts(ctx, retired); err != nil {
 			return err
 		}
 		gone := newBooked()
@@ -95,6 +101,62 @@ func (s *store) pruneChain(ctx context.Context, w *writer, p *pruned, cutoff, wa
 		booked: checkpointEntry(uint64(no.Int64), hash, wall),
 	}))
 	return no.Int64, w.err
+}
+
+// endedAccounts are up to limit accounts of windows that ended before cutoff,
+// the oldest first.
+func (s *store) endedAccounts(ctx context.Context, cutoff int64, limit int) (ids []int64, err error) {
+	err = each(ctx, s.write, `SELECT id FROM account WHERE "end" < ? ORDER BY "end" LIMIT ?`, []any{cutoff, limit}, func(r *sql.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		ids = append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read ended windows: %w", err)
+	}
+	return ids, nil
+}
+
+// dropAccounts deletes the rows of ended windows: they decide nothing any more,
+// and what their calls cost stays in the usage reports.
+func (s *store) dropAccounts(ctx context.Context, ids []int64) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return err
+	}
+	for _, st := range []statement{
+		{sql: lastAccountSQL},
+		{sql: `DELETE FROM base WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
+		{sql: `DELETE FROM account WHERE id IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
+	} {
+		if _, err := s.write.ExecContext(ctx, st.sql, st.args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retire forgets those of the accounts, whose windows ended long ago, that no
+// reservation, crash or commit can change any more, and returns them.
+func (c *core) retire(ids []int64) (retired []int64) {
+	for _, id := range ids {
+		a := c.accounts[id]
+		switch {
+		case a == nil:
+			retired = append(retired, id)
+		case a.refs == 0 && a.orphan == 0 && !a.raised && !a.wanted && a.inNo == 0 && a.rule.next != a && !a.rule.moving:
+			if a.rule.cur == a {
+				a.rule.cur = nil // an idle budget
+			}
+			delete(c.accounts, id)
+			retired = append(retired, id)
+		}
+	}
+	return retired
 }
 
 // closeEpochs closes the epochs that ended before cutoff: an epoch ends when

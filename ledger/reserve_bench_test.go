@@ -48,10 +48,10 @@ func fill(b testing.TB, l *ledger.Ledger, budgets, holds, settled int) {
 	script := []string{
 		"BEGIN",
 		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d)
-			INSERT INTO budget SELECT i, printf('bud_%%08d', i), printf('other/%%d', i), '', 1, '', 1000000000, 1, 1 FROM n WHERE %d > 0`, budgets, budgets),
-		fmt.Sprintf(`INSERT INTO account SELECT num, num, %d, %d, 1000, 0, 0, 1000 FROM budget WHERE id LIKE 'bud_0%%'`, month.Start.UnixNano(), month.End.UnixNano()),
+			INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) SELECT i, printf('bud_%%08d', i), printf('other/%%d', i), '', 1, '', 1000000000, 1, 1 FROM n WHERE %d > 0`, budgets, budgets),
+		fmt.Sprintf(`INSERT INTO account (id, budget, start, "end", spent, orphan, residue, hw) SELECT num, num, %d, %d, 1000, 0, 0, 1000 FROM budget WHERE id LIKE 'bud_0%%'`, month.Start.UnixNano(), month.End.UnixNano()),
 		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d)
-			INSERT INTO hold SELECT i + (1 << 43) + 2000000, printf('req-%%d', i), %d, 100, 0, x'01', 'key_a', 'other/1', 'p/m', 'p' FROM n WHERE %d > 0`, holds, time.Now().UnixNano(), holds),
+			INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider) SELECT i + (1 << 43) + 2000000, printf('req-%%d', i), %d, 100, 0, x'01', 'key_a', 'other/1', 'p/m', 'p' FROM n WHERE %d > 0`, holds, time.Now().UnixNano(), holds),
 		fmt.Sprintf(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < %d)
 			INSERT INTO settle (rid, at, status, basis, bound, actual, accounts) SELECT i + (1 << 43), %d, 0, 'usage', 100, 50, x'01' FROM n WHERE %d > 0`, settled, time.Now().UnixNano(), settled),
 		"UPDATE epoch SET seq = 3000000",

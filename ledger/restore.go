@@ -35,6 +35,10 @@ type savedHold struct {
 // durable, together with the new epoch, before anything is admitted.
 func restore(s *snapshot, timeout int64, at instant) (*core, []accountRow) {
 	c := newCore(timeout)
+	c.rules = newRuleIndex(len(s.rules))
+	c.accounts = make(map[int64]*account, len(s.accounts))
+	c.open = make(map[budget.ReservationID]*hold, len(s.open))
+	c.requests = make(map[string]*hold, len(s.open)+len(s.expired))
 	c.epoch, c.closed, c.marks = s.epoch, s.closed, s.marks
 	c.wall, c.lastAccount = s.wall, s.lastAccount
 	c.advance(&at)

@@ -54,9 +54,10 @@ type targetKey struct {
 	period budget.Period
 }
 
-func newRuleIndex() ruleIndex {
+// newRuleIndex has room for n rules.
+func newRuleIndex(n int) ruleIndex {
 	return ruleIndex{
-		byID: map[string]*rule{}, target: map[targetKey]*rule{}, exact: map[budget.Tag][]*rule{},
+		byID: make(map[string]*rule, n), target: make(map[targetKey]*rule, n), exact: make(map[budget.Tag][]*rule, n),
 		subtree: map[budget.Tag][]*rule{}, keys: map[string][]*rule{}, groups: map[groupKey]*group{},
 	}
 }
@@ -209,7 +210,8 @@ const (
 
 // prepare opens the next windows of budgets in use. It looks at no more than
 // limit budgets of a group, because admission waits meanwhile.
-func (c *core) prepare(wall int64, limit int) {
+func (c *core) prepare(at instant, limit int) {
+	wall := at.wall
 	for _, g := range c.rules.groups {
 		if g.end <= wall {
 			_, g.end = windowAt(g.period, g.loc, wall)
@@ -228,6 +230,7 @@ func (c *core) prepare(wall int64, limit int) {
 			start, end := windowAt(g.period, g.loc, g.end)
 			r.next = c.newAccount(r, start, end)
 			r.next.pace = r.cur.pace
+			r.next.active = at.mono + start - wall // idle from its start, not yet
 		}
 		if g.cursor >= len(g.rules) {
 			g.cursor, g.again = 0, wall+rolloverEvery

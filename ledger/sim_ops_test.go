@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"aigateway/budget"
@@ -333,6 +334,9 @@ func (w *simWorld) passTime() bool {
 // jumpClock sets the wall clock; the monotonic one does not notice.
 func (w *simWorld) jumpClock() bool {
 	const day = 24 * 3600 * second
+	at := w.at()
+	w.c.advance(&at)
+	defer w.checkLeap(w.c.clock, w.mono)
 	switch w.rng.IntN(6) {
 	case 0:
 		w.wall -= int64(1+w.rng.IntN(48)) * 3600 * second
@@ -352,12 +356,49 @@ func (w *simWorld) jumpClock() bool {
 	return true
 }
 
+// checkLeap wants window time to go on as it was, however far the clock leapt,
+// if no time has passed for real.
+func (w *simWorld) checkLeap(before clock, mono int64) {
+	at := w.at()
+	w.c.advance(&at)
+	switch {
+	case w.mono != mono:
+		if before.leaping && w.c.offset != before.offset {
+			w.reached("leap of the clock believed")
+		}
+	case w.c.wall < before.wall || w.c.wall > max(before.wall, mono+before.offset+clockStep):
+		w.broken("the clock leapt to %s and took the windows from %s to %s", utc(w.wall), utc(before.wall), utc(w.c.wall))
+	case w.c.leaping:
+		w.reached("leap of the clock held back")
+	}
+}
+
+// retire deletes the accounts of windows that ended long ago.
+func (w *simWorld) retire(cutoff int64) {
+	var ended []int64
+	for _, id := range slices.Sorted(maps.Keys(w.disk.accounts)) {
+		w.disk.lastID = max(w.disk.lastID, id)
+		if w.disk.accounts[id].end < cutoff {
+			ended = append(ended, id)
+		}
+	}
+	for _, id := range w.c.retire(ended) {
+		delete(w.disk.accounts, id)
+		w.accounts[id].gone = true
+		w.reached("ended window deleted")
+	}
+}
+
 // prune runs where the sync goroutine does: between commits.
 func (w *simWorld) prune() bool {
 	if w.b != nil || w.real != nil {
 		return false
 	}
-	p := w.disk.prune(w.wall-35*24*3600*second, w.c.epoch)
+	at := w.at()
+	w.c.advance(&at)
+	cutoff := at.wall - 35*24*3600*second
+	w.retire(cutoff)
+	p := w.disk.prune(cutoff, w.c.epoch)
 	w.c.prune(p.ids, p.strays, p.closed)
 	w.closedMax = max(w.closedMax, p.closed)
 	if len(p.ids) > 0 {

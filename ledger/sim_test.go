@@ -55,7 +55,7 @@ func simPaths() []string {
 		"crash between commits", "crash in a commit, lost", "crash in a commit, written", "crash before apply", "crash in recovery", "ring read back", "crash while crashed calls are open",
 		"commit failed, lost", "commit failed, written", "clean close", "several crashes", "log file read again",
 		"mark lowered", "idle mark given back", "cap cut", "cap cut below use", "cap raised", "crash in an edit", "budget created", "budget created with a past", "budget deleted with open calls",
-		"zone changed", "zone changed with a prepared window", "window ended with open calls", "settled in an ended window", "next window prepared", "clock back", "clock a month ahead", "rows pruned", "epoch closed", "log of a closed epoch ignored",
+		"zone changed", "zone changed with a prepared window", "window ended with open calls", "settled in an ended window", "next window prepared", "clock back", "clock a month ahead", "leap of the clock held back", "leap of the clock believed", "ended window deleted", "rows pruned", "epoch closed", "log of a closed epoch ignored",
 		"envoy killed", "sqlite recovered", "sqlite with a torn tail",
 	}
 }

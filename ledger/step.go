@@ -358,7 +358,7 @@ func (c *core) housekeep(at instant) int {
 	c.advance(&at)
 	n := c.expire(at, 1024)
 	c.chargePools(at)
-	c.prepare(at.wall, 1024)
+	c.prepare(at, 1024)
 	c.lowerIdle(at, false)
 	return n
 }

@@ -77,6 +77,7 @@ type syncer struct {
 	started time.Time // of the last commit
 	latency int64     // a slowly falling maximum of commit times, ns
 	pruned  time.Time
+	leaping bool // the clock's leap was told
 }
 
 // pause waits until the next commit may start and returns false to stop.
@@ -118,6 +119,7 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 	l.mu.Lock()
 	l.woken = false
 	expired := l.core.housekeep(at)
+	defer w.tellClock(at.wall, l.core.clock)
 	if last {
 		l.core.lowerIdle(at, true)
 	}
@@ -153,6 +155,20 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 	l.mu.Unlock()
 	l.store.at(stepApplied)
 	return more, nil
+}
+
+// tellClock logs when the clock leaps and when that ends.
+func (w *syncer) tellClock(wall int64, c clock) {
+	if w.leaping == c.leaping {
+		return
+	}
+	w.leaping = c.leaping
+	at := []any{"clock", time.Unix(0, wall).UTC(), "windows_at", time.Unix(0, c.wall).UTC()}
+	if c.leaping {
+		w.l.config.Log.Error("the clock leapt ahead; windows go on without the leap until it has lasted", append(at, "for", time.Duration(clockTrust))...)
+	} else {
+		w.l.config.Log.Warn("the clock's leap is over: it was taken back, or has lasted", at...)
+	}
 }
 
 // finish commits everything before a clean end.
@@ -232,18 +248,34 @@ func (w *syncer) prune() bool {
 	if time.Since(w.pruned) < pruneEvery {
 		return true
 	}
-	l := w.l
-	wall := l.windowTime()
-	p, err := l.store.prune(context.Background(), wall-int64(l.config.Retention), wall, l.core.epoch, pruneBatch)
+	more, err := w.l.prune(context.Background())
 	if err != nil {
-		l.fail(err)
+		w.l.fail(err)
 		return false
 	}
-	if !p.more {
+	if !more {
 		w.pruned = time.Now()
+	}
+	return true
+}
+
+// prune deletes a batch of old rows, between two commits.
+func (l *Ledger) prune(ctx context.Context) (more bool, err error) {
+	wall := l.windowTime()
+	cutoff := wall - int64(l.config.Retention)
+	ended, err := l.store.endedAccounts(ctx, cutoff, pruneBatch)
+	if err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	retired := l.core.retire(ended)
+	l.mu.Unlock()
+	p, err := l.store.prune(ctx, cutoff, wall, l.core.epoch, pruneBatch, retired)
+	if err != nil {
+		return false, err
 	}
 	l.mu.Lock()
 	l.core.prune(p.ids, p.strays, p.closed)
 	l.mu.Unlock()
-	return true
+	return p.more || len(retired) == pruneBatch, nil
 }

@@ -138,7 +138,9 @@ func testProviderSees(t *testing.T, e *env) {
 	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
 	e.do(t, "POST", chat, "{}", "Authorization", "Bearer sk-aig-secret", "X-Api-Key", "k", "Api-Key", "k", "Cookie", "c=1", "X-Aig-Tag", "t",
 		"X-Aig-Other", "1", envoy.HeaderEdit, "1", envoy.HeaderUpstream, "dead", "X-Forwarded-For", "10.0.0.1", "Accept-Encoding", "gzip", "Openai-Beta", "yes", "x_api_key", "k",
-		"X-HTTP-Method-Override", "GET", "X-Original-Url", "/admin", "X-Rewrite-Url", "/admin", "Range", "bytes=0-9", "Ocp-Apim-Subscription-Key", "k")
+		"X-HTTP-Method-Override", "GET", "X-Original-Url", "/admin", "X-Rewrite-Url", "/admin", "Range", "bytes=0-9", "Ocp-Apim-Subscription-Key", "k",
+		"Prefer", "respond-async", "Idempotency-Key", "k", "Helicone-Cache-Enabled", "true", "X-Portkey-Config", "{}", "Cf-Aig-Cache-Ttl", "1", "Anthropic-Beta", "x",
+		"X-Stainless-Lang", "python", "X-Stainless-Retry-Count", "0", "Anthropic-Version", "2023-06-01", "Traceparent", "00-a-b-00", "Accept", "application/json", "X-Title", "app")
 	_, got := e.recorded()
 	if len(got) != 1 {
 		t.Fatalf("%d requests", len(got))
@@ -147,7 +149,8 @@ func testProviderSees(t *testing.T, e *env) {
 	h.Del("X-Request-Id")
 	want := http.Header{
 		"Accept-Encoding": {"identity"}, "Content-Length": {"2"}, "Content-Type": {"application/json"},
-		"Openai-Beta": {"yes"}, "User-Agent": {"Go-http-client/1.1"},
+		"User-Agent": {"Go-http-client/1.1"}, "X-Stainless-Lang": {"python"}, "X-Stainless-Retry-Count": {"0"},
+		"Anthropic-Version": {"2023-06-01"}, "Traceparent": {"00-a-b-00"}, "Accept": {"application/json"}, "X-Title": {"app"},
 	}
 	if diff := cmp.Diff(want, h); diff != "" {
 		t.Errorf("headers the provider sees (-want +got):\n%s", diff)

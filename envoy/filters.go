@@ -1,6 +1,10 @@
 package envoy
 
 import (
+	"fmt"
+	"strings"
+
+	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacpbv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -11,6 +15,7 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	matchluav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/string_matcher/lua/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -40,7 +45,7 @@ func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 			Specifier: &corev3.DataSource_InlineString{InlineString: b.luaSource()},
 		}}),
 		b.filter(FilterRBAC, refuseUnedited()),
-		b.filter(FilterStrip, strip()),
+		b.filter(FilterStrip, b.strip()),
 		b.filter(FilterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	}
 }
@@ -100,23 +105,57 @@ func refuseUnedited() *rbacv3.RBAC {
 	}}
 }
 
-// strip removes what a provider must not see, our keys first, and asks it for
-// an answer that can be read. The provider's own key is added later, in its
-// cluster. x-request-id stays: the access log reads it from these headers.
-func strip() *headerv3.HeaderMutation {
-	var ms []*mutationv3.HeaderMutation
-	for _, p := range []string{"x-aig-", "x-envoy-", "x-forwarded-"} {
-		ms = append(ms, removePrefix(p))
+// forwarded are the client's headers that reach a provider, beside those whose
+// names begin with x-stainless- (the SDKs' telemetry). Any other may change what
+// is billed, or to whom: retries, caches and fallbacks of proxies on the way,
+// projects, betas, methods; or it is ours, or a credential, or says who the
+// client is. x-request-id is read by the access log; the provider gets it, too.
+func forwarded() []string {
+	return []string{
+		"content-type", "content-length", "transfer-encoding", "accept", "accept-language", "user-agent",
+		HeaderRequestID, "x-client-request-id", "traceparent", "tracestate",
+		"anthropic-version", "anthropic-dangerous-direct-browser-access",
+		"http-referer", "referer", "x-title", // by which OpenRouter names the app
 	}
-	for _, h := range []string{
-		"authorization", "x-api-key", "api-key", "ocp-apim-subscription-key", "cookie", "proxy-authorization", "forwarded", "x-real-ip", "x-goog-api-key", HeaderBeta,
-		// These ask for another call, or for a part of an answer, than was decided on.
-		"x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "range",
-	} {
+}
+
+// neverForwarded go even if the test of a name fails, which keeps its header.
+func neverForwarded() []string {
+	return []string{"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", HeaderBeta}
+}
+
+// strip removes all that is not forwarded, and asks for an answer that can be
+// read. The provider's own key is added later, in its cluster.
+func (b *builder) strip() *headerv3.HeaderMutation {
+	var ms []*mutationv3.HeaderMutation
+	for _, h := range neverForwarded() {
 		ms = append(ms, removeHeader(h))
 	}
+	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Custom{Custom: &xdscorev3.TypedExtensionConfig{
+				Name: "envoy.string_matcher.lua",
+				TypedConfig: b.any(&matchluav3.Lua{SourceCode: &corev3.DataSource{
+					Specifier: &corev3.DataSource_InlineString{InlineString: removesHeader()},
+				}}),
+			}},
+		}},
+	}})
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})
 	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{RequestMutations: ms}}
+}
+
+// removesHeader is Lua that says of a name whether it goes. Names that begin
+// with a colon are the request line.
+func removesHeader() string {
+	var b strings.Builder
+	b.WriteString("local pass = {")
+	for _, h := range forwarded() {
+		fmt.Fprintf(&b, "[%q]=true,", h)
+	}
+	b.WriteString("}\nfunction envoy_match(name)\n" +
+		"  return not (pass[name] or string.byte(name) == 58 or string.sub(name, 1, 12) == \"x-stainless-\")\nend\n")
+	return b.String()
 }
 
 func setHeader(name, value string) *corev3.HeaderValueOption {

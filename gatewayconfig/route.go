@@ -77,7 +77,6 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
 		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:    b.authz(api, envoy.FilterAuthz),
-		RequestHeadersToRemove:  neverForwarded(),
 		RequestHeadersToAdd:     upstreamHeaders(p, api),
 		ResponseHeadersToRemove: neverReturned(),
 	})
@@ -239,11 +238,11 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 	}
 }
 
-// upstreamHeaders are the provider's fixed headers that are no secrets, and the
-// one without which usage is unreadable. A percent sign starts a command in
-// Envoy's format and is doubled.
+// upstreamHeaders are the provider's fixed headers that are no secrets. Which of
+// the client's reach it is envoy.FilterStrip's to say. A percent sign starts a
+// command in Envoy's format and is doubled.
 func upstreamHeaders(p *Provider, api API) []*corev3.HeaderValueOption {
-	out := []*corev3.HeaderValueOption{setHeader("accept-encoding", "identity")}
+	var out []*corev3.HeaderValueOption
 	if api == Messages {
 		version := setHeader("anthropic-version", "2023-06-01") // the API refuses a call without one
 		version.AppendAction = corev3.HeaderValueOption_ADD_IF_ABSENT
@@ -257,19 +256,6 @@ func upstreamHeaders(p *Provider, api API) []*corev3.HeaderValueOption {
 		}
 	}
 	return out
-}
-
-// neverForwarded are a client's headers that a provider must not see: our
-// credentials and marks, other ways to authenticate, who the client is, and
-// switches that change what is billed or to whom. envoy.FilterStrip removes
-// the first group too; a route that did not would leak a key.
-func neverForwarded() []string {
-	return []string{
-		"authorization", "x-api-key", "api-key", "cookie", "proxy-authorization", "x-goog-api-key",
-		envoy.HeaderTag, envoy.HeaderUpstream, envoy.HeaderEdit,
-		"x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-real-ip", "forwarded", "true-client-ip", "cf-connecting-ip",
-		"openai-organization", "openai-project", "x-goog-user-project", "anthropic-beta",
-	}
 }
 
 // neverReturned are a provider's headers that speak of its origin or of our

@@ -101,7 +101,7 @@ func (l *Ledger) noteQueued(at instant) {
 	}
 }
 
-// refusal explains why a's cap does not admit bound.
+// refusal says why a's cap does not admit bound.
 func refusal(a *account, bound budget.Amount) *budget.Error {
 	r := a.rule
 	spent := a.soon.spent
@@ -109,24 +109,16 @@ func refusal(a *account, bound budget.Amount) *budget.Error {
 	if a.end != forever {
 		ref.ResetsAt = time.Unix(0, a.end).In(r.loc)
 	}
-	e := &budget.Error{Kind: budget.KindBudgetExceeded, Refusal: ref}
-	numbers := fmt.Sprintf("%s of %s is spent and %s is reserved by running calls; this call could cost up to %s",
-		spent.Display(), a.cap.Display(), ref.Reserved.Display(), bound.Display())
-	what := fmt.Sprintf("the %s budget of %s", r.Period, targetName(r.Target))
-	remedy := "ask for fewer tokens, raise the cap"
-	if !ref.ResetsAt.IsZero() {
-		remedy += ", or wait until " + ref.ResetsAt.Format(time.RFC3339)
-	}
+	// Whoever answers a caller words it, and adds what would fit.
+	e := &budget.Error{Kind: budget.KindBudgetExceeded, Refusal: ref,
+		Message: fmt.Sprintf("the %s budget of %s does not admit the call", r.Period, targetName(r.Target))}
 	switch {
 	case spent >= a.cap:
 		e.Reason = "cap_reached"
-		e.Message = fmt.Sprintf("%s is used up: %s; %s", what, numbers, remedy)
 	case bound <= a.cap-spent:
 		e.Reason = "cap_held"
-		e.Message = fmt.Sprintf("%s has no room while other calls run: %s; retry once they have finished, or %s", what, numbers, remedy)
 	default:
 		e.Reason = "cap_would_be_crossed"
-		e.Message = fmt.Sprintf("%s could be crossed: %s; %s", what, numbers, remedy)
 	}
 	return e
 }

@@ -60,7 +60,7 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	}
 	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
 	u, reported := s.report()
-	failed := ev.Status >= 400 && !ev.Cut && !ev.hasUsage()
+	failed := ev.Status >= 400 && !ev.Cut && !ev.hasUsage() && !gaveUp(ev.Status)
 	out := &s.out
 	switch {
 	case failed: // a whole answer that says no; a cut one may have been billed
@@ -102,6 +102,20 @@ func (s *settlement) final() bool {
 	}
 	// Two reports that differ are running ones, whatever was configured.
 	return !s.has(pinRunning) && !(s.ev.Cut && s.ev.FirstUsage != "" && s.ev.FirstUsage != s.ev.Usage)
+}
+
+// gaveUp reports whether a status says that somebody stopped waiting, at the
+// provider or on the way to it: the model may have answered, and been billed,
+// after that. Every other error is an end of the work itself.
+func gaveUp(status int) bool {
+	switch status {
+	case 408, // request timeout: some use it for the model's time
+		499, // nginx: the one before it hung up
+		504, // gateway timeout
+		524: // Cloudflare: the origin took the request and did not answer in time
+		return true
+	}
+	return false
 }
 
 func (ev *Evidence) hasUsage() bool { return ev.Usage != "" && ev.Usage != "null" }

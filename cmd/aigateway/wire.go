@@ -75,6 +75,10 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("make the data directory: %w", err)
 	}
+	err = c.warnIfOpen()
+	if err != nil {
+		return err
+	}
 	c.ledger, err = ledger.Open(ctx, ledger.Config{
 		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout,
 		Log: a.log, Metrics: c.metrics,
@@ -109,6 +113,20 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 		return err
 	}
 	return c.wire(a)
+}
+
+// warnIfOpen reports a data directory that others may enter. It is no error:
+// the volumes of containers often are, with nobody else there.
+func (c *controlPlane) warnIfOpen() error {
+	info, err := os.Stat(c.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("look at the data directory: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		c.log.Warn("other users may enter the data directory, which holds the keys and the journal; close it with chmod 700",
+			"data_dir", c.cfg.DataDir, "mode", fmt.Sprintf("%04o", mode))
+	}
+	return nil
 }
 
 // apply puts what can be reloaded into force. At a reload the routes go first,

@@ -2,6 +2,7 @@ package pricedata_test
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aigateway/pricedata"
+	"aigateway/pricing"
 )
 
 // lines shows changes one a line.
@@ -395,5 +397,26 @@ func TestMalformedData(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "acme/m: genai-prices 9.9.9, model m: ") {
 			t.Errorf("%s: got %v, want %q in it", tt.arguments, err, tt.want)
 		}
+	}
+}
+
+// TestEmbeddedPricesAreAsWritten: a file an import could have left, so that the
+// next import shows in its diff what changed and nothing else.
+func TestEmbeddedPricesAreAsWritten(t *testing.T) {
+	text, err := os.ReadFile("../pricing/prices.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := load(t, "models: []")
+	var sheets []pricing.Sheet
+	for _, slug := range c.Slugs() {
+		s, ok := c.Sheet(slug)
+		if !ok {
+			t.Fatalf("%s has no sheet", slug)
+		}
+		sheets = append(sheets, s)
+	}
+	if diff := cmp.Diff(string(pricedata.Render(sheets)), string(text)); diff != "" {
+		t.Errorf("pricing/prices.yaml is not as an import writes it; run make catalog IMPORT=1 (-want +got):\n%s", diff)
 	}
 }

@@ -25,13 +25,21 @@ func TestEmbeddedCatalog(t *testing.T) {
 		slugs = append(slugs, m.Slug)
 	}
 	want := []string{
-		"anthropic/claude-fable-5.1", "anthropic/claude-haiku-4.5", "anthropic/claude-haiku-5.5", "anthropic/claude-opus-5.5",
-		"anthropic/claude-sonnet-4.6", "anthropic/claude-sonnet-5.5", "cohere/rerank-v4.0-fast", "cohere/rerank-v4.0-pro", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro",
-		"gemini/gemini-2.5-flash", "gemini/gemini-2.5-pro", "gemini/gemini-3.1-pro-preview", "gemini/gemini-3.8-flash",
-		"groq/openai/gpt-oss-120b", "mistral/mistral-large-2512", "mistral/mistral-small-2603", "moonshot/kimi-k2.6", "moonshot/kimi-k3",
-		"openai/gpt-5.4-mini", "openai/gpt-5.5", "openai/gpt-5.6-luna", "openai/gpt-5.6-sol", "openai/gpt-5.6-terra",
-		"openai/gpt-6-astra", "openai/gpt-6-luna", "openai/gpt-6-sol", "openai/text-embedding-3-large", "openai/text-embedding-3-small",
-		"voyage/voyage-4", "xai/grok-4.6", "xai/grok-4.7",
+		"anthropic/claude-fable-5.1", "anthropic/claude-fable-5.2", "anthropic/claude-haiku-4.5", "anthropic/claude-haiku-5.5", "anthropic/claude-opus-4.5",
+		"anthropic/claude-opus-4.6", "anthropic/claude-opus-4.7", "anthropic/claude-opus-4.8", "anthropic/claude-opus-5", "anthropic/claude-opus-5.5",
+		"anthropic/claude-sonnet-4.5", "anthropic/claude-sonnet-4.6", "anthropic/claude-sonnet-5", "anthropic/claude-sonnet-5.5", "cohere/rerank-v4.0-fast",
+		"cohere/rerank-v4.0-pro", "deepseek/deepseek-flash", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro", "gemini/gemini-2.5-flash",
+		"gemini/gemini-2.5-flash-lite", "gemini/gemini-2.5-pro", "gemini/gemini-3-flash-preview", "gemini/gemini-3.1-flash-lite",
+		"gemini/gemini-3.1-pro-preview", "gemini/gemini-3.5-flash", "gemini/gemini-3.5-flash-lite", "gemini/gemini-3.6-flash", "gemini/gemini-3.7-flash",
+		"gemini/gemini-3.8-flash", "groq/llama-3.1-8b-instant", "groq/llama-3.3-70b-versatile", "groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-20b",
+		"groq/qwen/qwen3.8-27b", "mistral/codestral-2508", "mistral/devstral-2512", "mistral/mistral-large-2512", "mistral/mistral-large-4",
+		"mistral/mistral-medium-3-5", "mistral/mistral-small-2603", "moonshot/kimi-k2.5", "moonshot/kimi-k2.6", "moonshot/kimi-k2.7-code", "moonshot/kimi-k3",
+		"moonshot/kimi-k3.1-pro", "openai/gpt-4.1", "openai/gpt-4.1-mini", "openai/gpt-4.1-nano", "openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-5",
+		"openai/gpt-5-mini", "openai/gpt-5-nano", "openai/gpt-5.1", "openai/gpt-5.2", "openai/gpt-5.4", "openai/gpt-5.4-mini", "openai/gpt-5.4-nano",
+		"openai/gpt-5.5", "openai/gpt-5.6-luna", "openai/gpt-5.6-sol", "openai/gpt-5.6-terra", "openai/gpt-6-astra", "openai/gpt-6-luna", "openai/gpt-6-sol",
+		"openai/gpt-6.1-sol", "openai/gpt-6.1-terra", "openai/o3", "openai/o3-mini", "openai/o4-mini", "openai/text-embedding-3-large",
+		"openai/text-embedding-3-small", "openai/text-embedding-ada-002", "voyage/voyage-4", "voyage/voyage-4-large", "voyage/voyage-4-lite", "xai/grok-4.3",
+		"xai/grok-4.5", "xai/grok-4.6", "xai/grok-4.7",
 	}
 	if diff := cmp.Diff(want, slugs); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)

@@ -96,7 +96,7 @@ func TestEndpointsBoundAndEdit(t *testing.T) {
 		{pricing.Responses, "image URL", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b"}]}]}`, 13_000, 5_000_000, 1, 30_000_000, 0, false, false, false},
 		{pricing.Responses, "one detail bounds its image", `{"model":"openai/gpt-6-sol","max_output_tokens":1,"input":[{"role":"user","content":[{"detail":"low","type":"input_image","image_url":"https://a/b"}]}]}`, 4000, 2_500_000, 1, 10_000_000, 0, false, false, false},
 		// 3 rounds of a full context at the upper tier, 3 answers, 2 + 2 uses.
-		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 3_000_000, 10_000_000, 30, 45_000_000, 25_000_000, true, false, false},
+		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 3 * 1_050_000, 10_000_000, 30, 45_000_000, 25_000_000, true, false, false},
 		{pricing.Messages, "plain", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`, 1000, 3_000_000, 100, 15_000_000, 0, false, false, false},
 		{pricing.Messages, "a cap of 0 writes the cache", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[]}`, 1000, 3_750_000, 0, 15_000_000, 0, false, false, false},
 		{pricing.Messages, "image in a tool result", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}]}`, 2600, 3_000_000, 1, 15_000_000, 0, false, false, false},
@@ -169,12 +169,12 @@ func TestUpstreamRules(t *testing.T) {
 	}
 	const stored = `{"model":"openai/gpt-5.5","max_output_tokens":10,"previous_response_id":"r"}`
 	c := load(func(u *pricing.Upstream) { u.AllowStoredInput = true })
-	if got, want := mustBound(t, c, pricing.Responses, stored, noon()).Amount, tokensAt(1_000_000, 10_000_000, 10, 45_000_000); got != want {
+	if got, want := mustBound(t, c, pricing.Responses, stored, noon()).Amount, tokensAt(1_050_000, 10_000_000, 10, 45_000_000); got != want {
 		t.Errorf("stored input: bound is %s, want a whole context at its dearest tier, %s", got, want)
 	}
 	c = load(func(u *pricing.Upstream) { u.AllowPDF = true })
 	pdf := `{"model":"openai/gpt-5.5","max_output_tokens":10,"input":[{"role":"user","content":[{"type":"input_file","file_data":"AAAA"}]}]}`
-	if got, want := mustBound(t, c, pricing.Responses, pdf, noon()).Amount, tokensAt(1_000_000, 10_000_000, 10, 45_000_000); got != want {
+	if got, want := mustBound(t, c, pricing.Responses, pdf, noon()).Amount, tokensAt(1_050_000, 10_000_000, 10, 45_000_000); got != want {
 		t.Errorf("PDF: bound is %s, want %s", got, want)
 	}
 	for _, tt := range []struct {

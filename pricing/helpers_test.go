@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,10 +66,10 @@ func overlay(text string) (*pricing.Catalog, error) {
 }
 
 func endpointOf(model string) pricing.Endpoint {
-	switch model {
-	case "cohere/rerank-v4.0-fast", "cohere/rerank-v4.0-pro":
+	switch {
+	case strings.Contains(model, "/rerank-"):
 		return pricing.Rerank
-	case "openai/text-embedding-3-large", "openai/text-embedding-3-small", "voyage/voyage-4":
+	case strings.Contains(model, "/text-embedding-"), strings.Contains(model, "/voyage-"):
 		return pricing.Embeddings
 	}
 	return pricing.Chat

@@ -11,7 +11,7 @@ import (
 
 // A body that is accepted has a bound or a reason, and its edits leave JSON.
 func FuzzParseCall(f *testing.F) {
-	c := mustLoad(f)
+	c, words := mustLoad(f), counting(f)
 	for _, seed := range []string{
 		string(benchBody("openai/gpt-6-sol")), chatBody(kimi, `"stream":true,"stream_options":{"include_usage":null},"n":2`),
 		content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}`),
@@ -20,6 +20,7 @@ func FuzzParseCall(f *testing.F) {
 		`{"model":"openai/gpt-6-sol","input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a"}]}],"tools":[{"type":"web_search"}],"max_tool_calls":1}`,
 		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[{"content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]}]}]}`,
 		`{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a",{"text":"b"}],"max_tokens_per_doc":5}`, `{"model":"a/b","model":"c"}`, `{`, ``,
+		`{"model":"openai/gpt-5.5","max_tokens":1,"messages":[{"content":[{"type":"text","text":"Words that are counted, \u4e2d\u6587 too."}],"role":"tool"}],"tools":[{"function":{"description":"Lines\nof a long description\n"}}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -42,6 +43,11 @@ func FuzzParseCall(f *testing.F) {
 			}
 			if b.Amount < 0 || b.Amount > budget.MaxAmount {
 				t.Errorf("bound is %d", b.Amount)
+			}
+			if m, err := words.Resolve(call.Model, noon()); err == nil {
+				if fewer, err := m.Bound(call, noon()); err == nil && fewer.Amount > b.Amount {
+					t.Errorf("%s with the tokenizer, %s by bytes", fewer.Amount, b.Amount)
+				}
 			}
 			b.Lines()
 			b.LargestCap(b.Amount)

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	stdimage "image"
-	"image/gif"
 	"image/jpeg"
 	"image/png"
 	"io"
@@ -155,7 +154,9 @@ func isBase64(s []byte) bool {
 	return true
 }
 
-// imageHeader reads the dimensions and decodes nothing else.
+// imageHeader reads the dimensions and decodes nothing else. It knows none of a
+// GIF: its frames may be larger than the screen its header names, and decoders
+// such as Pillow then take the size of the frame.
 func imageHeader(data []byte) (stdimage.Config, error) {
 	var magic [12]byte
 	_, err := io.ReadFull(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(data)), magic[:])
@@ -168,8 +169,6 @@ func imageHeader(data []byte) (stdimage.Config, error) {
 		return png.DecodeConfig(r)
 	case bytes.HasPrefix(magic[:], []byte("\xff\xd8")):
 		return jpeg.DecodeConfig(r)
-	case bytes.HasPrefix(magic[:], []byte("GIF8")):
-		return gif.DecodeConfig(r)
 	case bytes.HasPrefix(magic[:], []byte("RIFF")) && string(magic[8:]) == "WEBP":
 		return webp.DecodeConfig(r)
 	}

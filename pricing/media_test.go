@@ -46,6 +46,20 @@ func gifOf(t *testing.T, w, h int) []byte {
 	return b.Bytes()
 }
 
+// webpOf is the head of a picture with a canvas of that size.
+func webpOf(w, h int) []byte {
+	b := []byte("RIFF\x16\x00\x00\x00WEBPVP8X\x0a\x00\x00\x00\x00\x00\x00\x00")
+	for _, n := range []int{w - 1, h - 1} {
+		b = append(b, byte(n), byte(n>>8), byte(n>>16))
+	}
+	return b
+}
+
+// patched replaces bytes of the size in a header.
+func patched(data []byte, from, to string) []byte {
+	return bytes.Replace(data, []byte(from), []byte(to), 1)
+}
+
 func wavOf(rate uint32, align uint16, size int) []byte {
 	b := append([]byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00"), make([]byte, 20+size)...)
 	binary.LittleEndian.PutUint32(b[24:], rate)

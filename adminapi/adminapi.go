@@ -70,10 +70,18 @@ type AuditReader interface {
 	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
 }
 
+// Catalog is the price list in force.
+type Catalog struct {
+	Version   string    // hash of its content
+	CheckedAt time.Time // day its newest price was checked; zero: unknown
+	Models    []Model   // in the order to list them
+}
+
 // Model is a model that calls can name.
 type Model struct {
-	Slug     string // provider/model
-	Provider string
+	Slug      string // provider/model
+	Provider  string
+	CheckedAt time.Time // day its prices were checked; zero: unknown
 }
 
 // Condition is one part of the gateway and why it is not ready; a nil Err is
@@ -93,8 +101,8 @@ type Config struct {
 	Reservations ReservationReader
 	Adjustments  AdjustmentStore
 	Audit        AuditReader
-	Explainer    Explainer      // may be nil: nothing can be explained
-	Models       func() []Model // of the moment, in the order to list them
+	Explainer    Explainer // may be nil: nothing can be explained
+	Catalog      func() Catalog
 	Now          func() time.Time
 	Zone         *time.Location        // of months without a time zone of their own; nil is UTC
 	Ready        func() []Condition    // may be nil: always ready
@@ -107,8 +115,8 @@ func (c *Config) check() error {
 	switch {
 	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil:
 		return errors.New("adminapi: a store is missing")
-	case c.Models == nil, c.Now == nil, c.Log == nil:
-		return errors.New("adminapi: Models, Now or Log is missing")
+	case c.Catalog == nil, c.Now == nil, c.Log == nil:
+		return errors.New("adminapi: Catalog, Now or Log is missing")
 	}
 	if c.Zone == nil {
 		c.Zone = time.UTC
@@ -153,7 +161,7 @@ func New(c Config) (*Server, error) {
 	aigatewayv1.RegisterBudgetServiceServer(s.grpc, &budgetService{keys: c.Keys, budgets: c.Budgets})
 	aigatewayv1.RegisterUsageServiceServer(s.grpc, &usageService{usage: c.Usage, now: c.Now, zone: c.Zone})
 	aigatewayv1.RegisterKeyServiceServer(s.grpc, &keyService{keys: c.Keys, now: c.Now})
-	aigatewayv1.RegisterModelServiceServer(s.grpc, &modelService{models: c.Models})
+	aigatewayv1.RegisterModelServiceServer(s.grpc, &modelService{catalog: c.Catalog, now: c.Now})
 	aigatewayv1.RegisterReservationServiceServer(s.grpc, &reservationService{reservations: c.Reservations})
 	aigatewayv1.RegisterAdjustmentServiceServer(s.grpc, &adjustmentService{adjustments: c.Adjustments})
 	aigatewayv1.RegisterAuditServiceServer(s.grpc, &auditService{audit: c.Audit})

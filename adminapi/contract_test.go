@@ -316,10 +316,12 @@ func TestKeys(t *testing.T) {
 func TestModels(t *testing.T) {
 	w := newWorld(t)
 	wantJSON(t, w.ok(w.do(admin, "GET", "/v1/models", ""), "GET /v1/models"), `{"object":"list","data":[
-		{"id":"moonshot/kimi-k2.6","object":"model","created":0,"owned_by":"moonshot"},
-		{"id":"openai/gpt-5.5","object":"model","created":0,"owned_by":"openai"}]}`)
+		{"id":"moonshot/kimi-k2.6","object":"model","created":0,"owned_by":"moonshot","prices_checked_at":"2026-01-02"},
+		{"id":"openai/gpt-5.5","object":"model","created":0,"owned_by":"openai","prices_checked_at":""}],
+		"catalog_version":"c0ffee","catalog_age_days":2}`)
 	wantJSON(t, w.ok(w.do(inference, "GET", "/v1/models", ""), "GET /v1/models"), `{"object":"list","data":[
-		{"id":"moonshot/kimi-k2.6","object":"model","created":0,"owned_by":"moonshot"}]}`)
+		{"id":"moonshot/kimi-k2.6","object":"model","created":0,"owned_by":"moonshot","prices_checked_at":"2026-01-02"}],
+		"catalog_version":"c0ffee","catalog_age_days":2}`)
 }
 
 func TestReservations(t *testing.T) {

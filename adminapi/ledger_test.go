@@ -41,7 +41,7 @@ func TestOnTheLedger(t *testing.T) {
 	w := newWorld(t)
 	w.server, err = adminapi.New(adminapi.Config{
 		Auth: l, Keys: l, Budgets: l, Usage: l, Reservations: l, Adjustments: l, Audit: l,
-		Models: func() []adminapi.Model { return nil }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)

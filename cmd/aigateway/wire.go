@@ -241,28 +241,18 @@ func (c *controlPlane) wire(a *app) error {
 	c.admin, err = adminapi.New(adminapi.Config{
 		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
 		Explainer: explainer{c.catalog.Load, c.ledger.ListBudgets, c.ledger.DefaultMaxTokens, logs.Ratios.Of, a.now},
-		Models:    c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
+		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
 	})
 	if err != nil {
 		return err
 	}
+	c.catalogMetrics(a.now)
 	c.rest = &http.Server{
 		Handler: c.admin.REST(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	return nil
-}
-
-func (c *controlPlane) models(now func() time.Time) func() []adminapi.Model {
-	return func() []adminapi.Model {
-		priced := c.catalog.Load().Models(now())
-		out := make([]adminapi.Model, len(priced))
-		for i, m := range priced {
-			out[i] = adminapi.Model{Slug: m.Slug, Provider: m.Provider}
-		}
-		return out
-	}
 }
 
 // conditions is what /readyz says, part by part.

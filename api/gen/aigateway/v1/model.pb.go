@@ -31,9 +31,13 @@ type Model struct {
 	// Always 0: the gateway does not know when a vendor made a model.
 	Created int64 `protobuf:"varint,3,opt,name=created,proto3" json:"created,omitempty"`
 	// The provider.
-	OwnedBy       string `protobuf:"bytes,4,opt,name=owned_by,proto3" json:"owned_by,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	OwnedBy string `protobuf:"bytes,4,opt,name=owned_by,proto3" json:"owned_by,omitempty"`
+	// Day its prices were last checked, YYYY-MM-DD; empty when nobody wrote it
+	// down. Older prices are not wrong by that, but nobody knows that they are
+	// right.
+	PricesCheckedAt string `protobuf:"bytes,5,opt,name=prices_checked_at,proto3" json:"prices_checked_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Model) Reset() {
@@ -94,16 +98,24 @@ func (x *Model) GetOwnedBy() string {
 	return ""
 }
 
+func (x *Model) GetPricesCheckedAt() string {
+	if x != nil {
+		return x.PricesCheckedAt
+	}
+	return ""
+}
+
 var File_aigateway_v1_model_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_model_proto_rawDesc = "" +
 	"\n" +
-	"\x18aigateway/v1/model.proto\x12\faigateway.v1\"i\n" +
+	"\x18aigateway/v1/model.proto\x12\faigateway.v1\"\x97\x01\n" +
 	"\x05Model\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x1c\n" +
 	"\acreated\x18\x03 \x01(\x03B\x020\x02R\acreated\x12\x1a\n" +
-	"\bowned_by\x18\x04 \x01(\tR\bowned_byB\x9b\x01\n" +
+	"\bowned_by\x18\x04 \x01(\tR\bowned_by\x12,\n" +
+	"\x11prices_checked_at\x18\x05 \x01(\tR\x11prices_checked_atB\x9b\x01\n" +
 	"\x10com.aigateway.v1B\n" +
 	"ModelProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 

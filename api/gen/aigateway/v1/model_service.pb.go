@@ -65,9 +65,14 @@ type ListModelsResponse struct {
 	// Always "list".
 	Object string `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"`
 	// The models.
-	Data          []*Model `protobuf:"bytes,2,rep,name=data,proto3" json:"data,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Data []*Model `protobuf:"bytes,2,rep,name=data,proto3" json:"data,omitempty"`
+	// Hash of the price list in force. Two gateways with the same one charge the
+	// same.
+	CatalogVersion string `protobuf:"bytes,3,opt,name=catalog_version,proto3" json:"catalog_version,omitempty"`
+	// Days since the newest price of the list was checked.
+	CatalogAgeDays int64 `protobuf:"varint,4,opt,name=catalog_age_days,proto3" json:"catalog_age_days,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListModelsResponse) Reset() {
@@ -114,15 +119,31 @@ func (x *ListModelsResponse) GetData() []*Model {
 	return nil
 }
 
+func (x *ListModelsResponse) GetCatalogVersion() string {
+	if x != nil {
+		return x.CatalogVersion
+	}
+	return ""
+}
+
+func (x *ListModelsResponse) GetCatalogAgeDays() int64 {
+	if x != nil {
+		return x.CatalogAgeDays
+	}
+	return 0
+}
+
 var File_aigateway_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_model_service_proto_rawDesc = "" +
 	"\n" +
 	" aigateway/v1/model_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\x13\n" +
-	"\x11ListModelsRequest\"U\n" +
+	"\x11ListModelsRequest\"\xaf\x01\n" +
 	"\x12ListModelsResponse\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12'\n" +
-	"\x04data\x18\x02 \x03(\v2\x13.aigateway.v1.ModelR\x04data2s\n" +
+	"\x04data\x18\x02 \x03(\v2\x13.aigateway.v1.ModelR\x04data\x12(\n" +
+	"\x0fcatalog_version\x18\x03 \x01(\tR\x0fcatalog_version\x12.\n" +
+	"\x10catalog_age_days\x18\x04 \x01(\x03B\x020\x02R\x10catalog_age_days2s\n" +
 	"\fModelService\x12c\n" +
 	"\n" +
 	"ListModels\x12\x1f.aigateway.v1.ListModelsRequest\x1a .aigateway.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +

@@ -32,7 +32,7 @@ func newAsking(e pricing.Endpoint, m pricing.Model, body string) asking {
 		a.field = m.Upstream.CapField
 	}
 	for _, match := range a.caps(m).FindAllStringSubmatch(body, -1) {
-		if match[2] != "null" && len(match[2]) > len(a.sent) {
+		if match[2] != "null" && atoi(match[2]) >= atoi(a.sent) {
 			a.sent = match[2]
 		}
 	}
@@ -50,12 +50,28 @@ func (a *asking) caps(m pricing.Model) *regexp.Regexp {
 	return regexp.MustCompile(`("(?:` + names + `)":)(null|\d+)`)
 }
 
+func atoi(digits string) int64 {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // with is the body with another cap, and so many bytes longer where it had none.
 func (a *asking) with(m pricing.Model, limit int64, length int) string {
 	text := strconv.FormatInt(limit, 10)
 	caps := a.caps(m)
-	if a.sent != "" {
-		return caps.ReplaceAllString(a.body, "${1}"+text)
+	if a.sent != "" { // of two caps the larger one counts: it is lowered, or one is raised
+		raised := false
+		return caps.ReplaceAllStringFunc(a.body, func(member string) string {
+			name, value, _ := strings.Cut(member, ":")
+			if old, err := strconv.ParseInt(value, 10, 64); err == nil && (old > limit || value == a.sent && !raised) {
+				raised = raised || value == a.sent
+				return name + ":" + text
+			}
+			return member
+		})
 	}
 	body := strings.ReplaceAll(caps.ReplaceAllString(a.body, ""), ",,", ",") // no more nulls
 	body = regexp.MustCompile(`,\s*,`).ReplaceAllString(body, ",")

@@ -15,7 +15,7 @@ import (
 
 // oracleUpstreams are the presets, some with an operator's settings.
 func oracleUpstreams() []pricing.Upstream {
-	list := append(settleUpstreams(), pricing.Upstream{Provider: "jina2"})
+	list := settleUpstreams()
 	for i := range list {
 		u := &list[i]
 		switch u.Provider {
@@ -32,15 +32,20 @@ func oracleUpstreams() []pricing.Upstream {
 
 func oracleSides(t testing.TB) (*pricing.Catalog, *oracle) {
 	t.Helper()
+	return oracleCatalog(t, oracleUpstreams()), newOracle(t, oracleModels, oracleUpstreams(), time.Hour)
+}
+
+func oracleCatalog(t testing.TB, upstreams []pricing.Upstream) *pricing.Catalog {
+	t.Helper()
 	var n yaml.Node
 	if err := yaml.Load([]byte(oracleModels), &n); err != nil {
 		t.Fatal(err)
 	}
-	c, err := pricing.Load(&n, oracleUpstreams(), time.Hour)
+	c, err := pricing.Load(&n, upstreams, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, newOracle(t, oracleModels, oracleUpstreams(), time.Hour)
+	return c
 }
 
 // oracleTimes are around every change of a price.

@@ -29,6 +29,8 @@ type purchase struct {
 	body  string
 	fault fakeprovider.Faults
 	hosts []fakeprovider.Factor
+	// searches tells whether a web search has a bound: a fee and a context.
+	searches bool
 }
 
 // priceAt is the provider's price list for a prompt of that many tokens.
@@ -121,6 +123,9 @@ func drawPurchase(t *rapid.T, c *pricing.Catalog) purchase {
 	if b.e == pricing.Completions && (b.m.Provider == "mistral" || b.m.Provider == "openrouter") { // which do not offer it
 		b.e = pricing.Chat
 	}
+	if s, ok := c.Sheet(b.m.Slug); ok && b.m.Row.Context > 0 {
+		_, b.searches = s.Periods[len(s.Periods)-1].Fees["web_search"]
+	}
 	b.draw(&sketch{T: t, e: b.e})
 	if rapid.Bool().Draw(t, "max") {
 		b.fault.Max = true
@@ -160,11 +165,13 @@ func (b *purchase) draw(s *sketch) {
 	if s.often(2, "stream") && b.e != pricing.Embeddings && b.e != pricing.Rerank {
 		s.add(`"stream":true`)
 	}
-	sheet := []string{"default"}
-	if strings.HasPrefix(b.m.Row.Family, "gpt") {
-		sheet = append(sheet, "priority", "flex")
+	if b.e == pricing.Chat || b.e == pricing.Responses || b.e == pricing.Messages { // the others have no tiers
+		tiers := []string{"default"}
+		if strings.HasPrefix(b.m.Row.Family, "gpt") {
+			tiers = append(tiers, "priority", "flex")
+		}
+		s.add(`"service_tier":%q`, s.pick("tier", tiers...))
 	}
-	s.add(`"service_tier":%q`, s.pick("tier", sheet...))
 	switch b.e {
 	case pricing.Chat:
 		names := []string{"max_tokens", "max_completion_tokens"}
@@ -183,7 +190,7 @@ func (b *purchase) draw(s *sketch) {
 	case pricing.Responses:
 		limits("max_output_tokens")
 		s.add(`"input":%q`, text)
-		if b.m.Provider == "openai" && s.often(2, "search") {
+		if b.m.Provider == "openai" && b.searches && s.often(2, "search") {
 			s.add(`"tools":[{"type":"web_search"}],"max_tool_calls":%d`, rapid.IntRange(0, 3).Draw(s.T, "uses"))
 		}
 		if b.m.Row.Family == "gpt-5.6" && s.often(2, "long") {
@@ -193,7 +200,7 @@ func (b *purchase) draw(s *sketch) {
 		limits("max_tokens")
 		control := s.pick("control", "", `,"cache_control":{"type":"ephemeral"}`, `,"cache_control":{"type":"ephemeral","ttl":"1h"}`)
 		s.add(`"messages":[{"role":"user","content":[{"type":"text","text":%q%s}]}]`, text, control)
-		if b.m.Row.Context > 0 && s.often(2, "search") {
+		if b.searches && s.often(2, "search") {
 			s.add(`"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":%d}]`, rapid.IntRange(0, 3).Draw(s.T, "uses"))
 		}
 	case pricing.Embeddings:

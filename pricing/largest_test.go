@@ -73,8 +73,8 @@ func (a *asking) with(m pricing.Model, limit int64, length int) string {
 			return member
 		})
 	}
-	body := strings.ReplaceAll(caps.ReplaceAllString(a.body, ""), ",,", ",") // no more nulls
-	body = regexp.MustCompile(`,\s*,`).ReplaceAllString(body, ",")
+	body := caps.ReplaceAllString(a.body, "") // no more nulls
+	body = regexp.MustCompile(`,(\s*,)+`).ReplaceAllString(body, ",")
 	body = regexp.MustCompile(`,\s*}$`).ReplaceAllString(body, "}")
 	body = regexp.MustCompile(`^{\s*,`).ReplaceAllString(body, "{")
 	body = fmt.Sprintf(`{%q:%s,%s`, a.field, text, body[1:])

@@ -83,9 +83,9 @@ func (p *plant) openLedger() {
 			p.t.Errorf("close the ledger: %v", err)
 		}
 	})
-	st, err := l.SetBudget(p.t.Context(), budget.Budget{Target: budget.Target{Tags: "**"}, Period: budget.Month, Cap: 100 * budget.Dollar}, "test")
+	st, err := l.SetBudget(p.t.Context(), budget.Budget{Target: budget.Target{Tags: "**"}, Period: budget.Month, Cap: 100 * budget.Dollar}, budget.Author{Actor: "test"})
 	p.must(err)
-	_, secret, err := l.CreateKey(p.t.Context(), budget.Key{Name: "test", Scopes: []budget.Scope{budget.ScopeInference}}, "test")
+	_, secret, err := l.CreateKey(p.t.Context(), budget.Key{Name: "test", Scopes: []budget.Scope{budget.ScopeInference}}, budget.Author{Actor: "test"})
 	p.must(err)
 	p.ledger, p.budget, p.key = l, st.ID, secret
 }
@@ -266,7 +266,7 @@ func TestRealEnvoy(t *testing.T) {
 // provider, and leaves nothing reserved.
 func TestRealEnvoyRefuses(t *testing.T) {
 	p := newPlant(t, "{}", 0)
-	_, err := p.ledger.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "poor"}, Period: budget.Day, Cap: 1000}, "test")
+	_, err := p.ledger.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "poor"}, Period: budget.Day, Cap: 1000}, budget.Author{Actor: "test"})
 	p.must(err)
 	body := `{"model":"moonshot/kimi-k2.6","max_tokens":64,"messages":[{"role":"user","content":"hi"}]}`
 	bearer := "Bearer " + p.key

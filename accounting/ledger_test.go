@@ -71,7 +71,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: 10 * budget.Dollar}, "test")
+	st, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: 10 * budget.Dollar}, budget.Author{Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,21 +29,21 @@ type Authenticator interface {
 // order of ids, after the id given, at most limit long. All its errors are
 // *budget.Error or internal; it is safe for concurrent use.
 type KeyStore interface {
-	CreateKey(ctx context.Context, k budget.Key, actor string) (key budget.Key, secret string, err error)
+	CreateKey(ctx context.Context, k budget.Key, by budget.Author) (key budget.Key, secret string, err error)
 	GetKey(id string) (budget.Key, error)
 	ListKeys(after string, limit int) ([]budget.Key, error)
-	DeleteKey(ctx context.Context, id, actor string) error
+	DeleteKey(ctx context.Context, id string, by budget.Author) error
 }
 
 // BudgetStore keeps budgets, under the contract of KeyStore. SetBudget creates,
 // or replaces by target and period. UpdateBudget fails with kind conflict if
 // etag is neither empty nor the budget's; change may run more than once.
 type BudgetStore interface {
-	SetBudget(ctx context.Context, b budget.Budget, actor string) (budget.Status, error)
-	UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, actor string) (budget.Status, error)
+	SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error)
+	UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error)
 	GetBudget(id string) (budget.Status, error)
 	ListBudgets(after string, limit int) ([]budget.Status, error)
-	DeleteBudget(ctx context.Context, id, etag, actor string) error
+	DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error
 }
 
 // UsageReader reports settled calls. Rows come in any order.

@@ -46,7 +46,7 @@ func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudge
 	if err := budget.CheckDefaultMaxTokens(most); err != nil {
 		return nil, err
 	}
-	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: in.GetTimeZone(), Cap: limit, DefaultMaxTokens: most}, key.ID)
+	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: in.GetTimeZone(), Cap: limit, DefaultMaxTokens: most}, author(key, req))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (s *budgetService) UpdateBudget(ctx context.Context, req *aigatewayv1.Updat
 	if err != nil {
 		return nil, err
 	}
-	status, err := s.budgets.UpdateBudget(ctx, req.GetId(), in.GetEtag(), change, key.ID)
+	status, err := s.budgets.UpdateBudget(ctx, req.GetId(), in.GetEtag(), change, author(key, req))
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +241,7 @@ func (s *budgetService) DeleteBudget(ctx context.Context, req *aigatewayv1.Delet
 	if _, err := s.find(key, req.GetId()); err != nil {
 		return nil, err
 	}
-	if err := s.budgets.DeleteBudget(ctx, req.GetId(), req.GetEtag(), key.ID); err != nil {
+	if err := s.budgets.DeleteBudget(ctx, req.GetId(), req.GetEtag(), author(key, req)); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil

@@ -185,6 +185,10 @@ func refuseUnknown(m protoreflect.Message) error {
 type keyContext struct{}
 
 // caller is the key that call authenticated. Only handlers behind it ask.
+func author(key *budget.Key, req interface{ GetReason() string }) budget.Author {
+	return budget.Author{Actor: key.ID, Reason: req.GetReason()}
+}
+
 func caller(ctx context.Context) *budget.Key {
 	if k, ok := ctx.Value(keyContext{}).(*budget.Key); ok {
 		return k

@@ -23,6 +23,7 @@ type store struct {
 	adjusted []budget.Adjustment
 	audit    []budget.AuditEntry
 	actors   []string
+	reasons  []string
 	sequence int
 	fail     error // returned by everything but Authenticate
 	panics   bool
@@ -33,11 +34,12 @@ func (s *store) next(prefix string) string {
 	return fmt.Sprintf("%s_%03d", prefix, s.sequence)
 }
 
-func (s *store) guard(actor string) error {
+func (s *store) guard(by budget.Author) error {
 	if s.panics {
 		panic("store exploded")
 	}
-	s.actors = append(s.actors, actor)
+	s.actors = append(s.actors, by.Actor)
+	s.reasons = append(s.reasons, by.Reason)
 	return s.fail
 }
 
@@ -60,10 +62,10 @@ func (s *store) sortedKeys() []budget.Key {
 	return out
 }
 
-func (s *store) CreateKey(_ context.Context, k budget.Key, actor string) (budget.Key, string, error) {
+func (s *store) CreateKey(_ context.Context, k budget.Key, by budget.Author) (budget.Key, string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(by); err != nil {
 		return budget.Key{}, "", err
 	}
 	k.ID, k.CreateTime = s.next("key"), s.now()
@@ -89,10 +91,10 @@ func (s *store) ListKeys(after string, limit int) ([]budget.Key, error) {
 	return window(s.sortedKeys(), func(k budget.Key) string { return k.ID }, after, limit), s.fail
 }
 
-func (s *store) DeleteKey(_ context.Context, id, actor string) error {
+func (s *store) DeleteKey(_ context.Context, id string, by budget.Author) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(by); err != nil {
 		return err
 	}
 	for secret, k := range s.keys {
@@ -120,10 +122,10 @@ func (s *store) status(b budget.Budget) budget.Status {
 	return budget.Status{Budget: b, Window: b.Period.WindowAt(s.now(), zone)}
 }
 
-func (s *store) SetBudget(_ context.Context, b budget.Budget, actor string) (budget.Status, error) {
+func (s *store) SetBudget(_ context.Context, b budget.Budget, by budget.Author) (budget.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(by); err != nil {
 		return budget.Status{}, err
 	}
 	for i, old := range s.budgets {
@@ -146,10 +148,10 @@ func (s *store) find(id string) (int, error) {
 	return i, s.fail
 }
 
-func (s *store) UpdateBudget(_ context.Context, id, etag string, change func(*budget.Budget) error, actor string) (budget.Status, error) {
+func (s *store) UpdateBudget(_ context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(by); err != nil {
 		return budget.Status{}, err
 	}
 	i, err := s.find(id)
@@ -191,10 +193,10 @@ func (s *store) ListBudgets(after string, limit int) ([]budget.Status, error) {
 	return window(s.budgets, func(b budget.Status) string { return b.ID }, after, limit), s.fail
 }
 
-func (s *store) DeleteBudget(_ context.Context, id, etag, actor string) error {
+func (s *store) DeleteBudget(_ context.Context, id, etag string, by budget.Author) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(by); err != nil {
 		return err
 	}
 	i, err := s.find(id)
@@ -213,7 +215,7 @@ func (s *store) Usage(_ context.Context, q budget.UsageQuery) ([]budget.UsageRow
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queries = append(s.queries, q)
-	if err := s.guard(""); err != nil {
+	if err := s.guard(budget.Author{}); err != nil {
 		return nil, err
 	}
 	groups := map[budget.UsageRow]*budget.UsageRow{}
@@ -271,7 +273,7 @@ func (s *store) OpenReservations(limit int) []budget.Open {
 func (s *store) Adjust(_ context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.guard(actor); err != nil {
+	if err := s.guard(budget.Author{Actor: actor, Reason: a.Reason}); err != nil {
 		return budget.Adjustment{}, err
 	}
 	a.ID, a.Actor, a.Time = s.next("adj"), actor, s.now()

@@ -32,7 +32,7 @@ func (s *keyService) CreateKey(ctx context.Context, req *aigatewayv1.CreateKeyRe
 	if err != nil {
 		return nil, err
 	}
-	k, secret, err := s.keys.CreateKey(ctx, k, caller(ctx).ID)
+	k, secret, err := s.keys.CreateKey(ctx, k, author(caller(ctx), req))
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (s *keyService) GetKey(_ context.Context, req *aigatewayv1.GetKeyRequest) (
 }
 
 func (s *keyService) DeleteKey(ctx context.Context, req *aigatewayv1.DeleteKeyRequest) (*emptypb.Empty, error) {
-	err := s.keys.DeleteKey(ctx, req.GetId(), caller(ctx).ID)
+	err := s.keys.DeleteKey(ctx, req.GetId(), author(caller(ctx), req))
 	if isNotFound(err) {
 		return nil, notFound("key", req.GetId())
 	}

@@ -34,7 +34,7 @@ func TestOnTheLedger(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	key, secret, err := l.CreateKey(ctx, budget.Key{Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}}, "test")
+	key, secret, err := l.CreateKey(ctx, budget.Key{Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}}, budget.Author{Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -27,3 +27,12 @@ type AuditEntry struct {
 	Subject string // id of what was changed
 	Detail  string // JSON
 }
+
+// Author says who makes a change by hand, and why.
+type Author struct {
+	Actor  string // a key's id, or who runs the command
+	Reason string // up to MaxReasonBytes of printable text; may be empty
+}
+
+// MaxReasonBytes is the longest reason.
+const MaxReasonBytes = 500

@@ -30,7 +30,7 @@ func newLedger(t testing.TB, limit budget.Amount) *ledger.Ledger {
 		}
 	})
 	b := budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: limit}
-	if _, err := l.SetBudget(t.Context(), b, "test"); err != nil {
+	if _, err := l.SetBudget(t.Context(), b, budget.Author{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -121,7 +121,7 @@ func BenchmarkCheckLedger(b *testing.B) {
 		if i == 0 {
 			target.Tags = "team/**"
 		}
-		if _, err := l.SetBudget(b.Context(), budget.Budget{Target: target, Period: budget.Month, Cap: budget.MaxAmount}, "test"); err != nil {
+		if _, err := l.SetBudget(b.Context(), budget.Budget{Target: target, Period: budget.Month, Cap: budget.MaxAmount}, budget.Author{Actor: "test"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -150,7 +150,7 @@ func TestDefaultOutputCap(t *testing.T) {
 	l := newLedger(t, budget.Dollar)
 	for target, tokens := range map[budget.Target]int64{{Tags: "budget"}: 300, {Tags: "budget/**"}: 400, {Tags: "none"}: 0} {
 		b := budget.Budget{Target: target, Period: budget.Day, Cap: 100 * budget.Dollar, DefaultMaxTokens: tokens}
-		if _, err := l.SetBudget(t.Context(), b, "test"); err != nil {
+		if _, err := l.SetBudget(t.Context(), b, budget.Author{Actor: "test"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -125,11 +125,11 @@ func TestInvalidAdjustments(t *testing.T) {
 func TestAuditLog(t *testing.T) {
 	b := start(t)
 	st := b.budget("a", budget.Month, 1000)
-	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeUsage}}, "admin")
+	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeUsage}}, budget.Author{Actor: "admin"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.DeleteKey(t.Context(), k.ID, "admin"); err != nil {
+	if err := b.DeleteKey(t.Context(), k.ID, budget.Author{Actor: "admin"}); err != nil {
 		t.Fatal(err)
 	}
 	b.adjust(budget.Adjustment{BudgetID: st.ID, Amount: 5})

@@ -35,9 +35,12 @@ func (l *Ledger) editLocked(statements []statement, durable func()) (n uint64) {
 	return l.core.queued
 }
 
-// audit is the row that says who did what.
-func (l *Ledger) audit(actor, action, subject string, detail any) statement {
-	return auditRow(l.config.Now().UnixNano(), actor, action, subject, detail)
+// audit is the row that says who did what, and why.
+func (l *Ledger) audit(by budget.Author, action, subject string, detail map[string]any) statement {
+	if by.Reason != "" {
+		detail["reason"] = by.Reason
+	}
+	return auditRow(l.config.Now().UnixNano(), by.Actor, action, subject, detail)
 }
 
 func auditRow(at int64, actor, action, subject string, detail any) statement {
@@ -52,13 +55,24 @@ func auditRow(at int64, actor, action, subject string, detail any) statement {
 	}
 }
 
+// checkAuthor refuses a reason that cannot be kept.
+func checkAuthor(by budget.Author) error {
+	if by.Reason != "" && !printable(by.Reason, budget.MaxReasonBytes) {
+		return budget.Invalid("field_invalid", "reason", fmt.Sprintf("reason must be up to %d bytes of printable text, or absent", budget.MaxReasonBytes))
+	}
+	return nil
+}
+
 // SetBudget creates the budget of (Target, Period) or replaces its cap, zone and
 // default output cap, and is durable on return. A new budget starts with what its target
 // already cost in the window, so deleting and setting a budget again forgets
 // nothing; calls that run at that moment are not counted. A lower cap holds at
 // once, even below what is spent: running calls finish, nothing new starts.
-func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, actor string) (budget.Status, error) {
+func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error) {
 	loc, err := checkBudget(&b)
+	if err == nil {
+		err = checkAuthor(by)
+	}
 	if err != nil {
 		return budget.Status{}, err
 	}
@@ -68,11 +82,11 @@ func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, actor string) (
 	r := l.core.rules.target[targetKey{b.Target, b.Period}]
 	l.mu.Unlock()
 	if r == nil {
-		return l.createBudget(ctx, b, loc, actor)
+		return l.createBudget(ctx, b, loc, by)
 	}
 	next := r.Budget
 	next.Cap, next.Zone, next.DefaultMaxTokens = b.Cap, b.Zone, b.DefaultMaxTokens
-	return l.replaceBudget(ctx, r, next, loc, actor)
+	return l.replaceBudget(ctx, r, next, loc, by)
 }
 
 // checkBudget validates what a caller chose and returns the zone.
@@ -96,7 +110,7 @@ func checkBudget(b *budget.Budget) (*time.Location, error) {
 	return budget.ParseZone("time_zone", b.Zone)
 }
 
-func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Location, actor string) (budget.Status, error) {
+func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
 	wall := l.windowTime()
 	start, end := windowAt(b.Period, loc, wall)
 	seed, err := l.costOf(ctx, b.Target, start, end)
@@ -118,7 +132,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	a := l.core.newAccount(r, start, end)
 	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
 	r.cur = a
-	n := l.editLocked([]statement{insert, baseSQL(a.id, int64(seed)), l.auditBudget(actor, "create_budget", b)}, func() { l.core.rules.add(r) })
+	n := l.editLocked([]statement{insert, baseSQL(a.id, int64(seed)), l.auditBudget(by, "create_budget", b)}, func() { l.core.rules.add(r) })
 	l.mu.Unlock()
 	if err := l.awaitEdit(ctx, n); err != nil {
 		return budget.Status{}, err
@@ -128,13 +142,13 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 
 // replaceBudget moves r to next. A lower cap counts in memory first, a higher
 // one only once it is durable. The caller holds admin.
-func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, actor string) (budget.Status, error) {
+func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
 	wall := l.windowTime()
 	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
 	statements := []statement{
 		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, update_time = ? WHERE num = ?`,
 			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.UpdateTime.UnixNano(), r.num}},
-		l.auditBudget(actor, "update_budget", next),
+		l.auditBudget(by, "update_budget", next),
 	}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
@@ -159,8 +173,8 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 	return l.GetBudget(r.ID)
 }
 
-func (l *Ledger) auditBudget(actor, action string, b budget.Budget) statement {
-	return l.audit(actor, action, b.ID, map[string]any{
+func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) statement {
+	return l.audit(by, action, b.ID, map[string]any{
 		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens,
 	})
 }
@@ -220,7 +234,10 @@ func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]statement,
 // durable. Only Cap, Zone and DefaultMaxTokens may change: another target or period is another
 // budget. A non-empty etag must match, else KindConflict; change must not call
 // the ledger.
-func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, actor string) (budget.Status, error) {
+func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error) {
+	if err := checkAuthor(by); err != nil {
+		return budget.Status{}, err
+	}
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	r, err := l.find(id, etag)
@@ -239,7 +256,7 @@ func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(
 		return budget.Status{}, err
 	}
 	next.CreateTime = r.CreateTime
-	return l.replaceBudget(ctx, r, next, loc, actor)
+	return l.replaceBudget(ctx, r, next, loc, by)
 }
 
 // find returns the budget id if etag is empty or current. Rules change only
@@ -270,7 +287,10 @@ const lastAccountSQL = `INSERT INTO meta (name, value) SELECT 'last_account', co
 
 // DeleteBudget removes a budget; it is durable on return. Its cap holds until
 // then. A non-empty etag must match.
-func (l *Ledger) DeleteBudget(ctx context.Context, id, etag, actor string) error {
+func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error {
+	if err := checkAuthor(by); err != nil {
+		return err
+	}
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	r, err := l.find(id, etag)
@@ -282,7 +302,7 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag, actor string) error
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
 		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
-		l.auditBudget(actor, "delete_budget", r.Budget),
+		l.auditBudget(by, "delete_budget", r.Budget),
 	}, func() { l.core.removeRule(r) })
 }
 

@@ -91,7 +91,7 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 		}
 	}
 	l.mu.Unlock()
-	audit := l.audit("aigateway", "restore", databaseFile, map[string]any{"backup_of": out.Taken.Format(time.RFC3339Nano), "epoch": out.Epoch, "held_nano_usd": int64(out.Held)})
+	audit := l.audit(budget.Author{Actor: "aigateway"}, "restore", databaseFile, map[string]any{"backup_of": out.Taken.Format(time.RFC3339Nano), "epoch": out.Epoch, "held_nano_usd": int64(out.Held)})
 	l.admin.Lock()
 	err = l.edit(ctx, []statement{audit}, nil)
 	l.admin.Unlock()

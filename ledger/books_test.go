@@ -123,7 +123,7 @@ func TestBooksAgree(t *testing.T) {
 	head := b.agree()
 	b = b.crash()
 	b.agree()
-	if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err != nil {
+	if err := b.DeleteBudget(t.Context(), st.ID, "", budget.Author{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	again := b.budget("a", budget.Month, 1_000_000) // starts with what the target cost
@@ -321,7 +321,7 @@ func TestCheckInBackground(t *testing.T) {
 	b.budget("a", budget.Month, 1000)
 	b.settle(settlement(b.reserve("a", 60), 20))
 	b.flush()
-	if err := b.Exec(t.Context(), `UPDATE account SET residue = 1`); err != nil {
+	if err := b.Exec(t.Context(), `UPDATE base SET amount = amount + 1`); err != nil {
 		t.Fatal(err)
 	}
 	waitFor(t, func() bool {

@@ -17,7 +17,7 @@ func TestMatching(t *testing.T) {
 	b := start(t)
 	names := map[string]string{}
 	set := func(target budget.Target, p budget.Period) {
-		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: p, Cap: 1_000_000}, "test")
+		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: p, Cap: 1_000_000}, budget.Author{Actor: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestBudgetLifecycle(t *testing.T) {
 	b.refuse("a", 1, "cap_held")
 
 	// Etags.
-	_, err := b.UpdateBudget(t.Context(), st.ID, st.Etag(), func(*budget.Budget) error { return nil }, "test")
+	_, err := b.UpdateBudget(t.Context(), st.ID, st.Etag(), func(*budget.Budget) error { return nil }, budget.Author{Actor: "test"})
 	if e := asError(t, err); e.Kind != budget.KindConflict {
 		t.Errorf("stale etag: %v", e)
 	}
@@ -131,21 +131,21 @@ func TestBudgetLifecycle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	up, err := b.UpdateBudget(t.Context(), st.ID, now.Etag(), func(x *budget.Budget) error { x.Cap = 300; return nil }, "test")
+	up, err := b.UpdateBudget(t.Context(), st.ID, now.Etag(), func(x *budget.Budget) error { x.Cap = 300; return nil }, budget.Author{Actor: "test"})
 	if err != nil || up.Cap != 300 || up.CreateTime != st.CreateTime {
 		t.Errorf("updated budget is %+v, %v", up, err)
 	}
-	_, err = b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Period = budget.Day; return nil }, "test")
+	_, err = b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Period = budget.Day; return nil }, budget.Author{Actor: "test"})
 	if e := asError(t, err); e.Reason != "field_immutable" {
 		t.Errorf("period change: %v", e)
 	}
 
 	// Deleted under load, then set again: what was spent is not forgotten.
 	b.settle(settlement(r, 30))
-	if err := b.DeleteBudget(t.Context(), st.ID, now.Etag(), "test"); asError(t, err).Kind != budget.KindConflict {
+	if err := b.DeleteBudget(t.Context(), st.ID, now.Etag(), budget.Author{Actor: "test"}); asError(t, err).Kind != budget.KindConflict {
 		t.Errorf("delete with a stale etag: %v", err)
 	}
-	if err := b.DeleteBudget(t.Context(), st.ID, up.Etag(), "test"); err != nil {
+	if err := b.DeleteBudget(t.Context(), st.ID, up.Etag(), budget.Author{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.GetBudget(st.ID); asError(t, err).Kind != budget.KindNotFound {
@@ -175,7 +175,7 @@ func TestDeletedBudgetsHoldsSettle(t *testing.T) {
 	st := b.budget("a", budget.Month, 100)
 	b.budget("**", budget.Month, 100)
 	r := b.reserve("a", 60)
-	if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err != nil {
+	if err := b.DeleteBudget(t.Context(), st.ID, "", budget.Author{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	b.flush()
@@ -199,7 +199,7 @@ func TestInvalidBudgets(t *testing.T) {
 		{Period: budget.Month, Target: budget.Target{Tags: "a"}, Zone: "Mars/Olympus"},
 		{Period: budget.Month, Target: budget.Target{Tags: "/**"}},
 	} {
-		_, err := b.SetBudget(t.Context(), bad, "test")
+		_, err := b.SetBudget(t.Context(), bad, budget.Author{Actor: "test"})
 		if e := asError(t, err); e.Kind != budget.KindInvalid || e.Field == "" {
 			t.Errorf("%+v: %v (%q)", bad, e, e.Field)
 		}
@@ -238,7 +238,7 @@ func TestRolloverInDSTZone(t *testing.T) {
 	// The day on which clocks go forward has 23 hours.
 	day := time.Date(2026, 3, 29, 0, 0, 0, 0, berlin)
 	b := reopen(t, t.TempDir(), &clock{t: day})
-	st, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, Zone: "Europe/Berlin", Cap: 100}, "test")
+	st, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, Zone: "Europe/Berlin", Cap: 100}, budget.Author{Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +307,7 @@ func TestZoneChangeMovesTheBorder(t *testing.T) {
 	b := start(t)
 	st := b.budget("a", budget.Month, 100)
 	b.settle(settlement(b.reserve("a", 60), 60))
-	up, err := b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Zone = "America/New_York"; return nil }, "test")
+	up, err := b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Zone = "America/New_York"; return nil }, budget.Author{Actor: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

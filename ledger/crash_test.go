@@ -179,7 +179,7 @@ func TestDiskErrorStopsForGood(t *testing.T) {
 		if err := b.Settle(t.Context(), settlement(r, 20)); err == nil {
 			t.Error("a settlement was accepted")
 		}
-		if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err == nil {
+		if err := b.DeleteBudget(t.Context(), st.ID, "", budget.Author{Actor: "test"}); err == nil {
 			t.Error("an edit was accepted")
 		}
 		if err := b.Close(context.Background()); err == nil {

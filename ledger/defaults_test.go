@@ -12,7 +12,7 @@ func TestDefaultMaxTokens(t *testing.T) {
 	b := start(t)
 	set := func(target budget.Target, period budget.Period, tokens int64) budget.Status {
 		t.Helper()
-		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: period, Cap: budget.Dollar, DefaultMaxTokens: tokens}, "root")
+		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: period, Cap: budget.Dollar, DefaultMaxTokens: tokens}, budget.Author{Actor: "root"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +24,7 @@ func TestDefaultMaxTokens(t *testing.T) {
 	set(budget.Target{Tags: "team/a/x"}, budget.Day, 800)
 	set(budget.Target{Tags: "team/a/x"}, budget.Month, 600)
 	set(budget.Target{KeyID: "key_1"}, budget.Day, 500)
-	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: 77}, "root")
+	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: 77}, budget.Author{Actor: "root"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestDefaultMaxTokens(t *testing.T) {
 		b.shut()
 		b = reopen(t, b.dir, b.clock)
 	}
-	st, err := b.UpdateBudget(t.Context(), subtree.ID, "", func(b *budget.Budget) error { b.DefaultMaxTokens = 0; return nil }, "root")
+	st, err := b.UpdateBudget(t.Context(), subtree.ID, "", func(b *budget.Budget) error { b.DefaultMaxTokens = 0; return nil }, budget.Author{Actor: "root"})
 	if err != nil || st.DefaultMaxTokens != 0 || st.Cap != subtree.Cap {
 		t.Fatalf("%+v, %v", st, err)
 	}
@@ -60,11 +60,11 @@ func TestDefaultMaxTokens(t *testing.T) {
 func TestDefaultMaxTokensIsChecked(t *testing.T) {
 	b := start(t)
 	for _, n := range []int64{-1, budget.MaxDefaultTokens + 1} {
-		_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, DefaultMaxTokens: n}, "root")
+		_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, DefaultMaxTokens: n}, budget.Author{Actor: "root"})
 		if e := asError(t, err); e.Field != "default_max_tokens" {
 			t.Errorf("a budget with %d: %v", n, err)
 		}
-		_, _, err = b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: n}, "root")
+		_, _, err = b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: n}, budget.Author{Actor: "root"})
 		if e := asError(t, err); e.Field != "default_max_tokens" {
 			t.Errorf("a key with %d: %v", n, err)
 		}

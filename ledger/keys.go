@@ -113,7 +113,10 @@ func unauthenticated(reason, message string) *budget.Error {
 // CreateKey makes a key with k's name, scopes, tags, models and expiry, and
 // returns it with its secret, which is shown once and not stored. It is
 // durable on return.
-func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, actor string) (budget.Key, string, error) {
+func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) (budget.Key, string, error) {
+	if err := checkAuthor(by); err != nil {
+		return budget.Key{}, "", err
+	}
 	if err := checkKey(&k); err != nil {
 		return budget.Key{}, "", err
 	}
@@ -134,7 +137,7 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, actor string) (bud
 	st := statement{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens}}
-	audit := l.audit(actor, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
+	audit := l.audit(by, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
 	if err := l.edit(ctx, []statement{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
 	}
@@ -239,11 +242,14 @@ func page(ids []string, after string, limit int) []string {
 }
 
 // DeleteKey revokes a key: at once for new calls, and durable on return.
-func (l *Ledger) DeleteKey(ctx context.Context, id, actor string) error {
+func (l *Ledger) DeleteKey(ctx context.Context, id string, by budget.Author) error {
+	if err := checkAuthor(by); err != nil {
+		return err
+	}
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	if !l.keys.remove(id) {
 		return noKey(id)
 	}
-	return l.edit(ctx, []statement{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(actor, "delete_key", id, nil)}, nil)
+	return l.edit(ctx, []statement{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(by, "delete_key", id, map[string]any{})}, nil)
 }

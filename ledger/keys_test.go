@@ -16,7 +16,7 @@ func TestKeys(t *testing.T) {
 		Name: "team a", Scopes: []budget.Scope{budget.ScopeInference}, AllowedTags: []budget.TagPattern{"a/**"},
 		DefaultTag: "a/x", AllowedModels: []string{"p/*"}, ExpireTime: april.Add(time.Hour),
 	}
-	k, secret, err := b.CreateKey(t.Context(), in, "root")
+	k, secret, err := b.CreateKey(t.Context(), in, budget.Author{Actor: "root"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +54,13 @@ func TestKeys(t *testing.T) {
 	if _, err := b.Authenticate(secret); asError(t, err).Reason != "key_expired" {
 		t.Errorf("expired key: %v", err)
 	}
-	if err := b.DeleteKey(t.Context(), k.ID, "root"); err != nil {
+	if err := b.DeleteKey(t.Context(), k.ID, budget.Author{Actor: "root"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Authenticate(secret); asError(t, err).Reason != "key_invalid" {
 		t.Errorf("deleted key: %v", err)
 	}
-	if err := b.DeleteKey(t.Context(), k.ID, "root"); asError(t, err).Kind != budget.KindNotFound {
+	if err := b.DeleteKey(t.Context(), k.ID, budget.Author{Actor: "root"}); asError(t, err).Kind != budget.KindNotFound {
 		t.Errorf("deleted twice: %v", err)
 	}
 	b = b.crash()
@@ -75,7 +75,7 @@ func TestKeys(t *testing.T) {
 func TestListKeys(t *testing.T) {
 	b := start(t)
 	for range 3 {
-		if _, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeUsage}}, "root"); err != nil {
+		if _, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeUsage}}, budget.Author{Actor: "root"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,7 +95,7 @@ func TestListKeys(t *testing.T) {
 func TestInvalidKeys(t *testing.T) {
 	b := start(t)
 	for _, bad := range []budget.Key{{}, {Name: "k"}, {Name: "k", Scopes: []budget.Scope{"root"}}, {Name: strings.Repeat("k", 65), Scopes: budget.Scopes()}} {
-		if _, _, err := b.CreateKey(t.Context(), bad, "root"); asError(t, err).Kind != budget.KindInvalid {
+		if _, _, err := b.CreateKey(t.Context(), bad, budget.Author{Actor: "root"}); asError(t, err).Kind != budget.KindInvalid {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}

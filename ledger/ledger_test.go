@@ -79,7 +79,7 @@ func (b *bench) crash(edits ...func(*ledger.Config)) *bench {
 
 func (b *bench) budget(tags budget.TagPattern, period budget.Period, limit budget.Amount) budget.Status {
 	b.t.Helper()
-	st, err := b.SetBudget(b.t.Context(), budget.Budget{Target: budget.Target{Tags: tags}, Period: period, Cap: limit}, "test")
+	st, err := b.SetBudget(b.t.Context(), budget.Budget{Target: budget.Target{Tags: tags}, Period: period, Cap: limit}, budget.Author{Actor: "test"})
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -95,7 +95,7 @@ func TestLinearizable(t *testing.T) {
 		case porcupine.Unknown:
 			t.Logf("history %d was too hard to check in time", h)
 		}
-		if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err != nil {
+		if err := b.DeleteBudget(t.Context(), st.ID, "", budget.Author{Actor: "test"}); err != nil {
 			t.Fatal(err)
 		}
 		if time.Since(began) > time.Minute {
@@ -128,7 +128,7 @@ func (c *linearClient) do(t *testing.T) (linearInput, linearOutput) {
 		return linearInput{op: "settle", amount: cost, bound: r.Bound}, linearOutput{}
 	case n == 18:
 		limit := budget.Amount(40 + c.rng.IntN(120))
-		_, err := c.UpdateBudget(context.Background(), c.st.ID, "", func(b *budget.Budget) error { b.Cap = limit; return nil }, "test")
+		_, err := c.UpdateBudget(context.Background(), c.st.ID, "", func(b *budget.Budget) error { b.Cap = limit; return nil }, budget.Author{Actor: "test"})
 		if err != nil {
 			t.Error(err)
 		}

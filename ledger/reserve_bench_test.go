@@ -33,7 +33,7 @@ func real(b testing.TB, budgets int) *ledger.Ledger {
 	}
 	b.Cleanup(func() { l.Close(context.Background()) })
 	for _, p := range []budget.TagPattern{"team/**", "team/a/b", budget.AllTags} {
-		if _, err := l.SetBudget(b.Context(), budget.Budget{Target: budget.Target{Tags: p}, Period: budget.Month, Cap: budget.MaxAmount}, "bench"); err != nil {
+		if _, err := l.SetBudget(b.Context(), budget.Budget{Target: budget.Target{Tags: p}, Period: budget.Month, Cap: budget.MaxAmount}, budget.Author{Actor: "bench"}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -197,7 +197,7 @@ func benchOpen(b *testing.B, template string) {
 
 func BenchmarkAuthenticate(b *testing.B) {
 	l := real(b, 0)
-	_, secret, err := l.CreateKey(b.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}}, "bench")
+	_, secret, err := l.CreateKey(b.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}}, budget.Author{Actor: "bench"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -13,7 +13,7 @@ func TestDeletedBudgetsAccountStaysDead(t *testing.T) {
 	old := b.budget("a", budget.Day, 1000)
 	first, second := b.reserve("a", 60), b.reserve("a", 50)
 	b.flush()
-	if err := b.DeleteBudget(t.Context(), old.ID, "", "test"); err != nil {
+	if err := b.DeleteBudget(t.Context(), old.ID, "", budget.Author{Actor: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	b.shut()

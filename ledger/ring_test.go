@@ -303,7 +303,7 @@ func BenchmarkReserveRing(b *testing.B) {
 			}
 			defer l.Close(context.Background())
 			for _, p := range []budget.TagPattern{"team/**", "team/a/b", budget.AllTags} {
-				if _, err := l.SetBudget(b.Context(), budget.Budget{Target: budget.Target{Tags: p}, Period: budget.Month, Cap: budget.MaxAmount}, "bench"); err != nil {
+				if _, err := l.SetBudget(b.Context(), budget.Budget{Target: budget.Target{Tags: p}, Period: budget.Month, Cap: budget.MaxAmount}, budget.Author{Actor: "bench"}); err != nil {
 					b.Fatal(err)
 				}
 			}

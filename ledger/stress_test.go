@@ -128,7 +128,7 @@ func TestCapEditsUnderLoad(t *testing.T) {
 	}
 	for i, limit := range []budget.Amount{500, 2000, 100, 3000, 1000, 0, 400} {
 		if i == 4 {
-			if err := b.DeleteBudget(t.Context(), st.ID, "", "test"); err != nil {
+			if err := b.DeleteBudget(t.Context(), st.ID, "", budget.Author{Actor: "test"}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -18,7 +18,7 @@ func TestBooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: budget.Dollar}, "admin"); err != nil {
+	if _, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Month, Cap: budget.Dollar}, budget.Author{Actor: "admin"}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := l.Reserve(t.Context(), budget.Request{RequestID: "r", Bound: 100 * budget.Cent, Attribution: budget.Attribution{Tag: "a", Model: "p/m", Provider: "p"}})

@@ -119,6 +119,7 @@ func newBudgetsDeleteCommand(a *app, f *clientFlags) *cobra.Command {
   aigateway budgets delete bud_7 --etag "$ETAG"`,
 		Args: arguments("the budget's id"),
 	}
+	reason := reasonFlag(c)
 	etag := c.Flags().String("etag", "", "delete only the version with this `etag`, which get -o json shows")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path, err := idPath(c, "/v1/budgets/", "bud_", args[0])
@@ -131,6 +132,7 @@ func newBudgetsDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 		}
 		query := url.Values{}
 		setQuery(query, "etag", *etag)
+		setQuery(query, "reason", *reason)
 		if err := cl.call(c.Context(), http.MethodDelete, path, query, nil, nil); err != nil {
 			return hintUnknownID(err, "aigateway budgets list")
 		}
@@ -169,6 +171,7 @@ stays counted; a cap below that refuses every priced call until the window ends.
 	c.Flags().StringVar(&b.total, "total", "", "cap in `dollars` for ever")
 	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default UTC)")
 	c.Flags().Int32Var(&b.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of calls that name none (default the model's or provider's)")
+	reason := reasonFlag(c)
 	out := outputFlag(c, true)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := b.body(c)
@@ -179,9 +182,14 @@ stays counted; a cap below that refuses every priced call until the window ends.
 		if err != nil {
 			return err
 		}
-		return a.setBudget(c.Context(), cl, out, body)
+		return a.setBudget(c.Context(), cl, out, body, *reason)
 	}
 	return c
+}
+
+// reasonFlag is why a person changes something.
+func reasonFlag(c *cobra.Command) *string {
+	return c.Flags().String("reason", "", "`why`, for the audit log")
 }
 
 // body is the request: one target and one cap.
@@ -215,9 +223,11 @@ func (b *budgetFlags) body(c *cobra.Command) (map[string]any, error) {
 	return body, nil
 }
 
-func (a *app) setBudget(ctx context.Context, cl *client, out *format, body map[string]any) error {
+func (a *app) setBudget(ctx context.Context, cl *client, out *format, body map[string]any, reason string) error {
+	query := url.Values{}
+	setQuery(query, "reason", reason)
 	var b restBudget
-	if err := cl.call(ctx, http.MethodPost, "/v1/budgets", nil, body, &b); err != nil {
+	if err := cl.call(ctx, http.MethodPost, "/v1/budgets", query, body, &b); err != nil {
 		return err
 	}
 	if b.RemainingCents == 0 {

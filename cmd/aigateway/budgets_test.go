@@ -137,3 +137,18 @@ func TestBudgetsGetAndDelete(t *testing.T) {
 	f.status, f.answer = 404, `{"error":{"message":"no budget bud_9","type":"not_found","code":404,"metadata":{"reason":"budget_unknown"}}}`
 	wantError(t, runCLI(t, env, "budgets", "get", "bud_9"), exitError, "no budget bud_9 (budget_unknown, HTTP 404)", "`aigateway budgets list` shows the ids")
 }
+
+// Every change takes a reason for the audit log.
+func TestReasons(t *testing.T) {
+	for args, want := range map[string]string{
+		"budgets set --tag a --monthly 1 --reason agreed": "/v1/budgets?reason=agreed",
+		"budgets delete bud_7 --reason over":              "/v1/budgets/bud_7?reason=over",
+		"keys create --name ci --reason ci":               "/v1/keys?reason=ci",
+		"keys delete key_3 --reason leaked":               "/v1/keys/key_3?reason=leaked",
+	} {
+		f := &fakeREST{answer: `{}`}
+		if r := runCLI(t, f.start(t), strings.Fields(args)...); r.code != 0 || f.uri != want {
+			t.Errorf("%s asked %s, want %s: %+v", args, f.uri, want, r)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -75,6 +76,7 @@ gateway keeps only a hash of it.`,
 	c.Flags().StringArrayVar(&k.models, "model", nil, "`model` it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
 	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
 	c.Flags().Int32Var(&k.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of its calls that name none (default the model's or provider's)")
+	reason := reasonFlag(c)
 	out := outputFlag(c, false)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := k.body(c)
@@ -85,8 +87,10 @@ gateway keeps only a hash of it.`,
 		if err != nil {
 			return err
 		}
+		query := url.Values{}
+		setQuery(query, "reason", *reason)
 		var made restNewKey
-		if err := cl.call(c.Context(), http.MethodPost, "/v1/keys", nil, body, &made); err != nil {
+		if err := cl.call(c.Context(), http.MethodPost, "/v1/keys", query, body, &made); err != nil {
 			return err
 		}
 		return a.printNewKey(out, made)
@@ -197,6 +201,7 @@ func newKeysDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 		Example: "  aigateway keys delete key_3",
 		Args:    arguments("the key's id"),
 	}
+	reason := reasonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path, err := idPath(c, "/v1/keys/", "key_", args[0])
 		if err != nil {
@@ -206,7 +211,9 @@ func newKeysDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := cl.call(c.Context(), http.MethodDelete, path, nil, nil, nil); err != nil {
+		query := url.Values{}
+		setQuery(query, "reason", *reason)
+		if err := cl.call(c.Context(), http.MethodDelete, path, query, nil, nil); err != nil {
 			return hintUnknownID(err, "aigateway keys list")
 		}
 		a.notef("revoked %s", args[0])

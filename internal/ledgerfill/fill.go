@@ -85,7 +85,7 @@ func fill(ctx context.Context, dir string, budgets, calls int) (err error) {
 	}
 	defer func() { err = errors.Join(err, l.Close(ctx)) }()
 	err = each(ctx, budgetWorkers, budgets, func(i int) error {
-		_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag(i))}, Period: budget.Month, Cap: 1_000_000 * budget.Dollar}, "fill")
+		_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag(i))}, Period: budget.Month, Cap: 1_000_000 * budget.Dollar}, budget.Author{Actor: "fill"})
 		return err
 	})
 	if err != nil {

@@ -29,7 +29,10 @@ type SetBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The target (tag or key_id), one cap, and optionally the time zone and the
 	// default output cap.
-	Budget        *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget *Budget `protobuf:"bytes,1,opt,name=budget,proto3" json:"budget,omitempty"`
+	// Why, for the audit log: up to 500 bytes of printable text. Optional; over
+	// REST a query parameter.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -69,6 +72,13 @@ func (x *SetBudgetRequest) GetBudget() *Budget {
 		return x.Budget
 	}
 	return nil
+}
+
+func (x *SetBudgetRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // ListBudgetsRequest asks for ListBudgets.
@@ -256,7 +266,10 @@ type UpdateBudgetRequest struct {
 	Budget *Budget `protobuf:"bytes,2,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Which fields of budget to take. Over REST it follows from the members of
 	// the body; over gRPC, empty means every field that is set.
-	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,proto3" json:"update_mask,omitempty"`
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,3,opt,name=update_mask,proto3" json:"update_mask,omitempty"`
+	// Why, for the audit log: up to 500 bytes of printable text. Optional; over
+	// REST a query parameter.
+	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -312,13 +325,23 @@ func (x *UpdateBudgetRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+func (x *UpdateBudgetRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // DeleteBudgetRequest asks for DeleteBudget.
 type DeleteBudgetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The budget's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The etag that was read; empty deletes whatever version there is.
-	Etag          string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	Etag string `protobuf:"bytes,2,opt,name=etag,proto3" json:"etag,omitempty"`
+	// Why, for the audit log: up to 500 bytes of printable text. Optional; over
+	// REST a query parameter.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -367,13 +390,21 @@ func (x *DeleteBudgetRequest) GetEtag() string {
 	return ""
 }
 
+func (x *DeleteBudgetRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_aigateway_v1_budget_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_service_proto_rawDesc = "" +
 	"\n" +
-	"!aigateway/v1/budget_service.proto\x12\faigateway.v1\x1a\x19aigateway/v1/budget.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"F\n" +
+	"!aigateway/v1/budget_service.proto\x12\faigateway.v1\x1a\x19aigateway/v1/budget.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\x1a google/protobuf/field_mask.proto\"^\n" +
 	"\x10SetBudgetRequest\x122\n" +
-	"\x06budget\x18\x01 \x01(\v2\x14.aigateway.v1.BudgetB\x04\xe2A\x01\x02R\x06budget\"|\n" +
+	"\x06budget\x18\x01 \x01(\v2\x14.aigateway.v1.BudgetB\x04\xe2A\x01\x02R\x06budget\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"|\n" +
 	"\x12ListBudgetsRequest\x12\x1c\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\tpage_size\x12\x1e\n" +
 	"\n" +
@@ -385,14 +416,16 @@ const file_aigateway_v1_budget_service_proto_rawDesc = "" +
 	"\abudgets\x18\x01 \x03(\v2\x14.aigateway.v1.BudgetR\abudgets\x12(\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\x0fnext_page_token\"(\n" +
 	"\x10GetBudgetRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\x9d\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"\xb5\x01\n" +
 	"\x13UpdateBudgetRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x122\n" +
 	"\x06budget\x18\x02 \x01(\v2\x14.aigateway.v1.BudgetB\x04\xe2A\x01\x02R\x06budget\x12<\n" +
-	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\vupdate_mask\"?\n" +
+	"\vupdate_mask\x18\x03 \x01(\v2\x1a.google.protobuf.FieldMaskR\vupdate_mask\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\"W\n" +
 	"\x13DeleteBudgetRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x12\n" +
-	"\x04etag\x18\x02 \x01(\tR\x04etag2\x85\x04\n" +
+	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason2\x85\x04\n" +
 	"\rBudgetService\x12^\n" +
 	"\tSetBudget\x12\x1e.aigateway.v1.SetBudgetRequest\x1a\x14.aigateway.v1.Budget\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06budget\"\v/v1/budgets\x12g\n" +
 	"\vListBudgets\x12 .aigateway.v1.ListBudgetsRequest\x1a!.aigateway.v1.ListBudgetsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/budgets\x12[\n" +

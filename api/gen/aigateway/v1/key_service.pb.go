@@ -27,7 +27,10 @@ const (
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key to make.
-	Key           *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Why, for the audit log: up to 500 bytes of printable text. Optional; over
+	// REST a query parameter.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -67,6 +70,13 @@ func (x *CreateKeyRequest) GetKey() *Key {
 		return x.Key
 	}
 	return nil
+}
+
+func (x *CreateKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
 }
 
 // CreateKeyResponse answers CreateKey.
@@ -284,7 +294,10 @@ func (x *GetKeyRequest) GetId() string {
 type DeleteKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key's id.
-	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Why, for the audit log: up to 500 bytes of printable text. Optional; over
+	// REST a query parameter.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,13 +339,21 @@ func (x *DeleteKeyRequest) GetId() string {
 	return ""
 }
 
+func (x *DeleteKeyRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_aigateway_v1_key_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_key_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1eaigateway/v1/key_service.proto\x12\faigateway.v1\x1a\x16aigateway/v1/key.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"=\n" +
+	"\x1eaigateway/v1/key_service.proto\x12\faigateway.v1\x1a\x16aigateway/v1/key.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/protobuf/empty.proto\"U\n" +
 	"\x10CreateKeyRequest\x12)\n" +
-	"\x03key\x18\x01 \x01(\v2\x11.aigateway.v1.KeyB\x04\xe2A\x01\x02R\x03key\"P\n" +
+	"\x03key\x18\x01 \x01(\v2\x11.aigateway.v1.KeyB\x04\xe2A\x01\x02R\x03key\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"P\n" +
 	"\x11CreateKeyResponse\x12#\n" +
 	"\x03key\x18\x01 \x01(\v2\x11.aigateway.v1.KeyR\x03key\x12\x16\n" +
 	"\x06secret\x18\x02 \x01(\tR\x06secret\"O\n" +
@@ -345,9 +366,10 @@ const file_aigateway_v1_key_service_proto_rawDesc = "" +
 	"\x04keys\x18\x01 \x03(\v2\x11.aigateway.v1.KeyR\x04keys\x12(\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\x0fnext_page_token\"%\n" +
 	"\rGetKeyRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"(\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"@\n" +
 	"\x10DeleteKeyRequest\x12\x14\n" +
-	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id2\xfb\x02\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason2\xfb\x02\n" +
 	"\n" +
 	"KeyService\x12c\n" +
 	"\tCreateKey\x12\x1e.aigateway.v1.CreateKeyRequest\x1a\x1f.aigateway.v1.CreateKeyResponse\"\x15\x82\xd3\xe4\x93\x02\x0f:\x03key\"\b/v1/keys\x12[\n" +

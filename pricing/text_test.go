@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,4 +205,35 @@ func TestInputBoundSettings(t *testing.T) {
 	if _, err := pricing.Load(nil, ups, time.Hour); err == nil || !strings.Contains(err.Error(), "input_bound") {
 		t.Errorf("a provider's input_bound of words: %v", err)
 	}
+}
+
+// TestCountingConcurrently: the words that calls share are counted the same by
+// all of them.
+func TestCountingConcurrently(t *testing.T) {
+	catalog := counting(t)
+	body := func(i int) string {
+		text := strings.Repeat(article, 3) + strings.Repeat(fmt.Sprintf("word%d other%d ", i%5, i), 50)
+		return `{"model":"openai/gpt-5.5","max_tokens":5,"messages":[{"role":"user","content":` + jsonText(t, text) + `}]}`
+	}
+	want := make([]int64, 40)
+	for i := range want {
+		want[i] = inputOf(t, mustBound(t, counting(t), pricing.Chat, body(i), noon()))
+	}
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for i := range want {
+				i = (i + worker*10) % len(want)
+				b, err := tryBound(catalog, pricing.Chat, body(i), noon())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if got := inputOf(t, b); got != want[i] {
+					t.Errorf("call %d: %d tokens, %d when alone", i, got, want[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

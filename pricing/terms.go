@@ -11,12 +11,12 @@ import (
 
 // notPriced is the refusal of a model without a row, with the lines to add.
 func (m *Model) notPriced() error {
-	return budget.Invalid("model_not_priced", "model", fmt.Sprintf(`%s has no price, so its cost cannot be capped. Add its prices in USD per million tokens to the configuration ("0" if it is free):
+	return budget.Invalid("model_not_priced", "model", fmt.Sprintf(`%s has no price, so its cost cannot be capped. Take it from public data with: aigateway catalog import --add %s; or add its prices in USD per million tokens to the configuration ("0" if it is free):
 models:
 - model: %s
   limits: {context: <tokens>, max_output: <tokens>}
   prices:
-  - {input: "<USD per million>", output: "<USD per million>"}`, m.Slug, m.Slug))
+  - {input: "<USD per million>", output: "<USD per million>"}`, m.Slug, m.Slug, m.Slug))
 }
 
 // obeys refuses a body that the operator's rules for this upstream forbid,

@@ -111,7 +111,7 @@ func newCatalogShowCommand(a *app) *cobra.Command {
 		}
 		if m.Row == nil {
 			return withHint(fmt.Errorf("%s has no price: it is refused on budgeted tags and unpriced on others", m.Slug),
-				"add it under models in the configuration; `aigateway config example` shows how")
+				"`aigateway catalog import --file prices.yaml --add "+m.Slug+"` takes it from public data; or add it under models in the configuration, as `aigateway config example` shows")
 		}
 		doc := listModel(catalog, m, a.now())
 		if out.name == "table" {

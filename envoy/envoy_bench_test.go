@@ -78,3 +78,21 @@ func cpuMicros(b *testing.B, pid int) int64 {
 	}
 	return (user + system) * 10000
 }
+
+// BenchmarkEnvoyRequest is Envoy's CPU time per small call, headers as an SDK
+// sends them.
+func BenchmarkEnvoyRequest(b *testing.B) {
+	e := start(b, envoy.BootstrapConfig{}, nil)
+	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
+	var headers []string
+	for _, name := range []string{"Lang", "Package-Version", "Os", "Arch", "Runtime", "Runtime-Version", "Async", "Retry-Count", "Read-Timeout"} {
+		headers = append(headers, "X-Stainless-"+name, "value")
+	}
+	before := cpuMicros(b, e.PID())
+	for b.Loop() {
+		if r := e.do(b, "POST", chat, "{}", headers...); r.status != 200 {
+			b.Fatal(r.status)
+		}
+	}
+	b.ReportMetric(float64(cpuMicros(b, e.PID())-before)/float64(b.N), "µs/call")
+}

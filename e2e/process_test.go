@@ -52,6 +52,9 @@ func startProcess(t *testing.T, dir, name string, env []string, path string, arg
 		if out := p.output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic: ") {
 			t.Errorf("%s raced or panicked:\n%s", name, out)
 		}
+		if out := p.output(); strings.Contains(out, "a call cost more than its bound") {
+			t.Errorf("%s charged a call above its bound:\n%s", name, out)
+		}
 		if t.Failed() {
 			t.Logf("last output of %s:\n%s", name, p.tail(40))
 		}

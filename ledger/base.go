@@ -17,13 +17,27 @@ func baseSQL(account, amount int64) statement {
 	}
 }
 
+// usageTagSQL adds to what no row explains of a tag's usage.
+func usageTagSQL(tag string, requests, cost int64) statement {
+	return statement{
+		sql: `INSERT INTO usage_tag (tag, requests, cost) VALUES (?, ?, ?)
+			ON CONFLICT (tag) DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`,
+		args: []any{tag, requests, cost},
+	}
+}
+
 // booked is what a set of rows adds up to.
 type booked struct {
 	rows     int64
+	accounts map[int64]budget.Amount
+	tags     map[string]*tagSum // of the rows that have a tag
+	lists    map[string]*listSum
+}
+
+// tagSum is what a tag's rows add up to.
+type tagSum struct {
 	requests int64 // that reached a provider
 	cost     budget.Amount
-	accounts map[int64]budget.Amount
-	lists    map[string]*listSum
 }
 
 // listSum is the sum of the rows that share one list of accounts: decoding a
@@ -34,16 +48,30 @@ type listSum struct {
 }
 
 func newBooked() *booked {
-	return &booked{accounts: map[int64]budget.Amount{}, lists: map[string]*listSum{}}
+	return &booked{accounts: map[int64]budget.Amount{}, tags: map[string]*tagSum{}, lists: map[string]*listSum{}}
 }
 
-func (b *booked) add(basis []byte, actual int64, accounts []byte) error {
+// add counts a row of settle or stray; an old one has no tag.
+func (b *booked) add(basis []byte, actual int64, accounts, tag []byte) error {
 	b.rows++
-	b.cost += budget.Amount(actual)
-	if budget.Basis(basis).Sent() {
-		b.requests++
+	if tag != nil {
+		requests := int64(0)
+		if budget.Basis(basis).Sent() {
+			requests = 1
+		}
+		b.report(tag, requests, actual)
 	}
 	return b.charge(actual, accounts)
+}
+
+func (b *booked) report(tag []byte, requests, cost int64) {
+	t := b.tags[string(tag)]
+	if t == nil {
+		t = &tagSum{}
+		b.tags[string(tag)] = t
+	}
+	t.requests += requests
+	t.cost += budget.Amount(cost)
 }
 
 func (b *booked) charge(amount int64, accounts []byte) error {
@@ -94,26 +122,25 @@ func each(ctx context.Context, q querier, query string, args []any, scan func(*s
 func book(ctx context.Context, q querier) (*booked, error) {
 	b := newBooked()
 	add := func(r *sql.Rows) error {
-		var basis, accounts sql.RawBytes
+		var basis, accounts, tag sql.RawBytes
 		var actual int64
-		if err := r.Scan(&basis, &actual, &accounts); err != nil {
+		if err := r.Scan(&basis, &actual, &accounts, &tag); err != nil {
 			return err
 		}
-		return b.add(basis, actual, accounts)
+		return b.add(basis, actual, accounts, tag)
 	}
 	err := errors.Join(
-		each(ctx, q, `SELECT basis, actual, accounts FROM settle`, nil, add),
-		each(ctx, q, `SELECT basis, actual, accounts FROM stray`, nil, add),
-		each(ctx, q, `SELECT tag <> '', amount, amount + residue, accounts FROM adjust`, nil, func(r *sql.Rows) error {
-			var reported bool
+		each(ctx, q, `SELECT basis, actual, accounts, tag FROM settle`, nil, add),
+		each(ctx, q, `SELECT basis, actual, accounts, tag FROM stray`, nil, add),
+		each(ctx, q, `SELECT tag, amount, amount + residue, accounts FROM adjust`, nil, func(r *sql.Rows) error {
 			var amount, net int64
-			var accounts sql.RawBytes
-			if err := r.Scan(&reported, &amount, &net, &accounts); err != nil {
+			var tag, accounts sql.RawBytes
+			if err := r.Scan(&tag, &amount, &net, &accounts); err != nil {
 				return err
 			}
 			b.rows++
-			if reported {
-				b.cost += budget.Amount(amount)
+			if len(tag) > 0 {
+				b.report(tag, 0, amount)
 			}
 			return b.charge(net, accounts)
 		}),
@@ -125,7 +152,7 @@ func book(ctx context.Context, q querier) (*booked, error) {
 	return b, nil
 }
 
-// rebase fills base and usage_base once, when a database from before them is
+// rebase fills base once, when a database from before them is
 // opened: what they do not explain then is taken as it is. The first row of the
 // audit chain says which rows are older than the hash chain.
 func (s *store) rebase(ctx context.Context, wall int64) error {
@@ -152,8 +179,6 @@ func (s *store) rebase(ctx context.Context, wall int64) error {
 		for id, amount := range bases {
 			w.run(s.write, baseSQL(id, amount))
 		}
-		w.run(s.write, statement{sql: `UPDATE usage_base SET requests = (SELECT coalesce(sum(requests), 0) FROM usage) - ?,
-			cost = (SELECT coalesce(sum(cost), 0) FROM usage) - ?`, args: []any{rows.requests, int64(rows.cost)}})
 		w.run(s.write, statement{sql: `DELETE FROM meta WHERE name = 'rebase'`})
 		var g genesis
 		err = s.write.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(rid), 0) FROM settle), (SELECT coalesce(max(rowid), 0) FROM stray),
@@ -191,7 +216,7 @@ func (w *writer) carry(s *store, b *booked) {
 					ON CONFLICT (account) DO UPDATE SET amount = amount + excluded.amount`, args: []any{int64(amount), id}})
 		}
 	}
-	if b.rows > 0 {
-		w.run(s.write, statement{sql: `UPDATE usage_base SET requests = requests + ?, cost = cost + ?`, args: []any{b.requests, int64(b.cost)}})
+	for tag, sum := range b.tags {
+		w.run(s.write, usageTagSQL(tag, sum.requests, int64(sum.cost)))
 	}
 }

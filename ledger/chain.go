@@ -49,6 +49,9 @@ func (e entry) bytes(b []byte) entry {
 	return append(binary.AppendUvarint(e, uint64(len(b))), b...)
 }
 
+// The entries of settle and stray end with the tag, but for those up to the link
+// that meta names tagged_after.
+
 // settleEntry is a row of settle. An expiry is booked without its time,
 // because a late correction replaces it in the row.
 func settleEntry(buf []byte, kind byte, rid, at int64, status int, basis string, bound, actual int64, accounts []byte) entry {

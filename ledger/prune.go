@@ -47,15 +47,15 @@ func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, l
 			return err
 		}
 		err = each(ctx, s.write, `DELETE FROM stray WHERE request_id IN
-			(SELECT request_id FROM stray WHERE at < ? AND link <= ? LIMIT ?) RETURNING request_id, basis, actual, accounts`, []any{cutoff, base, limit}, func(r *sql.Rows) error {
+			(SELECT request_id FROM stray WHERE at < ? AND link <= ? LIMIT ?) RETURNING request_id, basis, actual, accounts, tag`, []any{cutoff, base, limit}, func(r *sql.Rows) error {
 			var id string
 			var actual int64
-			var basis, accounts sql.RawBytes
-			if err := r.Scan(&id, &basis, &actual, &accounts); err != nil {
+			var basis, accounts, tag sql.RawBytes
+			if err := r.Scan(&id, &basis, &actual, &accounts, &tag); err != nil {
 				return err
 			}
 			p.strays = append(p.strays, id)
-			return gone.add(basis, actual, accounts)
+			return gone.add(basis, actual, accounts, tag)
 		})
 		if err != nil {
 			return err
@@ -190,15 +190,15 @@ func (s *store) pruneSettled(ctx context.Context, p *pruned, gone *booked, cutof
 	n := 0
 	err := each(ctx, s.write, `DELETE FROM settle WHERE rid IN (SELECT rid FROM settle ORDER BY rid LIMIT ?)
 		AND at < ? AND (status <> 3 OR rid >> 43 <= ?) AND link <= ? AND late_link <= ?
-		RETURNING rid, basis, actual, accounts`, []any{limit, cutoff, closed.Int64, base, base}, func(r *sql.Rows) error {
+		RETURNING rid, basis, actual, accounts, tag`, []any{limit, cutoff, closed.Int64, base, base}, func(r *sql.Rows) error {
 		var id, actual int64
-		var basis, accounts sql.RawBytes
-		if err := r.Scan(&id, &basis, &actual, &accounts); err != nil {
+		var basis, accounts, tag sql.RawBytes
+		if err := r.Scan(&id, &basis, &actual, &accounts, &tag); err != nil {
 			return err
 		}
 		n++
 		p.ids = append(p.ids, budget.ReservationID(id))
-		return gone.add(basis, actual, accounts)
+		return gone.add(basis, actual, accounts, tag)
 	})
 	p.more = p.more || n == limit
 	return err

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"aigateway/budget"
 )
@@ -152,20 +154,43 @@ func (c *counting) account(id int64, t accountTotals) {
 	c.compare(id, t.budget, "durable reservations in memory", m.journaled, c.held[id])
 }
 
-// readUsage compares the reports' totals with the rows and what was pruned.
+// readUsage compares each tag's reports with its rows and what was pruned.
 func (c *counting) readUsage(ctx context.Context, q querier) error {
-	var requests, cost int64
-	err := each(ctx, q, `SELECT requests, cost FROM usage_base`, nil, func(r *sql.Rows) error { return r.Scan(&requests, &cost) })
+	sums := func(query string) (map[string]tagSum, error) {
+		m := map[string]tagSum{}
+		err := each(ctx, q, query, nil, func(r *sql.Rows) error {
+			var tag string
+			var sum tagSum
+			err := r.Scan(&tag, &sum.requests, (*int64)(&sum.cost))
+			m[tag] = sum
+			return err
+		})
+		return m, err
+	}
+	counted, err := sums(`SELECT tag, requests, cost FROM usage_tag`)
 	if err != nil {
 		return err
 	}
-	return each(ctx, q, `SELECT coalesce(sum(requests), 0), coalesce(sum(cost), 0) FROM usage`, nil, func(r *sql.Rows) error {
-		var n, sum int64
-		err := r.Scan(&n, &sum)
-		c.compare(0, "", "number of reported requests", budget.Amount(n), budget.Amount(requests+c.rows.requests))
-		c.compare(0, "", "reported cost", budget.Amount(sum), budget.Amount(cost)+c.rows.cost)
+	for tag, sum := range c.rows.tags {
+		base := counted[tag]
+		counted[tag] = tagSum{base.requests + sum.requests, base.cost + sum.cost}
+	}
+	stored, err := sums(`SELECT tag, sum(requests), sum(cost) FROM usage GROUP BY tag`)
+	if err != nil {
 		return err
-	})
+	}
+	for tag := range counted {
+		if _, ok := stored[tag]; !ok {
+			stored[tag] = tagSum{}
+		}
+	}
+	for _, tag := range slices.Sorted(maps.Keys(stored)) {
+		if s, n := stored[tag], counted[tag]; s != n {
+			c.compare(0, "", fmt.Sprintf("number of reported requests of tag %q", tag), budget.Amount(s.requests), budget.Amount(n.requests))
+			c.compare(0, "", fmt.Sprintf("reported cost of tag %q", tag), s.cost, n.cost)
+		}
+	}
+	return nil
 }
 
 // readTwice looks for reservations that are open and finished.

@@ -63,7 +63,7 @@ func (i *Inspector) Verify(ctx context.Context, expect ...Head) (*Verification, 
 	v := &verifier{Verification: &Verification{}, expect: expect, adjust: map[string]string{}}
 	err := i.snapshot(ctx, func(q querier) error {
 		v.q = q
-		for _, step := range []func(context.Context) error{v.readBase, v.readAudit, v.readRows, v.readLinks, v.readHead} {
+		for _, step := range []func(context.Context) error{v.readBase, v.readTagged, v.readAudit, v.readRows, v.readLinks, v.readHead} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -82,6 +82,7 @@ type verifier struct {
 	expect []Head
 	last   digest // of the link before the next
 	begun  genesis
+	tagged int               // entries of later links have the tag
 	adjust map[string]string // per adjustment, the hash that the audit chain has
 	buf    []byte
 	refs   []entryRef
@@ -99,6 +100,19 @@ func (v *verifier) readBase(ctx context.Context) error {
 		v.FromTime = time.Unix(0, at).UTC()
 		return err
 	})
+}
+
+// readTagged reads from which link on entries have a tag. To move it would
+// change how entries are read, and so break their links.
+func (v *verifier) readTagged(ctx context.Context) error {
+	return each(ctx, v.q, `SELECT value FROM meta WHERE name = 'tagged_after'`, nil, func(r *sql.Rows) error { return r.Scan(&v.tagged) })
+}
+
+func (v *verifier) withTag(e entry, link int, tag string) entry {
+	if link <= v.tagged {
+		return e
+	}
+	return e.text(tag)
 }
 
 // add notes an entry of a link; links up to From are gone.
@@ -155,11 +169,12 @@ func (v *verifier) readAudit(ctx context.Context) error {
 
 func (v *verifier) readRows(ctx context.Context) error {
 	return errors.Join(
-		each(ctx, v.q, `SELECT rid, at, status, basis, bound, actual, accounts, link, late_link FROM settle`, nil, func(r *sql.Rows) error {
+		each(ctx, v.q, `SELECT rid, at, status, basis, bound, actual, accounts, coalesce(tag, ''), link, late_link FROM settle`, nil, func(r *sql.Rows) error {
 			var rid, at, bound, actual int64
 			var status, link, late int
 			var basis, accounts sql.RawBytes
-			if err := r.Scan(&rid, &at, &status, &basis, &bound, &actual, &accounts, &link, &late); err != nil {
+			var tag string
+			if err := r.Scan(&rid, &at, &status, &basis, &bound, &actual, &accounts, &tag, &link, &late); err != nil {
 				return err
 			}
 			if link == 0 && rid > v.begun.Settle {
@@ -167,32 +182,32 @@ func (v *verifier) readRows(ctx context.Context) error {
 			}
 			v.add(link, func(b []byte) entry {
 				if status == statusExpired || status == statusLate {
-					return expiredEntry(b, rid, bound, accounts)
+					return v.withTag(expiredEntry(b, rid, bound, accounts), link, tag)
 				}
-				return settleEntry(b, entrySettle, rid, at, status, string(basis), bound, actual, accounts)
+				return v.withTag(settleEntry(b, entrySettle, rid, at, status, string(basis), bound, actual, accounts), link, tag)
 			})
 			switch {
 			case status == statusLate:
 				v.add(late, func(b []byte) entry {
-					return settleEntry(b, entryLate, rid, at, status, string(basis), bound, actual, accounts)
+					return v.withTag(settleEntry(b, entryLate, rid, at, status, string(basis), bound, actual, accounts), late, tag)
 				})
 			case status == statusExpired && (string(basis) != "expired" || actual != bound):
 				v.problem("expired call %d was charged %d of %d as %q", rid, actual, bound, basis)
 			}
 			return nil
 		}),
-		each(ctx, v.q, `SELECT rowid, request_id, at, basis, actual, accounts, link FROM stray`, nil, func(r *sql.Rows) error {
+		each(ctx, v.q, `SELECT rowid, request_id, at, basis, actual, accounts, coalesce(tag, ''), link FROM stray`, nil, func(r *sql.Rows) error {
 			var row, at, actual int64
-			var id, basis string
+			var id, basis, tag string
 			var accounts sql.RawBytes
 			var link int
-			if err := r.Scan(&row, &id, &at, &basis, &actual, &accounts, &link); err != nil {
+			if err := r.Scan(&row, &id, &at, &basis, &actual, &accounts, &tag, &link); err != nil {
 				return err
 			}
 			if link == 0 && row > v.begun.Stray {
 				v.problem("call %q of unknown origin is on no link", id)
 			}
-			v.add(link, func(b []byte) entry { return strayEntry(b, id, at, basis, actual, accounts) })
+			v.add(link, func(b []byte) entry { return v.withTag(strayEntry(b, id, at, basis, actual, accounts), link, tag) })
 			return nil
 		}),
 		each(ctx, v.q, `SELECT `+adjustColumns+`, link FROM adjust`, nil, func(r *sql.Rows) error {

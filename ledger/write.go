@@ -48,8 +48,8 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 			request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, late_link = ?, request_id = NULL, reserved_at = NULL,
-			unpriced = NULL, key_id = NULL, tag = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
-		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts, link) VALUES (?, ?, ?, ?, ?, ?)`},
+			unpriced = NULL, key_id = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
+		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts, tag, link) VALUES (?, ?, ?, ?, ?, ?, ?)`},
 		{&s.link, `INSERT INTO link (no, at, rows, hash) VALUES (?, ?, ?, ?)`},
 		{&s.head, `UPDATE head SET commits = ?, link = ?, hash = ?`},
 		{&s.account, `INSERT INTO account (id, budget, start, "end", spent, orphan, residue, hw)
@@ -85,7 +85,7 @@ func holdSQL(rows int) string {
 func unholdSQL(rows int) string { return `DELETE FROM hold WHERE rid IN (` + repeat(rows, "?") + `)` }
 
 func settleSQL(rows int) string {
-	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, link) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?)`)
+	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, tag, link) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 }
 
 func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
@@ -143,7 +143,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 func (s *store) writer(ctx context.Context) writer {
 	s.page.reset()
 	return writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{}, page: &s.page, next: s.chain, no: int64(s.chain.link) + 1,
-		hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 8}}
+		hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 9}}
 }
 
 // committed notes that w's transaction ended, with err.
@@ -233,21 +233,25 @@ func (w *writer) event(e *event, no uint64) {
 	case eventExpire:
 		w.unhold(e, no)
 		ids := w.accounts(h)
-		w.page.add(func(b []byte) entry { return expiredEntry(b, int64(h.id), int64(h.bound), ids) })
+		w.page.add(func(b []byte) entry {
+			return expiredEntry(b, int64(h.id), int64(h.bound), ids).text(string(h.attr.Tag))
+		})
 		w.exec(w.s.expire, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), ids,
 			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, w.no)
 	case eventRefund:
 		ids := w.accounts(h)
 		w.page.add(func(b []byte) entry {
-			return settleEntry(b, entryLate, int64(h.id), e.at, statusLate, string(e.basis), int64(h.bound), int64(e.cost), ids)
+			return settleEntry(b, entryLate, int64(h.id), e.at, statusLate, string(e.basis), int64(h.bound), int64(e.cost), ids).text(string(h.attr.Tag))
 		})
 		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), w.no, int64(h.id))
 	case eventOrphan:
 		w.settle(e, statusOrphan)
 	case eventStray:
 		ids := w.accounts(h)
-		w.page.add(func(b []byte) entry { return strayEntry(b, h.requestID, e.at, string(e.basis), int64(e.cost), ids) })
-		w.exec(w.s.stray, h.requestID, e.at, string(e.basis), int64(e.cost), ids, w.no)
+		w.page.add(func(b []byte) entry {
+			return strayEntry(b, h.requestID, e.at, string(e.basis), int64(e.cost), ids).text(string(h.attr.Tag))
+		})
+		w.exec(w.s.stray, h.requestID, e.at, string(e.basis), int64(e.cost), ids, string(h.attr.Tag), w.no)
 	case eventSpool:
 		w.exec(w.s.spool, e.spool.File, e.spool.Offset)
 	}
@@ -268,9 +272,9 @@ func (w *writer) unhold(e *event, no uint64) {
 func (w *writer) settle(e *event, status int) {
 	ids := w.accounts(e.h)
 	w.page.add(func(b []byte) entry {
-		return settleEntry(b, entrySettle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids)
+		return settleEntry(b, entrySettle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids).text(string(e.h.attr.Tag))
 	})
-	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids, w.no)
+	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids, string(e.h.attr.Tag), w.no)
 }
 
 func (w *writer) flushUsage() {

@@ -271,6 +271,9 @@ func (a *app) catalog(path string) (*pricing.Catalog, error) {
 // and models on top, for its providers.
 func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
 	catalog, err := pricing.LoadPrices(config.Prices, config.Models, pricingUpstreams(config.Providers), config.Streams.MaxDuration)
+	if err != nil && config.PricesFile != "" {
+		return nil, fmt.Errorf("%s with %s: %w", config.Path, config.PricesFile, err)
+	}
 	if err != nil && config.Path != "" {
 		return nil, fmt.Errorf("%s: %w", config.Path, err)
 	}

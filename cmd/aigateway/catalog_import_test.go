@@ -98,6 +98,9 @@ func TestCatalogImport(t *testing.T) {
 	if got := show("openai/gpt-5.5"); !strings.Contains(got, "4.00") || !strings.Contains(got, "ada let input") {
 		t.Error(got)
 	}
+	broken := writeFile(t, "broken.yaml", "models:\n- {model: a/b}\n")
+	onBroken := writeFile(t, "aigateway.yaml", "prices_file: "+broken+"\n")
+	wantError(t, runCLI(t, nil, "config", "check", onBroken), exitError, broken+": read prices file: line 2: model a/b has no prices")
 	before, err := os.ReadFile(prices)
 	if err != nil {
 		t.Fatal(err)

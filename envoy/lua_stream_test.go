@@ -77,6 +77,19 @@ var streams = []struct {
 		body: "data: {\"choices\":[{\"usage\":" + use + "}]}\n\ndata: [DONE]\n\n", report: map[string]any{"done": true},
 	},
 	{
+		name:     "moonshot with the option: again, in a chunk of its own",
+		body:     "data: {\"choices\":[{\"finish_reason\":\"stop\",\"usage\":" + use + "}]}\n\ndata: {\"choices\":[],\"usage\":" + use + "}\n\ndata: [DONE]\n\n",
+		stripped: "data: {\"choices\":[{\"finish_reason\":\"stop\",\"usage\":" + use + "}]}\n\ndata: [DONE]\n\n",
+		report:   map[string]any{"usage": use, "first_usage": use, "done": true},
+	},
+	{
+		name: "groq: in x_groq, beside the last choice, and in a chunk of its own",
+		body: "data: {\"choices\":[{}],\"x_groq\":{\"usage\":" + use2 + "},\"usage\":" + use + "}\n\n" +
+			"data: {\"choices\":[],\"usage\":" + use + ",\"service_tier\":\"on_demand\"}\n\ndata: [DONE]\n\n",
+		stripped: "data: {\"choices\":[{}],\"x_groq\":{\"usage\":" + use2 + "},\"usage\":" + use + "}\n\ndata: [DONE]\n\n",
+		report:   map[string]any{"usage": use, "first_usage": use, "service_tier": `"on_demand"`, "done": true},
+	},
+	{
 		name: "anthropic messages",
 		body: "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"type\":\"message\",\"model\":\"claude\",\"usage\":" + use + "}}\n\n" +
 			"event: ping\ndata: {\"type\": \"ping\"}\n\n" +

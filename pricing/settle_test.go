@@ -21,6 +21,9 @@ import (
 
 // settleModels are models of the fixtures that the catalog has not.
 const settleModels = overlayModels + `
+- model: azure/gpt
+  family: bytes
+  prices: [{input: "2", cache_read: "0.5", output: "8"}]
 - model: vllm/instruct
   family: bytes
   prices: [{input: "1.5", output: "2"}]
@@ -47,6 +50,7 @@ func settleUpstreams() []pricing.Upstream {
 		}
 	}
 	return append(list,
+		pricing.Upstream{Provider: "azure", CapField: "max_completion_tokens", CancelsOnDisconnect: true},
 		pricing.Upstream{Provider: "vllm"},
 		pricing.Upstream{Provider: "jina"},
 		pricing.Upstream{Provider: "odd", Dialect: pricing.DialectCustom, Extractor: &pricing.Extractor{Input: "in.all", CacheRead: "in.hit", Output: "made"}},

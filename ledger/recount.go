@@ -15,6 +15,7 @@ import (
 type Mismatch struct {
 	Account  int64  // 0: a total over all accounts
 	BudgetID string // of the account; empty when its budget is gone
+	Tag      string // of the usage reports that differ
 	What     string
 	Stored   budget.Amount // or a plain count
 	Counted  budget.Amount
@@ -22,11 +23,21 @@ type Mismatch struct {
 
 func (m Mismatch) String() string {
 	where := "all accounts"
+	if m.What == whatRequests || m.What == whatCost {
+		where = fmt.Sprintf("tag %q", m.Tag)
+	}
 	if m.Account != 0 {
 		where = fmt.Sprintf("account %d of budget %s", m.Account, m.BudgetID)
 	}
 	return fmt.Sprintf("%s: %s is %d, its rows add up to %d", where, m.What, int64(m.Stored), int64(m.Counted))
 }
+
+// What a mismatch can be about, if Repair can accept it.
+const (
+	whatSpent    = "spent without what crashes left"
+	whatRequests = "number of reported requests"
+	whatCost     = "reported cost"
+)
 
 // Recount is the result of a check: every total computed again from rows.
 type Recount struct {
@@ -90,8 +101,12 @@ type counting struct {
 }
 
 func (c *counting) compare(id int64, budgetID, what string, stored, counted budget.Amount) {
-	if stored != counted {
-		c.Mismatches = append(c.Mismatches, Mismatch{Account: id, BudgetID: budgetID, What: what, Stored: stored, Counted: counted})
+	c.report(Mismatch{Account: id, BudgetID: budgetID, What: what, Stored: stored, Counted: counted})
+}
+
+func (c *counting) report(m Mismatch) {
+	if m.Stored != m.Counted {
+		c.Mismatches = append(c.Mismatches, m)
 	}
 }
 
@@ -138,7 +153,7 @@ func (c *counting) readAccounts(ctx context.Context, q querier) error {
 // late row that takes a part of it takes the same part of spent, so the
 // difference of the two is what rows explain.
 func (c *counting) account(id int64, t accountTotals) {
-	c.compare(id, t.budget, "spent without what crashes left", t.spent-t.residue, c.base[id]+c.rows.accounts[id])
+	c.compare(id, t.budget, whatSpent, t.spent-t.residue, c.base[id]+c.rows.accounts[id])
 	c.compare(id, t.budget, "negative amounts", min(t.spent, t.orphan, t.residue, 0), 0)
 	covered := t.spent + t.orphan + c.held[id]
 	c.compare(id, t.budget, "high-water mark", t.hw, max(t.hw, covered))
@@ -186,8 +201,8 @@ func (c *counting) readUsage(ctx context.Context, q querier) error {
 	}
 	for _, tag := range slices.Sorted(maps.Keys(stored)) {
 		if s, n := stored[tag], counted[tag]; s != n {
-			c.compare(0, "", fmt.Sprintf("number of reported requests of tag %q", tag), budget.Amount(s.requests), budget.Amount(n.requests))
-			c.compare(0, "", fmt.Sprintf("reported cost of tag %q", tag), s.cost, n.cost)
+			c.report(Mismatch{Tag: tag, What: whatRequests, Stored: budget.Amount(s.requests), Counted: budget.Amount(n.requests)})
+			c.report(Mismatch{Tag: tag, What: whatCost, Stored: s.cost, Counted: n.cost})
 		}
 	}
 	return nil

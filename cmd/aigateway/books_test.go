@@ -74,6 +74,12 @@ func TestBooks(t *testing.T) {
 	if _, _, err := command("ledger", "verify", "--expect", "1:"+strings.Repeat("0", 64)); err == nil {
 		t.Error("a head of another history is accepted")
 	}
+	if _, _, err := command("ledger", "repair"); exitCode(err) != exitUsage {
+		t.Errorf("a repair without a reason: %v", err)
+	}
+	if got := must("ledger", "repair", "--reason", "see"); !strings.Contains(got, "nothing to repair") {
+		t.Errorf("a repair of good books: %s", got)
+	}
 	if _, _, err := command("ledger", "verify", "--expect", "x"); exitCode(err) != exitUsage {
 		t.Errorf("a malformed head: %v", err)
 	}

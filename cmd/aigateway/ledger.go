@@ -26,13 +26,13 @@ func newLedgerCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "ledger", Short: "Check, prove, back up and restore the books",
 		Long: `These commands read the data directory itself, beside a running gateway or
-without one; restore needs the gateway to be stopped.`,
+without one; repair and restore need the gateway to be stopped.`,
 		Example: `  aigateway ledger check
   aigateway ledger verify
   aigateway ledger backup /backups/ledger-2026-04-01.db`,
 	}
 	dir := a.dataDirFlag(c)
-	return group(c, newLedgerCheckCommand(a, dir), newLedgerVerifyCommand(a, dir), newLedgerBackupCommand(a, dir), newLedgerRestoreCommand(a, dir))
+	return group(c, newLedgerCheckCommand(a, dir), newLedgerVerifyCommand(a, dir), newLedgerRepairCommand(a, dir), newLedgerBackupCommand(a, dir), newLedgerRestoreCommand(a, dir))
 }
 
 // checkedLedger is what `ledger check` found; the names are those of -o json.
@@ -77,7 +77,7 @@ on a budget whose sums differ.`,
 		if err := a.print(out, doc, t); err != nil || len(r.Mismatches) == 0 {
 			return err
 		}
-		return withHint(fmt.Errorf("%d totals differ from their rows", len(r.Mismatches)), "`aigateway ledger verify` tells whether the rows were changed; a backup from before has what they were")
+		return withHint(fmt.Errorf("%d totals differ from their rows", len(r.Mismatches)), "`aigateway ledger verify` tells whether the rows were changed; a backup from before has what they were; once you know why, stop the gateway and `aigateway ledger repair` accepts them")
 	}
 	return c
 }

@@ -354,7 +354,7 @@ func TestRequestID(t *testing.T) {
 func TestOperations(t *testing.T) {
 	w := newWorld(t)
 	wantJSON(t, decode(t, w.do("", "GET", "/healthz", "").body), `{"status":"ok"}`)
-	w.ready = []adminapi.Condition{{Name: "ledger"}, {Name: "envoy"}}
+	w.setReady([]adminapi.Condition{{Name: "ledger"}, {Name: "envoy"}}...)
 	a := w.do("", "GET", "/readyz", "")
 	wantJSON(t, decode(t, a.body), `{"ready":true,"conditions":[{"name":"ledger","ready":true},{"name":"envoy","ready":true}]}`)
 	if a.status != 200 {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -132,13 +133,15 @@ func TestGRPCHealthAndReflection(t *testing.T) {
 	if got := check(""); got != "SERVING" {
 		t.Errorf("health: %s", got)
 	}
-	w.ready = []adminapi.Condition{{Name: "ledger", Err: errors.New("recovering")}}
+	w.setReady([]adminapi.Condition{{Name: "ledger", Err: errors.New("recovering")}}...)
 	if got := check("aigateway.v1.BudgetService"); got != "NOT_SERVING" {
 		t.Errorf("health of a service: %s", got)
 	}
 	if got := check("nothing"); got != "NotFound" {
 		t.Errorf("health of no service: %s", got)
 	}
+
+	testHealthWatch(t, w, health)
 
 	stream, err := reflectpb.NewServerReflectionClient(conn).ServerReflectionInfo(ctx)
 	if err != nil {
@@ -205,4 +208,25 @@ func TestClosedServerIsUnavailable(t *testing.T) {
 	w := newWorld(t)
 	w.server.GRPC().Stop()
 	w.wantError(w.do(admin, "GET", "/v1/models", ""), 503, "decision_timeout", "")
+}
+
+// testHealthWatch follows a server that is not ready, and then is.
+func testHealthWatch(t *testing.T, w *world, health healthpb.HealthClient) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for service, want := range map[string][]string{"aigateway.v1.BudgetService": {"NOT_SERVING", "SERVING"}, "nothing": {"SERVICE_UNKNOWN"}} {
+		w.setReady(adminapi.Condition{Name: "ledger", Err: errors.New("recovering")})
+		watch, err := health.Watch(ctx, &healthpb.HealthCheckRequest{Service: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range want {
+			got, err := watch.Recv()
+			if err != nil || got.GetStatus().String() != state {
+				t.Errorf("watch of %s: %v %v, want %s", service, got, err, state)
+			}
+			w.setReady()
+		}
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
@@ -59,20 +61,53 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	_ = json.NewEncoder(w).Encode(v) // a client that went away gets no second try
 }
 
-// healthService answers gRPC health checks from the same conditions. Watch
-// stays unimplemented, which clients take as healthy.
+// healthService answers gRPC health checks from the same conditions.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
 	ready func() []Condition
 }
 
+// watchEvery is how soon a watcher learns of a change.
+const watchEvery = time.Second
+
 func (h *healthService) Check(_ context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	if req.GetService() != "" && !slices.Contains(serviceNames(), req.GetService()) {
+	if !knownService(req) {
 		return nil, status.Error(codes.NotFound, "no such service")
 	}
-	state := healthpb.HealthCheckResponse_SERVING
-	if !readinessOf(h.ready()).Ready {
-		state = healthpb.HealthCheckResponse_NOT_SERVING
+	return &healthpb.HealthCheckResponse{Status: h.state()}, nil
+}
+
+// Watch tells the state now and whenever it changes, until the client leaves or
+// the server stops. Of an unknown service it says so, as its protocol wants.
+func (h *healthService) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for last := healthpb.HealthCheckResponse_UNKNOWN; ; {
+		now := healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+		if knownService(req) {
+			now = h.state()
+		}
+		if now != last {
+			if err := stream.Send(&healthpb.HealthCheckResponse{Status: now}); err != nil {
+				return err // a status of gRPC's own
+			}
+			last = now
+		}
+		select {
+		case <-stream.Context().Done():
+			return status.FromContextError(stream.Context().Err()).Err()
+		case <-tick.C:
+		}
 	}
-	return &healthpb.HealthCheckResponse{Status: state}, nil
+}
+
+func knownService(req *healthpb.HealthCheckRequest) bool {
+	return req.GetService() == "" || slices.Contains(serviceNames(), req.GetService())
+}
+
+func (h *healthService) state() healthpb.HealthCheckResponse_ServingStatus {
+	if !readinessOf(h.ready()).Ready {
+		return healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	return healthpb.HealthCheckResponse_SERVING
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,12 +39,13 @@ const (
 var instant = time.Date(2026, 4, 15, 10, 7, 0, 0, time.UTC)
 
 type world struct {
-	t      *testing.T
-	store  *store
-	server *adminapi.Server
-	log    *bytes.Buffer
-	doc    *openapi.Document
-	ready  []adminapi.Condition
+	t       *testing.T
+	store   *store
+	server  *adminapi.Server
+	log     *bytes.Buffer
+	doc     *openapi.Document
+	readyMu sync.Mutex // guards ready
+	ready   []adminapi.Condition
 }
 
 func newWorld(t *testing.T) *world {
@@ -65,7 +67,7 @@ func newWorld(t *testing.T) *world {
 				{Slug: "moonshot/kimi-k2.6", Provider: "moonshot", CheckedAt: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, {Slug: "openai/gpt-5.5", Provider: "openai"},
 			}}
 		},
-		Now: now, Ready: func() []adminapi.Condition { return w.ready },
+		Now: now, Ready: w.conditions,
 		Gatherer: registry, Metrics: registry, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	if err != nil {
@@ -88,6 +90,18 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+func (w *world) conditions() []adminapi.Condition {
+	w.readyMu.Lock()
+	defer w.readyMu.Unlock()
+	return w.ready
+}
+
+func (w *world) setReady(all ...adminapi.Condition) {
+	w.readyMu.Lock()
+	defer w.readyMu.Unlock()
+	w.ready = all
 }
 
 type answer struct {

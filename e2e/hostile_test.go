@@ -129,7 +129,7 @@ func rawAttack(name, text string) attack {
 			return reply{status: 599, err: err}
 		}
 		defer conn.Close()
-		if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			return reply{status: 599, err: err}
 		}
 		if _, err := io.WriteString(conn, text); err != nil {

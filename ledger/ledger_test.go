@@ -52,7 +52,7 @@ func start(t testing.TB, edits ...func(*ledger.Config)) *bench {
 func reopen(t testing.TB, dir string, c *clock, edits ...func(*ledger.Config)) *bench {
 	t.Helper()
 	gate := &ledger.Gate{}
-	config := ledger.Config{Dir: dir, Now: c.now, JournalWait: 5 * time.Second}
+	config := ledger.Config{Dir: dir, Now: c.now, JournalWait: time.Minute}
 	for _, e := range edits {
 		e(&config)
 	}

@@ -251,7 +251,7 @@ func startRecorder(t *testing.T, target string) *recorder {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:       func(p *httputil.ProxyRequest) { p.SetURL(to) },
 		FlushInterval: -1,
-		Transport:     &http.Transport{DisableCompression: true},
+		Transport:     insistent{&http.Transport{DisableCompression: true}},
 		ModifyResponse: func(resp *http.Response) error {
 			if x, ok := resp.Request.Context().Value(exchangeKey{}).(*exchange); ok {
 				resp.Body = &tee{resp.Body, r, x}
@@ -271,6 +271,27 @@ func startRecorder(t *testing.T, target string) *recorder {
 	t.Cleanup(srv.Close)
 	r.url = srv.URL
 	return r
+}
+
+// insistent repeats what is refused because this machine is busy, so that an SDK
+// does not: tests count its requests.
+type insistent struct{ http.RoundTripper }
+
+func (i insistent) RoundTrip(req *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return nil, err
+	}
+	for n := 0; ; n++ {
+		again := req.Clone(req.Context())
+		again.Body = io.NopCloser(bytes.NewReader(body))
+		resp, err := i.RoundTripper.RoundTrip(again)
+		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("X-Should-Retry") != "true" || n == 20 {
+			return resp, err
+		}
+		resp.Body.Close()
+		pause(50 * time.Millisecond)
+	}
 }
 
 func (r *recorder) begin(tag string, body []byte) *exchange {

@@ -98,7 +98,7 @@ func runSDK(t *testing.T, g *gateway, command []string) sdkRun {
 		t.Fatalf("the SDKs are missing; run: make sdks\n%v", err)
 	}
 	script := exec.Command(filepath.Join(sdk, command[0]), filepath.Join("sdk", command[1]))
-	script.Env = append(os.Environ(), "BASE_URL="+g.url, "API_KEY="+adminKey, "MODEL=fake/m1", "SDK_DIR="+filepath.Join(sdk, "js"))
+	script.Env = append(os.Environ(), "BASE_URL="+startRecorder(t, g.url).url, "API_KEY="+adminKey, "MODEL=fake/m1", "SDK_DIR="+filepath.Join(sdk, "js"))
 	var stderr bytes.Buffer
 	script.Stderr = &stderr
 	out, err := script.Output()

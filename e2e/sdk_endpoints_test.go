@@ -278,13 +278,18 @@ func startRecorder(t *testing.T, target string) *recorder {
 type insistent struct{ http.RoundTripper }
 
 func (i insistent) RoundTrip(req *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(req.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	if req.Body != nil {
+		var err error
+		if body, err = io.ReadAll(req.Body); err != nil {
+			return nil, err
+		}
 	}
 	for n := 0; ; n++ {
 		again := req.Clone(req.Context())
-		again.Body = io.NopCloser(bytes.NewReader(body))
+		if req.Body != nil {
+			again.Body = io.NopCloser(bytes.NewReader(body))
+		}
 		resp, err := i.RoundTripper.RoundTrip(again)
 		if err != nil || resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("X-Should-Retry") != "true" || n == 20 {
 			return resp, err

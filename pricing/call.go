@@ -120,6 +120,7 @@ type streamOptions struct {
 type hostedTool struct {
 	kind  string
 	uses  int64 // -1: the body sets no limit
+	size  int64 // gigabytes of a code tool's container; 0: unknown
 	field string
 }
 

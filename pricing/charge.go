@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"slices"
 	"time"
 
 	"aigateway/budget"
@@ -34,7 +35,7 @@ const (
 	FlagPinMalformed      = "pin_malformed"        // charged at the bound
 	FlagUsageMalformed    = "usage_malformed"      // the report was no report
 	FlagUsageInconsistent = "usage_inconsistent"   // its parts exceed their whole
-	FlagBucketUnpriced    = "bucket_unpriced"      // a kind of token took its parent's price
+	FlagBucketUnpriced    = "bucket_unpriced"      // a kind of token took its parent's price, or a tool ran that has none
 	FlagTierUnpriced      = "tier_unpriced"        // the billed tier has no multiplier
 	FlagServedUnknown     = "served_model_unknown" // another model answered; the price is of the one asked for
 	FlagBoundExceeded     = "bound_exceeded"       // the cost passed the bound: the promise broke
@@ -69,6 +70,10 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 		out.Basis = budget.BasisUnpriced
 	case reported && s.final():
 		out.Basis, out.Cost = budget.BasisUsage, s.cost(&u, s.answered())
+		if s.unpriced(&u) { // no more than a part of the bill
+			out.Basis, out.Cost = budget.BasisBound, max(out.Cost, bound)
+			out.flag(FlagBucketUnpriced)
+		}
 	default:
 		of := s.answered()
 		out.Basis, out.Cost = s.withoutReport(&u, reported)
@@ -141,9 +146,6 @@ func (s *settlement) report() (usage, bool) {
 	}
 	if u.inconsistent {
 		s.out.flag(FlagUsageInconsistent)
-	}
-	if u.unpriced && s.has(pinPriced) {
-		s.out.flag(FlagBucketUnpriced)
 	}
 	s.out.Tokens = u.tokens(s.out.Tokens)
 	for i := range u.more {
@@ -248,12 +250,10 @@ func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 // often as the bound allowed.
 func (s *settlement) usesFees(u *usage, of prices) wide {
 	sum := s.fees
-	searched := false
 	for _, f := range s.counted {
 		uses, pico := f.uses, f.pico
 		switch f.kind {
 		case "web_search":
-			searched = true
 			if u.hasSearches {
 				uses = u.searches
 			}
@@ -265,10 +265,17 @@ func (s *settlement) usesFees(u *usage, of prices) wide {
 		}
 		sum = sum.plus(uses, pico)
 	}
-	if u.searches > 0 && !searched {
-		s.out.flag(FlagBucketUnpriced)
-	}
 	return sum
+}
+
+// unpriced reports whether the provider did something that it bills apart and
+// that the bound has no fee for: it drew images, or searched unasked.
+func (s *settlement) unpriced(u *usage) bool {
+	if u.hasCost {
+		return false
+	}
+	priced := slices.ContainsFunc(s.counted, func(f countedFee) bool { return f.kind == "web_search" })
+	return u.unpriced || u.searches > 0 && !priced
 }
 
 // tokens sums the buckets from low up to high at the report's own price tier.

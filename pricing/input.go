@@ -145,9 +145,15 @@ const (
 	feeSearchUnit = "search_unit" // rerankers
 )
 
+// Kinds of fees of tools with rules of their own.
+const (
+	feeContainer = "code_container"     // for 1 GB
+	feePreview   = "web_search_preview" // where it is dearer than web_search
+)
+
 // feeKind maps a hosted tool's type to the catalog's fee.
 func feeKind(tool string) string {
-	for _, k := range [][2]string{{"web_search", "web_search"}, {"web_fetch", "web_fetch"}, {"file_search", "file_search"}, {"code_", "code_container"}} {
+	for _, k := range [][2]string{{"web_search", "web_search"}, {"web_fetch", "web_fetch"}, {"file_search", "file_search"}, {"code_", feeContainer}} {
 		if strings.HasPrefix(tool, k[0]) {
 			return k[1]
 		}
@@ -172,6 +178,7 @@ func (a *arithmetic) fee(kind string, uses, pico int64) {
 	for i := range a.byUse {
 		if f := &a.byUse[i]; f.kind == kind {
 			f.uses += uses
+			f.pico = max(f.pico, pico)
 			return
 		}
 	}
@@ -192,7 +199,7 @@ func (m *Model) hosted(a *arithmetic, c *Call) error {
 		return nil
 	}
 	for _, t := range c.hosted {
-		fee, priced := m.Row.fees[feeKind(t.kind)]
+		fee, priced := m.toolFee(&t)
 		uses := t.uses
 		if c.toolCalls >= 0 { // of all tools together: each may have them all
 			uses = c.toolCalls
@@ -213,6 +220,20 @@ func (m *Model) hosted(a *arithmetic, c *Call) error {
 		a.input = m.Row.Context
 	}
 	return nil
+}
+
+// toolFee is what one use costs. A preview search has a price of its own on
+// models that do not reason, a container one by its memory.
+func (m *Model) toolFee(t *hostedTool) (pico int64, priced bool) {
+	kind := feeKind(t.kind)
+	pico, priced = m.Row.fees[kind]
+	switch {
+	case kind == feeContainer:
+		return pico * t.size, priced && t.size > 0
+	case strings.HasPrefix(t.kind, feePreview):
+		pico = max(pico, m.Row.fees[feePreview])
+	}
+	return pico, priced
 }
 
 func (m *Model) unboundedTool(c *Call, t *hostedTool) error {

@@ -25,7 +25,7 @@ const oracleModels = settleModels + `
   service_tiers: {priority: "1.75", cheap: "0.5"}
   peaks: [{from: "13:00", to: "15:30", multiplier: "3"}]
   prices: [{input: "1.000001", cache_read: "1.5", cache_write: "1.1", input_audio: "7", input_image: "0.9", output: "2.5", output_audio: "2.4",
-    fees: {request: "0.000123", web_search: "0.01", code_container: "0.03"},
+    fees: {request: "0.000123", web_search: "0.01", web_search_preview: "0.025", code_container: "0.03"},
     tiers: [{from: 900, input: "2", cache_read: "2.5", cache_write: "2.2", input_audio: "7", input_image: "6", output: "2.5", output_audio: "9"}]}]
 - model: odd/soon
   family: bytes
@@ -211,6 +211,9 @@ func (s *sketch) tools() {
 		default:
 			s.risky++
 			limit := s.pick("uses", "", `,"max_uses":0`, `,"max_uses":1`, `,"max_uses":3`)
+			if s.often(3, "container") {
+				limit += s.pick("memory", `,"container":null`, `,"container":{"type":"auto"}`, `,"container":{"type":"auto","memory_limit":"4g"}`, `,"container":{"memory_limit":"64g"}`, `,"container":{"memory_limit":null}`, `,"container":{"memory_limit":"2g"}`, `,"container":{"memory_limit":1}`, `,"container":"cntr_1"`)
+			}
 			list = append(list, fmt.Sprintf(`{"type":%q,"name":"h"%s}`, s.pick("hosted", "web_search_20250305", "web_search", "web_search_preview", "web_fetch_20250910", "file_search", "code_interpreter", "code_execution_20250825", "image_generation", "mcp"), limit))
 		}
 	}

@@ -373,7 +373,7 @@ func (c *oracleCall) toolUses() int64 {
 	hosted := false
 	for _, t := range c.hostedTools() {
 		hosted = true
-		if c.fee(t.fee) == nil || c.limit("context") == 0 || t.uses < 0 && !limited {
+		if c.fee(t.fee) == nil || t.times == 0 || c.limit("context") == 0 || t.uses < 0 && !limited {
 			panic(refused("unbounded_tool"))
 		}
 		uses += t.uses
@@ -390,6 +390,9 @@ func (c *oracleCall) toolUses() int64 {
 type oracleTool struct {
 	fee  string
 	uses int64 // -1: no limit of its own
+	// times multiplies the fee: a container's gigabytes. 0: nobody knows.
+	times   int64
+	preview bool
 }
 
 // hostedTools are those of tools that do not run at the client.
@@ -407,10 +410,16 @@ func (c *oracleCall) hostedTools() []oracleTool {
 		if kind == "" && (c.endpoint == pricing.Messages || tool["function"] != nil) || slices.Contains(client, kind) {
 			continue
 		}
-		h := oracleTool{uses: -1}
+		h := oracleTool{uses: -1, times: 1, preview: strings.HasPrefix(kind, "web_search_preview")}
 		for prefix, fee := range map[string]string{"web_search": "web_search", "web_fetch": "web_fetch", "file_search": "file_search", "code_": "code_container"} {
 			if strings.HasPrefix(kind, prefix) {
 				h.fee = fee
+			}
+		}
+		if container, there := tool["container"]; there && container != nil && h.fee == "code_container" {
+			h.times = 0
+			if auto, ok := container.(map[string]any); ok {
+				h.times = map[any]int64{nil: 1, "1g": 1, "4g": 4, "16g": 16, "64g": 64}[auto["memory_limit"]]
 			}
 		}
 		if n, ok := tool["max_uses"].(json.Number); ok && c.endpoint != pricing.Responses {
@@ -443,12 +452,23 @@ func (c *oracleCall) fees() *big.Rat {
 	}
 	add("request", 1)
 	together, limited := c.number("max_tool_calls")
+	searches, dearest := int64(0), new(big.Rat)
 	for _, t := range c.hostedTools() {
 		if limited && c.endpoint == pricing.Responses {
 			t.uses = together
 		}
-		add(t.fee, t.uses)
+		if t.fee != "web_search" {
+			add(t.fee, t.uses*t.times)
+			continue
+		}
+		searches += t.uses // all at the dearest tool's fee
+		for kind, applies := range map[string]bool{"web_search": true, "web_search_preview": t.preview} {
+			if f := c.fee(kind); applies && f != nil && f.Cmp(dearest) > 0 {
+				dearest = f
+			}
+		}
 	}
+	sum.Add(sum, new(big.Rat).Mul(rat(searches), dearest))
 	if c.endpoint == pricing.Rerank {
 		add("search_unit", c.searchUnits())
 	}

@@ -1,6 +1,11 @@
 package pricing
 
-import "github.com/go-json-experiment/json"
+import (
+	"bytes"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // responsesUsage is the usage object of the Responses API.
 type responsesUsage struct {
@@ -36,21 +41,21 @@ func readResponses(ev *Evidence, p *pin) (usage, error) {
 }
 
 // readTools reads how often hosted tools ran. What cannot be read is not
-// counted: the bound's number then stands.
+// counted: the bound's number then stands. Images are reported in tokens, with
+// and without sums, or by the piece: any number but 0 is one.
 func (u *usage) readTools(raw string) {
 	var t struct {
-		Search *struct {
-			Requests *int64 `json:"num_requests"`
-		} `json:"web_search"`
-		Images *struct {
-			Total *int64 `json:"total_tokens"`
-		} `json:"image_gen"`
+		Search jsontext.Value `json:"web_search"`
+		Images jsontext.Value `json:"image_gen"`
+	}
+	var search struct {
+		Requests *int64 `json:"num_requests"`
 	}
 	if raw == "" || json.Unmarshal([]byte(raw), &t) != nil {
 		return
 	}
-	if t.Search != nil && t.Search.Requests != nil && *t.Search.Requests >= 0 && *t.Search.Requests < maxCount {
-		u.searches, u.hasSearches = *t.Search.Requests, true
+	if len(t.Search) > 0 && json.Unmarshal(t.Search, &search) == nil && search.Requests != nil && *search.Requests >= 0 && *search.Requests < maxCount {
+		u.searches, u.hasSearches = *search.Requests, true
 	}
-	u.unpriced = t.Images != nil && value(t.Images.Total) > 0
+	u.unpriced = bytes.ContainsAny(t.Images, "123456789")
 }

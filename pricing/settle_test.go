@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,6 +272,34 @@ func settlePair(t *testing.T, c *pricing.Catalog, p *pair) {
 	}
 	if p.basis == budget.BasisBound && got.Cost != b.Amount {
 		t.Errorf("cost is %s, not the bound %s", got.Cost, b.Amount)
+	}
+}
+
+// Wherever a stream breaks off: once its final report is there it costs what it
+// costs, and before that no less, as long as it ran.
+func TestStreamsCutAfterEveryEventAreNoCheaper(t *testing.T) {
+	c := settleCatalog(t)
+	streams := 0
+	for _, file := range fixtures(t) {
+		for _, p := range readPairs(t, file) {
+			if !p.stream || p.basis != budget.BasisUsage || p.status != http.StatusOK {
+				continue
+			}
+			streams++
+			b := mustBound(t, c, p.endpoint, p.body, noon())
+			events := strings.SplitAfter(p.answer, "\n\n")
+			for n := range len(events) {
+				cut := p
+				cut.cut, cut.duration, cut.answer = true, time.Hour, strings.Join(events[:n], "")
+				got := pricing.Charge(b.Pin, b.Amount, cut.evidence(), nil)
+				if full := dollars(t, p.cost); got.Cost < full || got.Basis == budget.BasisUsage && got.Cost != full || got.Cost > max(b.Amount, full) {
+					t.Errorf("%s/%s: after %d events it costs %s by %s, whole %s", filepath.Base(file), p.name, n, got.Cost, got.Basis, full)
+				}
+			}
+		}
+	}
+	if streams < 50 {
+		t.Errorf("only %d streams", streams)
 	}
 }
 

@@ -70,17 +70,19 @@ func EncodeEdits(edits []Edit) string {
 	for i := range edits {
 		n += len(edits[i].Ins) + 24
 	}
-	b := make([]byte, 0, n)
-	for i := range edits {
-		b = strconv.AppendInt(b, int64(edits[i].At), 10)
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, int64(edits[i].Del), 10)
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, int64(len(edits[i].Ins)), 10)
-		b = append(b, ':')
-		b = append(b, edits[i].Ins...)
+	var b strings.Builder
+	b.Grow(n)
+	var digits [20]byte
+	number := func(n int, end byte) {
+		b.Write(append(strconv.AppendInt(digits[:0], int64(n), 10), end))
 	}
-	return string(b)
+	for i := range edits {
+		number(edits[i].At, ' ')
+		number(edits[i].Del, ' ')
+		number(len(edits[i].Ins), ':')
+		b.WriteString(edits[i].Ins)
+	}
+	return b.String()
 }
 
 // Report is what a log entry's metadata says about a call: the token Check

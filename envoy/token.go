@@ -46,9 +46,10 @@ type Sealer struct {
 }
 
 type sealState struct {
-	mac hash.Hash
-	sum [sha256.Size]byte
-	buf []byte
+	mac  hash.Hash
+	sum  [sha256.Size]byte
+	buf  []byte
+	text []byte
 }
 
 // NewSealer uses key, which must have KeySize bytes and is not retained.
@@ -74,7 +75,8 @@ func (s *Sealer) Seal(t Token) string {
 	b := appendToken(st.buf[:0], &t)
 	b = append(b, st.tag(b)...)
 	st.buf = b
-	text := base64.RawURLEncoding.EncodeToString(b)
+	st.text = base64.RawURLEncoding.AppendEncode(st.text[:0], b)
+	text := string(st.text)
 	s.macs.Put(st)
 	return text
 }

@@ -41,8 +41,9 @@ fuzz: ## run every fuzz target for FUZZTIME (5s)
 	done
 
 .PHONY: soak
-soak: ## kill the ledger KILLS times (3000), then simulate it for SOAK seconds (3600)
+soak: envoy ## kill the ledger and the gateway KILLS times each (3000), then simulate for SOAK seconds (3600)
 	LEDGER_FAULT_ROUNDS=$(or $(KILLS),3000) $(GO) test -run 'TestKillAtEveryStep$$' -count=1 -timeout 0 -v ./ledger
+	E2E_KILLS=$(or $(KILLS),3000) $(GO) test -run 'TestControlPlaneDiesInCommits$$' -count=1 -timeout 0 -v ./e2e
 	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 .PHONY: bench

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +59,52 @@ func TestControlPlaneKilled(t *testing.T) {
 	wantOnly(t, counts, "200", "402", "503")
 	if counts["402"] == 0 {
 		t.Errorf("%v: want answers, and refusals under the tag with hardly any budget", counts)
+	}
+	g.settle(30 * time.Second)
+	g.wantBooksEqual(t)
+	g.wantNothingHeld(t)
+	watch.end(t)
+	g.wantBooksCover(t)
+	g.wantBudgetsEqual(t)
+}
+
+// TestControlPlaneDiesInCommits lets the control plane die under load at each
+// numbered step of the ledger's sync, thirty times each, or as often as E2E_KILLS
+// says in all.
+func TestControlPlaneDiesInCommits(t *testing.T) {
+	t.Parallel()
+	const steps = 5 // taken, begun, written, committed, applied
+	kills := 150
+	if text := os.Getenv("E2E_KILLS"); text != "" {
+		var err error
+		if kills, err = strconv.Atoi(text); err != nil {
+			t.Fatalf("E2E_KILLS: %v", err)
+		}
+	}
+	g := serveGateway(t)
+	g.mixedBudgets()
+	watch := g.sample(t, 50*time.Millisecond)
+	clients := startLoad(8, g.mixed)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	g.program.kill()
+	for i := range kills {
+		g.program = startProcess(t, g.dir, "serve", []string{fmt.Sprintf("AIG_DIE_AT=%d:%d", 1+i%steps, 1+rnd.IntN(20))}, binary, "serve", "--config", g.config)
+		g.program.wanted.Store(true)
+		select {
+		case <-g.program.done:
+		case <-time.After(time.Minute):
+			t.Fatal("the control plane did not die in a minute of commits")
+		}
+		if status, ok := g.program.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signal() != syscall.SIGKILL {
+			t.Fatalf("the control plane ended by itself: %v\n%s", g.program.cmd.ProcessState, g.program.tail(20))
+		}
+	}
+	g.startServe()
+	g.waitReady()
+	counts := clients.end(t)
+	wantOnly(t, counts, "200", "402", "503")
+	if counts["200"] == 0 {
+		t.Errorf("%v: want answers between the deaths", counts)
 	}
 	g.settle(30 * time.Second)
 	g.wantBooksEqual(t)

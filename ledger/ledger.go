@@ -68,6 +68,9 @@ func (c *Config) setDefaults() {
 	if c.boot == nil {
 		c.boot = bootID
 	}
+	if c.step == nil {
+		c.step = dieAt()
+	}
 	if c.Zone == nil {
 		c.Zone = time.UTC
 	}

@@ -36,6 +36,17 @@ func (g *gateway) mixedBudgets() {
 // timeout of one minute, counted anew from a restart, and some slack.
 const afterDeadline = 90 * time.Second
 
+// wantExact: nothing was lost, doubled or left behind, and no cap was passed.
+func (g *gateway) wantExact(t *testing.T, watch *sampler) {
+	t.Helper()
+	g.settle(30 * time.Second)
+	g.wantBooksEqual(t)
+	g.wantNothingHeld(t)
+	watch.end(t)
+	g.wantBooksCover(t)
+	g.wantBudgetsEqual(t)
+}
+
 // TestControlPlaneKilled kills the control plane ten times under load. Envoy
 // lives on and its file has every call, so nothing may be lost or doubled, and
 // no kill may leave anything behind in a budget.
@@ -60,12 +71,7 @@ func TestControlPlaneKilled(t *testing.T) {
 	if counts["402"] == 0 {
 		t.Errorf("%v: want answers, and refusals under the tag with hardly any budget", counts)
 	}
-	g.settle(30 * time.Second)
-	g.wantBooksEqual(t)
-	g.wantNothingHeld(t)
-	watch.end(t)
-	g.wantBooksCover(t)
-	g.wantBudgetsEqual(t)
+	g.wantExact(t, watch)
 }
 
 // TestControlPlaneDiesInCommits lets the control plane die under load at each
@@ -106,12 +112,7 @@ func TestControlPlaneDiesInCommits(t *testing.T) {
 	if counts["200"] == 0 {
 		t.Errorf("%v: want answers between the deaths", counts)
 	}
-	g.settle(30 * time.Second)
-	g.wantBooksEqual(t)
-	g.wantNothingHeld(t)
-	watch.end(t)
-	g.wantBooksCover(t)
-	g.wantBudgetsEqual(t)
+	g.wantExact(t, watch)
 }
 
 // TestEnvoyKilled kills Envoy three times under load: the calls in flight

@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 GO       ?= go
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 SOAK     ?= 3600
 PACKAGES := ./...
 
@@ -32,7 +32,7 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 	$(GO) test -count=1 -timeout 20m -v ./e2e/...
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (5s)
+fuzz: ## run every fuzz target for FUZZTIME (3s)
 	@for package in $$($(GO) list $(PACKAGES)); do \
 	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
 	    echo "fuzz $$package $$target"; \

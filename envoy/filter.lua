@@ -155,7 +155,7 @@ local function scan(sc, s)
   local n, i = #s, 1
   if n == 0 then return end
   local from, kfrom = 1, 1 -- where in s the captured value and the kept name go on
-  local nquote, nopen, nbrace, nclose = 0, 0, 0, 0 -- the next of each character, n + 1 for none; stale when below i
+  local nquote, nopen, nbrace, nshut, nclose = 0, 0, 0, 0, 0 -- the next of each character, n + 1 for none; stale when below i
   if sc.esc then
     sc.esc = false
     i = 2
@@ -177,8 +177,9 @@ local function scan(sc, s)
       if nquote < i then nquote = find(s, '"', i, true) or n + 1 end
       if nopen < i then nopen = find(s, "[", i, true) or n + 1 end
       if nbrace < i then nbrace = find(s, "{", i, true) or n + 1 end
+      if nshut < i then nshut = find(s, "}", i, true) or n + 1 end
       local p = nclose
-      if nquote < p or nopen < p or nbrace < p then
+      if nquote < p or nopen < p or nbrace < p or nshut < p then
         sc.nums = false
       else
         sc.nums = p > n
@@ -515,25 +516,24 @@ end
 -- An error is never done: it may be one of Envoy's own, which come through here too.
 local function on_json(h, failed)
   local sc, told = scanner(), {}
-  local found = sc.found
+  local function say()
+    tell_found(told, sc)
+    tell(told, "done", sc.opened and sc.depth == 0 and not failed and "true" or nil)
+    publish(h, told)
+  end
   for chunk in h:bodyChunks() do
     local n = chunk:length()
     if n > 0 then
       scan(sc, chunk:getBytes(0, n))
-      local closed = sc.opened and sc.depth == 0
-      if closed and found.meta and not found.usage and not sc.lost and find(found.meta, '"billed_units"', 1, true) then
-        found.usage = found.meta
-      end
-      if sc.fresh or closed then
+      if sc.fresh then
         sc.fresh = false
-        tell_found(told, sc)
+        say() -- the rest may never come
       end
-      tell(told, "done", closed and not failed and "true" or nil)
-      publish(h, told)
     end
   end
-  tell_found(told, sc) -- of an answer that did not close
-  publish(h, told)
+  local found = sc.found
+  if found.meta and not found.usage and not sc.lost and find(found.meta, '"billed_units"', 1, true) then found.usage = found.meta end
+  say()
 end
 
 -- A provider's 401, 402 or 403 speaks of our key and account; a client would take it for one of ours.

@@ -85,7 +85,7 @@ func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsa
 	}
 	var total budget.UsageRow
 	for _, r := range rows {
-		add(&total, r)
+		total.Add(r)
 		resp.Rows = append(resp.Rows, usageProto(r, by))
 	}
 	resp.Total = usageProto(total, nil)
@@ -142,21 +142,9 @@ func mergeRows(rows []budget.UsageRow) []budget.UsageRow {
 			out = append(out, r)
 			continue
 		}
-		add(&out[i], r)
+		out[i].Add(r)
 	}
 	return out
-}
-
-func add(sum *budget.UsageRow, r budget.UsageRow) {
-	sum.Requests += r.Requests
-	sum.Cost += r.Cost
-	sum.Unpriced += r.Unpriced
-	sum.Estimated += r.Estimated
-	sum.EstimatedCost += r.EstimatedCost
-	sum.Input += r.Input
-	sum.CacheRead += r.CacheRead
-	sum.CacheWrite += r.CacheWrite
-	sum.Output += r.Output
 }
 
 func tagFilter(s string) (budget.TagPattern, error) {

@@ -130,6 +130,20 @@ type UsageRow struct {
 	Tokens
 }
 
+// Add adds r's counts and costs to u's. It does not check for overflow:
+// who adds what no ledger has added up before, does.
+func (u *UsageRow) Add(r UsageRow) {
+	u.Requests += r.Requests
+	u.Cost += r.Cost
+	u.Unpriced += r.Unpriced
+	u.Estimated += r.Estimated
+	u.EstimatedCost += r.EstimatedCost
+	u.Input += r.Input
+	u.CacheRead += r.CacheRead
+	u.CacheWrite += r.CacheWrite
+	u.Output += r.Output
+}
+
 // Open is one open reservation, for operators.
 type Open struct {
 	ID        ReservationID

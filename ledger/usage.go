@@ -165,19 +165,10 @@ func foldTime(rows []budget.UsageRow, hours bool, zone *time.Location) ([]budget
 			out = append(out, budget.UsageRow{Attribution: r.Attribution, Time: t})
 		}
 		sum := &out[i]
-		cost, ok := sum.Cost.Add(r.Cost)
-		if !ok {
+		if _, ok := sum.Cost.Add(r.Cost); !ok {
 			return nil, fmt.Errorf("sum of usage passes %s", budget.MaxAmount.Display())
 		}
-		sum.Cost = cost
-		sum.Requests += r.Requests
-		sum.Unpriced += r.Unpriced
-		sum.Estimated += r.Estimated
-		sum.EstimatedCost += r.EstimatedCost
-		sum.Input += r.Input
-		sum.CacheRead += r.CacheRead
-		sum.CacheWrite += r.CacheWrite
-		sum.Output += r.Output
+		sum.Add(r)
 	}
 	return out, nil
 }

@@ -121,14 +121,7 @@ func explain(at *cell, vendor, recorded budget.Amount) []string {
 	}
 	var sum budget.UsageRow
 	for _, r := range at.recorded {
-		sum.Requests += r.Requests
-		sum.Unpriced += r.Unpriced
-		sum.Estimated += r.Estimated
-		sum.EstimatedCost += r.EstimatedCost
-		sum.Input += r.Input
-		sum.CacheRead += r.CacheRead
-		sum.CacheWrite += r.CacheWrite
-		sum.Output += r.Output
+		sum.Add(r)
 	}
 	if drift := vendor - recorded; drift <= 0 && -drift <= budget.Amount(sum.Requests) {
 		return []string{"rounding: each call is rounded up to a nano-dollar"}

@@ -29,6 +29,10 @@ func refused(change func(*budget.Refusal)) *budget.Error {
 		Spent: 49_820 * budget.Cent, Reserved: 150 * budget.Cent, Bound: 322_500_000,
 		ResetsAt:         time.Date(2026, 12, 1, 1, 0, 0, 0, time.FixedZone("", 3600)),
 		MaxTokensThatFit: &fits,
+		Lines: []budget.Line{
+			{Label: "output", Quantity: 8000, Unit: "tokens", PicoPerUnit: 10_000_000, Amount: 80_000_000, Note: "cap 4000 × 2 choices"},
+			{Label: "bound", Quantity: 1, Unit: "request", Amount: 322_500_000},
+		},
 	}
 	change(r)
 	return &budget.Error{
@@ -46,7 +50,7 @@ func golden() map[string]*budget.Error {
 			r.Budget.Target = budget.Target{KeyID: "key_3"}
 			r.Budget.Period = budget.Total
 			r.ResetsAt = time.Time{}
-			r.MaxTokensThatFit = nil
+			r.MaxTokensThatFit, r.Lines = nil, nil
 		}),
 		"invalid":            budget.Invalid("duplicate_key", "max_tokens", `member "max_tokens" appears twice; send it once <&>`),
 		"unauthenticated":    {Kind: budget.KindUnauthenticated, Reason: "key_missing", Message: "no key; send Authorization: Bearer sk-aig-…"},

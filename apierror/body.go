@@ -54,6 +54,17 @@ type refusal struct {
 	Bound            string  `json:"bound"`
 	MaxTokensThatFit *int64  `json:"max_tokens_that_fit"`
 	ResetsAt         *string `json:"resets_at"`
+	Lines            []line  `json:"lines,omitempty"`
+}
+
+// line is a budget.Line under the names that POST /v1/explain gives it.
+type line struct {
+	Label       string `json:"label"`
+	Quantity    int64  `json:"quantity"`
+	Unit        string `json:"unit"`
+	PicoPerUnit int64  `json:"pico_usd_per_unit"`
+	Amount      string `json:"amount_usd"`
+	Note        string `json:"note"`
 }
 
 // Body is the JSON envelope of e. Money is in decimal US dollars, exact.
@@ -88,6 +99,9 @@ func refusalOf(r *budget.Refusal) *refusal {
 	if !r.ResetsAt.IsZero() {
 		t := r.ResetsAt.UTC().Format(time.RFC3339)
 		out.ResetsAt = &t
+	}
+	for _, l := range r.Lines {
+		out.Lines = append(out.Lines, line{l.Label, l.Quantity, l.Unit, l.PicoPerUnit, l.Amount.String(), l.Note})
 	}
 	return out
 }

@@ -58,6 +58,19 @@ type Refusal struct {
 	// MaxTokensThatFit is the largest output cap this request could ask for
 	// and be admitted now; nil when not even its input fits.
 	MaxTokensThatFit *int64
+	// Lines is the arithmetic of Bound; empty where nobody worked it out.
+	Lines []Line
+}
+
+// Line is one step of a bound's arithmetic, for people. Each amount is rounded
+// up by itself; the bound rounds up once, so the lines may sum to a little more.
+type Line struct {
+	Label       string
+	Quantity    int64
+	Unit        string
+	PicoPerUnit int64 // 1e-12 US dollars
+	Amount      Amount
+	Note        string
 }
 
 // Remaining is what the cap leaves, at least 0.

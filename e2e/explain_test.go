@@ -14,12 +14,7 @@ import (
 
 // explanation is what /v1/explain and the command print.
 type explanation struct {
-	Lines []struct {
-		Label, Unit, Note string
-		Quantity          int64
-		Pico              int64  `json:"pico_usd_per_unit"`
-		Amount            string `json:"amount_usd"`
-	}
+	Lines []explainedLine
 	Bound string `json:"bound_usd"`
 	Room  *struct {
 		Budget string
@@ -27,6 +22,13 @@ type explanation struct {
 		Fits   bool
 		Most   *int64 `json:"max_tokens_that_fit"`
 	}
+}
+
+type explainedLine struct {
+	Label, Unit, Note string
+	Quantity          int64
+	Pico              int64  `json:"pico_usd_per_unit"`
+	Amount            string `json:"amount_usd"`
 }
 
 // TestExplainersAgree asks everybody who can explain a refusal: the refused call
@@ -55,6 +57,9 @@ func TestExplainersAgree(t *testing.T) {
 			rest.Lines[len(rest.Lines)-1].Amount != m["bound"] {
 			t.Errorf("%s: refused with %v, explained as %s", endpoint, m, r.body)
 		}
+		if diff := cmp.Diff(rest.Lines, refusedLines(t, m["lines"])); diff != "" {
+			t.Errorf("%s: the refusal's lines (-REST +refusal):\n%s", endpoint, diff)
+		}
 		file := filepath.Join(g.dir, endpoint+".json")
 		if err := os.WriteFile(file, []byte(c.body), 0o600); err != nil {
 			t.Fatal(err)
@@ -69,6 +74,19 @@ func TestExplainersAgree(t *testing.T) {
 			t.Errorf("%s: the command alone (-REST +command):\n%s", endpoint, diff)
 		}
 	}
+}
+
+func refusedLines(t *testing.T, v any) []explainedLine {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []explainedLine
+	if err := json.Unmarshal(text, &lines); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	return lines
 }
 
 func (g *gateway) explain(t *testing.T, args ...string) explanation {

@@ -10,9 +10,9 @@ import (
 	"aigateway/pricing"
 )
 
-// explain completes a cap's refusal with what only this package knows: the
-// largest output the same request could ask for and be admitted. Other errors
-// pass unchanged. The ledger's error is copied, never written to: it gives the
+// explain completes a cap's refusal with what only this package knows: how the
+// bound came about, and the largest output the same request could ask for and
+// be admitted. Other errors pass unchanged. The ledger's error is copied, never written to: it gives the
 // same one to every repeat of a request id.
 func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 	var e *budget.Error
@@ -20,7 +20,7 @@ func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 		return err
 	}
 	refusal := *e.Refusal
-	refusal.MaxTokensThatFit = nil
+	refusal.MaxTokensThatFit, refusal.Lines = nil, bound.Lines()
 	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && capField(endpoint) != "" {
 		refusal.MaxTokensThatFit = &most
 	}

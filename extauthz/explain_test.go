@@ -39,6 +39,10 @@ func TestRefusalExplainsItself(t *testing.T) {
 			t.Errorf("message %q lacks %q", e.Error.Message, want)
 		}
 	}
+	lines, _ := e.Error.Metadata["lines"].([]any)
+	if len(lines) < 3 || lines[len(lines)-1].(map[string]any)["amount_usd"] != e.Error.Metadata["bound"] {
+		t.Errorf("lines are %v, want the bound's arithmetic", lines)
+	}
 	if got := headerOf(out.GetDeniedResponse().GetHeaders(), "x-should-retry"); got != "false" {
 		t.Errorf("x-should-retry is %q", got)
 	}

@@ -145,27 +145,16 @@ func (b *Bound) LargestCap(room budget.Amount) (int64, bool) {
 	return low, true
 }
 
-// Line is one step of a bound's arithmetic. Each amount is rounded up by
-// itself; the bound rounds up once, so the lines may sum to a little more.
-type Line struct {
-	Label       string
-	Quantity    int64
-	Unit        string
-	PicoPerUnit int64 // 1e-12 US dollars
-	Amount      budget.Amount
-	Note        string
-}
-
 // Lines is the arithmetic behind Amount, for people.
-func (b *Bound) Lines() []Line {
+func (b *Bound) Lines() []budget.Line {
 	a := &b.sum
 	if a.factor.den == 0 {
 		return nil // an unpriced call
 	}
-	var out []Line
+	var out []budget.Line
 	add := func(label string, n int64, unit string, pico int64, note string) {
 		amount, _ := wide{}.plus(n, pico).nano()
-		out = append(out, Line{label, n, unit, pico, amount, note})
+		out = append(out, budget.Line{Label: label, Quantity: n, Unit: unit, PicoPerUnit: pico, Amount: amount, Note: note})
 	}
 	part := func(label string, n int64, note string) {
 		if n > 0 {
@@ -197,21 +186,21 @@ func (b *Bound) Lines() []Line {
 		add("output", a.limit*a.choices*a.hops, "tokens", a.out, note)
 	}
 	if a.factor != one() {
-		out = append(out, Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
+		out = append(out, budget.Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
 	}
 	out = a.feeLines(out)
-	return append(out, Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
+	return append(out, budget.Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
 }
 
 // feeLines lists what is billed by use.
-func (a *arithmetic) feeLines(out []Line) []Line {
+func (a *arithmetic) feeLines(out []budget.Line) []budget.Line {
 	for _, f := range a.byUse {
 		amount, _ := wide{}.plus(f.uses, f.pico).nano()
-		out = append(out, Line{Label: "fees", Quantity: f.uses, Unit: feeUnit(f.kind), PicoPerUnit: f.pico, Amount: amount, Note: f.kind})
+		out = append(out, budget.Line{Label: "fees", Quantity: f.uses, Unit: feeUnit(f.kind), PicoPerUnit: f.pico, Amount: amount, Note: f.kind})
 	}
 	if a.feeUses > 0 {
 		amount, _ := a.fees.nano()
-		out = append(out, Line{Label: "fees", Quantity: a.feeUses, Unit: "uses", Amount: amount, Note: "hosted tools and the request itself"})
+		out = append(out, budget.Line{Label: "fees", Quantity: a.feeUses, Unit: "uses", Amount: amount, Note: "hosted tools and the request itself"})
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func TestWorkedExample(t *testing.T) {
 	if !ok || fit != 2875 {
 		t.Errorf("the largest cap for $0.30 is %d, %t; want 2875", fit, ok)
 	}
-	want := []pricing.Line{
+	want := []budget.Line{
 		{Label: "text", Quantity: 60_000, Unit: "tokens", Note: "a byte is at most one token"},
 		{Label: "overhead", Quantity: 1000, Unit: "tokens", Note: "chat template and tool prompts"},
 		{Label: "images", Quantity: 36_000, Unit: "tokens", Note: "by their dimensions, else the model's most"},

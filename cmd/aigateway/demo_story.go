@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -196,12 +197,22 @@ func shortened(answer []byte) []byte {
 	return append(bytes.Clone(answer[:most]), "…"...)
 }
 
+// arithmetic is one line of a bound's, in a refusal.
+var arithmetic = regexp.MustCompile(`\{[^{}]*"label":[^{}]*\}`)
+
+// indented is the answer for people, each line of arithmetic on one line.
 func indented(answer []byte) []byte {
 	var out bytes.Buffer
 	if json.Indent(&out, answer, "      ", "  ") != nil {
 		return answer
 	}
-	return out.Bytes()
+	return arithmetic.ReplaceAllFunc(out.Bytes(), func(line []byte) []byte {
+		var one bytes.Buffer
+		if json.Compact(&one, line) != nil {
+			return line
+		}
+		return one.Bytes()
+	})
 }
 
 func (s *story) get(ctx context.Context, path string) (int, []byte, error) {

@@ -330,12 +330,12 @@ func TestReservations(t *testing.T) {
 	for i := range 3 {
 		w.store.open = append(w.store.open, budget.Open{
 			ID: budget.ReservationID(1<<63 + uint64(i)), RequestID: "r", Attribution: budget.Attribution{KeyID: "key_d", Tag: "a", Model: "openai/x", Provider: "openai"},
-			Bound: 1, ReservedAt: instant, Deadline: instant.Add(5 * 60e9),
+			Bound: 1, Budgets: []string{"bud_1", "bud_7"}, ReservedAt: instant, Deadline: instant.Add(5 * 60e9),
 		})
 	}
 	wantJSON(t, w.ok(w.do(admin, "GET", "/v1/reservations?page_size=1", ""), "GET /v1/reservations"), `{"reservations":[
 		{"id":"9223372036854775808","request_id":"r","key_id":"key_d","tag":"a","model":"openai/x","provider":"openai","bound":"0.000000001",
-		 "reserve_time":"2026-04-15T10:07:00Z","expire_time":"2026-04-15T10:12:00Z"}]}`)
+		 "reserve_time":"2026-04-15T10:07:00Z","expire_time":"2026-04-15T10:12:00Z","budgets":["bud_1","bud_7"]}]}`)
 }
 
 // TestEveryOperationIsDescribed compares the routes with openapi.json.

@@ -80,6 +80,7 @@ func reservationProto(o budget.Open) *aigatewayv1.Reservation {
 		Id: strconv.FormatUint(uint64(o.ID), 10), RequestId: o.RequestID,
 		KeyId: o.KeyID, Tag: string(o.Tag), Model: o.Model, Provider: o.Provider,
 		Bound: o.Bound.String(), ReserveTime: timestamp(o.ReservedAt), ExpireTime: timestamp(o.Deadline),
+		Budgets: o.Budgets,
 	}
 }
 

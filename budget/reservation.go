@@ -150,6 +150,7 @@ type Open struct {
 	RequestID string
 	Attribution
 	Bound      Amount
+	Budgets    []string // ids of those that hold it
 	ReservedAt time.Time
 	Deadline   time.Time
 }

@@ -64,6 +64,15 @@ func (h *hold) reservation() budget.Reservation {
 	}
 }
 
+// budgets are the ids of the budgets that hold h, in the order of their accounts.
+func (h *hold) budgets() []string {
+	ids := make([]string, 0, len(h.legs))
+	for _, a := range h.legs {
+		ids = append(ids, a.rule.ID)
+	}
+	return ids
+}
+
 // setLegs puts h on accounts without an allocation for up to four of them.
 func (h *hold) setLegs(accounts []*account) {
 	h.legs = append(h.legBuf[:0], accounts...)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -104,7 +105,7 @@ func TestRingKeepsWhatAHoldIs(t *testing.T) {
 	}
 	for i := range after {
 		before[i].Deadline, after[i].Deadline = time.Time{}, time.Time{}
-		if after[i] != before[i] {
+		if !reflect.DeepEqual(after[i], before[i]) {
 			t.Errorf("reservation %+v, want %+v", after[i], before[i])
 		}
 	}

@@ -107,8 +107,10 @@ func (l *Ledger) OpenReservations(limit int) []budget.Open {
 	for _, h := range l.core.open {
 		items = append(items, item{h, h.deadline})
 	}
-	l.mu.Unlock()
+	l.mu.Unlock() // sorting may take a while
 	slices.SortFunc(items, func(a, b item) int { return cmp.Compare(a.h.id, b.h.id) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := l.config.Now()
 	mono := l.monotonic(now)
 	out := make([]budget.Open, 0, min(len(items), max(0, limit)))
@@ -116,7 +118,7 @@ func (l *Ledger) OpenReservations(limit int) []budget.Open {
 		r := i.h.reservation()
 		out = append(out, budget.Open{
 			ID: r.ID, RequestID: i.h.requestID, Attribution: r.Attribution, Bound: r.Bound,
-			ReservedAt: r.ReservedAt, Deadline: now.Add(time.Duration(i.deadline - mono)).UTC(),
+			Budgets: i.h.budgets(), ReservedAt: r.ReservedAt, Deadline: now.Add(time.Duration(i.deadline - mono)).UTC(),
 		})
 	}
 	return out

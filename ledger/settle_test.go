@@ -288,11 +288,15 @@ func TestOpenReservations(t *testing.T) {
 	b := start(t)
 	b.reserve("a", 1)
 	b.clock.add(time.Second)
+	all, own := b.budget("**", budget.Month, 100), b.budget("b", budget.Day, 100)
 	r := b.reserve("b", 2)
 	b.reserve("b", 3)
 	got := b.OpenReservations(2)
 	if len(got) != 2 || got[0].Bound != 1 || got[1].ID != r.ID {
 		t.Fatalf("open: %+v", got)
+	}
+	if diff := cmp.Diff([][]string{{}, {all.ID, own.ID}}, [][]string{got[0].Budgets, got[1].Budgets}); diff != "" {
+		t.Errorf("the budgets that hold them (-want +got):\n%s", diff)
 	}
 	if want := b.clock.now().Add(5 * time.Minute); !got[1].Deadline.Equal(want) {
 		t.Errorf("deadline %v, want %v", got[1].Deadline, want)

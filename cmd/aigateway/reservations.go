@@ -4,21 +4,23 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 // restReservation is an open reservation as the REST API writes it.
 type restReservation struct {
-	ID          string  `json:"id"`
-	RequestID   string  `json:"request_id"`
-	KeyID       string  `json:"key_id"`
-	Tag         string  `json:"tag"`
-	Model       string  `json:"model"`
-	Provider    string  `json:"provider"`
-	Bound       string  `json:"bound"`
-	ReserveTime *string `json:"reserve_time,omitzero"`
-	ExpireTime  *string `json:"expire_time,omitzero"`
+	ID          string   `json:"id"`
+	RequestID   string   `json:"request_id"`
+	KeyID       string   `json:"key_id"`
+	Tag         string   `json:"tag"`
+	Model       string   `json:"model"`
+	Provider    string   `json:"provider"`
+	Bound       string   `json:"bound"`
+	ReserveTime *string  `json:"reserve_time,omitzero"`
+	ExpireTime  *string  `json:"expire_time,omitzero"`
+	Budgets     []string `json:"budgets"`
 }
 
 type restReservations struct {
@@ -69,11 +71,11 @@ expiry on.`,
 
 func reservationTable(rows []restReservation) *table {
 	t := &table{
-		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY ID"), money("BOUND USD"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},
+		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY ID"), money("BOUND USD"), left("BUDGETS"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},
 		empty:   "no open reservations",
 	}
 	for _, r := range rows {
-		t.add(r.ID, r.Tag, r.Model, r.KeyID, r.Bound, orElse(r.ReserveTime, ""), orElse(r.ExpireTime, ""), r.RequestID)
+		t.add(r.ID, r.Tag, r.Model, r.KeyID, r.Bound, strings.Join(r.Budgets, " "), orElse(r.ReserveTime, ""), orElse(r.ExpireTime, ""), r.RequestID)
 	}
 	return t
 }

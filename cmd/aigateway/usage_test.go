@@ -87,7 +87,7 @@ func TestUsageWrongUsage(t *testing.T) {
 
 func TestReservationsList(t *testing.T) {
 	f := &fakeREST{answer: `{"reservations":[{"id":"42","request_id":"0b1c","key_id":"key_3","tag":"summarize","model":"moonshot/kimi-k2.6","provider":"moonshot",
-"bound":"0.3225","reserve_time":"2026-04-01T10:00:00Z","expire_time":"2026-04-01T10:05:00Z"}]}`}
+"bound":"0.3225","reserve_time":"2026-04-01T10:00:00Z","expire_time":"2026-04-01T10:05:00Z","budgets":["bud_1","bud_7"]}]}`}
 	env := f.start(t)
 	for _, format := range []string{"table", "csv"} {
 		r := runCLI(t, env, "reservations", "list", "-o", format, "--limit", "7")

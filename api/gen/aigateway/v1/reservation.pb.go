@@ -42,7 +42,9 @@ type Reservation struct {
 	// When the money was set aside.
 	ReserveTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=reserve_time,proto3,oneof" json:"reserve_time,omitempty"`
 	// When the whole bound is charged unless the call has settled.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,proto3,oneof" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,proto3,oneof" json:"expire_time,omitempty"`
+	// The ids of the budgets that hold it.
+	Budgets       []string `protobuf:"bytes,10,rep,name=budgets,proto3" json:"budgets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -140,11 +142,18 @@ func (x *Reservation) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Reservation) GetBudgets() []string {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
 var File_aigateway_v1_reservation_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_reservation_proto_rawDesc = "" +
 	"\n" +
-	"\x1eaigateway/v1/reservation.proto\x12\faigateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd8\x02\n" +
+	"\x1eaigateway/v1/reservation.proto\x12\faigateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n" +
 	"\vReservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -156,7 +165,9 @@ const file_aigateway_v1_reservation_proto_rawDesc = "" +
 	"\bprovider\x18\x06 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05bound\x18\a \x01(\tR\x05bound\x12C\n" +
 	"\freserve_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x00R\freserve_time\x88\x01\x01\x12A\n" +
-	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01B\x0f\n" +
+	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01\x12\x18\n" +
+	"\abudgets\x18\n" +
+	" \x03(\tR\abudgetsB\x0f\n" +
 	"\r_reserve_timeB\x0e\n" +
 	"\f_expire_timeB\xa1\x01\n" +
 	"\x10com.aigateway.v1B\x10ReservationProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"

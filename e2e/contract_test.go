@@ -49,6 +49,7 @@ func TestPublishedContract(t *testing.T) {
 			t.Errorf("GET %s: %d %.500s, want %s", path, r.status, compact, want)
 		}
 	}
+	g.wantEveryPathServed(t)
 	big := g.chat("fake/m1", "summarize", "hello", `,"max_tokens":10000000,"n":9`)
 	e := wantError(t, big, http.StatusPaymentRequired, "budget_exceeded")
 	if !strings.Contains(e.Error.Message, "summarize") || e.Error.Metadata["budget"] != b.ID || e.Error.Metadata["currency"] != "USD" {
@@ -68,6 +69,23 @@ func TestPublishedContract(t *testing.T) {
 			t.Errorf("max_tokens %d (fits %v): %d %s, want %d", int64(fits)+more, fits, r.status, r.body, want)
 		}
 		g.settle(time.Minute)
+	}
+}
+
+// wantEveryPathServed asks the clients' address for every path that the
+// description it serves names: what does not reach the API, Envoy refuses.
+func (g *gateway) wantEveryPathServed(t *testing.T) {
+	t.Helper()
+	var api struct{ Paths map[string]any }
+	r := g.try(http.MethodGet, g.url+"/openapi.json", "", nil)
+	if err := json.Unmarshal(r.body, &api); err != nil || len(api.Paths) < 10 {
+		t.Fatalf("%d paths: %v", len(api.Paths), err)
+	}
+	for path := range api.Paths {
+		path = strings.NewReplacer("{id}", "none").Replace(path)
+		if r := g.try(http.MethodGet, g.url+path, "", nil); r.err != nil || strings.Contains(string(r.body), "nothing is served at this path") {
+			t.Errorf("GET %s: %d %s %v", path, r.status, r.body, r.err)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
 		b.refusal("no-"+string(api), api, prefix(api.path()), "route_unknown", "only POST "+api.path()+" is served here")
 	}
-	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain"} {
+	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))

@@ -53,7 +53,7 @@ on record. To retry safely after a lost answer, pass the same --request-id.`,
 	amount := c.Flags().String("amount", "", "US `dollars`; negative is a refund (required)")
 	reason := c.Flags().String("reason", "", "`text` that says why (required)")
 	requestID := c.Flags().String("request-id", "", "`text` that makes a retry safe (default: a random one)")
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		switch {
 		case (*budgetID == "") == (*tag == ""):
@@ -90,7 +90,7 @@ func newAdjustmentsListCommand(a *app, f *clientFlags) *cobra.Command {
 		Use: "list", Short: "List adjustments, oldest first",
 		Example: "  aigateway adjustments list -o csv", Args: arguments(),
 	}
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := a.client(c, f)
 		if err != nil {

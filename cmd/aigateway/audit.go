@@ -34,7 +34,7 @@ func newAuditListCommand(a *app, f *clientFlags) *cobra.Command {
 		Use: "list", Short: "List changes by administrators, oldest first",
 		Example: "  aigateway audit list -o csv", Args: arguments(),
 	}
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := a.client(c, f)
 		if err != nil {

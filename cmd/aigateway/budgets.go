@@ -69,7 +69,7 @@ func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {
 	}
 	tag := c.Flags().String("tag", "", "only budgets of exactly this `tag` or pattern")
 	key := c.Flags().String("key", "", "only budgets of this key `id`")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := a.client(c, f)
 		if err != nil {
@@ -93,7 +93,7 @@ func newBudgetsGetCommand(a *app, f *clientFlags) *cobra.Command {
 		Example: "  aigateway budgets get bud_7",
 		Args:    arguments("the budget's id"),
 	}
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path, err := idPath(c, "/v1/budgets/", "bud_", args[0])
 		if err != nil {
@@ -172,7 +172,7 @@ stays counted; a cap below that refuses every priced call until the window ends.
 	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default UTC)")
 	c.Flags().Int32Var(&b.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of calls that name none (default the model's or provider's)")
 	reason := reasonFlag(c)
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := b.body(c)
 		if err != nil {

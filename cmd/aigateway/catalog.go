@@ -71,7 +71,7 @@ func newCatalogListCommand(a *app) *cobra.Command {
 	}
 	config := c.Flags().String("config", "", "configuration `file` with your providers and prices (default every built-in provider)")
 	provider := c.Flags().String("provider", "", "only this `provider`")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(*cobra.Command, []string) error {
 		catalog, err := a.catalog(*config)
 		if err != nil {
@@ -99,7 +99,7 @@ func newCatalogShowCommand(a *app) *cobra.Command {
 		Args: arguments("the model, as PROVIDER/MODEL,"),
 	}
 	config := c.Flags().String("config", "", "configuration `file` with your providers and prices (default every built-in provider)")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(_ *cobra.Command, args []string) error {
 		catalog, err := a.catalog(*config)
 		if err != nil {

@@ -63,7 +63,7 @@ with --accept-lower, because it lowers bounds.
 		Args: arguments(),
 	}
 	f := newImportFlags(c)
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		result, err := f.compare(a, c)
 		if err != nil {
@@ -89,7 +89,7 @@ let fall, by whom and when, is recorded in the row.
 		Args: arguments(),
 	}
 	f := newImportFlags(c)
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := f.setFile(a); err != nil {
 			return err

@@ -50,7 +50,7 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 		Args: optionalArgument,
 	}
 	flag := c.Flags().String("config", "", "the same as FILE, as in the other commands")
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path := *flag
 		if len(args) == 1 {

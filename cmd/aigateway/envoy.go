@@ -119,7 +119,7 @@ func newEnvoyVersionCommand(a *app) *cobra.Command {
 		Args: arguments(),
 	}
 	explicit := c.Flags().String("envoy", "", "look at the binary at this `path`")
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		path, err := envoy.Find(*explicit)
 		if err != nil {

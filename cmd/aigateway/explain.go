@@ -49,7 +49,7 @@ the key and the tag, and what calls with that tag cost of what they held.`,
 	c.Flags().StringVar(&x.room, "room", "", "`dollars` that are left: also show the largest max_tokens that fits")
 	c.Flags().StringVar(&x.tag, "tag", "", "ask the running gateway, for a call with this `tag`")
 	x.client.bind(c)
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		room, err := x.check(c)
 		if err != nil {

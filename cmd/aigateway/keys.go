@@ -77,7 +77,7 @@ gateway keeps only a hash of it.`,
 	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
 	c.Flags().Int32Var(&k.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of its calls that name none (default the model's or provider's)")
 	reason := reasonFlag(c)
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		body, err := k.body(c)
 		if err != nil {
@@ -141,7 +141,9 @@ func (a *app) printNewKey(out *format, made restNewKey) error {
 	a.notef("made %s (%s), scopes %s", cleanCell(k.ID), cleanCell(k.Name), cleanCell(strings.Join(k.Scopes, ", ")))
 	a.notef("its secret is shown this once; store it now, only a hash is kept")
 	if out.name != "table" {
-		return a.print(out, made, nil)
+		t := keyTable(k)
+		t.columns, t.rows[0] = append(t.columns, left("SECRET")), append(t.rows[0], made.Secret)
+		return a.print(out, made, t)
 	}
 	if _, err := fmt.Fprintln(a.stdout, cleanCell(made.Secret)); err != nil {
 		return fmt.Errorf("write the secret: %w", err)
@@ -155,7 +157,7 @@ func newKeysListCommand(a *app, f *clientFlags) *cobra.Command {
 		Example: "  aigateway keys list",
 		Args:    arguments(),
 	}
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		cl, err := a.client(c, f)
 		if err != nil {
@@ -176,7 +178,7 @@ func newKeysGetCommand(a *app, f *clientFlags) *cobra.Command {
 		Example: "  aigateway keys get key_3",
 		Args:    arguments("the key's id"),
 	}
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		path, err := idPath(c, "/v1/keys/", "key_", args[0])
 		if err != nil {

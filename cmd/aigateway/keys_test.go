@@ -31,6 +31,10 @@ func TestKeysCreate(t *testing.T) {
 	if r.code != 0 || strings.Count(r.stdout+r.stderr, secretText) != 1 || !strings.Contains(r.stdout, `"id": "key_3"`) {
 		t.Errorf("%+v", r)
 	}
+	r = runCLI(t, env, "keys", "create", "--name", "x", "-o", "csv")
+	if header, row, _ := strings.Cut(r.stdout, "\n"); r.code != 0 || !strings.HasSuffix(header, ",secret") || !strings.HasSuffix(row, ","+secretText+"\n") {
+		t.Errorf("%+v", r)
+	}
 	if want := `{"name":"x","scopes":["inference"]}`; f.body != want {
 		t.Errorf("body %s, want %s", f.body, want)
 	}
@@ -68,7 +72,7 @@ func TestKeysWrongUsage(t *testing.T) {
 		{"create --name a --expires tomorrow", "2027-01-01T09:00:00Z"},
 		{"create --name a --secret sk-aig-x", "unknown flag: --secret"},
 		{"create extra", `unexpected argument "extra"`},
-		{"create --name a -o csv", "use one of table, json, yaml"},
+		{"create --name a -o xml", "use one of table, json, yaml, csv"},
 		{"get bud_7", "ids look like key_…"},
 		{"delete", "the key's id is missing"},
 		{"revoke key_3", `unknown command "revoke"`},

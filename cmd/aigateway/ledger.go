@@ -53,7 +53,7 @@ on a budget whose sums differ.`,
 		Example: "  aigateway ledger check\n  aigateway ledger check -o json",
 		Args:    arguments(),
 	}
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		i, err := ledger.Inspect(c.Context(), dir())
 		if err != nil {
@@ -102,7 +102,7 @@ could also write a chain of their own, so note the head it prints somewhere else
 		Args:    arguments(),
 	}
 	expect := c.Flags().StringArray("expect", nil, "`head` noted earlier that must be on the chain; may be repeated")
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		var heads []ledger.Head
 		for _, s := range *expect {

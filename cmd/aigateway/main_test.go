@@ -112,8 +112,7 @@ func TestWrongUsage(t *testing.T) {
 		{"budgets lst", []string{`unknown command "lst"`, "did you mean list?"}},
 		{"--frob", []string{"unknown flag: --frob"}},
 		{"version extra", []string{`unexpected argument "extra"`}},
-		{"version -o xml", []string{"use one of table, json, yaml"}},
-		{"version -o csv", []string{"use one of table, json, yaml"}},
+		{"version -o xml", []string{"use one of table, json, yaml, csv"}},
 		{"help frobnicate", []string{`no help for "frobnicate"`}},
 	} {
 		t.Run(tc.args, func(t *testing.T) {
@@ -129,6 +128,10 @@ func TestVersion(t *testing.T) {
 	}
 	r = runCLI(t, nil, "version", "-o", "json")
 	if r.code != 0 || !strings.Contains(r.stdout, `"version": "`) {
+		t.Errorf("got %+v", r)
+	}
+	r = runCLI(t, nil, "version", "-o", "csv")
+	if r.code != 0 || !strings.HasPrefix(r.stdout, "version,revision,time,go,platform\n") {
 		t.Errorf("got %+v", r)
 	}
 	if r = runCLI(t, nil, "--version"); r.code != 0 || !strings.HasPrefix(r.stdout, "aigateway ") {

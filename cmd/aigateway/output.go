@@ -17,30 +17,25 @@ import (
 )
 
 // format is the value of -o: how data is written to standard output.
-type format struct {
-	name    string
-	allowed []string
-}
+type format struct{ name string }
+
+func formats() []string { return []string{"table", "json", "yaml", "csv"} }
 
 func (f *format) String() string { return f.name }
-func (f *format) Type() string   { return strings.Join(f.allowed, "|") }
+func (f *format) Type() string   { return strings.Join(formats(), "|") }
 
 // Set implements pflag.Value.
 func (f *format) Set(s string) error {
-	if !slices.Contains(f.allowed, s) {
-		return fmt.Errorf("use one of %s", strings.Join(f.allowed, ", "))
+	if !slices.Contains(formats(), s) {
+		return fmt.Errorf("use one of %s", strings.Join(formats(), ", "))
 	}
 	f.name = s
 	return nil
 }
 
-// outputFlag adds -o with table, json and yaml, and csv where the data is a
-// plain list of rows.
-func outputFlag(c *cobra.Command, tabular bool) *format {
-	f := &format{name: "table", allowed: []string{"table", "json", "yaml"}}
-	if tabular {
-		f.allowed = append(f.allowed, "csv")
-	}
+// outputFlag adds -o.
+func outputFlag(c *cobra.Command) *format {
+	f := &format{name: "table"}
 	c.Flags().VarP(f, "output", "o", "how to print the data")
 	return f
 }
@@ -67,10 +62,9 @@ type table struct {
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// print writes doc, or t for table and csv, in format f. Only formats without
-// a table may leave t nil.
+// print writes doc, or t for table and csv, in format f.
 func (a *app) print(f *format, doc any, t *table) error {
-	if t != nil && len(t.rows) == 0 && t.empty != "" {
+	if len(t.rows) == 0 && t.empty != "" {
 		a.notef("%s", t.empty)
 		if f.name == "table" {
 			return nil

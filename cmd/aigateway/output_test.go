@@ -75,7 +75,7 @@ func FuzzYAML(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		if !utf8.ValidString(s) {
-			t.Skip("JSON holds no such text")
+			return // JSON holds no such text
 		}
 		var b bytes.Buffer
 		if err := writeYAML(&b, map[string]any{"tag": s, "list": []string{s, s}}); err != nil {

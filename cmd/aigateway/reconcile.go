@@ -60,7 +60,7 @@ func newReconcileCommand(a *app) *cobra.Command {
 	f.bind(c)
 	r := &reconcileFlags{}
 	r.bind(c)
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := r.check(c); err != nil {
 			return err

@@ -50,7 +50,7 @@ expiry on.`,
 		Args: arguments(),
 	}
 	limit := c.Flags().Int("limit", 100, "`number` to list at most, 1-1000")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *limit < 1 || *limit > maxReservations {
 			return usagef(c.CommandPath(), "--limit is %d; use 1 to %d", *limit, maxReservations)

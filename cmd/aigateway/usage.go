@@ -64,7 +64,7 @@ and groups them in other ways.`,
 	f.bind(c)
 	month := c.Flags().String("month", "", "`month` as YYYY-MM, in the gateway's time zone (default this month)")
 	tag := c.Flags().String("tag", "", "only this `tag`; TAG/** with all below it")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	group(c, newUsageQueryCommand(a, f))
 	unknown := c.RunE // reports a word that is no subcommand
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -120,7 +120,7 @@ func newUsageQueryCommand(a *app, f *clientFlags) *cobra.Command {
 	c.Flags().String("provider", "", "only this `provider`")
 	c.Flags().String("key", "", "only this key `id`")
 	c.Flags().String("time-zone", "", "IANA time `zone` of the span, days and hours (default the gateway's)")
-	out := outputFlag(c, true)
+	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := checkDimensions(c, *by); err != nil {
 			return err

@@ -52,11 +52,13 @@ func newVersionCommand(a *app) *cobra.Command {
 		Example: "  aigateway version -o json",
 		Args:    arguments(),
 	}
-	out := outputFlag(c, false)
+	out := outputFlag(c)
 	c.RunE = func(*cobra.Command, []string) error {
 		b := buildInfo()
 		if out.name != "table" {
-			return a.print(out, b, nil)
+			t := &table{columns: []column{left("VERSION"), left("REVISION"), left("TIME"), left("GO"), left("PLATFORM")}}
+			t.add(b.Version, b.Revision, b.Time, b.Go, b.Platform)
+			return a.print(out, b, t)
 		}
 		line := fmt.Sprintf("aigateway %s %s %s", b.Version, b.Go, b.Platform)
 		if b.Revision != "" {

@@ -31,7 +31,7 @@ const (
 	StreamUsageInject      = "inject"       // ask for it in the body
 	StreamUsageRequire     = "require"      // refuse streams that do not ask
 	StreamUsageNative      = "native"       // it comes unasked
-	StreamUsageChargeBound = "charge_bound" // never ask; the bound is charged
+	StreamUsageChargeBound = "charge_bound" // never ask; without a report the bound is charged
 )
 
 // CapFieldNone keeps caps from being inserted.

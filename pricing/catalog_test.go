@@ -44,6 +44,14 @@ func TestEmbeddedCatalog(t *testing.T) {
 	if diff := cmp.Diff(want, slugs); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)
 	}
+	for _, m := range c.Models(noon()) {
+		if m.Row.Source == "" || m.Row.CheckedAt.IsZero() || m.Row.CheckedAt.After(noon()) {
+			t.Errorf("the price of %s is from %q, checked %s", m.Slug, m.Row.Source, m.Row.CheckedAt)
+		}
+		if m.Row.Context > 0 && (m.Row.LimitsSource == "" || m.Row.LimitsCheckedAt.IsZero()) && m.Row.Family != "openai-embeddings" {
+			t.Errorf("the limits of %s are from %q, checked %s", m.Slug, m.Row.LimitsSource, m.Row.LimitsCheckedAt)
+		}
+	}
 	none, err := pricing.Load(nil, nil, time.Hour)
 	if err != nil || len(none.Models(noon())) > 0 {
 		t.Errorf("without providers there are no models: %v", err)

@@ -197,6 +197,28 @@ func TestUpstreamRules(t *testing.T) {
 	mustBound(t, load(func(u *pricing.Upstream) { u.StrictBody = true }), pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1,"temperature":1`), noon())
 }
 
+// An upstream that is never asked for a stream's usage gets the body as it is,
+// and is charged the bound unless a client asked by itself.
+func TestChargeBound(t *testing.T) {
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "openai", StreamUsage: pricing.StreamUsageChargeBound}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := chatBody("openai/gpt-5.5", `"max_tokens":100,"stream":true`)
+	b := mustBound(t, c, pricing.Chat, body, noon())
+	if got, want := apply(t, body, b.Edits), strings.Replace(body, "openai/", "", 1); got != want || b.StripUsage {
+		t.Errorf("sent %s, strip %t; want %s", got, b.StripUsage, want)
+	}
+	ended := pricing.Evidence{Sent: true, Status: 200, Stream: true, Done: true}
+	if got := pricing.Charge(b.Pin, b.Amount, ended, nil); got.Basis != budget.BasisBound || got.Cost != b.Amount {
+		t.Errorf("without a report it is charged %+v, want the bound %s", got, b.Amount)
+	}
+	ended.Usage = `{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15}`
+	if got := pricing.Charge(b.Pin, b.Amount, ended, nil); got.Basis != budget.BasisUsage || got.Cost != 200_000 { // 10 x 5 + 5 x 30 micro-USD
+		t.Errorf("with a report it is charged %+v", got)
+	}
+}
+
 func TestCallersDefaultCap(t *testing.T) {
 	call, err := pricing.ParseCall(pricing.Chat, []byte(chatBody(kimi, "")))
 	if err != nil {

@@ -118,9 +118,14 @@ func config(t testing.TB, l accounting.Settler) (accounting.Config, *prometheus.
 	}, r
 }
 
+// moonshot is read once: thousands of spools are made here.
+var moonshot = sync.OnceValues(func() (*pricing.Catalog, error) {
+	return pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}}, time.Hour)
+})
+
 func loadCatalog(t testing.TB) func() *pricing.Catalog {
 	t.Helper()
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"}}, time.Hour)
+	c, err := moonshot()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -326,7 +326,7 @@ func (l *Ledger) GetBudget(id string) (budget.Status, error) {
 		return budget.Status{}, noBudget(id)
 	}
 	l.core.advance(&at)
-	return l.core.status(r, at.wall), nil
+	return *l.core.status(r, at.wall), nil
 }
 
 // ListBudgets returns up to limit budgets in order of id, after the given one;
@@ -339,7 +339,7 @@ func (l *Ledger) ListBudgets(after string, limit int) ([]budget.Status, error) {
 	ids := page(l.core.rules.ids, after, limit)
 	out := make([]budget.Status, 0, len(ids))
 	for _, id := range ids {
-		out = append(out, l.core.status(l.core.rules.byID[id], at.wall))
+		out = append(out, *l.core.status(l.core.rules.byID[id], at.wall))
 	}
 	return out, nil
 }

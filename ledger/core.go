@@ -83,7 +83,7 @@ func newCore(timeout int64) *core {
 // pending reports whether a commit has something to do.
 func (c *core) pending() bool { return len(c.queue) > 0 || len(c.wanted) > 0 }
 
-// enqueue appends e and counts its rises now and its falls as announced.
+// enqueue counts e's rises now, announces its falls, and appends it.
 func (c *core) enqueue(e event) {
 	for i, a := range e.legs() {
 		a.rise += e.rises(i)
@@ -92,6 +92,11 @@ func (c *core) enqueue(e event) {
 	if e.pooled != nil {
 		e.pooled.queue(e.delta(0))
 	}
+	c.push(e)
+}
+
+// push appends e, which changes no account: enqueue is for those that do.
+func (c *core) push(e event) {
 	c.queue = append(c.queue, e)
 	c.queued++
 }

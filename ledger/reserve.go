@@ -49,8 +49,7 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struc
 		l.signal(false)
 		res := h.reservation()
 		if tight != nil {
-			st := l.core.status(tight.rule, l.core.wall)
-			res.Tightest = &st
+			res.Tightest = l.core.status(tight.rule, l.core.wall)
 		}
 		return res, nil, nil
 	case differs:

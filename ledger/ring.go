@@ -34,9 +34,11 @@ const (
 	ringFirstAt, ringSecondAt                                  = 128, 136
 )
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // ringSum is CRC-32C, which usual processors compute themselves.
 func ringSum(salt uint64, b []byte) uint32 {
-	return crc32.Update(uint32(salt), crc32.MakeTable(crc32.Castagnoli), b)
+	return crc32.Update(uint32(salt), castagnoli, b)
 }
 
 // ringKey says which life of which machine a ring belongs to.

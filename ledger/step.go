@@ -103,7 +103,7 @@ func (c *core) admit(r *budget.Request, legs []*account, bound budget.Amount, at
 		c.requests[h.requestID] = h
 	}
 	c.expiry.push(h)
-	c.enqueue(event{kind: eventHold, h: h})
+	c.push(event{kind: eventHold, h: h})
 	return h
 }
 

@@ -92,9 +92,10 @@ func TestSDKEndpoints(t *testing.T) {
 			"refused_stream":    {402, "PaymentRequiredError", "billing_error", "broke"},
 		}, false},
 		"vercel": {node("vercel.mjs"), map[string]sdkError{
-			"refused_chat":     {402, "AI_APICallError", "budget_exceeded", "broke"},
-			"refused_messages": {402, "AI_APICallError", "billing_error", "broke"},
-			"refused_stream":   {402, "AI_APICallError", "budget_exceeded", "broke"},
+			"refused_chat":      {402, "AI_APICallError", "budget_exceeded", "broke"},
+			"refused_responses": {402, "AI_APICallError", "budget_exceeded", "broke"},
+			"refused_messages":  {402, "AI_APICallError", "billing_error", "broke"},
+			"refused_stream":    {402, "AI_APICallError", "budget_exceeded", "broke"},
 		}, false},
 	}
 	t.Run("suites", func(t *testing.T) {

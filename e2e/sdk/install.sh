@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Installs the client SDKs of the end-to-end tests into bin/sdk: a Python
 # environment, Node's packages, and bin/sdk/node, a link to a Node runtime.
+# Every package is checked by its hash: requirements*.txt have those that
+# `uv pip compile --generate-hashes --no-deps` writes, package-lock.json those of
+# `npm install --package-lock-only --omit-lockfile-registry-resolved`.
 # Does nothing when they are there already, at these versions.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/../../bin/sdk
-want=$(cat "$here"/install.sh "$here"/requirements*.txt "$here"/package.json | cksum)
+want=$(cat "$here"/install.sh "$here"/requirements*.txt "$here"/package*.json | cksum)
 if [ "$(cat "$target/installed" 2>/dev/null || true)" = "$want" ]; then
   exit 0
 fi
@@ -13,10 +16,11 @@ rm -rf "$target"
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
 python=${PYTHON:-python3}
-pip=("$target/python/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps)
+# Debian's python3-pip comes without what venv would install a second pip with.
+pip=("$python" -m pip --python "$target/python/bin/python" --disable-pip-version-check install --quiet --no-deps --require-hashes)
 
 echo "installing the Python SDKs into bin/sdk/python"
-"$python" -m venv "$target/python"
+"$python" -m venv --without-pip "$target/python"
 "${pip[@]}" -r "$here/requirements.txt" -r "$here/requirements-anthropic.txt" -r "$here/requirements-langchain.txt"
 
 node=$(command -v node || true)
@@ -32,7 +36,7 @@ ln -s "$(readlink -f "$node")" "$target/node"
 
 echo "installing the Node SDKs into bin/sdk/js"
 mkdir "$target/js"
-cp "$here/package.json" "$target/js/"
-(cd "$target/js" && "${npm[@]}" install --silent --no-package-lock --no-audit --no-fund --ignore-scripts)
+cp "$here"/package*.json "$target/js/"
+(cd "$target/js" && "${npm[@]}" ci --silent --no-audit --no-fund --ignore-scripts)
 
 echo "$want" >"$target/installed"

@@ -296,6 +296,9 @@ func TestBoundRefuses(t *testing.T) {
 		{"unknown images", content(kimi, `{"type":"image_url","image_url":{"url":"https://a/b.png"}}`), "unbounded_media", "messages[0].content[0].image_url", "image: {max_tokens"},
 		{"audio", content("openai/gpt-5.5", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//uQxAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "input_audio"},
 		{"odd audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"flac","data":"ZkxhQw=="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
+		{"flac after a tag", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"mp3","data":"SUQzBAAAAAAAAGZMYUM="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
+		{"wav with two formats", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"wav","data":"`+base64.StdEncoding.EncodeToString(append(wavOf(8000, 2, 100), "fmt "...))+`"}}`), "unbounded_media", "messages[0].content[0].input_audio", "one format"},
+		{"wav without samples", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"wav","data":"`+base64.StdEncoding.EncodeToString(wavOf(8000, 0, 100))+`"}}`), "unbounded_media", "messages[0].content[0].input_audio", "wav"},
 		{"aac audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//FQgAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
 		{"video", content(kimi, video), "unbounded_media", "messages[0].content[0].video_url", "text"},
 		{"video under a text type", content(kimi, strings.Replace(video, `"video_url",`, `"text",`, 1)), "unbounded_media", "messages[0].content[0].video_url", "text"},
@@ -381,11 +384,15 @@ func TestAudioCountsByItsLongestDuration(t *testing.T) {
 		data   []byte
 		tokens int64
 	}{
-		{"mp3", append([]byte("ID3"), make([]byte, 9997)...), 100},   // 10 s at 8 kbit/s
+		{"mp3", mp3Of(10_000), 100}, // 10 s at 8 kbit/s
+		{"mp3 after a tag", append([]byte("ID3\x04\x00\x00\x00\x00\x00\x04abcd\x00\x00"), mp3Of(9984)...), 100},
+		{"mp3 after a tag with a footer", append([]byte("ID3\x04\x00\x10\x00\x00\x00\x00"+"3DI\x04\x00\x10\x00\x00\x00\x00"), mp3Of(9980)...), 100},
 		{"wav", wavOf(8000, 2, 16_000*5-44), 50},                     // 5 s
 		{"slow wav", wavOf(1, 1, 1000-44), 10_000},                   // 1000 s
 		{"part of a second", wavOf(8000, 2, 1600*5-44), 5},           // half a second
 		{"byte rate in the header lies", wavOf(8000, 2, 16_000), 11}, // rounded up
+		{"frame size in the header lies", patched(wavOf(8000, 2, 16_000*5-44), "\x02\x00\x10\x00data", "\xff\xff\x10\x00data"), 50},
+		{"frame is larger than its samples", patched(wavOf(8000, 2, 16_000*5-44), "\x02\x00\x10\x00data", "\x02\x00\x20\x00data"), 50},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			body := content("capless/voice", `{"type":"input_audio","input_audio":{"format":"x","data":"`+base64.StdEncoding.EncodeToString(tt.data)+`"}}`)

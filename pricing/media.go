@@ -217,7 +217,7 @@ func (p *parser) inputAudio() error {
 		a.millis, derr = longestAudio(raw)
 	}
 	if derr != nil {
-		p.call.refuse("unbounded_media", a.field, fmt.Sprintf("%s has no bound: its length cannot be read; send base64 of an mp3 or of an uncompressed wav", a.field))
+		p.call.refuse("unbounded_media", a.field, fmt.Sprintf("%s has no bound: its length cannot be read; send base64 of an mp3 or of an uncompressed wav with one format", a.field))
 		return nil
 	}
 	p.call.payload += int64(len(data))
@@ -226,21 +226,37 @@ func (p *parser) inputAudio() error {
 }
 
 // longestAudio bounds a recording's length in milliseconds by its bytes: an
-// mp3 frame has at least 8 kbit/s, an uncompressed wav the rate in its header.
+// mp3 frame has at least 8 kbit/s, an uncompressed wav what its header says of
+// one sample. Decoders disagree on whether the frame's size there or its samples
+// decide; the slower counts.
 func longestAudio(b []byte) (int64, error) {
-	const slowest = 1000                                      // bytes a second
-	layer3 := len(b) > 2 && b[0] == 0xff && b[1]&0xe6 == 0xe2 // sync word and layer
-	if layer3 || bytes.HasPrefix(b, []byte("ID3")) {
+	const slowest = 1000                                                   // bytes a second
+	if m := afterID3(b); len(m) > 2 && m[0] == 0xff && m[1]&0xe6 == 0xe2 { // sync word and layer
 		return (int64(len(b))*1000 + slowest - 1) / slowest, nil
 	}
-	if len(b) < 44 || string(b[:4]) != "RIFF" || string(b[8:16]) != "WAVEfmt " {
-		return 0, fmt.Errorf("no mp3 or wav")
+	if len(b) < 44 || string(b[:4]) != "RIFF" || string(b[8:16]) != "WAVEfmt " || bytes.Count(b, []byte("fmt ")) > 1 {
+		return 0, fmt.Errorf("no mp3, or no wav with one format")
 	}
-	format := binary.LittleEndian.Uint16(b[20:])
-	rate, align := int64(binary.LittleEndian.Uint32(b[24:])), int64(binary.LittleEndian.Uint16(b[32:]))
-	if format != 1 && format != 3 || rate == 0 || align == 0 {
+	word := func(at int) int64 { return int64(binary.LittleEndian.Uint16(b[at:])) }
+	format, channels, align, bits := word(20), word(22), word(32), word(34)
+	perSecond := int64(binary.LittleEndian.Uint32(b[24:])) * min(align, channels*((bits+7)/8))
+	if format != 1 && format != 3 || perSecond == 0 {
 		return 0, fmt.Errorf("no uncompressed wav")
 	}
-	perSecond := rate * align
 	return (int64(len(b))*1000 + perSecond - 1) / perSecond, nil
+}
+
+// afterID3 is what follows the tags at the beginning and their padding, which
+// decides what a decoder takes the file for: a tag may stand before any format.
+// https://id3.org/id3v2.4.0-structure
+func afterID3(b []byte) []byte {
+	const header, footer = 10, 0x10
+	for len(b) >= header && string(b[:3]) == "ID3" {
+		size := header + int(b[6]&127)<<21 + int(b[7]&127)<<14 + int(b[8]&127)<<7 + int(b[9]&127)
+		if b[5]&footer != 0 {
+			size += header
+		}
+		b = bytes.TrimLeft(b[min(size, len(b)):], "\x00")
+	}
+	return b
 }

@@ -60,10 +60,15 @@ func patched(data []byte, from, to string) []byte {
 	return bytes.Replace(data, []byte(from), []byte(to), 1)
 }
 
+// mp3Of begins with a frame of layer III.
+func mp3Of(size int) []byte { return append([]byte("\xff\xfb\x10"), make([]byte, size-3)...) }
+
 func wavOf(rate uint32, align uint16, size int) []byte {
 	b := append([]byte("RIFF\x00\x00\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00"), make([]byte, 20+size)...)
 	binary.LittleEndian.PutUint32(b[24:], rate)
 	binary.LittleEndian.PutUint32(b[28:], 1<<30)
 	binary.LittleEndian.PutUint16(b[32:], align)
+	binary.LittleEndian.PutUint16(b[34:], 8*align)
+	copy(b[36:], "data")
 	return b
 }

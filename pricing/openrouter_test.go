@@ -49,7 +49,7 @@ func TestOpenRouterHostsAreLimited(t *testing.T) {
 		// 400 tokens at 0.95 and 1,600 at 0.95: the least of all images.
 		{"images", "a/b", `"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a","detail":"high"}},{"type":"image_url","image_url":"https://b"}]}]`,
 			`{"max_price":{"prompt":0.95,"completion":4,"request":0.002,"image":0.00038}}`},
-		{"audio", "a/b", `"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"SUQzAAAA","format":"mp3"}}]}]`,
+		{"audio", "a/b", `"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"//sQAAAA","format":"mp3"}}]}]`,
 			`{"max_price":{"prompt":0.95,"completion":4,"request":0.002,"audio":7}}`},
 	} {
 		for _, stream := range []string{"", `"stream":true,`} { // beside other edits

@@ -250,7 +250,7 @@ func (s *sketch) chat() {
 		case "unreadable":
 			parts = append(parts, `{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAAAAAAAAAAAAAAAAAA"`+s.detail()+`}}`)
 		case "audio":
-			data := append([]byte("ID3"), make([]byte, rapid.IntRange(1, 5000).Draw(s.T, "audio size"))...)
+			data := append([]byte("\xff\xfb\x10"), make([]byte, rapid.IntRange(1, 5000).Draw(s.T, "audio size"))...)
 			parts = append(parts, `{"type":"input_audio","input_audio":{"format":"mp3","data":"`+base64.StdEncoding.EncodeToString(data)+`"}}`)
 		case "video":
 			parts = append(parts, `{"type":"video_url","video_url":{"url":"https://a/b"}}`)

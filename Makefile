@@ -24,6 +24,7 @@ run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the envir
 .PHONY: test
 test: check envoy sdks ## every check and test, as CI runs them
 	SIM_SECONDS=60 $(GO) test -race -timeout 20m $$($(GO) list $(PACKAGES) | grep -v /e2e)
+	$(GO) test -count=1 ./pricing # its searches in full: the race detector makes each twenty times slower
 	$(GO) test -count=1 -timeout 20m ./e2e/... # alone: its processes want the machine
 	@$(MAKE) fuzz
 

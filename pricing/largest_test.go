@@ -98,7 +98,7 @@ func inputTokensOf(b *pricing.Bound) int64 {
 func TestTheCapThatFitsIsTheLargest(t *testing.T) {
 	c, _ := oracleSides(t)
 	seen := map[pricing.Endpoint]int{}
-	for range 10 {
+	for range searches {
 		rapid.Check(t, func(t *rapid.T) {
 			e, body, at, _ := drawCall(t, c)
 			b, err := tryBound(c, e, body, at)
@@ -151,7 +151,7 @@ func TestTheCapThatFitsIsTheLargest(t *testing.T) {
 		})
 	}
 	for _, e := range []pricing.Endpoint{pricing.Chat, pricing.Responses, pricing.Messages, pricing.Completions} {
-		if seen[e] < 10 {
+		if seen[e] < searches-1 { // one search alone may miss any
 			t.Errorf("%s was seen %d times only", e, seen[e])
 		}
 	}

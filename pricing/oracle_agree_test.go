@@ -82,7 +82,7 @@ func short(body string) string {
 // none, for every model, endpoint and kind of request.
 func TestBoundAgreesWithTheOracle(t *testing.T) {
 	c, o := oracleSides(t)
-	for range 5 { // rapid draws a hundred each time
+	for range searches {
 		rapid.Check(t, func(t *rapid.T) { agrees(t, c, o) })
 	}
 }

@@ -216,7 +216,7 @@ func (b *purchase) draw(s *sketch) {
 func TestProvidersBillAtMostTheBoundAndThatIsCharged(t *testing.T) {
 	c := oracleCatalog(t, settleUpstreams())
 	seen := map[string]int{}
-	for range 5 {
+	for range searches {
 		rapid.Check(t, func(t *rapid.T) {
 			b := drawPurchase(t, c)
 			bound, bill, out := b.buy(t, c)
@@ -230,7 +230,7 @@ func TestProvidersBillAtMostTheBoundAndThatIsCharged(t *testing.T) {
 		})
 	}
 	for _, e := range pricing.Endpoints() {
-		if seen[string(e)] < 5 {
+		if seen[string(e)] < searches-1 { // one search alone may miss any
 			t.Errorf("%s was seen %d times only", e, seen[string(e)])
 		}
 	}

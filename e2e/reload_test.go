@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -53,6 +54,11 @@ func TestReload(t *testing.T) {
 			t.Errorf("after a bad file (%s): %d %s", bad, r.status, r.body)
 		}
 	}
+	before := len(g.program.output())
+	g.program.signal(syscall.SIGHUP) // reads the file again though it is the same
+	eventually(t, time.Minute, "the bad file is reported on SIGHUP", func() bool {
+		return strings.Contains(g.program.output()[before:], "aigateway.yaml")
+	})
 	g.settings["Extra"], g.settings["ProviderKey"] = good, "sk-revoked"
 	g.writeConfig()
 	eventually(t, time.Minute, "the new provider key is used", func() bool {

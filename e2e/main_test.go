@@ -7,13 +7,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"aigateway/internal/fsynctest"
 )
 
 // binary is the aigateway that TestMain built, and workDir the short directory
 // everything of this run lives in: a socket's path has at most 108 bytes.
 var binary, workDir string
 
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+func TestMain(m *testing.M) {
+	fsynctest.Main()
+	os.Exit(testMain(m))
+}
 
 // testMain builds the binary once, with the race detector if E2E_RACE is set. It
 // is the shipped one but for the tag faults: told to, it dies in a commit.

@@ -28,15 +28,20 @@ var logs atomic.Int64
 
 func startProcess(t *testing.T, dir, name string, env []string, path string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: name, log: filepath.Join(dir, fmt.Sprintf("%s-%d.log", name, logs.Add(1))), done: make(chan struct{})}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(os.Environ(), env...)
+	return startCommand(t, dir, name, cmd)
+}
+
+func startCommand(t *testing.T, dir, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, log: filepath.Join(dir, fmt.Sprintf("%s-%d.log", name, logs.Add(1))), done: make(chan struct{})}
 	out, err := os.Create(p.log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	p.cmd = exec.Command(path, args...)
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
-	p.cmd.Env = append(os.Environ(), env...)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"aigateway/budget"
+	"aigateway/internal/fsynctest"
 	"aigateway/ledger"
 )
 
@@ -20,10 +21,7 @@ import (
 const killEnv = "LEDGER_KILL_TEST_DIR"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(fsyncEnv) != "" {
-		fmt.Fprintln(os.Stderr, fsyncVictim())
-		os.Exit(1)
-	}
+	fsynctest.Main()
 	if dir := os.Getenv(killEnv); dir != "" {
 		if err := victim(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)

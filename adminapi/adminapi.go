@@ -104,7 +104,7 @@ type Config struct {
 	Explainer    Explainer // may be nil: nothing can be explained
 	Catalog      func() Catalog
 	Now          func() time.Time
-	Zone         *time.Location        // of months without a time zone of their own; nil is UTC
+	Zone         *time.Location        // of months and budgets without a time zone of their own; nil is UTC
 	Ready        func() []Condition    // may be nil: always ready
 	Gatherer     prometheus.Gatherer   // for /metrics; may be nil: no such path
 	Metrics      prometheus.Registerer // may be nil: no metrics of this package
@@ -158,7 +158,7 @@ func New(c Config) (*Server, error) {
 		grpc.UnaryInterceptor(calls.unary),
 		grpc.StreamInterceptor(calls.stream),
 	)
-	aigatewayv1.RegisterBudgetServiceServer(s.grpc, &budgetService{keys: c.Keys, budgets: c.Budgets})
+	aigatewayv1.RegisterBudgetServiceServer(s.grpc, &budgetService{keys: c.Keys, budgets: c.Budgets, zone: budgetZone(c.Zone)})
 	aigatewayv1.RegisterUsageServiceServer(s.grpc, &usageService{usage: c.Usage, now: c.Now, zone: c.Zone})
 	aigatewayv1.RegisterKeyServiceServer(s.grpc, &keyService{keys: c.Keys, now: c.Now})
 	aigatewayv1.RegisterModelServiceServer(s.grpc, &modelService{catalog: c.Catalog, now: c.Now})

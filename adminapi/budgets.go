@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ type budgetService struct {
 	aigatewayv1.UnimplementedBudgetServiceServer
 	keys    KeyStore
 	budgets BudgetStore
+	zone    string // of budgets that name none; empty is UTC
 }
 
 func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudgetRequest) (*aigatewayv1.Budget, error) {
@@ -39,14 +41,15 @@ func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudge
 	if err != nil {
 		return nil, err
 	}
-	if _, err := budget.ParseZone("time_zone", in.GetTimeZone()); err != nil {
+	zone := cmp.Or(in.GetTimeZone(), s.zone)
+	if _, err := budget.ParseZone("time_zone", zone); err != nil {
 		return nil, err
 	}
 	most := int64(in.GetDefaultMaxTokens())
 	if err := budget.CheckDefaultMaxTokens(most); err != nil {
 		return nil, err
 	}
-	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: in.GetTimeZone(), Cap: limit, DefaultMaxTokens: most}, author(key, req))
+	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: zone, Cap: limit, DefaultMaxTokens: most}, author(key, req))
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +176,7 @@ func (s *budgetService) UpdateBudget(ctx context.Context, req *aigatewayv1.Updat
 	if _, err := s.find(key, req.GetId()); err != nil {
 		return nil, err
 	}
-	change, err := changeOf(in, req.GetUpdateMask().GetPaths())
+	change, err := changeOf(in, req.GetUpdateMask().GetPaths(), s.zone)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +189,7 @@ func (s *budgetService) UpdateBudget(ctx context.Context, req *aigatewayv1.Updat
 
 // changeOf checks a change as far as it can without the budget; the function it
 // returns does the rest with it.
-func changeOf(in *aigatewayv1.Budget, paths []string) (func(*budget.Budget) error, error) {
+func changeOf(in *aigatewayv1.Budget, paths []string, defaultZone string) (func(*budget.Budget) error, error) {
 	zone := in.GetTimeZone() != "" || slices.Contains(paths, "time_zone")
 	if zone {
 		if _, err := budget.ParseZone("time_zone", in.GetTimeZone()); err != nil {
@@ -218,7 +221,7 @@ func changeOf(in *aigatewayv1.Budget, paths []string) (func(*budget.Budget) erro
 			b.Cap = *limit
 		}
 		if zone {
-			b.Zone = in.GetTimeZone()
+			b.Zone = cmp.Or(in.GetTimeZone(), defaultZone)
 		}
 		if mostSet {
 			b.DefaultMaxTokens = most

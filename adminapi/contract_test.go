@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -385,5 +386,24 @@ func TestFieldConventions(t *testing.T) {
 	}
 	if fields < 80 {
 		t.Errorf("only %d fields were checked", fields)
+	}
+}
+
+// TestBudgetsBeginWithTheGatewaysMonths pins that a budget and the report beside
+// it count the same month.
+func TestBudgetsBeginWithTheGatewaysMonths(t *testing.T) {
+	berlin, err := time.LoadLocation("Europe/Berlin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldIn(t, berlin)
+	for _, tt := range []struct{ body, zone, start string }{
+		{`{"tag":"a","monthly_cap_cents":1}`, "Europe/Berlin", "2026-03-31T22:00:00Z"},
+		{`{"tag":"b","monthly_cap_cents":1,"time_zone":"UTC"}`, "UTC", "2026-04-01T00:00:00Z"},
+	} {
+		got := w.ok(w.do(finance, "POST", "/v1/budgets", tt.body), "POST /v1/budgets").(map[string]any)
+		if got["time_zone"] != tt.zone || got["window_start"] != tt.start {
+			t.Errorf("%s has zone %v from %v, want %s from %s", tt.body, got["time_zone"], got["window_start"], tt.zone, tt.start)
+		}
 	}
 }

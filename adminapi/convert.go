@@ -46,6 +46,14 @@ func budgetProto(s budget.Status) *aigatewayv1.Budget {
 	return out
 }
 
+// budgetZone is the name under which a budget keeps a zone.
+func budgetZone(zone *time.Location) string {
+	if zone == time.UTC {
+		return "" // as budgets always had it
+	}
+	return zone.String()
+}
+
 func zoneName(zone string) string {
 	if zone == "" {
 		return "UTC"

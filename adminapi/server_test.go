@@ -50,6 +50,11 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldIn(t, nil)
+}
+
+func newWorldIn(t *testing.T, zone *time.Location) *world {
+	t.Helper()
 	now := func() time.Time { return instant }
 	w := &world{t: t, log: &bytes.Buffer{}, store: &store{now: now, keys: map[string]budget.Key{
 		admin:     {ID: "key_a", Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}, CreateTime: instant},
@@ -67,7 +72,7 @@ func newWorld(t *testing.T) *world {
 				{Slug: "moonshot/kimi-k2.6", Provider: "moonshot", CheckedAt: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, {Slug: "openai/gpt-5.5", Provider: "openai"},
 			}}
 		},
-		Now: now, Ready: w.conditions,
+		Now: now, Zone: zone, Ready: w.conditions,
 		Gatherer: registry, Metrics: registry, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	if err != nil {

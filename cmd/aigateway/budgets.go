@@ -169,7 +169,7 @@ stays counted; a cap below that refuses every priced call until the window ends.
 	c.Flags().StringVar(&b.daily, "daily", "", "cap in `dollars` for each calendar day")
 	c.Flags().StringVar(&b.weekly, "weekly", "", "cap in `dollars` for each week, from Monday")
 	c.Flags().StringVar(&b.total, "total", "", "cap in `dollars` for ever")
-	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default UTC)")
+	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default the gateway's)")
 	c.Flags().Int32Var(&b.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of calls that name none (default the model's or provider's)")
 	reason := reasonFlag(c)
 	out := outputFlag(c)

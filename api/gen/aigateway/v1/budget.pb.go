@@ -52,7 +52,8 @@ type Budget struct {
 	WeeklyCapCents *int64 `protobuf:"varint,7,opt,name=weekly_cap_cents,proto3,oneof" json:"weekly_cap_cents,omitempty"`
 	// Cap in US cents for ever: this budget never starts anew.
 	TotalCapCents *int64 `protobuf:"varint,8,opt,name=total_cap_cents,proto3,oneof" json:"total_cap_cents,omitempty"`
-	// IANA time zone in which days, weeks and months begin. Default: UTC.
+	// IANA time zone in which days, weeks and months begin. Default: the
+	// time_zone of the gateway's configuration, which is UTC unless it says more.
 	TimeZone string `protobuf:"bytes,9,opt,name=time_zone,proto3" json:"time_zone,omitempty"`
 	// The cap, whichever of the four it is, in US cents.
 	CapCents int64 `protobuf:"varint,10,opt,name=cap_cents,proto3" json:"cap_cents,omitempty"`

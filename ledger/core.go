@@ -119,10 +119,12 @@ func (c *core) newAccount(r *rule, start, end int64) *account {
 	return a
 }
 
-// forget drops an account that nothing can change any more.
+// forget drops an account that nothing can change any more. An unused mark is
+// given back first: what is not in memory may be deleted, and no commit may
+// write it again then.
 func (c *core) forget(a *account) {
 	current := !a.rule.deleted && (a.rule.cur == a || a.rule.next == a)
-	if !current && a.refs == 0 && a.orphan == 0 && a.residue == 0 && !a.wanted && a.inNo == 0 {
+	if !current && a.refs == 0 && a.orphan == 0 && a.residue == 0 && !a.raised && !a.wanted && a.inNo == 0 {
 		delete(c.accounts, a.id)
 	}
 }

@@ -34,14 +34,18 @@ func (w *modelWorld) load(s *modelState) {
 	clear(c.accounts)
 	c.queue, c.spare, c.wanted, c.pools = c.queue[:0], nil, c.wanted[:0], nil
 	c.expiry, c.queued, c.applied, c.batchNo, c.idleAt, c.savedWall, c.wall = expiryList{}, 0, 0, 1, 0, 0, 0
-	*a = account{id: 1, rule: w.r, end: forever, raised: true}
+	*a = account{id: 1, rule: w.r, end: forever}
 	a.cap, a.spent, a.orphan, a.residue = budget.Amount(s.cap), budget.Amount(s.spent), budget.Amount(s.orphan), budget.Amount(s.residue)
 	a.hw, a.held, a.rise, a.falling = budget.Amount(s.hw), budget.Amount(s.held), budget.Amount(s.rise), budget.Amount(s.falling)
 	a.limit, a.need = budget.Amount(s.limit), budget.Amount(s.need)
 	a.soon.spent, a.soon.orphan, a.soon.residue = budget.Amount(s.soonSpent), budget.Amount(s.soonOrphan), budget.Amount(s.soonResidue)
 	a.pace.largest = modelBound / 2 // so that the mark runs one bound ahead
-	c.accounts[1] = a
-	c.raised = append(c.raised[:0], a)
+	w.loadEnd(s)
+	c.raised = c.raised[:0]
+	if a.raised = a.hw > a.used(); a.raised {
+		c.raised = append(c.raised, a)
+		a.raised = w.how != forgetsMark
+	}
 	if s.wanted {
 		c.want(a)
 	}
@@ -74,7 +78,12 @@ func (w *modelWorld) load(s *modelState) {
 func (w *modelWorld) loadCall(s *modelState, i int) {
 	m, h := &s.calls[i], &w.hold[i]
 	*h = hold{id: w.ids[i], bound: modelBound, state: m.state}
-	h.setLegs([]*account{w.a})
+	if !s.end.rowless && m.fromOrphan != noAccount {
+		h.setLegs([]*account{w.a})
+	}
+	if m.known || m.orphan != nowhere {
+		w.c.addRefs(h)
+	}
 	if m.orphaned {
 		w.c.orphaned[h.id] = struct{}{}
 	}
@@ -105,8 +114,11 @@ func (w *modelWorld) loadCall(s *modelState, i int) {
 		w.put(m.refund, event{kind: eventRefund, h: h, cost: cost})
 	}
 	if m.orphan != nowhere {
-		w.put(m.orphan, event{kind: eventOrphan, h: h, cost: cost,
-			pools: []pool{{budget.Amount(m.fromOrphan), budget.Amount(m.fromResidue)}}})
+		e := event{kind: eventOrphan, h: h, cost: cost}
+		if m.fromOrphan != noAccount {
+			e.pools = []pool{{budget.Amount(m.fromOrphan), budget.Amount(m.fromResidue)}}
+		}
+		w.put(m.orphan, e)
 	}
 }
 
@@ -165,6 +177,7 @@ func (w *modelWorld) save(s *modelState) {
 	if s.syncing == nowhere {
 		s.touched, s.rowS, s.rowO, s.rowR, s.rowHW = false, 0, 0, 0, 0
 	}
+	w.saveEnd(s)
 }
 
 func (w *modelWorld) saveEvent(s *modelState, e *event, p place) {
@@ -189,7 +202,10 @@ func (w *modelWorld) saveEvent(s *modelState, e *event, p place) {
 	case eventRefund:
 		m.refund = p
 	case eventOrphan:
-		m.orphan, m.fromOrphan, m.fromResidue = p, int8(e.pools[0].orphan), int8(e.pools[0].residue)
+		m.orphan, m.fromOrphan = p, noAccount
+		if len(e.pools) > 0 {
+			m.fromOrphan, m.fromResidue = int8(e.pools[0].orphan), int8(e.pools[0].residue)
+		}
 	}
 }
 
@@ -210,7 +226,7 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	v.rules = []*rule{r}
 	row := accountRow{id: 1, budget: 1, end: forever, spent: budget.Amount(s.diskS), orphan: budget.Amount(s.diskO),
 		residue: budget.Amount(s.diskR), hw: budget.Amount(s.diskHW)}
-	v.accounts = []accountRow{row}
+	v.accounts = w.endRows(s, row)
 	for i := range s.calls {
 		h := savedHold{hold: hold{id: w.ids[i], bound: modelBound}, accounts: []int64{1}}
 		switch s.calls[i].row {
@@ -224,6 +240,9 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	}
 	c, held := restore(v, forever/4, instant{})
 	a := c.accounts[1]
+	if a == nil {
+		a = finalAccount(s)
+	}
 	if w.how == gapIgnored {
 		a.orphan, a.soon.orphan = row.orphan, row.orphan
 		a.hw = a.used()

@@ -25,10 +25,10 @@ func (w *modelWorld) readRing(s *modelState) {
 func TestModelRing(t *testing.T) {
 	kill, both := []modelOp{stepKill}, []modelOp{stepKill, stepCrash}
 	for _, g := range []modelConfig{
-		{"one kill", 4, 3, 1, nil, kill},
-		{"two kills", 4, 3, 2, nil, kill},
-		{"a kill and a power loss, in any order", 4, 3, 2, nil, both},
-		{"one kill, the cap cut to 3", 5, 3, 1, []int8{3}, kill},
+		{"one kill", 4, 3, 1, nil, kill, false},
+		{"two kills", 4, 3, 2, nil, kill, false},
+		{"a kill and a power loss, in any order", 4, 3, 2, nil, both, false},
+		{"one kill, the cap cut to 3", 5, 3, 1, []int8{3}, kill, false},
 	} {
 		began := time.Now()
 		states, trace := g.search(faithful, "")
@@ -48,7 +48,7 @@ func TestModelRingMutants(t *testing.T) {
 		{"the ring is believed after a power loss", ringAfterPowerLoss, nil},
 		{"a reservation is published before its record", publishedEarly, []modelOp{stepKill}},
 	} {
-		g := modelConfig{"", 4, modelCalls, 1, nil, m.ends}
+		g := modelConfig{"", 4, modelCalls, 1, nil, m.ends, false}
 		for _, only := range []string{"", "I4"} {
 			states, trace := g.search(m.how, only)
 			if trace == nil {

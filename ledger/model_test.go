@@ -9,7 +9,8 @@ import (
 
 // The model searches every interleaving of a small ledger: one account, up to
 // four calls of bound 2 that cost 0 to 2, a sync in three parts, crashes, cap
-// edits, and access logs that come late, again or never. It does not copy the
+// edits, access logs that come late, again or never, and the deletion of what
+// ended long ago. It does not copy the
 // rules it checks: every step unpacks a state into a real core, calls what the
 // server calls, and packs the result. Only the disk, the provider and the
 // sabotage of the mutants are the model's own (model_world_test.go).
@@ -31,6 +32,7 @@ type modelConfig struct {
 	crashes int8
 	edits   []int8    // caps that an administrator may set, once
 	ends    []modelOp // what a crash may be; empty: a power loss
+	retires bool      // the window ends, and after the retention goes
 }
 
 // sabotage is one way to break the ledger.
@@ -50,6 +52,10 @@ const (
 	cutForgotten
 	ringAfterPowerLoss
 	publishedEarly
+	deletesHeld
+	deletesUndecided
+	deletesRunning
+	forgetsMark
 )
 
 // place is where an event is: nowhere, in the queue or in the batch.
@@ -109,6 +115,7 @@ type modelState struct {
 	allowed          int8 // the most that the provider may bill
 	crashes          int8
 	unclean          bool // something was expired or erased: spending need not be exact
+	end              modelEnd
 
 	calls [modelCalls]modelCall
 }
@@ -237,10 +244,10 @@ func TestModel(t *testing.T) {
 		calls, edited = 3, 2
 	}
 	for _, g := range []modelConfig{
-		{"one crash", 4, calls, 1, nil, nil},
-		{"two crashes", 4, calls, 2, nil, nil},
-		{"one crash, the cap cut to 3", 5, edited, 1, []int8{3}, nil},
-		{"one crash, the cap raised to 5", 3, edited, 1, []int8{5}, nil},
+		{"one crash", 4, calls, 1, nil, nil, false},
+		{"two crashes", 4, calls, 2, nil, nil, false},
+		{"one crash, the cap cut to 3", 5, edited, 1, []int8{3}, nil, false},
+		{"one crash, the cap raised to 5", 3, edited, 1, []int8{5}, nil, false},
 	} {
 		began := time.Now()
 		states, trace := g.search(faithful, "")
@@ -260,8 +267,8 @@ func lines(trace []string) string { return "\n  " + strings.Join(trace, "\n  ") 
 // TestModelMutants breaks one rule at a time. The search must notice, and,
 // where money is lost, find the way to an overspend too.
 func TestModelMutants(t *testing.T) {
-	small := modelConfig{"", 4, modelCalls, 1, nil, nil}
-	cut := modelConfig{"", 4, 3, 1, []int8{2}, nil}
+	small := modelConfig{"", 4, modelCalls, 1, nil, nil, false}
+	cut := modelConfig{"", 4, 3, 1, []int8{2}, nil, false}
 	for _, m := range []struct {
 		name string
 		how  sabotage

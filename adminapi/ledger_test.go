@@ -20,12 +20,11 @@ import (
 	"aigateway/ledger"
 )
 
-// TestOnTheLedger runs the contract on the real thing: a budget is set over
-// REST, calls are reserved and settled, and the reports show them.
-func TestOnTheLedger(t *testing.T) {
-	ctx := t.Context()
+// onLedger serves a ledger of the test's own, with an admin key and its secret.
+func onLedger(t *testing.T) (*ledger.Ledger, budget.Key, string, *world) {
+	t.Helper()
 	now := func() time.Time { return instant }
-	l, err := ledger.Open(ctx, ledger.Config{Dir: t.TempDir(), Now: now})
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +33,7 @@ func TestOnTheLedger(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	key, secret, err := l.CreateKey(ctx, budget.Key{Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}}, budget.Author{Actor: "test"})
+	key, secret, err := l.CreateKey(t.Context(), budget.Key{Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}}, budget.Author{Actor: "test", Reason: "the first"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +46,14 @@ func TestOnTheLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.server.Close() })
+	return l, key, secret, w
+}
 
+// TestOnTheLedger runs the contract on the real thing: a budget is set over
+// REST, calls are reserved and settled, and the reports show them.
+func TestOnTheLedger(t *testing.T) {
+	ctx := t.Context()
+	l, key, secret, w := onLedger(t)
 	set := w.ok(w.do(secret, "POST", "/v1/budgets", `{"tag":"summarize","monthly_cap_cents":50000}`), "POST /v1/budgets").(map[string]any)
 	id := set["id"].(string)
 	reserve := func(i int, bound budget.Amount) budget.Reservation {
@@ -63,7 +69,7 @@ func TestOnTheLedger(t *testing.T) {
 	}
 	first := reserve(1, budget.Dollar)
 	reserve(2, 2*budget.Dollar+1)
-	err = l.Settle(ctx, budget.Settlement{RequestID: "r1", Reservation: &first, Basis: budget.BasisUsage, Cost: 33*budget.Cent + 1, Tokens: budget.Tokens{Input: 7, Output: 3}, At: instant})
+	err := l.Settle(ctx, budget.Settlement{RequestID: "r1", Reservation: &first, Basis: budget.BasisUsage, Cost: 33*budget.Cent + 1, Tokens: budget.Tokens{Input: 7, Output: 3}, At: instant})
 	if err != nil {
 		t.Fatal(err)
 	}

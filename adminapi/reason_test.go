@@ -1,47 +1,16 @@
 package adminapi_test
 
 import (
-	"context"
-	"io"
-	"log/slog"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"aigateway/adminapi"
-	"aigateway/budget"
-	"aigateway/ledger"
 )
 
 // TestReasonsAreAudited gives a reason with every kind of change, and none.
 func TestReasonsAreAudited(t *testing.T) {
 	ctx := t.Context()
-	now := func() time.Time { return instant }
-	l, err := ledger.Open(ctx, ledger.Config{Dir: t.TempDir(), Now: now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	key, secret, err := l.CreateKey(ctx, budget.Key{Name: "admin", Scopes: []budget.Scope{budget.ScopeAdmin}}, budget.Author{Actor: "test", Reason: "the first"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := newWorld(t)
-	w.server, err = adminapi.New(adminapi.Config{
-		Auth: l, Keys: l, Budgets: l, Usage: l, Reservations: l, Adjustments: l, Audit: l,
-		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = w.server.Close() })
-
+	l, key, secret, w := onLedger(t)
 	set := w.ok(w.do(secret, "POST", "/v1/budgets?reason=the%20plan%20of%20May", `{"tag":"a","monthly_cap_cents":500}`), "POST /v1/budgets").(map[string]any)
 	id := set["id"].(string)
 	w.ok(w.do(secret, "PATCH", "/v1/budgets/"+id+"?reason=a%20%22busy%22%20week", `{"monthly_cap_cents":600}`), "PATCH /v1/budgets/{id}")

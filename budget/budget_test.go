@@ -125,7 +125,7 @@ func TestTagPattern(t *testing.T) {
 			t.Errorf("%q matches %q = %v, want %v", tc.pattern, tc.tag, got, tc.want)
 		}
 	}
-	for _, s := range []string{"", "/**", strings.Repeat("x", 65) + "/**", "a\n/**"} {
+	for _, s := range []string{"", "/**", "*", "a/*", "a/**/b", "a*", "a/**/**", "***", " a", "a ", "a /**", strings.Repeat("x", 65) + "/**", "a\n/**"} {
 		if _, err := budget.ParseTagPattern("tag", s); err == nil {
 			t.Errorf("ParseTagPattern(%q): want an error", s)
 		}

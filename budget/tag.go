@@ -35,6 +35,8 @@ func tagProblem(s string) string {
 		return fmt.Sprintf("is %d bytes long; use at most %d", len(s), MaxTagBytes)
 	case !utf8.ValidString(s):
 		return "is not valid UTF-8"
+	case strings.Trim(s, " ") != s:
+		return "begins or ends with a space, which no header keeps; leave it out"
 	}
 	for _, r := range s {
 		if !unicode.IsPrint(r) {
@@ -52,7 +54,7 @@ type TagPattern string
 const AllTags TagPattern = "**"
 
 // ParseTagPattern checks a pattern of an API request or a configuration; field
-// is what the error names.
+// is what the error names. A * anywhere but in the forms above is refused.
 func ParseTagPattern(field, s string) (TagPattern, error) {
 	p := TagPattern(s)
 	if p == AllTags {
@@ -62,7 +64,12 @@ func ParseTagPattern(field, s string) (TagPattern, error) {
 	if root, ok := p.Subtree(); ok {
 		base = string(root)
 	}
-	if msg := tagProblem(base); msg != "" {
+	msg := tagProblem(base)
+	if msg == "" && strings.Contains(base, "*") {
+		// Taken for a name, it would be a cap on nothing.
+		msg = fmt.Sprintf("is %q; end it with /** for everything below a tag, or write ** for every tag: * stands for nothing else", s)
+	}
+	if msg != "" {
 		return "", Invalid("tag_invalid", field, field+" "+msg)
 	}
 	return p, nil

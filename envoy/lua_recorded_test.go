@@ -1,0 +1,141 @@
+package envoy_test
+
+import (
+	"encoding/json"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// recorded is one answer of a provider that pricing settles in its tests.
+type recorded struct{ name, status, contentType, answer string }
+
+func (r *recorded) streams() bool { return r.contentType == "text/event-stream" }
+
+func recordedAnswers(t *testing.T) []recorded {
+	t.Helper()
+	files, err := filepath.Glob("../pricing/testdata/settle/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []recorded
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for chunk := range strings.SplitSeq("\n"+string(text), "\n=== ") {
+			name, rest, _ := strings.Cut(chunk, "\n")
+			_, rest, ok := strings.Cut(rest, "\nHTTP ")
+			if !ok {
+				continue // before the first
+			}
+			line, rest, _ := strings.Cut(rest, "\n")
+			fields := strings.Fields(line)
+			answer, _, ok := strings.Cut("\n"+rest, "\nWANT ")
+			if !ok || len(fields) < 2 {
+				t.Fatalf("%s: %s cannot be read", file, name)
+			}
+			all = append(all, recorded{filepath.Base(file) + ": " + name, fields[0], fields[1], strings.TrimPrefix(answer, "\n")})
+		}
+	}
+	if len(all) < 200 {
+		t.Fatalf("only %d answers", len(all))
+	}
+	return all
+}
+
+// reading is what pricing's tests take the filter to report of a recorded
+// answer: a copy of the last of each member, at the top or one level down.
+func (r *recorded) reading() map[string]any {
+	out := map[string]any{}
+	texts := []string{r.answer}
+	if r.streams() {
+		texts = nil
+		for event := range strings.SplitSeq(r.answer, "\n\n") {
+			var data []string
+			for line := range strings.SplitSeq(event, "\n") {
+				if v, ok := strings.CutPrefix(line, "data:"); ok {
+					data = append(data, strings.TrimPrefix(v, " "))
+				}
+			}
+			texts = append(texts, strings.Join(data, "\n"))
+		}
+	}
+	for _, text := range texts {
+		r.readOne(out, text)
+	}
+	return out
+}
+
+func (r *recorded) readOne(out map[string]any, text string) {
+	var top map[string]json.RawMessage
+	if text == "[DONE]" {
+		out["done"] = true
+	}
+	if json.Unmarshal([]byte(text), &top) != nil {
+		return
+	}
+	found := maps.Clone(top)
+	for _, parent := range []string{"message", "response", "delta"} {
+		var inner map[string]json.RawMessage
+		if json.Unmarshal(top[parent], &inner) != nil {
+			continue
+		}
+		for _, k := range []string{"usage", "model", "service_tier", "tool_usage"} {
+			if v := inner[k]; len(v) > 0 && string(v) != "null" {
+				found[k] = v
+			}
+		}
+	}
+	if found["usage"] == nil && strings.Contains(string(found["meta"]), `"billed_units"`) {
+		found["usage"] = found["meta"]
+	}
+	reported := found["usage"] != nil && string(found["usage"]) != "null"
+	for _, k := range []string{"usage", "model", "service_tier", "tool_usage", "type"} {
+		if r.streams() && !reported && k != "type" {
+			continue // who answered matters where there is something to price
+		}
+		if v := string(found[k]); v != "" && v != "null" {
+			out[k] = v
+			if k == "usage" && out["first_usage"] == nil {
+				out["first_usage"] = v
+			}
+		}
+	}
+	last, _ := out["type"].(string)
+	ends := slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`}, last)
+	if r.status < "400" && (!r.streams() || ends) {
+		out["done"] = true
+	}
+}
+
+// The evidence that recorded answers are settled by in pricing's tests is what
+// the filter reports of them, in one piece and cut anywhere.
+func TestRecordedAnswersAreReadAsTheyAreSettled(t *testing.T) {
+	v := newVM(t)
+	for _, r := range recordedAnswers(t) {
+		if r.status == "0" {
+			continue // nothing came
+		}
+		want := r.reading()
+		for _, pieces := range [][]string{{r.answer}, strings.SplitAfter(r.answer, ","), strings.SplitAfter(r.answer, "\n")} {
+			h, err := v.call("envoy_on_response", map[string]any{"rsv": "token"}, map[string]any{":status": r.status, "content-type": r.contentType}, nil, pieces)
+			if err != nil {
+				t.Fatalf("%s: %v", r.name, err)
+			}
+			got := v.answer(h)
+			if !r.streams() && !json.Valid([]byte(r.answer)) { // cut: what else was seen decides nothing
+				maps.DeleteFunc(got.Report, func(k string, _ any) bool { return k == "model" || k == "type" })
+			}
+			if diff := cmp.Diff(want, got.Report); diff != "" || got.Body != r.answer {
+				t.Errorf("%s in %d pieces (-want +got):\n%s", r.name, len(pieces), diff)
+			}
+		}
+	}
+}

@@ -70,12 +70,13 @@ func (p *parser) blocks() error {
 
 // source is where an image or a document block has its data.
 type source struct {
-	set   bool
-	kind  string
-	mime  string
-	data  []byte
-	url   bool
-	field string
+	set     bool
+	kind    string
+	mime    string
+	data    []byte
+	url     bool
+	content bool // blocks, which are read by themselves
+	field   string
 }
 
 // block reads one content block, at any depth: tool results hold blocks too.
@@ -116,13 +117,18 @@ func (p *parser) block(int) error {
 func blockMembers() []string { return []string{"type", "source", "content", "file_id"} }
 
 func (p *parser) checkBlock(kind string, src *source) error {
-	if src.set {
+	media := kind == "image" || kind == "document"
+	switch {
+	case src.set:
 		p.addSource(kind, src)
+	case media:
+		field := p.path() + ".source"
+		p.call.refuse("unbounded_media", field, field+" is no object, and what it stands for has no bound; send base64 data or a url in it")
 	}
 	switch {
 	case kind == "":
 		return p.invalid("has no type; write text or image")
-	case kind == "image" || kind == "document":
+	case media:
 		return nil
 	case knownBlock(kind):
 		return nil
@@ -165,6 +171,7 @@ func (p *parser) source(s *source) error {
 			_, err = p.media()
 			return err
 		case "content":
+			s.content = true
 			return p.blocks()
 		case "file_id":
 			return p.refused("", "unbounded_media", "refers to a file whose size is unknown; send its text, or images as base64")
@@ -179,6 +186,8 @@ func (p *parser) source(s *source) error {
 // addSource sorts media by what is there, not only by what it is called.
 func (p *parser) addSource(kind string, s *source) {
 	switch {
+	case s.data != nil && s.url: // which of them is read is the provider's choice
+		p.call.refuse("unbounded_media", s.field, s.field+" has data and a url; send one of them")
 	case s.data != nil && s.mime == "application/pdf":
 		p.addPDF(s.field, s.data)
 	case s.data != nil && s.kind == "text" && (s.mime == "" || s.mime == "text/plain"):
@@ -197,6 +206,8 @@ func (p *parser) addSource(kind string, s *source) {
 		p.call.images = append(p.call.images, image{field: s.field, high: true})
 	case s.url:
 		p.call.refuse("unbounded_media", s.field, s.field+" is a file elsewhere, whose size is unknown; send its text")
+	case !s.content && (kind == "image" || kind == "document"):
+		p.call.refuse("unbounded_media", s.field, s.field+" has neither data, url nor content, and so no bound; send base64 data or a url")
 	}
 }
 

@@ -218,7 +218,8 @@ func TestValidation(t *testing.T) {
 		{"GET", "/v1/usage?from=2026-04-01T00:01:00Z", ``, 400, "field_invalid", "from"},
 		{"GET", "/v1/usage?from=2026-05&to=2026-04", ``, 400, "field_invalid", "from"},
 		{"GET", "/v1/usage?from=2026-04&to=2026-04", ``, 400, "field_invalid", "from"},
-		{"GET", "/v1/usage?to=2300-01", ``, 400, "field_invalid", "from"},
+		{"GET", "/v1/usage?to=2300-01", ``, 400, "field_invalid", "to"},
+		{"GET", "/v1/usage?from=0001-01-01&time_zone=America/New_York", ``, 400, "field_invalid", "from"},
 		{"GET", "/v1/usage?time_zone=Nowhere", ``, 400, "field_invalid", "time_zone"},
 		{"GET", "/v1/usage?format=xml", ``, 400, "field_invalid", "format"},
 		{"GET", "/v1/usage?format=csv&format=csv", ``, 400, "duplicate_key", "format"},
@@ -404,5 +405,20 @@ func TestRealHTTP(t *testing.T) {
 	_ = head.Body.Close()
 	if head.StatusCode != 404 || head.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("HEAD: %d %s", head.StatusCode, head.Header.Get("Content-Type"))
+	}
+}
+
+// TestErrorsNameWhatToSend pins remedies that would be easy to get wrong.
+func TestErrorsNameWhatToSend(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct{ method, target, body, want string }{
+		{"POST", "/v1/budgets", `{"tag":"a","cap":"5.00"}`, "send monthly_cap_cents, daily_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a","period":"day","daily_cap_cents":1}`, "send monthly_cap_cents, daily_cap_cents"},
+		{"POST", "/v1/budgets", `{"tag":"a/*","daily_cap_cents":1}`, "/**"},
+		{"GET", "/v1/usage?from=0001-01-01&time_zone=America/New_York", ``, "from 2000 to 2199"},
+	} {
+		if got := w.do(admin, tt.method, tt.target, tt.body).body; !strings.Contains(got, tt.want) {
+			t.Errorf("%s %s %s: %s, want %q in it", tt.method, tt.target, tt.body, got, tt.want)
+		}
 	}
 }

@@ -34,6 +34,10 @@ func refuseReadOnly(m proto.Message) error {
 }
 
 func readOnlyError(name string) *budget.Error {
+	switch name {
+	case "cap", "cap_cents", "period": // what a budget is read with, and not set with
+		return budget.Invalid("field_invalid", name, name+" is read-only; send monthly_cap_cents, daily_cap_cents, weekly_cap_cents or total_cap_cents")
+	}
 	return budget.Invalid("field_invalid", name, name+" is read-only; leave it out")
 }
 

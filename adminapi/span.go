@@ -60,6 +60,9 @@ func parseTime(field, s string, zone *time.Location) (time.Time, error) {
 		if err != nil {
 			continue
 		}
+		if err := checkSpan(field, budget.Window{Start: t, End: t}); err != nil {
+			return time.Time{}, err // the zone's clock may have been odd then, by minutes
+		}
 		if !t.Truncate(quarter).Equal(t) {
 			return time.Time{}, budget.Invalid("field_invalid", field, fmt.Sprintf("%s is %s; usage is kept by quarter of an hour, use :00, :15, :30 or :45", field, s))
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -195,9 +196,13 @@ func (a *app) noteModel(m listedModel) {
 		since = ", since " + m.From
 	}
 	a.notef("%s, sent as %s; tokens of context: %s, of output: %s", m.Model, m.UpstreamModel, orUnknown(count(m.Context)), orUnknown(count(m.MaxOutput)))
-	a.notef("prices of %s%s, checked %s (%s)", m.Source, since, m.CheckedAt, days(m.AgeDays))
+	checked := "nobody wrote down when they were checked"
+	if m.CheckedAt != "" {
+		checked = fmt.Sprintf("checked %s (%s)", m.CheckedAt, days(m.AgeDays))
+	}
+	a.notef("prices of %s%s, %s", m.Source, since, checked)
 	if m.LimitsSource != "" {
-		a.notef("limits of %s, checked %s", m.LimitsSource, m.LimitsCheckedAt)
+		a.notef("limits of %s, checked %s", m.LimitsSource, cmp.Or(m.LimitsCheckedAt, "at a time nobody wrote down"))
 	}
 	if len(m.Upcoming) > 0 {
 		a.notef("other prices begin on %s", strings.Join(m.Upcoming, ", "))

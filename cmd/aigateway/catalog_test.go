@@ -67,6 +67,21 @@ models:
 	}
 }
 
+func TestPricesWithoutADate(t *testing.T) {
+	file := writeFile(t, "aigateway.yaml", `
+providers:
+  local: {preset: vllm, base_url: "http://127.0.0.1:8000/v1"}
+models:
+  - model: local/llama-4
+    limits: {context: 131072, max_output: 16384}
+    prices: [{from: 2026-01-01, source: our own, input: "0.0375", output: "0"}]
+`)
+	r := runCLI(t, nil, "catalog", "show", "local/llama-4", "--config", file)
+	if r.code != 0 || !strings.Contains(r.stderr, "prices of our own, since 2026-01-01, nobody wrote down when they were checked") {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestDecimal(t *testing.T) {
 	for _, tc := range []struct {
 		n      int64

@@ -29,6 +29,10 @@ func TestAnswersMatchTheAPI(t *testing.T) {
 		{restUsage{}, &apiv1.QueryUsageResponse{}},
 		{restReservation{}, &apiv1.Reservation{}},
 		{restReservations{}, &apiv1.ListReservationsResponse{}},
+		{restAuditEntry{}, &apiv1.AuditEntry{}},
+		{restAuditPage{}, &apiv1.ListAuditEntriesResponse{}},
+		{restAdjustment{}, &apiv1.Adjustment{}},
+		{restAdjustmentPage{}, &apiv1.ListAdjustmentsResponse{}},
 	} {
 		fields := tc.api.ProtoReflect().Descriptor().Fields()
 		var want []string

@@ -38,6 +38,17 @@ func TestPricesFile(t *testing.T) {
 	}
 }
 
+// TestVariableInBracesNeedsQuotes: "{api_key: ${NAME}}" is no YAML, and the
+// remedy is not easy to guess.
+func TestVariableInBracesNeedsQuotes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "aigateway.yaml")
+	write(t, file, "providers:\n  openai: {api_key: ${OPENAI_API_KEY}}\n")
+	_, err := gatewayconfig.Read(file, env())
+	if err == nil || !strings.Contains(err.Error(), "2:22: YAML syntax") || !strings.Contains(err.Error(), `"${NAME}"`) {
+		t.Errorf("got %v, want the place and quotes as the remedy", err)
+	}
+}
+
 // TestWatcherSeesPrices: new prices are applied like a new configuration.
 func TestWatcherSeesPrices(t *testing.T) {
 	dir := t.TempDir()

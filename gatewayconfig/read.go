@@ -119,11 +119,24 @@ func reportYAML(r *report, data []byte, err error) {
 		if at.line == 0 {
 			at = firstControl(data)
 		}
-		r.add(at, "", "YAML syntax: %s; check indentation, brackets and quotes", e.Message)
+		remedy := "check indentation, brackets and quotes"
+		if bytes.Contains(lineOf(data, at.line), []byte("${")) {
+			remedy = `put ${NAME} in quotes, as braces need it: "${NAME}"; else ` + remedy
+		}
+		r.add(at, "", "YAML syntax: %s; %s", e.Message, remedy)
 	}
 	if len(list) == 0 {
 		r.add(place{1, 1}, "", "YAML syntax: %v", err)
 	}
+}
+
+// lineOf is a line of the file, counted from 1; nil for none.
+func lineOf(data []byte, n int) []byte {
+	lines := bytes.Split(data, []byte("\n"))
+	if n < 1 || n > len(lines) {
+		return nil
+	}
+	return lines[n-1]
 }
 
 func firstInvalidUTF8(data []byte) (place, bool) {

@@ -80,12 +80,12 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 		if err != nil {
 			return err
 		}
-		s.curls()
-		if exit {
-			fmt.Fprintln(a.stdout, "Every step did what it should.")
+		if exit { // nobody answers the commands by hand any more
+			fmt.Fprintln(a.stdout, "\nEvery step did what it should.")
 			stop()
 			return nil
 		}
+		s.curls()
 		fmt.Fprintln(a.stdout, "Serving until Ctrl-C.")
 		return nil
 	})

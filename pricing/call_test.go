@@ -136,3 +136,13 @@ func TestParseEmbeddingsRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusedCapNamesTheRange: what the message offers is then accepted.
+func TestRefusedCapNamesTheRange(t *testing.T) {
+	for endpoint, want := range map[pricing.Endpoint]string{pricing.Chat: "from 1 to 10000000", pricing.Messages: "from 0 to 10000000"} {
+		_, err := pricing.ParseCall(endpoint, []byte(`{"model":"a/b","max_tokens":-1}`))
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q in it", endpoint, err, want)
+		}
+	}
+}

@@ -141,10 +141,11 @@ func (p *parser) modelMember() error {
 
 func (p *parser) capField(f *capField) error {
 	null := p.dec.PeekKind() == 'n'
-	v, set, err := p.integer(0, maxCap)
-	if err == nil && set && v == 0 && p.call.Endpoint != Messages {
-		return p.invalid("is 0, which some servers read as no limit; use a whole number from 1 to 10000000, or leave it out")
+	least := int64(1) // 0 is no limit to some servers
+	if p.call.Endpoint == Messages {
+		least = 0 // only fills the cache
 	}
+	v, set, err := p.integer(least, maxCap)
 	*f = capField{set: set, null: null, value: v, at: int(p.dec.InputOffset()) - len("null")}
 	return err
 }

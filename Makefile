@@ -34,10 +34,16 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s)
-	@for package in $$($(GO) list $(PACKAGES)); do \
-	  for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
-	    echo "fuzz $$package $$target"; \
-	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+	@cache=$$($(GO) env GOCACHE)/fuzz; \
+	for dir in $$($(GO) list -f '{{.Dir}}' $(PACKAGES)); do \
+	  cd $$dir; \
+	  grep -qs '^func Fuzz' *_test.go || continue; \
+	  binary=$(CURDIR)/bin/fuzz.test; \
+	  $(GO) test -c -fuzz . -o $$binary .; \
+	  targets=$$($$binary -test.list '^Fuzz'); \
+	  for target in $$targets; do \
+	    echo "fuzz $$($(GO) list) $$target"; \
+	    $$binary -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir $$cache/$$($(GO) list); \
 	  done; \
 	done
 

@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 GO       ?= go
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 SOAK     ?= 3600
 PACKAGES := ./...
 
@@ -33,7 +33,7 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 	$(GO) test -count=1 -timeout 20m -v ./e2e/...
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (3s)
+fuzz: ## run every fuzz target for FUZZTIME (2s)
 	@cache=$$($(GO) env GOCACHE)/fuzz; \
 	for dir in $$($(GO) list -f '{{.Dir}}' $(PACKAGES)); do \
 	  cd $$dir; \

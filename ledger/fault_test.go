@@ -242,6 +242,7 @@ func (o *oracle) settledExactly(t *testing.T, b *bench, id string) {
 // TestKillAtEveryStep kills a serving process at each numbered step of the sync
 // in turn and at random moments. LEDGER_FAULT_ROUNDS sets how often.
 func TestKillAtEveryStep(t *testing.T) {
+	t.Parallel()
 	rounds := 300
 	if testing.Short() {
 		rounds = 30

@@ -56,6 +56,7 @@ func (d *disk) live(t *testing.T, o *oracle) (stopped string) {
 // running on or without its memory: each call that was granted is held, and
 // each billed one is charged once.
 func TestFailedFsync(t *testing.T) {
+	t.Parallel()
 	for _, failAt := range []int{1, 2, 3, 5, 8, 13, 21, 34} {
 		for _, once := range []bool{false, true} {
 			t.Run(fmt.Sprintf("fsync %d, once %v", failAt, once), func(t *testing.T) {

@@ -23,6 +23,7 @@ func (w *modelWorld) readRing(s *modelState) {
 // TestModelRing is TestModel when only the process ends. Then nothing is
 // undecided: I7 demands that spending is the bill.
 func TestModelRing(t *testing.T) {
+	t.Parallel()
 	kill, both := []modelOp{stepKill}, []modelOp{stepKill, stepCrash}
 	for _, g := range []modelConfig{
 		{"one kill", 4, 3, 1, nil, kill, false},

@@ -12,8 +12,8 @@ import (
 
 // explain completes a cap's refusal with what only this package knows: how the
 // bound came about, and the largest output the same request could ask for and
-// be admitted. Other errors pass unchanged. The ledger's error is copied, never written to: it gives the
-// same one to every repeat of a request id.
+// be admitted. Other errors pass unchanged. The ledger's error is copied, never
+// written to: it gives the same one to every repeat of a request id.
 func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 	var e *budget.Error
 	if !errors.As(err, &e) || e == nil || e.Kind != budget.KindBudgetExceeded || e.Refusal == nil {

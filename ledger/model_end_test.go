@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"testing"
-	"time"
 
 	"aigateway/budget"
 )
@@ -118,12 +117,7 @@ func TestModelEnd(t *testing.T) {
 		{"one power loss, the window ends", 4, 2, 1, nil, nil, true},
 		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true},
 	} {
-		began := time.Now()
-		states, trace := g.search(faithful, "")
-		if trace != nil {
-			t.Errorf("%s: broken in %d steps:%s", g, len(trace), lines(trace))
-		}
-		t.Logf("%s: %d states in %s", g, states, time.Since(began).Round(time.Millisecond))
+		g.holds(t)
 	}
 }
 
@@ -141,13 +135,6 @@ func TestModelEndMutants(t *testing.T) {
 		{"memory forgets an account whose mark is still to fall", "I5", forgetsMark},
 	} {
 		g := modelConfig{"", 4, 3, 1, nil, nil, true}
-		for _, only := range []string{"", m.harm} {
-			states, trace := g.search(m.how, only)
-			if trace == nil {
-				t.Errorf("%s: not noticed (%q) in %d states", m.name, only, states)
-				continue
-			}
-			t.Logf("%s: noticed in %d steps, %d states%s", m.name, len(trace), states, lines(trace))
-		}
+		g.notices(t, m.name, m.how, m.harm)
 	}
 }

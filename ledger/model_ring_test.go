@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"testing"
-	"time"
 )
 
 // readRing gives the disk what only the ring has, as the server's recovery does
@@ -31,12 +30,7 @@ func TestModelRing(t *testing.T) {
 		{"a kill and a power loss, in any order", 4, 3, 2, nil, both, false},
 		{"one kill, the cap cut to 3", 5, 3, 1, []int8{3}, kill, false},
 	} {
-		began := time.Now()
-		states, trace := g.search(faithful, "")
-		if trace != nil {
-			t.Errorf("%s: broken in %d steps:%s", g, len(trace), lines(trace))
-		}
-		t.Logf("%s: %d states in %s", g, states, time.Since(began).Round(time.Millisecond))
+		g.holds(t)
 	}
 }
 
@@ -50,13 +44,6 @@ func TestModelRingMutants(t *testing.T) {
 		{"a reservation is published before its record", publishedEarly, []modelOp{stepKill}},
 	} {
 		g := modelConfig{"", 4, modelCalls, 1, nil, m.ends, false}
-		for _, only := range []string{"", "I4"} {
-			states, trace := g.search(m.how, only)
-			if trace == nil {
-				t.Errorf("%s: not noticed (%q) in %d states", m.name, only, states)
-				continue
-			}
-			t.Logf("%s: noticed in %d steps, %d states%s", m.name, len(trace), states, lines(trace))
-		}
+		g.notices(t, m.name, m.how, "I4")
 	}
 }

@@ -238,6 +238,30 @@ func trail(nodes []modelNode, parent int32, last modelStep, broken string) []str
 	return steps
 }
 
+// holds reports a state that faithful code reaches and no invariant allows.
+func (g modelConfig) holds(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	states, trace := g.search(faithful, "")
+	if trace != nil {
+		t.Errorf("%s: broken in %d steps:%s", g, len(trace), lines(trace))
+	}
+	t.Logf("%s: %d states in %s", g, states, time.Since(began).Round(time.Millisecond))
+}
+
+// notices reports a mutant that breaks no invariant, or not the one it harms.
+func (g modelConfig) notices(t *testing.T, mutant string, how sabotage, harm string) {
+	t.Helper()
+	for _, only := range []string{"", harm} {
+		states, trace := g.search(how, only)
+		if trace == nil {
+			t.Errorf("%s: not noticed (%q) in %d states", mutant, only, states)
+			continue
+		}
+		t.Logf("%s: noticed (%q) in %d steps, %d states%s", mutant, only, len(trace), states, lines(trace))
+	}
+}
+
 func TestModel(t *testing.T) {
 	calls, edited := modelCalls, 3
 	if raceDetector || testing.Short() {
@@ -249,12 +273,7 @@ func TestModel(t *testing.T) {
 		{"one crash, the cap cut to 3", 5, edited, 1, []int8{3}, nil, false},
 		{"one crash, the cap raised to 5", 3, edited, 1, []int8{5}, nil, false},
 	} {
-		began := time.Now()
-		states, trace := g.search(faithful, "")
-		if trace != nil {
-			t.Errorf("%s: broken in %d steps:%s", g, len(trace), lines(trace))
-		}
-		t.Logf("%s: %d states in %s", g, states, time.Since(began).Round(time.Millisecond))
+		g.holds(t)
 	}
 }
 
@@ -285,17 +304,6 @@ func TestModelMutants(t *testing.T) {
 		{"an expired call is refunded by every log", refundsTwice, small},
 		{"a crash forgets a cut that was acknowledged", cutForgotten, cut},
 	} {
-		states, trace := m.g.search(m.how, "")
-		if trace == nil {
-			t.Errorf("%s: not noticed in %d states", m.name, states)
-			continue
-		}
-		t.Logf("%s: noticed in %d steps, %d states%s", m.name, len(trace), states, lines(trace))
-		states, trace = m.g.search(m.how, "I4")
-		if trace == nil {
-			t.Errorf("%s: no overspend in %d states", m.name, states)
-			continue
-		}
-		t.Logf("%s: overspend in %d steps, %d states%s", m.name, len(trace), states, lines(trace))
+		m.g.notices(t, m.name, m.how, "I4")
 	}
 }

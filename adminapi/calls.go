@@ -139,13 +139,18 @@ func authenticate(auth Authenticator, headers []string) (*budget.Key, error) {
 	case len(headers) == 0 || len(headers) == 1 && headers[0] == "":
 		return nil, unauthenticated("key_missing", "no key was sent"+remedy)
 	case len(headers) > 1:
-		return nil, unauthenticated("key_invalid", "more than one Authorization header was sent"+remedy)
+		return nil, budget.KeyRepeated("Authorization")
 	}
 	scheme, secret, ok := strings.Cut(headers[0], " ")
 	if !ok || !strings.EqualFold(scheme, "bearer") || !strings.HasPrefix(secret, budget.KeyPrefix) {
-		return nil, unauthenticated("key_invalid", "the Authorization header holds no key of this gateway"+remedy)
+		err := unauthenticated("key_invalid", "the Authorization header holds no key of this gateway"+remedy)
+		return nil, budget.KeyRefusal(err, "Authorization", headers[0])
 	}
-	return auth.Authenticate(secret)
+	key, err := auth.Authenticate(secret)
+	if err != nil {
+		return nil, budget.KeyRefusal(err, "Authorization", headers[0])
+	}
+	return key, nil
 }
 
 func unauthenticated(reason, message string) *budget.Error {

@@ -29,9 +29,18 @@ func TestAuthentication(t *testing.T) {
 	for _, header := range []string{"sk-aig-admin", "Basic sk-aig-admin", "Bearer  sk-aig-admin", "Bearer sk-other", "Bearer", "Bearer sk-aig-\x80\xff", strings.Repeat("B", 10000)} {
 		w.wantError(w.do("", "GET", "/v1/models", "", "Authorization", header), 401, "key_invalid", "authorization")
 	}
-	r := httptest.NewRequest("GET", "/v1/models", nil)
-	r.Header["Authorization"] = []string{"Bearer " + admin, "Bearer " + admin}
-	w.wantError(w.serve(r), 401, "key_invalid", "authorization")
+	for _, sent := range [][]string{
+		{"Bearer " + admin, "Bearer " + admin}, {"Bearer sk-other", "Bearer " + admin},
+		{"Bearer " + admin + ",Bearer " + admin}, {"Bearer sk-other,Bearer " + admin}, // as Envoy joins them
+	} {
+		r := httptest.NewRequest("GET", "/v1/models", nil)
+		r.Header["Authorization"] = sent
+		a := w.serve(r)
+		w.wantError(a, 401, "key_invalid", "authorization")
+		if !strings.Contains(a.body, "send one Authorization header with one key") || strings.Contains(a.body, admin) {
+			t.Errorf("%q is answered with %s", sent, a.body)
+		}
+	}
 	if a := w.do("", "GET", "/v1/models", "", "Authorization", "bearer "+admin); a.status != 200 {
 		t.Errorf("a lower-case scheme was refused: %s", a.body)
 	}

@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -32,6 +33,26 @@ func ParseScope(field, s string) (Scope, error) {
 
 // KeyPrefix starts every key's text: "sk-aig-…".
 const KeyPrefix = "sk-aig-"
+
+// KeyRepeated refuses a call that sent header, "Authorization" or "x-api-key",
+// more than once: which of the keys pays would depend on who reads first.
+func KeyRepeated(header string) *Error {
+	return &Error{
+		Kind: KindUnauthenticated, Reason: "key_invalid", Field: strings.ToLower(header),
+		Message: "more than one " + header + " header was sent, or one with a comma in it; send one " + header + " header with one key",
+	}
+}
+
+// KeyRefusal is err, with which the value of header was refused, unless a comma
+// shows why: it is how Envoy joins an Authorization header that was sent twice.
+// A key that is valid may have one.
+func KeyRefusal(err error, header, value string) error {
+	var e *Error
+	if errors.As(err, &e) && e.Reason == "key_invalid" && strings.Contains(value, ",") {
+		return KeyRepeated(header)
+	}
+	return err
+}
 
 // Key is a credential without its secret, and the principal it makes of its
 // bearer. The ledger stores only a hash of the secret.

@@ -157,11 +157,11 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 func (s *Server) caller(r *request) (*budget.Key, error) {
 	secret, err := r.secret()
 	if err != nil {
-		return nil, err
+		return nil, r.refusal(err)
 	}
 	key, err := s.keys.Authenticate(secret)
 	if err != nil {
-		return nil, err
+		return nil, r.refusal(err)
 	}
 	if !key.Has(budget.ScopeInference) {
 		return nil, &budget.Error{

@@ -108,8 +108,12 @@ func (r *request) anthropic() bool { return string(r.api) == string(pricing.Mess
 func (r *request) secret() (string, error) {
 	h := &r.headers
 	switch {
-	case h.authorization.n+h.apiKey.n > 1:
-		return "", denied("key_invalid", "authorization", "more than one credential was sent; send one key in one header")
+	case h.authorization.n > 0 && h.apiKey.n > 0:
+		return "", denied("key_invalid", "authorization", "both Authorization and x-api-key were sent; "+r.oneOfBoth())
+	case h.authorization.n > 1:
+		return "", budget.KeyRepeated("Authorization")
+	case r.anthropic() && h.apiKey.n > 1:
+		return "", budget.KeyRepeated("x-api-key")
 	case r.anthropic() && h.apiKey.n == 1:
 		return ownKey("x-api-key", h.apiKey.value)
 	case r.anthropic() && h.authorization.n == 0:
@@ -122,6 +126,22 @@ func (r *request) secret() (string, error) {
 		return "", denied("key_invalid", "authorization", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
 	}
 	return ownKey("authorization", key)
+}
+
+// oneOfBoth is what to do about two kinds of credential.
+func (r *request) oneOfBoth() string {
+	if r.anthropic() {
+		return "send one of them, with one key"
+	}
+	return "send Authorization alone"
+}
+
+// refusal is err, with which the key was refused, or a better reason for it.
+func (r *request) refusal(err error) error {
+	if h := &r.headers; r.anthropic() && h.authorization.n == 0 {
+		return budget.KeyRefusal(err, "x-api-key", string(h.apiKey.value))
+	}
+	return budget.KeyRefusal(err, "Authorization", string(r.headers.authorization.value))
 }
 
 func ownKey(field string, key []byte) (string, error) {

@@ -31,8 +31,9 @@ type Config struct {
 	// Retention is how long finished reservations stay on disk, and so how
 	// late a log entry may correct an expiry. 0 is 35 days.
 	Retention time.Duration
-	// Zone is where the days and hours of a usage query begin that names no
-	// zone; nil is UTC.
+	// Zone is where the months of statements begin that name no zone. It is kept
+	// in the database, for those who read that alone; nil keeps the one that is
+	// there, at first UTC.
 	Zone *time.Location
 	// MetricBudgets is the number of budgets with metrics of their own, in
 	// order of id; 0 is 200.
@@ -70,9 +71,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.step == nil {
 		c.step = dieAt()
-	}
-	if c.Zone == nil {
-		c.Zone = time.UTC
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -213,6 +211,9 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		v.instance = "aig_" + randomText(16)
 		v.tokenKey = make([]byte, 32)
 		rand.Read(v.tokenKey) // never fails
+	}
+	if l.config.Zone != nil {
+		v.zone = l.config.Zone.String()
 	}
 	k = ringKey{epoch: v.epoch, salt: randomSalt(), boot: l.config.boot()}
 	v.nextRing = k.salt

@@ -16,6 +16,7 @@ type saved struct {
 	snapshot
 	clean    bool
 	instance string
+	zone     string // IANA name; empty: none was ever named
 	tokenKey []byte
 	spool    budget.SpoolPosition
 	keys     []keyEntry
@@ -71,6 +72,8 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 		switch name {
 		case "instance":
 			v.instance, _ = value.(string)
+		case "zone":
+			v.zone, _ = value.(string)
 		case "token_key":
 			v.tokenKey, _ = value.([]byte)
 		case "clean":
@@ -261,7 +264,7 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 		for _, m := range []struct {
 			name  string
 			value any
-		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"clean", int64(0)}, {"wall", wall}, {"ring", int64(v.nextRing)}} {
+		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"zone", v.zone}, {"clean", int64(0)}, {"wall", wall}, {"ring", int64(v.nextRing)}} {
 			w.run(s.write, statement{sql: `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{m.name, m.value}})
 		}
 		return w.err

@@ -84,6 +84,17 @@ type signedStatement struct {
 	Signature string          `json:"signature"`  // base64
 }
 
+// Zone is the Zone of the Config that the ledger was last opened with, UTC if
+// none was ever named. A database of before it was kept has none, either.
+func (i *Inspector) Zone(ctx context.Context) (*time.Location, error) {
+	var name string
+	err := i.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'zone'`).Scan(&name)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("read the time zone: %w", err)
+	}
+	return budget.ParseZone("time_zone", name)
+}
+
 // Statement makes the signed statement of a tag and a month, whose window the
 // caller has computed in zone. It can be made while the gateway runs. The
 // signing key is in dir, and made there the first time.

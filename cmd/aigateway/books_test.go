@@ -14,7 +14,11 @@ import (
 // TestBooks runs the commands that read a data directory on a real one.
 func TestBooks(t *testing.T) {
 	dir := t.TempDir()
-	l, err := ledger.Open(t.Context(), ledger.Config{Dir: dir})
+	zone, err := time.LoadLocation("Asia/Tokyo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := ledger.Open(t.Context(), ledger.Config{Dir: dir, Zone: zone})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +55,7 @@ func TestBooks(t *testing.T) {
 	must("ledger", "verify", "--expect", head)
 	saved := filepath.Join(t.TempDir(), "backup.db")
 	must("ledger", "backup", saved)
-	month := time.Now().UTC().Format("2006-01")
+	month := time.Now().In(zone).Format("2006-01")
 	text := must("statement", "export", "--month", month, "--tag", "a")
 	file := filepath.Join(t.TempDir(), "statement.json")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -61,6 +65,14 @@ func TestBooks(t *testing.T) {
 	if err := run(t.Context(), []string{"statement", "verify", file}, &out, &errs, func(string) string { return "" }); err != nil || !strings.Contains(out.String(), "0.39 USD for 1 requests, -0.01") {
 		t.Errorf("statement: %s%s, %v", out.String(), errs.String(), err)
 	}
+	if got := out.String(); !strings.Contains(got, month+" (Asia/Tokyo)") {
+		t.Errorf("the month is not that of the gateway's zone: %s", got)
+	}
+	for zone, offset := range map[string]string{"UTC": "Z", "Asia/Kolkata": "+05:30"} {
+		if got := must("statement", "export", "--month", month, "--tag", "a", "--time-zone", zone); !strings.Contains(got, `"time_zone": "`+zone+`"`) || !strings.Contains(got, "-01T00:00:00"+offset) {
+			t.Errorf("--time-zone %s: %s", zone, got)
+		}
+	}
 	if _, _, err := command("ledger", "restore", saved); err == nil || !strings.Contains(err.Error(), "another aigateway") {
 		t.Errorf("restore under a running gateway: %v", err)
 	}
@@ -69,6 +81,9 @@ func TestBooks(t *testing.T) {
 	}
 	if got := must("ledger", "restore", saved); !strings.Contains(got, "$0.61 is held on 1 budgets") {
 		t.Errorf("restore: %s", got)
+	}
+	if got := must("statement", "export", "--month", month, "--tag", "a"); !strings.Contains(got, `"time_zone": "Asia/Tokyo"`) {
+		t.Errorf("a restore forgets the zone: %s", got)
 	}
 	must("ledger", "verify", "--expect", head)
 	if _, _, err := command("ledger", "verify", "--expect", "1:"+strings.Repeat("0", 64)); err == nil {

@@ -23,14 +23,16 @@ func newStatementExportCommand(a *app) *cobra.Command {
 		Use: "export", Short: "Print what a tag cost in a month, signed",
 		Long: `Prints a statement as JSON: every model and key, every correction, the totals, the
 head of the ledger's hash chain, and an Ed25519 signature made with statement.key
-of the data directory. It reads the data directory itself.`,
+of the data directory. It reads the data directory itself; the month is that of
+the time zone which the gateway was last started with, as in budgets and usage
+reports, unless --time-zone names another.`,
 		Example: "  aigateway statement export --month 2026-04 --tag summarize > april.json",
 		Args:    arguments(),
 	}
 	dir := a.dataDirFlag(c)
 	month := c.Flags().String("month", "", "month, `YYYY-MM` (required)")
 	tag := c.Flags().String("tag", "", "the `tag`, no pattern (required)")
-	zone := c.Flags().String("time-zone", "", "IANA time `zone` in which the month begins (default UTC)")
+	zone := c.Flags().String("time-zone", "", "IANA time `zone` in which the month begins (default the gateway's)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		loc, err := budget.ParseZone("--time-zone", *zone)
 		if err != nil {
@@ -49,6 +51,14 @@ of the data directory. It reads the data directory itself.`,
 			return err
 		}
 		defer i.Close()
+		if *zone == "" {
+			if loc, err = i.Zone(c.Context()); err != nil {
+				return err
+			}
+			if w, err = budget.ParseMonth("--month", *month, loc); err != nil {
+				return err
+			}
+		}
 		text, err := i.Statement(c.Context(), dir(), t, w, a.now())
 		if err != nil {
 			return err

@@ -80,7 +80,7 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 		return err
 	}
 	c.ledger, err = ledger.Open(ctx, ledger.Config{
-		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout,
+		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout, Zone: c.cfg.TimeZone,
 		Log: a.log, Metrics: c.metrics,
 	})
 	if err != nil {

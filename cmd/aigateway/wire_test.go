@@ -59,3 +59,23 @@ providers:
 		})
 	}
 }
+
+// TestStatementsHaveTheGatewaysZone starts the program, which ends at a port
+// that is taken, with a time zone: statements of its data directory begin their
+// months there.
+func TestStatementsHaveTheGatewaysZone(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := filepath.Join(t.TempDir(), "data")
+	for _, zone := range []string{"Asia/Kolkata", "America/New_York"} { // the last start counts
+		config := writeFile(t, "aigateway.yaml", fmt.Sprintf("listen: {control: \"unix:%s/control.sock\", rest: %q}\ndata_dir: %s\ntime_zone: %s\n", envoytest.Dir(t), taken.Addr(), dir, zone))
+		wantError(t, runCLI(t, nil, "serve", "--config", config), exitError, "listen.rest", "free the port")
+		r := runCLI(t, nil, "statement", "export", "--data-dir", dir, "--month", "2026-04", "--tag", "a")
+		if r.code != 0 || !strings.Contains(r.stdout, fmt.Sprintf(`"time_zone": %q`, zone)) {
+			t.Errorf("%s: %+v", zone, r)
+		}
+	}
+}

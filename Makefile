@@ -5,7 +5,7 @@ SHELL       := /bin/bash
 MAKEFLAGS   += --no-print-directory
 
 GO       ?= go
-FUZZTIME ?= 2s
+FUZZTIME ?= 3s
 SOAK     ?= 3600
 PACKAGES := ./...
 
@@ -22,8 +22,10 @@ run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the envir
 	@bin/aigateway run $(if $(CONFIG),--config $(CONFIG))
 
 .PHONY: test
-test: check envoy sdks ## every check and test, as CI runs them
-	SIM_SECONDS=60 $(GO) test -race -timeout 20m $$($(GO) list $(PACKAGES) | grep -v /e2e)
+test: ## every check and test, as CI runs them
+	@$(MAKE) -j2 check sdks # one computes, the other waits for the network
+	@$(MAKE) envoy
+	SIM_SECONDS=60 $(GO) test -race -parallel 4 -timeout 20m $$($(GO) list $(PACKAGES) | grep -v /e2e)
 	$(GO) test -count=1 ./pricing # its searches in full: the race detector makes each twenty times slower
 	$(GO) test -count=1 -timeout 20m ./e2e/... # alone: its processes want the machine
 	@$(MAKE) fuzz
@@ -33,18 +35,16 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 	$(GO) test -count=1 -timeout 20m -v ./e2e/...
 
 .PHONY: fuzz
-fuzz: ## run every fuzz target for FUZZTIME (2s)
-	@cache=$$($(GO) env GOCACHE)/fuzz; \
-	for dir in $$($(GO) list -f '{{.Dir}}' $(PACKAGES)); do \
-	  cd $$dir; \
-	  grep -qs '^func Fuzz' *_test.go || continue; \
-	  binary=$(CURDIR)/bin/fuzz.test; \
-	  $(GO) test -c -fuzz . -o $$binary .; \
-	  targets=$$($$binary -test.list '^Fuzz'); \
-	  for target in $$targets; do \
-	    echo "fuzz $$($(GO) list) $$target"; \
-	    $$binary -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir $$cache/$$($(GO) list); \
-	  done; \
+fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
+	@$(MAKE) -j2 $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | sed 's|^\./||; s|$$|/fuzz|')
+
+%/fuzz:
+	@binary=$(CURDIR)/bin/fuzz/$(subst /,-,$*).test; \
+	$(GO) test -c -fuzz . -o $$binary ./$*; \
+	cd $*; \
+	for target in $$($$binary -test.list '^Fuzz'); do \
+	  echo "fuzz $* $$target"; \
+	  $$binary -test.run '^$$' -test.parallel 1 -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir $$($(GO) env GOCACHE)/fuzz/$*; \
 	done
 
 .PHONY: soak

@@ -111,8 +111,8 @@ func checkRefusal(t *testing.T, name, path string, err error) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, text := range hostile() {
-		if len(text) < 2000 {
+	for i, text := range hostile() {
+		if i%20 == 0 && len(text) < 2000 { // each seed is run before a mutation is: a few to start from
 			f.Add([]byte(text))
 		}
 	}

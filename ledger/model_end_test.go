@@ -112,6 +112,7 @@ func finalAccount(s *modelState) *account {
 // TestModelEnd is TestModel for a window that ends and goes: what is deleted
 // must be final, however late the logs, and stay deleted.
 func TestModelEnd(t *testing.T) {
+	t.Parallel()
 	for _, g := range []modelConfig{
 		{"no crash, the window ends", 4, 3, 0, nil, nil, true},
 		{"one power loss, the window ends", 4, 2, 1, nil, nil, true},

@@ -263,6 +263,7 @@ func (g modelConfig) notices(t *testing.T, mutant string, how sabotage, harm str
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	calls, edited := modelCalls, 3
 	if raceDetector || testing.Short() {
 		calls, edited = 3, 2

@@ -60,7 +60,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 	m.effects[refunded] = counter("aig_expiries_corrected_total", "Expired reservations that a late log entry corrected.")
 	m.effects[fromOrphan] = counter("aig_orphans_settled_total", "Calls that a crash had erased and a log entry brought back.")
 	m.effects[strayCharged] = counter("aig_stray_settlements_total", "Calls charged although this ledger never reserved them.")
-	m.effects[duplicate] = counter("aig_settlements_repeated_total", "Log entries about finished reservations.")
+	m.effects[duplicate] = counter("aig_settlements_repeated_total", "Log entries that told the ledger of a finished reservation once more; aig_log_duplicates_total has those that were stopped before it.")
 	m.effects[unattributed] = counter("aig_settlements_unattributed_total", "Calls that were sent without a known reservation.")
 	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.sync, m.mismatches, m.checked}
 	for _, c := range m.effects {
@@ -104,7 +104,8 @@ func (m *metrics) settle(s settled) {
 	if s.excess > 0 {
 		m.violations.Inc()
 	}
-	if s.effect == duplicate || s.effect == unattributed {
+	switch s.effect {
+	case duplicate, nothing, unattributed:
 		return
 	}
 	if c := m.byBasis[s.basis]; c != nil {

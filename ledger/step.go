@@ -131,7 +131,8 @@ const (
 	refunded            // corrected an expiry
 	fromOrphan          // took it from what a crash left undecided
 	strayCharged        // unknown reservation: charged
-	duplicate           // already settled, or nothing to do
+	duplicate           // the reservation was settled before
+	nothing             // nothing was sent, and no open reservation is known
 	unattributed        // billed, but no reservation is known
 )
 
@@ -143,7 +144,7 @@ func (c *core) settle(s *budget.Settlement, at instant) settled {
 	if h == nil {
 		if s.Reservation == nil {
 			if s.Basis == budget.BasisReleased {
-				return settled{effect: duplicate}
+				return settled{effect: nothing}
 			}
 			return settled{effect: unattributed}
 		}
@@ -259,8 +260,11 @@ func (c *core) settleStray(s *budget.Settlement, at instant) settled {
 	if key == "" {
 		key = "reservation " + strconv.FormatUint(uint64(r.ID), 10)
 	}
-	if _, done := c.strays[key]; done || !basis.Sent() {
+	if _, done := c.strays[key]; done {
 		return settled{effect: duplicate}
+	}
+	if !basis.Sent() {
+		return settled{effect: nothing}
 	}
 	h := erased(r, key, at)
 	h.setLegs(c.match(nil, r.Tag, r.KeyID, at.wall))

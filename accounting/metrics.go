@@ -29,7 +29,7 @@ func newMetrics(r prometheus.Registerer, channel string) metrics {
 	return metrics{
 		settled:    counters("aig_settled_total", "Settlements given to the ledger, by basis and channel.", "basis"),
 		flags:      counters("aig_charge_flags_total", "Oddities found while pricing, such as bound_exceeded or usage_inconsistent.", "flag"),
-		served:     counters("aig_served_other_model_total", "Calls that another known model answered, and that are charged at its price.", "asked", "served"),
+		served:     counters("aig_served_other_model_total", "Calls that another known model answered, and that are charged at its price, or at the one you wrote for the model asked for if that is dearer.", "asked", "served"),
 		ended:      entries.WithLabelValues("end"),
 		periodic:   entries.WithLabelValues("periodic"),
 		other:      entries.WithLabelValues("other"),

@@ -119,6 +119,7 @@ type Row struct {
 	Accepted        []Acceptance // oldest first
 
 	soon  bool // the dearer of the lists before and after it
+	own   bool // an overlay has prices for it
 	tiers []rates
 	fees  map[string]int64 // pico-USD per use
 	rules *rules

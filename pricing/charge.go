@@ -49,8 +49,9 @@ const lag = 2 * time.Second
 //
 // The price is that of the model that answered, which served finds by the name
 // in the answer; one it does not know is charged like the one asked for, and
-// flagged. nil looks up nothing. A cost above the bound is the provider's bill:
-// it is charged in full and flagged.
+// flagged. nil looks up nothing. Where an overlay has the price of the one asked
+// for, a model without a price of its own there is never charged less. A cost
+// above the bound is the provider's bill: it is charged in full and flagged.
 func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcome {
 	if !ev.Sent {
 		return Outcome{Basis: budget.BasisReleased}
@@ -94,6 +95,7 @@ type settlement struct {
 	bound  budget.Amount
 	served Lookup
 	out    Outcome
+	floor  bool // the pinned price is the least
 }
 
 // final reports whether the report is the last word. Anthropic's stream begins
@@ -171,13 +173,30 @@ func (p *pin) ratesFor(prompt int64) *rates {
 	return at(p.rates, prompt)
 }
 
-// cost is a report at the prices of the models that served it. An amount too
-// large to keep becomes the bound, or stays above it by being the largest
-// amount there is.
+// cost is a report at the prices of the models that served it, or at the pinned
+// ones where those are the least: within the bound, as that is no bill.
 func (s *settlement) cost(u *usage, row prices) budget.Amount {
 	if u.hasCost {
 		return u.cost
 	}
+	amount := s.priced(u, row)
+	if !s.floor {
+		return amount
+	}
+	asked := settlement{pin: s.pin, ev: s.ev, bound: s.bound} // knows no other model
+	own := min(asked.priced(u, s.pinned()), s.bound)
+	if own <= amount {
+		return amount
+	}
+	for _, f := range asked.out.Flags {
+		s.out.flag(f)
+	}
+	return own
+}
+
+// priced adds up a report. An amount too large to keep becomes the bound, or
+// stays above it by being the largest amount there is.
+func (s *settlement) priced(u *usage, row prices) budget.Amount {
 	sum := s.partCost(&u.part, row, u)
 	for i := range u.more {
 		sum = sum.add(s.partCost(&u.more[i], row, u))
@@ -227,6 +246,7 @@ func (s *settlement) find(name string, own prices) (prices, string) {
 		s.out.flag(FlagServedUnknown)
 		return own, ""
 	}
+	s.floor = s.floor || s.has(pinOwn) && !m.Row.own
 	fees := m.Row.fees
 	if fees == nil {
 		fees = map[string]int64{}

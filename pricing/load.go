@@ -135,6 +135,9 @@ func (b *builder) catalog(n *yaml.Node) error {
 // overlay lays rows over those there are, field by field.
 func (b *builder) overlay(n *yaml.Node) error {
 	return readModels(n, func(s spec) error {
+		for i := range s.prices {
+			s.prices[i].own = true
+		}
 		if base, ok := b.rows[s.slug]; ok {
 			s = base.over(s)
 		}
@@ -240,7 +243,7 @@ func (p priceSpec) start() time.Time {
 }
 
 func (p priceSpec) over(o priceSpec) priceSpec {
-	p.node = o.node
+	p.node, p.own = o.node, p.own || o.own
 	pick(&p.from, o.from)
 	pick(&p.checkedAt, o.checkedAt)
 	if o.source != "" {
@@ -327,7 +330,7 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 			return lineError(p.node, "model %s has more than %d tiers", s.slug, pinMost/2-1)
 		}
 		r := row
-		r.From, r.Source, r.tiers, r.fees = p.start(), p.source, tiers, p.fees
+		r.From, r.Source, r.tiers, r.fees, r.own = p.start(), p.source, tiers, p.fees, p.own
 		if p.checkedAt != nil {
 			r.CheckedAt = *p.checkedAt
 		}
@@ -336,7 +339,7 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 			soon.soon = true
 			prev := e.rows[len(e.rows)-1]
 			soon.From = r.From.Add(-longest)
-			soon.tiers, soon.fees = dearer(prev.tiers, tiers), dearerFees(prev.fees, p.fees)
+			soon.tiers, soon.fees, soon.own = dearer(prev.tiers, tiers), dearerFees(prev.fees, p.fees), prev.own || p.own
 			e.rows = append(e.rows, &soon)
 		}
 		e.rows = append(e.rows, &r)

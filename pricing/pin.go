@@ -35,6 +35,7 @@ const (
 	pinLongWrites // cache writes are long-lived
 	pinFees       // fees whose uses the provider reports follow
 	pinExtractor  // the paths of a custom dialect follow
+	pinOwn        // the operator wrote the price: no built-in one undercuts it
 
 	pinDialect = 16 // the dialect's number stands in four bits from here on
 )

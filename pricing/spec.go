@@ -64,6 +64,7 @@ type priceSpec struct {
 	fees      map[string]int64 // pico-USD per use
 	tiers     []rates
 	tiersSet  bool
+	own       bool // an overlay says something of it
 }
 
 func readSpec(n *yaml.Node, family bool) (spec, error) {

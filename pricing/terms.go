@@ -228,6 +228,9 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}
+	if m.Row.own {
+		p.flags |= pinOwn
+	}
 	if len(a.byUse) > 0 {
 		p.flags |= pinFees
 		p.counted = a.byUse

@@ -128,8 +128,8 @@ const (
 // Static windows keep a large body from waiting for window updates, which was
 // most of the cost of bodies over 16 KiB. Workers keep their grown stacks
 // between calls. The enforcement policy allows Envoy's keepalive, which pings
-// each ten seconds also when idle. Access log entries come in batches of some
-// 8 MiB, over gRPC's default limit of 4.
+// each ten seconds also when idle. A body may be over gRPC's default limit of
+// 4 MiB.
 func ServerOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(newCodec()),

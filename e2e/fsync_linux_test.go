@@ -47,7 +47,7 @@ func (g *gateway) startFailing(command string, failAt int, once bool) *failing {
 }
 
 // wantStopped waits for the end of the program, which must be its own doing,
-// and say why. Then what no fsync has reported as durable is lost, or is not.
+// and say why and what to do. Then what no fsync has reported as durable is lost, or is not.
 func (f *failing) wantStopped(what string, lost bool) {
 	t := f.g.t
 	t.Helper()
@@ -66,6 +66,10 @@ func (f *failing) wantStopped(what string, lost bool) {
 		t.Fatalf("%s: ended with %d after %d failed fsyncs of %d; want 1 and the disk named last:\n%s", what, code, failed, seen, p.tail(20))
 	}
 	t.Logf("%s: %d fsyncs, %d failed: %s", what, seen, failed, p.tail(1))
+	last := p.tail(1) // the whole message: it tells the cause once
+	if !strings.HasPrefix(last, "aigateway: ") || strings.Count(last, "disk I/O error") != 1 || !strings.Contains(last, "make room on the disk, or check it, and start again") {
+		t.Errorf("%s: want the cause and the remedy in the last line:\n%s", what, p.tail(20))
+	}
 	if lost {
 		if err := f.Lose(f.g.dataDir()); err != nil {
 			t.Fatal(err)

@@ -172,8 +172,8 @@ func TestDiskErrorStopsForGood(t *testing.T) {
 		if e := asError(t, b.Ready()); e.Kind != budget.KindUnavailable {
 			t.Errorf("ready: %v", e)
 		}
-		if b.Failed() == nil {
-			t.Error("no failure is reported")
+		if err := b.Failed(); err == nil || err.Error() != "journal: input/output error; start again, which recovers or names what is damaged" {
+			t.Errorf("failed with %v", err)
 		}
 		b.refuse("a", 1, "ledger_failed")
 		if err := b.Settle(t.Context(), settlement(r, 20)); err == nil {

@@ -290,8 +290,8 @@ func TestFullDisk(t *testing.T) {
 		dir, id := faultBudget(t)
 		o := &oracle{}
 		said := o.live(t, dir, 30*time.Second, faultBytes+"="+strconv.Itoa(limit))
-		if said == "" {
-			t.Errorf("limit %d: the victim did not notice", limit)
+		if !strings.Contains(said, "make room on the disk, or check it, and start again") {
+			t.Errorf("limit %d: the victim said %q", limit, said)
 		}
 		b := o.recovered(t, dir, id, fmt.Sprintf("limit %d", limit))
 		if err := replay(t.Context(), b.Ledger, filepath.Join(dir, spoolFile)); err != nil {

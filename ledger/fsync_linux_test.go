@@ -69,7 +69,7 @@ func TestFailedFsync(t *testing.T) {
 				d, o := &disk{on, dir}, &oracle{}
 				said := d.live(t, o)
 				seen, failed := d.Counts()
-				if !strings.Contains(said, "disk I/O error") {
+				if !strings.Contains(said, "disk I/O error") || !strings.Contains(said, "make room on the disk, or check it, and start again") {
 					t.Errorf("the victim said %q after %d fsyncs", said, seen)
 				}
 				if failed == 0 {

@@ -146,7 +146,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		if l.store != nil {
 			err = errors.Join(err, l.store.close())
 		}
-		return nil, errors.Join(err, lock.release())
+		return nil, diskRemedy(errors.Join(err, lock.release()))
 	}
 	l.metrics = newMetrics(l, l.config.Metrics)
 	if err := l.metrics.register(); err != nil {
@@ -281,7 +281,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 // only a restart can tell what the disk has.
 func (l *Ledger) Err() <-chan struct{} { return l.failure }
 
-// Failed is why Err is closed, nil while it is open.
+// Failed is why Err is closed, and what to do; nil while it is open.
 func (l *Ledger) Failed() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -191,7 +191,7 @@ func (w *syncer) finish() {
 // errors), so only recovery after a restart can go on.
 func (l *Ledger) fail(err error) {
 	l.mu.Lock()
-	l.err = fmt.Errorf("journal: %w", err)
+	l.err = journalRemedy(fmt.Errorf("journal: %w", err))
 	close(l.synced) // wakes every waiter; they see err
 	l.synced = make(chan struct{})
 	l.mu.Unlock()

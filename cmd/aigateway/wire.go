@@ -305,7 +305,8 @@ func (c *controlPlane) waitReady(ctx context.Context) error {
 	}
 }
 
-// Run serves until ctx ends or a part fails; Close must follow.
+// Run serves until ctx ends or a part fails; Close must follow, and tells of a
+// failed ledger, which is no error here.
 func (c *controlPlane) Run(ctx context.Context) error {
 	parts, ctx := errgroup.WithContext(ctx)
 	// The spool outlives ctx: what Envoy logs while it drains is money.
@@ -326,7 +327,7 @@ func (c *controlPlane) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-c.ledger.Err():
-			return fmt.Errorf("the ledger stopped admitting calls: %w", c.ledger.Failed())
+			return errLedger
 		}
 	})
 	parts.Go(func() error { return c.watcher.Run(ctx) })
@@ -344,8 +345,15 @@ func (c *controlPlane) Run(ctx context.Context) error {
 			}
 		})
 	}
-	return parts.Wait()
+	err := parts.Wait()
+	if errors.Is(err, errLedger) {
+		return nil
+	}
+	return err
 }
+
+// errLedger ends Run when the ledger has failed. Close says why.
+var errLedger = errors.New("the ledger stopped")
 
 // startEnvoy starts the child, once everything it talks to answers.
 func (c *controlPlane) startEnvoy(ctx context.Context) error {
@@ -379,59 +387,4 @@ func serveUntilClosed(log *slog.Logger, name string, serve func() error) {
 	if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
 		log.Error("listener ended", "listener", name, "error", err)
 	}
-}
-
-// drainTimeout is how long running calls get after SIGTERM before they are cut.
-const drainTimeout = 30 * time.Second
-
-// Close stops in the reverse order of the start: Envoy first, for it talks to
-// everything else; the ledger last, once both log channels have had their say.
-func (c *controlPlane) Close(ctx context.Context) error {
-	var errs []error
-	if c.envoy != nil {
-		errs = append(errs, c.drainEnvoy(ctx))
-	}
-	if c.rest != nil {
-		shutdown, cancel := context.WithTimeout(ctx, 5*time.Second)
-		errs = append(errs, c.rest.Shutdown(shutdown))
-		cancel()
-	}
-	if c.admin != nil {
-		errs = append(errs, c.admin.Close())
-	}
-	if c.xds != nil {
-		c.xds.Close()
-	}
-	if c.control != nil {
-		gracefulStop(c.control, 2*time.Second)
-	}
-	if c.stopSpool != nil {
-		c.stopSpool()
-		<-c.spoolDone
-	}
-	if c.ledger != nil {
-		errs = append(errs, c.ledger.Close(ctx))
-	}
-	for _, l := range []net.Listener{c.controlL, c.restL, c.adminL} {
-		if l != nil {
-			l.Close() // mostly closed already by the server on it
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (c *controlPlane) drainEnvoy(ctx context.Context) error {
-	cut, err := c.envoy.Drain(ctx, drainTimeout)
-	if cut > 0 {
-		c.log.Warn("calls were still running and were cut; they are charged by their evidence", "calls", cut, "waited", drainTimeout)
-	}
-	return errors.Join(err, c.envoyLog.Close())
-}
-
-// gracefulStop lets the last log batch arrive, but does not wait for an Envoy
-// that holds its streams open.
-func gracefulStop(s *grpc.Server, wait time.Duration) {
-	timer := time.AfterFunc(wait, s.Stop)
-	defer timer.Stop()
-	s.GracefulStop()
 }

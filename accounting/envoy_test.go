@@ -102,7 +102,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	path := filepath.Join(dir, "aigateway.yaml")
 	text := fmt.Sprintf("data_dir: .\nstreams: %s\nproviders:\n  moonshot:\n    base_url: %s/v1\n    api_key: provider-key\n", p.streams, upstream)
 	p.must(os.WriteFile(path, []byte(text), 0o600))
-	c, err := gatewayconfig.Read(path, func(string) string { return "" })
+	c, err := gatewayconfig.Read(path, func(string) string { return "" }, nil)
 	p.must(err)
 	snapshot, err := gatewayconfig.Render(c, "127.0.0.1:1")
 	p.must(err)

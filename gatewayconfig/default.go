@@ -54,7 +54,8 @@ func Default(getenv func(string) string) (*Config, error) {
 			f.Providers[name] = fileProvider{BaseURL: baseURLFromEnv(p, getenv)}
 		}
 	}
-	config := v.config(&f)
+	config := &Config{}
+	v.config(&f, config)
 	nameVariables(r, presets)
 	if err := r.err(); err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ func TestPricesFile(t *testing.T) {
 		return path
 	}
 	put("prices.yaml", "models: []\n")
-	c, err := gatewayconfig.Read(put("good.yaml", "prices_file: prices.yaml\n"), env())
+	c, err := gatewayconfig.Read(put("good.yaml", "prices_file: prices.yaml\n"), env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestPricesFile(t *testing.T) {
 		"broken.yaml": "broken.yaml:3:1: YAML syntax",
 		"empty.yaml":  "is empty, as a file that is being written",
 	} {
-		_, err := gatewayconfig.Read(put("bad.yaml", "prices_file: "+file+"\n"), env())
+		_, err := gatewayconfig.Read(put("bad.yaml", "prices_file: "+file+"\n"), env(), nil)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", file, err, want)
 		}
@@ -43,7 +43,7 @@ func TestPricesFile(t *testing.T) {
 func TestVariableInBracesNeedsQuotes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "aigateway.yaml")
 	write(t, file, "providers:\n  openai: {api_key: ${OPENAI_API_KEY}}\n")
-	_, err := gatewayconfig.Read(file, env())
+	_, err := gatewayconfig.Read(file, env(), nil)
 	if err == nil || !strings.Contains(err.Error(), "2:22: YAML syntax") || !strings.Contains(err.Error(), `"${NAME}"`) {
 		t.Errorf("got %v, want the place and quotes as the remedy", err)
 	}

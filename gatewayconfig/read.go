@@ -19,15 +19,16 @@ const maxFileBytes = 4 << 20
 // Read loads the file at path. getenv supplies ${VAR} and the presets' key
 // variables, usually os.Getenv. The error is a Problems with every problem of
 // the file, each with line and column, or says why the file could not be read.
-// Relative paths in the file are relative to its folder.
-func Read(path string, getenv func(string) string) (*Config, error) {
-	config, _, err := read(path, getenv)
+// Relative paths in the file are relative to its folder. rows checks the price
+// rows; nil leaves that to others.
+func Read(path string, getenv func(string) string, rows Rows) (*Config, error) {
+	config, _, err := read(path, getenv, rows)
 	return config, err
 }
 
 // read also returns the secret and CA files it looked at, even when it fails:
 // the Watcher must notice when one of them is put right.
-func read(path string, getenv func(string) string) (*Config, []string, error) {
+func read(path string, getenv func(string) string, rows Rows) (*Config, []string, error) {
 	data, err := readLimited(path, maxFileBytes)
 	if err != nil {
 		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
@@ -37,10 +38,10 @@ func read(path string, getenv func(string) string) (*Config, []string, error) {
 		// configuration it would remove every provider.
 		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
 	}
-	return parse(path, data, getenv)
+	return parse(path, data, getenv, rows)
 }
 
-func parse(path string, data []byte, getenv func(string) string) (*Config, []string, error) {
+func parse(path string, data []byte, getenv func(string) string, rows Rows) (*Config, []string, error) {
 	r := &report{file: path}
 	d := &decoder{report: r, places: map[string]place{"": {1, 1}}}
 	f := defaults()
@@ -52,12 +53,13 @@ func parse(path string, data []byte, getenv func(string) string) (*Config, []str
 	if err != nil {
 		r.add(place{1, 1}, "", "find the file's folder: %v", err)
 	}
-	if err := r.err(); err != nil {
-		return nil, nil, err // a value that did not decode would cause follow-on errors
-	}
 	v := &validator{decoder: d, secrets: &secretSource{getenv: getenv, dir: dir}, dir: dir}
-	config := v.config(&f)
-	config.Path = path
+	config := &Config{Path: path}
+	decoded := len(r.list) == 0
+	v.rows(&f, config, rows)
+	if decoded { // a value that did not decode would cause follow-on errors
+		v.config(&f, config)
+	}
 	if err := r.err(); err != nil {
 		return nil, v.secrets.files, err
 	}

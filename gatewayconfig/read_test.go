@@ -165,7 +165,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "key"), "sk-file\r\n")
 	path := filepath.Join(dir, "c.yaml")
 	write(t, path, "providers: {openai: {api_key: 'file:key', headers: {x-a: 'file:key', x-b: plain}}}\n")
-	c, err := gatewayconfig.Read(path, env())
+	c, err := gatewayconfig.Read(path, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,11 +224,11 @@ func TestAllProblemsAtOnce(t *testing.T) {
 }
 
 func TestReadNamesMissingFile(t *testing.T) {
-	_, err := gatewayconfig.Read(filepath.Join(t.TempDir(), "none.yaml"), env())
+	_, err := gatewayconfig.Read(filepath.Join(t.TempDir(), "none.yaml"), env(), nil)
 	if err == nil || !strings.Contains(err.Error(), "none.yaml:1:1: read file") {
 		t.Errorf("err = %v", err)
 	}
-	_, err = gatewayconfig.Read("/dev/zero", env())
+	_, err = gatewayconfig.Read("/dev/zero", env(), nil)
 	if err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("err = %v", err)
 	}

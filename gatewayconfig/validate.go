@@ -1,7 +1,6 @@
 package gatewayconfig
 
 import (
-	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"net"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // validator turns a decoded file into a Config and reports what is wrong.
@@ -21,8 +18,9 @@ type validator struct {
 	dir     string // of the file
 }
 
-func (v *validator) config(f *file) *Config {
-	c := &Config{DataDir: v.dataDir(f.DataDir), TimeZone: v.zone(f.TimeZone)}
+// config fills in all but what rows did.
+func (v *validator) config(f *file, c *Config) {
+	c.DataDir, c.TimeZone = v.dataDir(f.DataDir), v.zone(f.TimeZone)
 	c.Listen = v.listen(f.Listen, c.DataDir)
 	c.MaxBodyBytes = v.within("limits.max_body_bytes", int64(f.Limits.MaxBodyBytes), 1<<10, 32<<20)
 	c.Streams = Streams{
@@ -35,12 +33,8 @@ func (v *validator) config(f *file) *Config {
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
 	}
 	c.AdminKey = v.adminKey(string(f.AdminKey))
-	c.PricesFile = v.absolute("prices_file", f.PricesFile)
-	c.Prices = v.prices(c.PricesFile)
-	c.Models = v.models(f.Models)
 	c.Providers = v.providers(f.Providers, c.Listen)
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
-	return c
 }
 
 func (v *validator) dataDir(path string) string {
@@ -152,44 +146,6 @@ func (v *validator) secret(field, text string) (value Secret, hidden bool) {
 		return Secret{}, outside
 	}
 	return Secret{resolved}, outside
-}
-
-// models only refuses what can be no list of price rows; package pricing reads
-// them, with the same lines.
-func (v *validator) models(n *yaml.Node) *yaml.Node {
-	if n == nil || isNull(n) {
-		return nil
-	}
-	if n.Kind != yaml.SequenceNode && n.Kind != yaml.MappingNode {
-		v.fail("models", "is %s; write price rows, as in example.yaml", kindName(n))
-		return nil
-	}
-	return n
-}
-
-// prices reads the prices file, as far as any YAML file can be read; package
-// pricing reads its rows.
-func (v *validator) prices(path string) *yaml.Node {
-	if path == "" {
-		return nil
-	}
-	v.secrets.files = append(v.secrets.files, path)
-	data, err := readLimited(path, maxFileBytes)
-	if err != nil {
-		v.fail("prices_file", "%v; write it with: aigateway catalog import --file %s", err, path)
-		return nil
-	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		v.fail("prices_file", "%s is empty, as a file that is being written; write models: [] for no prices", path)
-		return nil
-	}
-	r := &report{file: path}
-	root := parseYAML(r, data)
-	if root != nil && !checkAliases(r, root) {
-		root = nil
-	}
-	v.report.list = append(v.report.list, r.list...)
-	return root
 }
 
 // maxCABytes fits every bundle in use several times over.

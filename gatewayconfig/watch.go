@@ -22,6 +22,7 @@ type WatcherConfig struct {
 	Config  *Config             // the one in force, from Read or Default; required
 	Getenv  func(string) string // as for Read; required
 	Log     *slog.Logger        // required
+	Rows    Rows                // as for Read
 	Metrics prometheus.Registerer
 	// OnChange takes every new, valid configuration, one call at a time. An
 	// error from it keeps the old one in force, as a bad file does.
@@ -258,7 +259,7 @@ func (w *Watcher) read() (*Config, []string, error) {
 		}
 		return next, next.files, nil
 	}
-	return read(w.c.Config.Path, w.c.Getenv)
+	return read(w.c.Config.Path, w.c.Getenv, w.c.Rows)
 }
 
 func (w *Watcher) apply(next *Config) error {

@@ -49,7 +49,7 @@ func (l *lockedBuffer) String() string {
 
 func watch(t *testing.T, path string, pollEvery time.Duration) *watching {
 	t.Helper()
-	first, err := gatewayconfig.Read(path, env())
+	first, err := gatewayconfig.Read(path, env(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -246,9 +246,6 @@ func (c *Catalog) addRows(b *builder) error {
 	for _, slug := range c.slugs {
 		e := c.entries[slug]
 		for _, a := range e.aliases {
-			if other, ok := c.entries[a]; ok {
-				return fmt.Errorf("alias %s of %s is already a name of %s", a, slug, other.slug)
-			}
 			c.entries[a] = e
 		}
 	}

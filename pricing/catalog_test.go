@@ -1,6 +1,8 @@
 package pricing_test
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +183,43 @@ func TestLoadRefuses(t *testing.T) {
 				t.Errorf("got %v, want %q in it", err, tt.want)
 			}
 		})
+	}
+}
+
+// Every fault is told, with its place; a price laid over several lists once.
+func TestLoadTellsAllFaults(t *testing.T) {
+	_, err := overlay(`
+- model: openai/gpt-6-sol
+  prices: [{input: "5"}]
+- model: openai/gpt-6-sol
+- model: a/b
+  peaks: [{from: "1:00", to: x, multiplier: "2"}]
+  service_tiers: {flex: "-1", fast: "1001"}
+  prices: [{input: 1, output: 1, fees: {web_search: x, other: y}, tiers: [{from: 0, input: 1, output: 1}, {from: z, input: 2}]}]
+`)
+	var faults pricing.Faults
+	if !errors.As(err, &faults) {
+		t.Fatalf("%v", err)
+	}
+	var got []string
+	for _, f := range faults {
+		got = append(got, fmt.Sprintf("%d:%d %s", f.Line, f.Column, f.Field))
+		if f.InPrices || f.Message == "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	want := []string{
+		"3:12 models[0].prices[0]", "4:3 models[1]",
+		"6:18 models[2].peaks[0].from", "6:30 models[2].peaks[0].to",
+		"7:25 models[2].service_tiers.flex", "7:37 models[2].service_tiers.fast",
+		"8:53 models[2].prices[0].fees.web_search", "8:63 models[2].prices[0].fees.other",
+		"8:75 models[2].prices[0].tiers[0]", "8:114 models[2].prices[0].tiers[1].from",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != len(want) || !strings.HasPrefix(lines[1], "read models: line 4: model openai/gpt-6-sol appears twice") {
+		t.Errorf("%v", err)
 	}
 }
 

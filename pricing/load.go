@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -27,8 +28,8 @@ var embeddedPrices []byte
 // Load reads the embedded catalog and lays the overlay on it: a list of rows
 // like the catalog's models, as written under `models:` in the configuration;
 // nil, or a node without content, adds nothing. A field the overlay sets wins;
-// a price list without `from` changes every price list the model has. Errors
-// name the line.
+// a price list without `from` changes every price list the model has. What is
+// wrong with it is a Faults.
 //
 // No call runs longer than longest, at most a day: a bound is taken at the
 // dearest price of that time.
@@ -44,7 +45,7 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 	if longest <= 0 || longest > 24*time.Hour { // price lists start on days
 		return nil, fmt.Errorf("the longest duration of a call is %s; it must be positive and at most 24h", longest)
 	}
-	b := builder{longest: longest, rows: make(map[string]spec), families: make(map[string]spec)}
+	b := builder{longest: longest, rows: make(map[string]spec), families: make(map[string]spec), laid: make(map[string]bool)}
 	if err := b.embedded(); err != nil {
 		return nil, fmt.Errorf("read embedded catalog: %w", err)
 	}
@@ -52,20 +53,22 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 	hash.Write(embedded)
 	hash.Write(embeddedPrices)
 	for _, layer := range []struct {
-		name string
-		node *yaml.Node
-		lay  func(*yaml.Node) error
-	}{{"prices file", prices, b.prices}, {"models", overlay, b.overlay}} {
+		inPrices bool
+		node     *yaml.Node
+		lay      func(*yaml.Node) error
+		at       string
+	}{{true, prices, b.prices, ""}, {false, overlay, b.overlay, "models"}} {
 		node := deref(layer.node)
 		if isNull(node) {
 			continue
 		}
-		if err := layer.lay(node); err != nil {
-			return nil, fmt.Errorf("read %s: %w", layer.name, err)
+		clear(b.laid)
+		if err := errors.Join(layer.lay(node), b.aliases()); err != nil {
+			return nil, located(err, node, layer.at, layer.inPrices)
 		}
 		text, err := yaml.Dump(node)
 		if err != nil {
-			return nil, fmt.Errorf("hash %s: %w", layer.name, err)
+			return nil, fmt.Errorf("hash prices: %w", err)
 		}
 		hash.Write(text)
 	}
@@ -89,6 +92,7 @@ type builder struct {
 	longest  time.Duration
 	families map[string]spec
 	rows     map[string]spec
+	laid     map[string]bool // rows of the layer being read
 }
 
 // embedded reads what the binary carries.
@@ -111,7 +115,7 @@ func (b *builder) embedded() error {
 			return err
 		}
 	}
-	return nil
+	return b.aliases()
 }
 
 func (b *builder) catalog(n *yaml.Node) error {
@@ -166,9 +170,33 @@ func (b *builder) prices(n *yaml.Node) error {
 
 // put checks now: here the node is still the one that was just read.
 func (b *builder) put(s spec) error {
-	b.rows[s.slug] = s
+	b.rows[s.slug], b.laid[s.slug] = s, true
 	_, err := b.entry(s)
 	return err
+}
+
+// aliases refuses names that two rows have.
+func (b *builder) aliases() error {
+	owner := make(map[string]string, len(b.rows))
+	for slug := range b.rows {
+		owner[slug] = slug
+	}
+	var errs []error
+	for _, slug := range slices.Sorted(maps.Keys(b.rows)) {
+		for _, a := range b.rows[slug].aliases {
+			other, taken := owner[a]
+			owner[a] = slug
+			if !taken {
+				continue
+			}
+			at := slug
+			if !b.laid[slug] { // then the other is what is new
+				at = other
+			}
+			errs = append(errs, lineError(b.rows[at].node, "alias %s of %s is already a name of %s; remove one of them", a, slug, other))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // checked is when the newest of its prices was checked.
@@ -187,13 +215,13 @@ func readModels(n *yaml.Node, row func(spec) error) error {
 	seen := make(map[string]bool)
 	return readList(n, "models", func(n *yaml.Node) error {
 		s, err := readSpec(n, false)
+		if s.slug != "" && seen[s.slug] {
+			err = errors.Join(err, lineError(n, "model %s appears twice; write its fields in one row", clip(s.slug)))
+		}
+		seen[s.slug] = true
 		if err != nil {
 			return err
 		}
-		if seen[s.slug] {
-			return lineError(n, "model %s appears twice; write its fields in one row", s.slug)
-		}
-		seen[s.slug] = true
 		return row(s)
 	})
 }
@@ -269,7 +297,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	}
 	f, ok := b.families[family]
 	if !ok {
-		return nil, lineError(s.node, "model %s names the unknown family %q", s.slug, family)
+		return nil, lineError(s.node, "model %s names the unknown family %q; known: %s", s.slug, clip(family), strings.Join(slices.Sorted(maps.Keys(b.families)), ", "))
 	}
 	base := f
 	base.prices = nil
@@ -295,7 +323,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 		shared.audioRate = *s.audioRate
 	}
 	if len(shared.tiers) > pinMost {
-		return nil, lineError(s.node, "model %s has more than %d service tiers", s.slug, pinMost)
+		return nil, lineError(s.node, "model %s has more than %d service tiers; leave out those nobody uses", s.slug, pinMost)
 	}
 	row := Row{Family: family, LimitsSource: s.limitsSource, Accepted: s.accepted, rules: shared}
 	if s.limitsChecked != nil {
@@ -321,14 +349,15 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 		return lineError(s.node, "model %s has no prices; add a list under prices", s.slug)
 	}
 	slices.SortStableFunc(s.prices, func(a, b priceSpec) int { return cmp.Compare(a.start().Unix(), b.start().Unix()) })
+	var errs []error
+	for _, p := range s.prices {
+		errs = append(errs, p.check(s.slug))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
 	for i, p := range s.prices {
-		tiers := append([]rates{p.base}, p.tiers...)
-		if err := checkTiers(tiers); err != nil {
-			return lineError(p.node, "model %s: %w", s.slug, err)
-		}
-		if len(tiers) > pinMost/2 { // two lists may merge around a price change
-			return lineError(p.node, "model %s has more than %d tiers", s.slug, pinMost/2-1)
-		}
+		tiers := p.all()
 		r := row
 		r.From, r.Source, r.tiers, r.fees, r.own = p.start(), p.source, tiers, p.fees, p.own
 		if p.checkedAt != nil {

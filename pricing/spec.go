@@ -75,7 +75,7 @@ func readSpec(n *yaml.Node, family bool) (spec, error) {
 		what = "the family"
 		readers["family"] = readString(&s.slug, "family")
 	} else {
-		readers["model"] = readString(&s.slug, "model")
+		readers["model"] = s.readSlug
 		readers["upstream_model"] = set(&s.upstreamModel, text("upstream_model"))
 		readers["family"] = set(&s.family, text("family"))
 		readers["aliases"] = func(n *yaml.Node) error {
@@ -94,14 +94,19 @@ func readSpec(n *yaml.Node, family bool) (spec, error) {
 		return s, err
 	}
 	if s.slug == "" {
-		return s, lineError(n, "%s has no name", what)
-	}
-	if !family {
-		if provider, model, ok := strings.Cut(s.slug, "/"); !ok || provider == "" || model == "" {
-			return s, lineError(n, "model is %q; write provider/model", s.slug)
-		}
+		return s, lineError(n, "%s has no name; write model: provider/model", what)
 	}
 	return s, nil
+}
+
+func (s *spec) readSlug(n *yaml.Node) error {
+	if err := readString(&s.slug, "model")(n); err != nil {
+		return err
+	}
+	if provider, model, ok := strings.Cut(s.slug, "/"); !ok || provider == "" || model == "" {
+		return lineError(n, "model is %q; write provider/model", clip(s.slug))
+	}
+	return nil
 }
 
 func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
@@ -110,7 +115,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 			return readList(n, "endpoints", func(n *yaml.Node) error {
 				e := Endpoint(n.Value)
 				if !slices.Contains(Endpoints(), e) {
-					return lineError(n, "endpoint is %q; write one of %v", n.Value, Endpoints())
+					return lineError(n, "endpoint is %q; write one of %v", clip(n.Value), Endpoints())
 				}
 				s.endpoints = append(s.endpoints, e)
 				return nil
@@ -151,7 +156,7 @@ func readRatios(into *map[string]ratio, what string) func(*yaml.Node) error {
 		return readEntries(n, what, func(key string, n *yaml.Node) error {
 			var r ratio
 			if len(key) > pinName {
-				return lineError(n, "name %q in %s is longer than %d bytes", clip(key), what, pinName)
+				return lineError(n, "name %q in %s is longer than %d bytes; no provider has such a tier or region", clip(key), what, pinName)
 			}
 			if err := multiplier(what + "." + key)(&r)(n); err != nil {
 				return err
@@ -247,12 +252,12 @@ func readPrice(n *yaml.Node) (priceSpec, error) {
 	readers["fees"] = func(n *yaml.Node) error {
 		p.fees = make(map[string]int64)
 		return readEntries(n, "fees", func(key string, n *yaml.Node) error {
-			micro, err := decimal(n, "fees."+key)
+			micro, err := decimal(n, "fees."+clip(key))
 			if err != nil {
 				return err
 			}
 			if micro > 1000_000_000 {
-				return lineError(n, "fees.%s is above 1000 dollars a use", key)
+				return lineError(n, "fees.%s is above 1000 dollars a use; write at most that", clip(key))
 			}
 			p.fees[key] = micro * 1_000_000
 			return nil
@@ -273,6 +278,20 @@ func readPrice(n *yaml.Node) (priceSpec, error) {
 		})
 	}
 	return p, readMap(n, "a price list", readers)
+}
+
+// all are its tiers with the lowest, which is the list itself.
+func (p *priceSpec) all() []rates { return append([]rates{p.base}, p.tiers...) }
+
+func (p *priceSpec) check(slug string) error {
+	tiers := p.all()
+	if err := checkTiers(tiers); err != nil {
+		return lineError(p.node, "model %s: %w", slug, err)
+	}
+	if len(tiers) > pinMost/2 { // two lists may merge around a price change
+		return lineError(p.node, "model %s has more than %d tiers; merge the dearest", slug, pinMost/2-1)
+	}
+	return nil
 }
 
 func rateReaders(r *rates) map[string]func(*yaml.Node) error {

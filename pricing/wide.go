@@ -143,7 +143,7 @@ func microDecimal(s string) (int64, error) {
 			return 0, fmt.Errorf("%q has more than 6 decimals; round it up", clip(s))
 		}
 		if n > limit {
-			return 0, fmt.Errorf("%q is too large", clip(s))
+			return 0, fmt.Errorf("%q is too large; a billion is the most", clip(s))
 		}
 	}
 	if digits == 0 || point && places == 0 {
@@ -153,7 +153,7 @@ func microDecimal(s string) (int64, error) {
 		n *= 10
 	}
 	if n > limit {
-		return 0, fmt.Errorf("%q is too large", clip(s))
+		return 0, fmt.Errorf("%q is too large; a billion is the most", clip(s))
 	}
 	return n, nil
 }

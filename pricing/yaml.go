@@ -1,7 +1,8 @@
 package pricing
 
 import (
-	"fmt"
+	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,11 +10,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 )
-
-// lineError is a fault in a catalog, with the line an operator must look at.
-func lineError(n *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("line %d: "+format, append([]any{n.Line}, args...)...)
-}
 
 // deref follows aliases and steps into a document.
 func deref(n *yaml.Node) *yaml.Node {
@@ -34,33 +30,29 @@ func isNull(n *yaml.Node) bool {
 	return n == nil || n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-// readMap reads a mapping whose keys all have a reader; others are refused.
+// readMap reads a mapping whose keys all have a reader; others are refused. Like
+// the readers below it goes on after an error, to find them all.
 func readMap(n *yaml.Node, what string, readers map[string]func(*yaml.Node) error) error {
 	n = deref(n)
 	if n.Kind != yaml.MappingNode {
 		return lineError(n, "%s must be a mapping of keys to values", what)
 	}
+	var errs []error
 	seen := make(map[string]bool, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], deref(n.Content[i+1])
 		read, ok := readers[key.Value]
-		if !ok || key.Kind != yaml.ScalarNode {
-			known := make([]string, 0, len(readers))
-			for k := range readers {
-				known = append(known, k)
-			}
-			slices.Sort(known)
-			return lineError(key, "unknown key %q in %s; known: %s", key.Value, what, strings.Join(known, ", "))
-		}
-		if seen[key.Value] {
-			return lineError(key, "key %q appears twice in %s", key.Value, what)
-		}
-		seen[key.Value] = true
-		if err := read(value); err != nil {
-			return err
+		switch {
+		case !ok || key.Kind != yaml.ScalarNode:
+			errs = append(errs, lineError(key, "unknown key %q in %s; known: %s", clip(key.Value), what, strings.Join(slices.Sorted(maps.Keys(readers)), ", ")))
+		case seen[key.Value]:
+			errs = append(errs, lineError(key, "key %q appears twice in %s; remove one", key.Value, what))
+		default:
+			seen[key.Value] = true
+			errs = append(errs, read(value))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // readEntries reads a mapping with free keys, in order.
@@ -68,36 +60,35 @@ func readEntries(n *yaml.Node, what string, entry func(key string, value *yaml.N
 	if n.Kind != yaml.MappingNode {
 		return lineError(n, "%s must be a mapping of names to values", what)
 	}
+	var errs []error
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if key.Kind != yaml.ScalarNode || key.Value == "" || seen[key.Value] {
-			return lineError(key, "name %q in %s is empty or appears twice", key.Value, what)
+			errs = append(errs, lineError(key, "name %q in %s is empty or appears twice; write each once", clip(key.Value), what))
+			continue
 		}
 		seen[key.Value] = true
-		if err := entry(key.Value, deref(n.Content[i+1])); err != nil {
-			return err
-		}
+		errs = append(errs, entry(key.Value, deref(n.Content[i+1])))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func readList(n *yaml.Node, what string, item func(*yaml.Node) error) error {
 	if n.Kind != yaml.SequenceNode {
 		return lineError(n, "%s must be a list", what)
 	}
+	var errs []error
 	for _, c := range n.Content {
-		if err := item(deref(c)); err != nil {
-			return err
-		}
+		errs = append(errs, item(deref(c)))
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func readString(into *string, what string) func(*yaml.Node) error {
 	return func(n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Value == "" || isNull(n) {
-			return lineError(n, "%s must be a text", what)
+			return lineError(n, "%s must be a text; write one", what)
 		}
 		*into = n.Value
 		return nil
@@ -138,7 +129,7 @@ func count(what string) func(*int64) func(*yaml.Node) error {
 		return func(n *yaml.Node) error {
 			v, err := strconv.ParseInt(n.Value, 10, 64)
 			if err != nil || n.Kind != yaml.ScalarNode || v < 0 || v > 1_000_000_000 {
-				return lineError(n, "%s is %q; write a whole number of tokens from 0 to 1000000000", what, n.Value)
+				return lineError(n, "%s is %q; write a whole number of tokens from 0 to 1000000000", what, clip(n.Value))
 			}
 			*into = v
 			return nil
@@ -150,7 +141,7 @@ func flag(what string) func(*bool) func(*yaml.Node) error {
 	return func(into *bool) func(*yaml.Node) error {
 		return func(n *yaml.Node) error {
 			if n.Kind != yaml.ScalarNode || n.Value != "true" && n.Value != "false" {
-				return lineError(n, "%s is %q; write true or false", what, n.Value)
+				return lineError(n, "%s is %q; write true or false", what, clip(n.Value))
 			}
 			*into = n.Value == "true"
 			return nil
@@ -177,7 +168,7 @@ func multiplier(what string) func(*ratio) func(*yaml.Node) error {
 				return err
 			}
 			if v > 1000_000_000 {
-				return lineError(n, "%s is above 1000", what)
+				return lineError(n, "%s is above 1000; write at most that", what)
 			}
 			*into = newRatio(uint64(v), 1_000_000)
 			return nil
@@ -190,7 +181,7 @@ func date(what string) func(*time.Time) func(*yaml.Node) error {
 		return func(n *yaml.Node) error {
 			t, err := time.Parse(time.DateOnly, n.Value)
 			if err != nil || n.Kind != yaml.ScalarNode {
-				return lineError(n, "%s is %q; write a date as YYYY-MM-DD", what, n.Value)
+				return lineError(n, "%s is %q; write a date as YYYY-MM-DD", what, clip(n.Value))
 			}
 			*into = t
 			return nil
@@ -206,7 +197,7 @@ func clock(what string, into *int) func(*yaml.Node) error {
 		minute, merr := strconv.Atoi(m)
 		total := hour*60 + minute
 		if !ok || len(h) != 2 || len(m) != 2 || herr != nil || merr != nil || hour < 0 || minute < 0 || minute > 59 || total > 24*60 {
-			return lineError(n, "%s is %q; write a UTC time as HH:MM", what, n.Value)
+			return lineError(n, "%s is %q; write a UTC time as HH:MM", what, clip(n.Value))
 		}
 		*into = total
 		return nil

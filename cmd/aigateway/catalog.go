@@ -299,7 +299,7 @@ func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
 				return v
 			}
 			return everyProvider(name)
-		})
+		}, checkRows)
 	}
 	if err != nil {
 		return nil, configError(err)

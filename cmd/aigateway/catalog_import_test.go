@@ -100,7 +100,7 @@ func TestCatalogImport(t *testing.T) {
 	}
 	broken := writeFile(t, "broken.yaml", "models:\n- {model: a/b}\n")
 	onBroken := writeFile(t, "aigateway.yaml", "prices_file: "+broken+"\n")
-	wantError(t, runCLI(t, nil, "catalog", "list", "--config", onBroken), exitError, broken+": read prices file: line 2: model a/b has no prices")
+	wantError(t, runCLI(t, nil, "catalog", "list", "--config", onBroken), exitError, broken+":2:3: models[0]: model a/b has no prices")
 	before, err := os.ReadFile(prices)
 	if err != nil {
 		t.Fatal(err)

@@ -98,7 +98,7 @@ func TestDecimal(t *testing.T) {
 func TestCatalogLooksAheadForTheLongestCall(t *testing.T) {
 	bound := func(longest string) budget.Amount {
 		file := writeFile(t, "aigateway.yaml", "data_dir: .\nstreams: {max_duration: "+longest+"}\nproviders:\n  deepseek: {api_key: k}\n")
-		config, err := gatewayconfig.Read(file, func(string) string { return "" })
+		config, err := gatewayconfig.Read(file, func(string) string { return "" }, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

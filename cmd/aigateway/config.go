@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"aigateway/gatewayconfig"
+	"aigateway/pricing"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v4"
 )
 
 // checkedConfig is what `config check` found; the names are those of -o json.
@@ -87,9 +90,34 @@ func optionalArgument(c *cobra.Command, args []string) error {
 // gives.
 func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
 	if path != "" {
-		return gatewayconfig.Read(path, a.getenv)
+		return gatewayconfig.Read(path, a.getenv, checkRows)
 	}
 	return gatewayconfig.Default(a.getenv)
+}
+
+// checkRows has package pricing check the price rows of a configuration.
+func checkRows(prices, models *yaml.Node) (inPrices, inModels []gatewayconfig.Problem) {
+	if prices == nil && models == nil {
+		return nil, nil
+	}
+	var faults pricing.Faults
+	if _, err := pricing.LoadPrices(prices, models, nil, 24*time.Hour); !errors.As(err, &faults) {
+		return nil, nil // other errors are the same without rows
+	}
+	for _, f := range faults {
+		p := gatewayconfig.Problem{Line: f.Line, Column: f.Column, Field: f.Field, Message: f.Message}
+		// The field's name may start the message, too.
+		name := f.Field[strings.LastIndexByte(f.Field, '.')+1:]
+		for _, after := range []string{": ", " "} {
+			p.Message = strings.TrimPrefix(p.Message, name+after)
+		}
+		if f.InPrices {
+			inPrices = append(inPrices, p)
+		} else {
+			inModels = append(inModels, p)
+		}
+	}
+	return inPrices, inModels
 }
 
 // configError keeps each problem on a line of its own: file:line:column first,

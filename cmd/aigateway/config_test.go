@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"aigateway/gatewayconfig"
 )
 
@@ -53,9 +55,76 @@ func TestConfigCheckProblems(t *testing.T) {
 		t.Errorf("stderr shows the secret or a raw escape: %q", r.stderr)
 	}
 	file = writeFile(t, "prices.yaml", "models:\n  - model: openai/x\n    prices: [{input: \"-1\", output: \"1\"}]\n")
-	wantError(t, runCLI(t, env, "config", "check", file), exitError, "prices.yaml", "line 3")
-	wantError(t, runCLI(t, env, "config", "check", "--config", file), exitError, "prices.yaml", "line 3")
+	wantError(t, runCLI(t, env, "config", "check", file), exitError, file+`:3:22: models[0].prices[0].input: "-1" is not a decimal number`, "config example")
+	wantError(t, runCLI(t, env, "config", "check", "--config", file), exitError, file+`:3:22: models[0].prices[0].input: "-1" is not a decimal number`, "config example")
 	wantError(t, runCLI(t, env, "config", "check", file, "--config", file), exitUsage, "both given")
 	wantError(t, runCLI(t, env, "config", "check", "a", "b"), exitUsage, `unexpected argument "b"`)
 	wantError(t, runCLI(t, env, "config", "check", file+".missing"), exitError, "read file")
+}
+
+// TestConfigCheckListsEveryPrice: rows of models are reported like all else,
+// each problem with its place, its field and what to write, beside the others.
+func TestConfigCheckListsEveryPrice(t *testing.T) {
+	env := map[string]string{"XDG_DATA_HOME": t.TempDir()}
+	file := writeFile(t, "aigateway.yaml", `time_zone: Mars
+models:
+  - model: openai/one
+    price: "1"
+    limits: {context: 1e6}
+    prices:
+      - {from: soon, input: "-1", output: 1.0000001}
+  - model: two
+  - model: openai/three
+    prices:
+      - input: "1"
+      - {from: 2026-01-01, output: "1"}
+  - {model: openai/three}
+  - {model: openai/four, aliases: [openai/gpt-5.5], prices: [{input: "1", output: "1"}]}
+streams: {idle_timeout: 1ms}
+`)
+	r := runCLI(t, env, "config", "check", file)
+	wantError(t, r, exitError, "the configuration has 12 problems", "`aigateway config example` prints a file that is right")
+	var got []string
+	for line := range strings.Lines(r.stderr) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), file); ok {
+			got = append(got, rest)
+		}
+	}
+	want := []string{
+		`:1:12: time_zone: is "Mars", which is no time zone; write an IANA name such as UTC or Europe/Berlin`,
+		`:4:5: models[0].price: unknown key "price" in the model; known: accepted, aliases, audio, dated_versions, endpoints, family, image, implicit_cache, inference_geo, input_bound, limits, model, nfkc, overhead, peaks, prices, service_tiers, tokenizer, tokens_per_byte, upstream_model`,
+		`:5:23: models[0].limits.context: is "1e6"; write a whole number of tokens from 0 to 1000000000`,
+		`:7:16: models[0].prices[0].from: is "soon"; write a date as YYYY-MM-DD`,
+		`:7:29: models[0].prices[0].input: "-1" is not a decimal number such as "0.25"`,
+		`:7:43: models[0].prices[0].output: "1.0000001" has more than 6 decimals; round it up`,
+		`:8:12: models[1].model: is "two"; write provider/model`,
+		`:11:9: models[2].prices[0]: model openai/three: no output price; write output: "0" if it is free`,
+		`:12:9: models[2].prices[1]: model openai/three: no input price; write input: "0" if it is free`,
+		`:13:5: models[3]: model openai/three appears twice; write its fields in one row`,
+		`:14:5: models[4]: alias openai/gpt-5.5 of openai/four is already a name of openai/gpt-5.5; remove one of them`,
+		`:15:25: streams.idle_timeout: is 1ms; write 1s to 1h0m0s`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems (-want +got):\n%s", diff)
+	}
+}
+
+// TestConfigCheckOfPricesFile: a prices file has its own name in its problems,
+// and what lies over one that cannot be read is not judged.
+func TestConfigCheckOfPricesFile(t *testing.T) {
+	env := map[string]string{"XDG_DATA_HOME": t.TempDir()}
+	prices := writeFile(t, "prices.yaml", "models:\n- {model: openai/mine, prices: [{input: x, output: y}]}\n")
+	models := "models: [{model: openai/mine, limits: {context: 1000}}]\n"
+	file := writeFile(t, "aigateway.yaml", "prices_file: "+prices+"\n"+models+"unknown: 1\n")
+	wantError(t, runCLI(t, env, "config", "check", file), exitError, "3 problems",
+		file+`:3:1: unknown: unknown key`,
+		prices+`:2:41: models[0].prices[0].input: "x" is not a decimal number such as "0.25"`,
+		prices+`:2:52: models[0].prices[0].output: "y" is not a decimal number such as "0.25"`)
+	file = writeFile(t, "aigateway.yaml", "prices_file: nowhere.yaml\n"+models)
+	wantError(t, runCLI(t, env, "config", "check", file), exitError, "1 problem\n", file+":1:14: prices_file: read file")
+	good := writeFile(t, "prices.yaml", "models:\n- {model: openai/mine, prices: [{input: 1, output: 1}]}\n")
+	file = writeFile(t, "aigateway.yaml", "prices_file: "+good+"\n"+models)
+	if r := runCLI(t, env, "config", "check", file); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
 }

@@ -61,7 +61,7 @@ func (a *app) bootstrapSource(path string) (*gatewayconfig.Config, error) {
 	if path == "" {
 		return gatewayconfig.Default(a.getenv)
 	}
-	return gatewayconfig.Read(path, a.withoutSecrets)
+	return gatewayconfig.Read(path, a.withoutSecrets, checkRows)
 }
 
 // bootstrapConfig is what the configuration says about Envoy's static part.

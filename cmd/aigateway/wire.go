@@ -99,7 +99,7 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 		return err
 	}
 	c.watcher, err = gatewayconfig.NewWatcher(gatewayconfig.WatcherConfig{
-		Config: c.cfg, Getenv: a.getenv, Log: a.log, Metrics: c.metrics, OnChange: c.apply,
+		Config: c.cfg, Getenv: a.getenv, Rows: checkRows, Log: a.log, Metrics: c.metrics, OnChange: c.apply,
 	})
 	if err != nil {
 		return err

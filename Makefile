@@ -44,7 +44,7 @@ fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
 	cd $*; \
 	for target in $$($$binary -test.list '^Fuzz'); do \
 	  echo "fuzz $* $$target"; \
-	  $$binary -test.run '^$$' -test.parallel 1 -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzcachedir $$($(GO) env GOCACHE)/fuzz/$*; \
+	  $$binary -test.run '^$$' -test.parallel 1 -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) -test.fuzzminimizetime 20x -test.fuzzcachedir $$($(GO) env GOCACHE)/fuzz/$*; \
 	done
 
 .PHONY: soak

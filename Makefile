@@ -36,6 +36,7 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
+	@$(GO) test -c -fuzz . -o bin/fuzz/ ./cmd/aigateway # compiles once what two builds at a time would compile twice
 	@$(MAKE) -j2 $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | sed 's|^\./||; s|$$|/fuzz|')
 
 # At the end of its time Go's fuzzer may fail with "context deadline exceeded",

@@ -5,11 +5,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"aigateway/internal/recordedtest"
 )
 
 // recorded is one answer of a provider that pricing settles in its tests.
@@ -50,22 +51,13 @@ func recordedAnswers(t *testing.T) []recorded {
 	return all
 }
 
-// reading is what pricing's tests take the filter to report of a recorded
-// answer: a copy of the last of each member, at the top or one level down.
+// reading is what the filter is to report of a recorded answer: the last of each
+// member, read as pricing's tests read them.
 func (r *recorded) reading() map[string]any {
 	out := map[string]any{}
 	texts := []string{r.answer}
 	if r.streams() {
-		texts = nil
-		for event := range strings.SplitSeq(r.answer, "\n\n") {
-			var data []string
-			for line := range strings.SplitSeq(event, "\n") {
-				if v, ok := strings.CutPrefix(line, "data:"); ok {
-					data = append(data, strings.TrimPrefix(v, " "))
-				}
-			}
-			texts = append(texts, strings.Join(data, "\n"))
-		}
+		texts = recordedtest.Events(r.answer)
 	}
 	for _, text := range texts {
 		r.readOne(out, text)
@@ -74,34 +66,18 @@ func (r *recorded) reading() map[string]any {
 }
 
 func (r *recorded) readOne(out map[string]any, text string) {
-	var top map[string]json.RawMessage
 	if text == "[DONE]" {
 		out["done"] = true
 	}
-	if json.Unmarshal([]byte(text), &top) != nil {
+	found := recordedtest.Members(text)
+	if found == nil {
 		return
 	}
-	found := maps.Clone(top)
-	for _, parent := range []string{"message", "response", "delta"} {
-		var inner map[string]json.RawMessage
-		if json.Unmarshal(top[parent], &inner) != nil {
-			continue
-		}
-		for _, k := range []string{"usage", "model", "service_tier", "tool_usage"} {
-			if v := inner[k]; len(v) > 0 && string(v) != "null" {
-				found[k] = v
-			}
-		}
-	}
-	if found["usage"] == nil && strings.Contains(string(found["meta"]), `"billed_units"`) {
-		found["usage"] = found["meta"]
-	}
-	reported := found["usage"] != nil && string(found["usage"]) != "null"
 	for _, k := range []string{"usage", "model", "service_tier", "tool_usage", "type"} {
-		if r.streams() && !reported && k != "type" {
+		if r.streams() && found["usage"] == "" && k != "type" {
 			continue // who answered matters where there is something to price
 		}
-		if v := string(found[k]); v != "" && v != "null" {
+		if v := found[k]; v != "" {
 			out[k] = v
 			if k == "usage" && out["first_usage"] == nil {
 				out["first_usage"] = v
@@ -109,8 +85,7 @@ func (r *recorded) readOne(out map[string]any, text string) {
 		}
 	}
 	last, _ := out["type"].(string)
-	ends := slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`}, last)
-	if r.status < "400" && (!r.streams() || ends) {
+	if r.status < "400" && (!r.streams() || recordedtest.Terminal(last)) {
 		out["done"] = true
 	}
 }

@@ -3,7 +3,6 @@ package pricing_test
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"aigateway/budget"
+	"aigateway/internal/recordedtest"
 	"aigateway/pricing"
 
 	"github.com/google/go-cmp/cmp"
@@ -169,52 +169,26 @@ func (p *pair) want(t testing.TB, fields []string) {
 func (p *pair) evidence() pricing.Evidence {
 	ev := pricing.Evidence{Sent: true, Status: p.status, Stream: p.stream, Cut: p.cut, Duration: p.duration}
 	if !p.stream {
-		capture(&ev, []byte(p.answer))
+		capture(&ev, p.answer)
 		ev.Done = json.Valid([]byte(p.answer)) && p.status < 400
 		return ev
 	}
-	for event := range strings.SplitSeq(p.answer, "\n\n") {
-		var data []string
-		for line := range strings.SplitSeq(event, "\n") {
-			if v, ok := strings.CutPrefix(line, "data:"); ok {
-				data = append(data, strings.TrimPrefix(v, " "))
-			}
-		}
-		text := strings.Join(data, "\n")
+	for _, text := range recordedtest.Events(p.answer) {
 		if text == "[DONE]" {
 			ev.Done = true
 			continue
 		}
-		capture(&ev, []byte(text))
-		switch ev.Type {
-		case `"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`:
-			ev.Done = true
-		}
+		capture(&ev, text)
+		ev.Done = ev.Done || recordedtest.Terminal(ev.Type)
 	}
 	return ev
 }
 
-// capture copies the members the data plane looks for: at the top, or inside
-// message, response or delta.
-func capture(ev *pricing.Evidence, text []byte) {
-	var top map[string]json.RawMessage
-	if json.Unmarshal(text, &top) != nil {
-		return
-	}
-	found := maps.Clone(top)
-	for _, parent := range []string{"message", "response", "delta"} {
-		var inner map[string]json.RawMessage
-		if json.Unmarshal(top[parent], &inner) != nil {
-			continue
-		}
-		for _, k := range []string{"usage", "model", "service_tier", "tool_usage"} {
-			if v := inner[k]; len(v) > 0 && string(v) != "null" {
-				found[k] = v
-			}
-		}
-	}
+// capture keeps the last of each member, and the first usage if another came.
+func capture(ev *pricing.Evidence, text string) {
+	found := recordedtest.Members(text)
 	set := func(into *string, key string) {
-		if v := string(found[key]); v != "" && v != "null" {
+		if v := found[key]; v != "" {
 			*into = v
 		}
 	}
@@ -222,9 +196,6 @@ func capture(ev *pricing.Evidence, text []byte) {
 	set(&ev.Usage, "usage")
 	if ev.Usage != before && before != "" && ev.FirstUsage == "" {
 		ev.FirstUsage = before
-	}
-	if ev.Usage == "" && strings.Contains(string(found["meta"]), `"billed_units"`) {
-		set(&ev.Usage, "meta")
 	}
 	set(&ev.Model, "model")
 	set(&ev.ServiceTier, "service_tier")

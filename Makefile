@@ -37,7 +37,7 @@ e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, re
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
 	@$(GO) test -c -fuzz . -o bin/fuzz/ ./cmd/aigateway # compiles once what two builds at a time would compile twice
-	@$(MAKE) -j2 $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u | sed 's|^\./||; s|$$|/fuzz|')
+	@$(MAKE) -j2 $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|$$|/fuzz|')
 
 # At the end of its time Go's fuzzer may fail with "context deadline exceeded",
 # a race of its own (golang/go#75804). An input that fails is among the seeds

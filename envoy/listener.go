@@ -106,8 +106,8 @@ func (b *builder) streamLog() *accesslogv3.AccessLog {
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&grpclogv3.HttpGrpcAccessLogConfig{
 			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
 				LogName: LogName, TransportApiVersion: corev3.ApiVersion_V3, GrpcService: b.grpc(ClusterALS, 0),
-				// Entries wait as objects, dear to keep: with Envoy's own limit of 16 KiB
-				// they are sent while the processor still has them at hand.
+				// The buffer stays at Envoy's own 16 KiB: an entry waits as many small
+				// objects, which cost less to send while they are in a cache.
 				BufferFlushInterval:   durationpb.New(200 * time.Millisecond),
 				GrpcStreamRetryPolicy: &corev3.RetryPolicy{NumRetries: wrapperspb.UInt32(3)},
 			},

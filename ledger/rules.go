@@ -1,8 +1,8 @@
 package ledger
 
 import (
+	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -130,31 +130,29 @@ func (x *ruleIndex) leave(r *rule) {
 	}
 }
 
-// match appends the accounts of every budget that watches a call with this
-// tag and key, in the windows that are open at wall.
-func (c *core) match(buf []*account, tag budget.Tag, key string, wall int64) []*account {
-	x := &c.rules
-	buf = c.current(buf, x.all, wall)
-	if len(x.keys) > 0 {
-		buf = c.current(buf, x.keys[key], wall)
-	}
-	buf = c.current(buf, x.exact[tag], wall)
-	if len(x.subtree) == 0 {
-		return buf
-	}
-	for rest := 0; ; {
-		i := strings.IndexByte(string(tag[rest:]), '/')
-		if i < 0 {
-			return c.current(buf, x.subtree[tag], wall)
+// watching yields the rules that watch a call with this tag and key, in lists.
+// It is the one place that knows what watches what, besides edit, which indexes.
+func (x *ruleIndex) watching(tag budget.Tag, key string) iter.Seq[[]*rule] {
+	return func(yield func([]*rule) bool) {
+		if !yield(x.all) || len(x.keys) > 0 && !yield(x.keys[key]) || !yield(x.exact[tag]) || len(x.subtree) == 0 {
+			return
 		}
-		buf = c.current(buf, x.subtree[tag[:rest+i]], wall)
-		rest += i + 1
+		for i := range len(tag) {
+			if tag[i] == '/' && !yield(x.subtree[tag[:i]]) {
+				return
+			}
+		}
+		yield(x.subtree[tag])
 	}
 }
 
-func (c *core) current(buf []*account, rules []*rule, wall int64) []*account {
-	for _, r := range rules {
-		buf = append(buf, c.account(r, wall))
+// match appends the accounts of every budget that watches a call with this
+// tag and key, in the windows that are open at wall.
+func (c *core) match(buf []*account, tag budget.Tag, key string, wall int64) []*account {
+	for rules := range c.rules.watching(tag, key) {
+		for _, r := range rules {
+			buf = append(buf, c.account(r, wall))
+		}
 	}
 	return buf
 }

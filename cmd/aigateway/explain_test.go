@@ -143,25 +143,25 @@ func TestExplainWrongUsage(t *testing.T) {
 	}
 }
 
-// TestExplainer: the API's answer is the command's, with the tightest budget of
-// the key and the tag.
+// TestExplainer: the API's answer is the command's, with what is left
+// of the tightest budget of the key and the tag.
 func TestExplainer(t *testing.T) {
 	a := newApp(nil, nil, func(string) string { return "" })
 	catalog, err := a.catalog("")
 	if err != nil {
 		t.Fatal(err)
 	}
-	status := func(id, tags, key string, cap budget.Amount) budget.Status {
-		return budget.Status{Budget: budget.Budget{ID: id, Target: budget.Target{Tags: budget.TagPattern(tags), KeyID: key}, Cap: cap}, Spent: budget.Cent}
-	}
-	list := []budget.Status{
-		status("bud_1", "team/**", "", budget.Dollar), status("bud_2", "other", "", 2*budget.Cent), status("bud_3", "", "key_1", 31*budget.Cent),
-		status("bud_4", "", "key_2", 2*budget.Cent), status("bud_5", "team/a", "", 2*budget.Dollar),
+	watched := true
+	tightest := func(tag budget.Tag, keyID string) (budget.Status, bool) {
+		if tag != "team/a" || keyID != "key_1" {
+			return budget.Status{}, false
+		}
+		return budget.Status{Budget: budget.Budget{ID: "bud_3", Target: budget.Target{KeyID: "key_1"}, Cap: 31 * budget.Cent}, Spent: budget.Cent}, watched
 	}
 	learned := func(tag budget.Tag) (accounting.Ratio, bool) {
 		return accounting.Ratio{Calls: 7, Bound: 10 * budget.Dollar, Cost: 3 * budget.Dollar}, tag == "team/a"
 	}
-	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, learned: learned, budgets: func(after string, _ int) ([]budget.Status, error) { return list, nil }}
+	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, learned: learned, tightest: tightest}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
 	if err != nil {
@@ -178,7 +178,7 @@ func TestExplainer(t *testing.T) {
 	if err != nil || command.BoundUSD != x.BoundUSD || !slices.Equal(command.Lines, x.Lines) {
 		t.Errorf("the command says %+v, %v; the API %+v", command, err, x)
 	}
-	list = nil
+	watched = false
 	if x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Body: []byte(sixtyKB(t))}); err != nil || x.Room != nil || x.Learned != nil {
 		t.Errorf("without a budget: %+v, %v", x, err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -97,8 +96,9 @@ func ratioOf(a budget.Amount, num int64, den budget.Amount) (int64, bool) {
 // explainer answers the API's questions; it implements adminapi.Explainer.
 type explainer struct {
 	catalog func() *pricing.Catalog
-	// budgets lists budgets by id, after the one given, at most limit.
-	budgets func(after string, limit int) ([]budget.Status, error)
+	// tightest is the budget with the least left of those that watch a call; ok
+	// is false when none does.
+	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
 	// defaults is the smallest default output cap of the budgets that watch a call.
 	defaults func(tag budget.Tag, keyID string) int64
 	// learned is what the calls of a tag held and cost.
@@ -128,42 +128,11 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 	if err != nil {
 		return nil, err
 	}
-	tightest, err := e.tightest(key.ID, q.Tag)
-	if err != nil {
-		return nil, err
-	}
-	if tightest != nil {
+	if tightest, ok := e.tightest(q.Tag, key.ID); ok {
 		doc.compare(tightest.ID, tightest.Remaining())
 	}
 	if r, ok := e.learned(q.Tag); ok {
 		doc.learn(q.Tag, r)
 	}
 	return doc.Explanation, nil
-}
-
-// tightest is the budget with the least left of those that watch a call; nil
-// when none does.
-func (e explainer) tightest(keyID string, tag budget.Tag) (*budget.Status, error) {
-	const page = 1000
-	var best *budget.Status
-	for after := ""; ; {
-		list, err := e.budgets(after, page)
-		if err != nil {
-			return nil, fmt.Errorf("list budgets: %w", err)
-		}
-		for i := range list {
-			s := &list[i]
-			watches := s.Target.KeyID == keyID
-			if s.Target.KeyID == "" {
-				watches = s.Target.Tags.Matches(tag)
-			}
-			if watches && (best == nil || s.Remaining() < best.Remaining()) {
-				best = s
-			}
-		}
-		if len(list) < page {
-			return best, nil
-		}
-		after = list[len(list)-1].ID
-	}
 }

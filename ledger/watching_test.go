@@ -57,6 +57,46 @@ func TestDefaultMaxTokens(t *testing.T) {
 	want("team/b", "key_2", 0)
 }
 
+// TestTightest: of the budgets that watch a call, the one with the least left,
+// whatever it watches the call by; the others say nothing.
+func TestTightest(t *testing.T) {
+	b := start(t)
+	if st, ok := b.Tightest("team/a", "key_1"); ok {
+		t.Errorf("without a budget: %+v", st)
+	}
+	ids := map[string]string{}
+	for name, set := range map[string]budget.Budget{
+		"all":   {Target: budget.Target{Tags: budget.AllTags}, Cap: 9 * budget.Dollar},
+		"tree":  {Target: budget.Target{Tags: "team/**"}, Cap: 5 * budget.Dollar},
+		"exact": {Target: budget.Target{Tags: "team/a"}, Cap: 3 * budget.Dollar},
+		"key":   {Target: budget.Target{KeyID: "key_1"}, Cap: 4 * budget.Dollar},
+		"other": {Target: budget.Target{Tags: "other"}, Cap: budget.Cent},
+		"their": {Target: budget.Target{KeyID: "key_2"}, Cap: budget.Cent},
+	} {
+		set.Period = budget.Day
+		st, err := b.SetBudget(t.Context(), set, budget.Author{Actor: "root"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = st.ID
+	}
+	want := func(tag budget.Tag, key, name string, left budget.Amount) {
+		t.Helper()
+		if st, ok := b.Tightest(tag, key); !ok || st.ID != ids[name] || st.Remaining() != left {
+			t.Errorf("Tightest(%q, %q) = %s with %v left, %v; want %s (%s) with %v", tag, key, st.ID, st.Remaining(), ok, name, ids[name], left)
+		}
+	}
+	want("team/a", "key_1", "exact", 3*budget.Dollar)
+	want("team/b", "key_1", "key", 4*budget.Dollar)
+	want("team/b", "key_9", "tree", 5*budget.Dollar)
+	want("elsewhere", "key_9", "all", 9*budget.Dollar)
+	if _, err := b.Reserve(t.Context(), budget.Request{RequestID: "r", Attribution: budget.Attribution{Tag: "team/b", KeyID: "key_9"}, Bound: 2 * budget.Dollar}); err != nil {
+		t.Fatal(err)
+	}
+	want("team/a", "key_9", "exact", 3*budget.Dollar)
+	want("team/b", "key_1", "tree", 3*budget.Dollar) // what is held is not left
+}
+
 func TestDefaultMaxTokensIsChecked(t *testing.T) {
 	b := start(t)
 	for _, n := range []int64{-1, budget.MaxDefaultTokens + 1} {

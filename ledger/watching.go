@@ -1,0 +1,34 @@
+package ledger
+
+import "aigateway/budget"
+
+// DefaultMaxTokens is the smallest DefaultMaxTokens of the budgets that watch a
+// call with this tag and key; 0 when none of them has one. It reads memory only.
+func (l *Ledger) DefaultMaxTokens(tag budget.Tag, keyID string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	least := int64(0)
+	for rules := range l.core.rules.watching(tag, keyID) {
+		for _, r := range rules {
+			least = budget.SmallerDefault(least, r.DefaultMaxTokens)
+		}
+	}
+	return least
+}
+
+// Tightest is the budget with the least left of those that watch a call with
+// this tag and key; ok is false when none does. It reads memory only.
+func (l *Ledger) Tightest(tag budget.Tag, keyID string) (tightest budget.Status, ok bool) {
+	at := l.instant()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.core.advance(&at)
+	for rules := range l.core.rules.watching(tag, keyID) {
+		for _, r := range rules {
+			if st := l.core.status(r, at.wall); !ok || st.Remaining() < tightest.Remaining() {
+				tightest, ok = *st, true
+			}
+		}
+	}
+	return tightest, ok
+}

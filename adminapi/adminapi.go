@@ -49,6 +49,9 @@ type BudgetStore interface {
 // UsageReader reports settled calls. Rows come in any order.
 type UsageReader interface {
 	Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error)
+	// TagCosts is the report by tag of w, for the tags that a pattern selects;
+	// the empty one selects all.
+	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error)
 }
 
 // ReservationReader lists open reservations, oldest first, at most limit.

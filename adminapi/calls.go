@@ -78,13 +78,18 @@ func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, 
 		c.count(info.FullMethod, st.Code())
 		return nil, err
 	}
+	return nil, c.refuse(ctx, info.FullMethod, err)
+}
+
+// refuse counts and logs a call's error, and returns its status.
+func (c *calls) refuse(ctx context.Context, method string, err error) error {
 	e := apierror.From(err)
 	if e.Kind == budget.KindInternal || e.Kind == budget.KindUnavailable {
-		c.log.ErrorContext(ctx, "admin call failed", "method", info.FullMethod, "reason", apierror.Reason(e), "error", e)
+		c.log.ErrorContext(ctx, "admin call failed", "method", method, "reason", apierror.Reason(e), "error", e)
 	}
 	st := statusOf(e)
-	c.count(info.FullMethod, st.Code())
-	return nil, st.Err()
+	c.count(method, st.Code())
+	return st.Err()
 }
 
 func (c *calls) count(method string, code codes.Code) {
@@ -117,18 +122,65 @@ func (c *calls) call(ctx context.Context, req any, method string, handle grpc.Un
 	return handle(context.WithValue(ctx, keyContext{}, key), req)
 }
 
-// stream serves reflection only; our own services have no streams.
-func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) (err error) {
+// stream is unary for an rpc that answers with a stream.
+func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	err := c.callStream(srv, ss, info.FullMethod, handle)
+	if open(info.FullMethod) {
+		return err
+	}
+	switch {
+	case err == nil:
+		c.count(info.FullMethod, codes.OK)
+		return nil
+	case ss.Context().Err() != nil: // the client is gone
+		st := status.FromContextError(ss.Context().Err())
+		c.count(info.FullMethod, st.Code())
+		return st.Err()
+	}
+	return c.refuse(ss.Context(), info.FullMethod, err)
+}
+
+func (c *calls) callStream(srv any, ss grpc.ServerStream, method string, handle grpc.StreamHandler) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("admin stream panicked", "method", info.FullMethod, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = statusOf(apierror.From(fmt.Errorf("panic in %s", info.FullMethod))).Err()
+			err = fmt.Errorf("panic in %s: %v\n%s", method, p, debug.Stack())
+			if open(method) {
+				c.log.Error("admin stream panicked", "method", method, "error", err)
+				err = statusOf(apierror.From(fmt.Errorf("panic in %s", method))).Err()
+			}
 		}
 	}()
-	if !open(info.FullMethod) {
-		return statusOf(apierror.RouteUnknown("rpc", info.FullMethod)).Err()
+	if open(method) {
+		return handle(srv, ss)
 	}
-	return handle(srv, ss)
+	ctx := ss.Context()
+	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	if err != nil {
+		return err
+	}
+	if err := authorize(key, method); err != nil {
+		return err
+	}
+	return handle(srv, &keyedStream{ss, context.WithValue(ctx, keyContext{}, key)})
+}
+
+// keyedStream is a stream whose context has the caller's key.
+type keyedStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *keyedStream) Context() context.Context { return s.ctx }
+
+// RecvMsg refuses unknown fields, as call does.
+func (s *keyedStream) RecvMsg(m any) error {
+	if err := s.ServerStream.RecvMsg(m); err != nil {
+		return err
+	}
+	if m, ok := m.(proto.Message); ok {
+		return refuseUnknown(m.ProtoReflect())
+	}
+	return nil
 }
 
 // authenticate reads "Bearer sk-aig-…". headers are all values that were sent:

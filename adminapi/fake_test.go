@@ -211,6 +211,15 @@ func (s *store) DeleteBudget(_ context.Context, id, etag string, by budget.Autho
 }
 
 // Usage groups the rows as the ledger does, in the order they come.
+func (s *store) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
+	rows, err := s.Usage(ctx, budget.UsageQuery{Window: w, GroupBy: []budget.Dimension{budget.ByTag}, Tags: tags})
+	var out []budget.TagCost
+	for _, r := range rows {
+		out = append(out, budget.TagCost{Tag: r.Tag, Requests: r.Requests, Cost: r.Cost})
+	}
+	return out, err
+}
+
 func (s *store) Usage(_ context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

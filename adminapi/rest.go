@@ -33,6 +33,7 @@ type rest struct {
 	log     *slog.Logger
 	routes  []route
 	gateway *runtime.ServeMux
+	usage   aigatewayv1.UsageServiceClient
 	static  map[string]http.Handler // GET of exactly this path
 }
 
@@ -41,7 +42,7 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &rest{auth: c.Auth, log: c.Log, routes: routes, static: map[string]http.Handler{
+	h := &rest{auth: c.Auth, log: c.Log, routes: routes, usage: aigatewayv1.NewUsageServiceClient(conn), static: map[string]http.Handler{
 		"/openapi.json": http.HandlerFunc(serveOpenAPI),
 		"/healthz":      http.HandlerFunc(serveHealth),
 		"/readyz":       serveReady(c.Ready),
@@ -85,7 +86,9 @@ func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 
 func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
-		if p := recover(); p != nil {
+		if p := recover(); p == http.ErrAbortHandler {
+			panic(p) // an answer that cannot be finished
+		} else if p != nil {
 			h.log.Error("REST request panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			writeError(w, r, apierror.From(fmt.Errorf("panic: %v", p)))
 		}
@@ -126,6 +129,10 @@ func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	body, err := rt.readBody(w, r)
 	if err != nil {
 		writeError(w, r, apierror.From(err))
+		return
+	}
+	if rt.byTag {
+		h.streamByTag(w, r, headers[0], query)
 		return
 	}
 	header := http.Header{"Authorization": headers}

@@ -20,6 +20,7 @@ type route struct {
 	body   protoreflect.MessageDescriptor // nil: no body
 	limit  int64                          // bytes of a body
 	csv    bool                           // answers in CSV, too
+	byTag  bool                           // streams the report by tag
 }
 
 func files() []protoreflect.FileDescriptor {
@@ -54,6 +55,9 @@ func routesOf() ([]route, error) {
 		for i := range f.Services().Len() {
 			methods := f.Services().Get(i).Methods()
 			for j := range methods.Len() {
+				if methods.Get(j).IsStreamingServer() {
+					continue // gRPC only
+				}
 				r, err := routeOf(methods.Get(j))
 				if err != nil {
 					return nil, fmt.Errorf("route of %s: %w", methods.Get(j).FullName(), err)
@@ -83,6 +87,7 @@ func routeOf(md protoreflect.MethodDescriptor) (route, error) {
 	}
 	r.path = strings.Split(strings.TrimPrefix(path, "/"), "/")
 	r.csv = md.Output().FullName() == (&aigatewayv1.QueryUsageResponse{}).ProtoReflect().Descriptor().FullName()
+	r.byTag = md.Output().FullName() == (&aigatewayv1.UsageByTagResponse{}).ProtoReflect().Descriptor().FullName()
 	if rule.GetBody() == "*" {
 		r.body, r.limit = md.Input(), maxExplainBytes
 		return r, nil

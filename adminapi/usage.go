@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
 )
@@ -22,6 +25,40 @@ type usageService struct {
 const maxRows = 50_000
 
 func (s *usageService) UsageByTag(ctx context.Context, req *aigatewayv1.UsageByTagRequest) (*aigatewayv1.UsageByTagResponse, error) {
+	rows, err := s.byTag(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &aigatewayv1.UsageByTagResponse{Usage: tagUsageProto(rows)}, nil
+}
+
+// streamRows is how many rows go into one message of a stream.
+const streamRows = 1000
+
+func (s *usageService) StreamUsageByTag(req *aigatewayv1.StreamUsageByTagRequest, stream grpc.ServerStreamingServer[aigatewayv1.StreamUsageByTagResponse]) error {
+	rows, err := s.byTag(stream.Context(), req)
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(rows, streamRows) {
+		if err := stream.Send(&aigatewayv1.StreamUsageByTagResponse{Usage: tagUsageProto(part)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// byTagRequest is what both rpcs by tag ask for.
+type byTagRequest interface {
+	GetMonth() string
+	GetTag() string
+	GetLimit() int32
+	ProtoReflect() protoreflect.Message
+}
+
+// byTag is the report by tag that the caller may see, the highest cost first.
+// It holds one small row for each tag, because only the whole can be sorted.
+func (s *usageService) byTag(ctx context.Context, req byTagRequest) ([]budget.TagCost, error) {
 	window := budget.Month.WindowAt(s.now(), s.zone)
 	if req.GetMonth() != "" {
 		w, err := budget.ParseMonth("month", req.GetMonth(), s.zone)
@@ -33,20 +70,42 @@ func (s *usageService) UsageByTag(ctx context.Context, req *aigatewayv1.UsageByT
 	if err := checkSpan("month", window); err != nil {
 		return nil, err
 	}
+	m := req.ProtoReflect()
+	limited := m.Has(m.Descriptor().Fields().ByName("limit"))
+	if limited && req.GetLimit() < 1 {
+		return nil, budget.Invalid("field_invalid", "limit", fmt.Sprintf("limit is %d; ask for 1 row or more, or leave it out for all", req.GetLimit()))
+	}
 	tags, err := tagFilter(req.GetTag())
 	if err != nil {
 		return nil, err
 	}
-	q := budget.UsageQuery{Window: window, GroupBy: []budget.Dimension{budget.ByTag}, Zone: s.zone, Tags: tags}
-	rows, err := s.rows(ctx, q)
+	parts, err := selections(caller(ctx), tags)
 	if err != nil {
 		return nil, err
 	}
-	resp := &aigatewayv1.UsageByTagResponse{}
-	for _, r := range rows {
-		resp.Usage = append(resp.Usage, &aigatewayv1.TagUsage{Tag: string(r.Tag), Requests: r.Requests, CostCents: r.Cost.CeilCents()})
+	var rows []budget.TagCost
+	for _, p := range parts { // disjoint, so no tag comes twice
+		more, err := s.usage.TagCosts(ctx, window, p)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
 	}
-	return resp, nil
+	slices.SortFunc(rows, func(a, b budget.TagCost) int {
+		return cmp.Or(cmp.Compare(b.Cost, a.Cost), cmp.Compare(a.Tag, b.Tag))
+	})
+	if limited {
+		rows = rows[:min(len(rows), int(req.GetLimit()))]
+	}
+	return rows, nil
+}
+
+func tagUsageProto(rows []budget.TagCost) []*aigatewayv1.TagUsage {
+	out := make([]*aigatewayv1.TagUsage, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, &aigatewayv1.TagUsage{Tag: string(r.Tag), Requests: r.Requests, CostCents: r.Cost.CeilCents()})
+	}
+	return out
 }
 
 func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsageRequest) (*aigatewayv1.QueryUsageResponse, error) {

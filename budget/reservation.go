@@ -115,6 +115,13 @@ type UsageQuery struct {
 	KeyID    string
 }
 
+// TagCost is one tag's row of a report by tag alone.
+type TagCost struct {
+	Tag      Tag
+	Requests int64 // calls that reached a provider
+	Cost     Amount
+}
+
 // UsageRow is one group of a usage report.
 type UsageRow struct {
 	// Attribution has the grouped columns; the others are empty.

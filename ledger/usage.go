@@ -29,6 +29,71 @@ func (l *Ledger) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.Usage
 	return l.usage(ctx, q.Window, f, q.GroupBy, zone)
 }
 
+// TagCosts is the report by tag of w, for the tags that a pattern selects; the
+// empty one selects all. It includes everything settled before the call, in any
+// order.
+func (l *Ledger) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
+	if err := checkWindow(w); err != nil {
+		return nil, err
+	}
+	if err := l.flush(ctx); err != nil {
+		return nil, err
+	}
+	rows, err := l.store.tagCosts(ctx, w, tags)
+	if err != nil {
+		return nil, fmt.Errorf("read usage: %w", err)
+	}
+	return rows, nil
+}
+
+func (s *store) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
+	f := usageFilter{}
+	f.tags(tags)
+	query := "SELECT tag, sum(requests), sum(cost) FROM usage WHERE " + strings.Join(append(f.terms, "bucket >= ? AND bucket < ?"), " AND ") + " GROUP BY tag"
+	sums := map[string]*tagSum{}
+	first, last := bucketSpan(w.Start.UnixNano(), w.End.UnixNano())
+	err := s.inSlices(ctx, first, last, func(first, last int64) error {
+		return s.each(ctx, query, append(slices.Clip(f.args), first, last), func(r *sql.Rows) error { return addTag(sums, r) })
+	})
+	out := make([]budget.TagCost, 0, len(sums))
+	for tag, sum := range sums {
+		if *sum != (tagSum{}) {
+			out = append(out, budget.TagCost{Tag: budget.Tag(tag), Requests: sum.requests, Cost: sum.cost})
+		}
+	}
+	return out, err
+}
+
+// addTag adds a row of a tag, its requests and its cost to sums.
+func addTag(sums map[string]*tagSum, r *sql.Rows) error {
+	var tag sql.RawBytes
+	var requests, cost int64
+	if err := r.Scan(&tag, &requests, &cost); err != nil {
+		return err
+	}
+	sum := sums[string(tag)]
+	if sum == nil {
+		sum = &tagSum{}
+		sums[string(tag)] = sum
+	}
+	sum.requests += requests
+	if _, fits := sum.cost.Add(budget.Amount(cost)); !fits {
+		return fmt.Errorf("sum of usage passes %s", budget.MaxAmount.Display())
+	}
+	sum.cost += budget.Amount(cost)
+	return nil
+}
+
+func checkWindow(w budget.Window) error {
+	if w.End.IsZero() || !w.Start.Before(w.End) {
+		return budget.Invalid("field_invalid", "end", "the period of a usage report must end after it starts")
+	}
+	if w.Start.UnixNano()%bucketNanos != 0 || w.End.UnixNano()%bucketNanos != 0 {
+		return budget.Invalid("field_invalid", "start", "usage is kept by quarters of an hour; start and end must be on one")
+	}
+	return nil
+}
+
 // usageFilter builds a WHERE clause.
 type usageFilter struct {
 	terms []string
@@ -52,18 +117,16 @@ func (f *usageFilter) tags(p budget.TagPattern) {
 	f.add("tag = ?", string(p))
 }
 
-func (f *usageFilter) buckets(start, end int64) {
-	f.add("bucket >= ? AND bucket < ?", start/bucketNanos, (end+bucketNanos-1)/bucketNanos)
+// bucketSpan is the quarters of an hour from start to end.
+func bucketSpan(start, end int64) (first, last int64) {
+	return start / bucketNanos, (end + bucketNanos - 1) / bucketNanos
 }
 
 func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by []budget.Dimension, zone *time.Location) ([]budget.UsageRow, error) {
-	if w.End.IsZero() || !w.Start.Before(w.End) {
-		return nil, budget.Invalid("field_invalid", "end", "the period of a usage report must end after it starts")
+	if err := checkWindow(w); err != nil {
+		return nil, err
 	}
-	if w.Start.UnixNano()%bucketNanos != 0 || w.End.UnixNano()%bucketNanos != 0 {
-		return nil, budget.Invalid("field_invalid", "start", "usage is kept by quarters of an hour; start and end must be on one")
-	}
-	f.buckets(w.Start.UnixNano(), w.End.UnixNano())
+	first, last := bucketSpan(w.Start.UnixNano(), w.End.UnixNano())
 	timed := slices.Contains(by, budget.ByDay) || slices.Contains(by, budget.ByHour)
 	columns, err := groupColumns(by, timed)
 	if err != nil {
@@ -72,7 +135,7 @@ func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by [
 	if err := l.flush(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := l.store.usage(ctx, f, columns)
+	rows, err := l.store.usage(ctx, first, last, f, columns)
 	if err != nil {
 		return nil, fmt.Errorf("read usage: %w", err)
 	}
@@ -105,8 +168,30 @@ func groupColumns(by []budget.Dimension, timed bool) (map[string]bool, error) {
 	return columns, nil
 }
 
-// usage sums the rollup. A column that is not grouped by comes back empty.
-func (s *store) usage(ctx context.Context, f usageFilter, columns map[string]bool) ([]budget.UsageRow, error) {
+// usageSlice is how much time one query of a report covers: no query of a long
+// report keeps the journal from being checkpointed for long. What a call cost is
+// in one row, and so in one slice.
+const usageSlice = 96
+
+// inSlices calls f with parts of the span from first to last (exclusive) that
+// together hold all its rows.
+func (s *store) inSlices(ctx context.Context, first, last int64, f func(first, last int64) error) error {
+	var oldest, newest sql.NullInt64
+	if err := s.read.QueryRowContext(ctx, `SELECT (SELECT min(bucket) FROM usage), (SELECT max(bucket) FROM usage)`).Scan(&oldest, &newest); err != nil || !oldest.Valid {
+		return err
+	}
+	first, last = max(first, oldest.Int64), min(last, newest.Int64+1)
+	for ; first < last; first += usageSlice {
+		if err := f(first, min(last, first+usageSlice)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usage sums the rollup from first to last. A column that is not grouped by
+// comes back empty.
+func (s *store) usage(ctx context.Context, first, last int64, f usageFilter, columns map[string]bool) ([]budget.UsageRow, error) {
 	var selected, grouped []string
 	for _, c := range usageColumns() {
 		switch {
@@ -121,25 +206,45 @@ func (s *store) usage(ctx context.Context, f usageFilter, columns map[string]boo
 	query := "SELECT " + strings.Join(selected, ", ") + `, coalesce(sum(requests), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0),
 		coalesce(sum(input), 0), coalesce(sum(cache_read), 0), coalesce(sum(cache_write), 0), coalesce(sum(output), 0),
 		coalesce(sum(estimated), 0), coalesce(sum(estimated_cost), 0)
-		FROM usage WHERE ` + strings.Join(f.terms, " AND ")
+		FROM usage WHERE ` + strings.Join(append(f.terms, "bucket >= ? AND bucket < ?"), " AND ")
 	if len(grouped) > 0 {
 		query += " GROUP BY " + strings.Join(grouped, ", ")
 	}
 	out := []budget.UsageRow{}
-	err := s.each(ctx, query, f.args, func(r *sql.Rows) error {
-		var u budget.UsageRow
-		var bucket int64
-		err := r.Scan(&bucket, (*string)(&u.Tag), &u.Model, &u.Provider, &u.KeyID, &u.Requests, &u.Unpriced, (*int64)(&u.Cost),
-			&u.Input, &u.CacheRead, &u.CacheWrite, &u.Output, &u.Estimated, (*int64)(&u.EstimatedCost))
-		if bucket != 0 {
-			u.Time = time.Unix(0, bucket*bucketNanos)
-		}
-		if u.Requests != 0 || u.Cost != 0 || u.Unpriced != 0 || u.Tokens != (budget.Tokens{}) || len(grouped) == 0 {
-			out = append(out, u)
-		}
-		return err
+	at := map[usageKey]int{}
+	err := s.inSlices(ctx, first, last, func(first, last int64) error {
+		return s.each(ctx, query, append(slices.Clip(f.args), first, last), func(r *sql.Rows) error {
+			var u budget.UsageRow
+			var k usageKey
+			err := r.Scan(&k.bucket, (*string)(&k.attr.Tag), &k.attr.Model, &k.attr.Provider, &k.attr.KeyID, &u.Requests, &u.Unpriced, (*int64)(&u.Cost),
+				&u.Input, &u.CacheRead, &u.CacheWrite, &u.Output, &u.Estimated, (*int64)(&u.EstimatedCost))
+			i, ok := at[k]
+			if !ok {
+				i = len(out)
+				at[k] = i
+				u.Attribution = k.attr
+				if k.bucket != 0 {
+					u.Time = time.Unix(0, k.bucket*bucketNanos)
+				}
+				out = append(out, u)
+				return err
+			}
+			if _, fits := out[i].Cost.Add(u.Cost); !fits {
+				return fmt.Errorf("sum of usage passes %s", budget.MaxAmount.Display())
+			}
+			out[i].Add(u)
+			return err
+		})
 	})
-	return out, err
+	if len(grouped) == 0 {
+		if len(out) == 0 {
+			out = append(out, budget.UsageRow{})
+		}
+		return out, err
+	}
+	return slices.DeleteFunc(out, func(u budget.UsageRow) bool {
+		return u.Requests == 0 && u.Cost == 0 && u.Unpriced == 0 && u.Tokens == budget.Tokens{}
+	}), err
 }
 
 // foldTime sums rows of quarter hours into the days or hours of zone.
@@ -203,11 +308,11 @@ func (l *Ledger) costOf(ctx context.Context, target budget.Target, start, end in
 	if end == forever {
 		end -= bucketNanos // keeps the rounding in range
 	}
-	f.buckets(start, end)
 	if err := l.flush(ctx); err != nil {
 		return 0, err
 	}
-	rows, err := l.store.usage(ctx, f, nil)
+	first, last := bucketSpan(start, end)
+	rows, err := l.store.usage(ctx, first, last, f, nil)
 	if err != nil {
 		return 0, fmt.Errorf("read usage: %w", err)
 	}

@@ -47,9 +47,10 @@ func (f *clientFlags) bind(c *cobra.Command) {
 
 // client talks to the REST door of one gateway.
 type client struct {
-	base *url.URL
-	key  string
-	http *http.Client
+	base  *url.URL
+	key   string
+	limit int64 // bytes read of one answer
+	http  *http.Client
 }
 
 // client resolves the flags. It does not connect.
@@ -62,7 +63,7 @@ func (a *app) client(c *cobra.Command, f *clientFlags) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{base: base, key: key, http: &http.Client{
+	return &client{base: base, key: key, limit: maxAnswerBytes, http: &http.Client{
 		Timeout: clientTimeout,
 		// A redirect would take the key to wherever an answer says.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -164,16 +165,16 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return connectError(c.base, err)
 	}
 	defer resp.Body.Close()
-	return decodeAnswer(resp, out)
+	return decodeAnswer(resp, c.limit, out)
 }
 
-func decodeAnswer(resp *http.Response, out any) error {
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+func decodeAnswer(resp *http.Response, limit int64, out any) error {
+	text, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
-	if len(text) > maxAnswerBytes {
-		return fmt.Errorf("the server's answer is larger than %d MiB", maxAnswerBytes>>20)
+	if int64(len(text)) > limit {
+		return fmt.Errorf("the server's answer is larger than %d MiB", limit>>20)
 	}
 	if resp.StatusCode/100 != 2 {
 		return answerError(resp, text)

@@ -58,12 +58,14 @@ sums, rounded up to the cent once per row; "usage query" shows them unrounded
 and groups them in other ways.`,
 		Example: `  aigateway usage
   aigateway usage --month 2026-04 --tag summarize
+  aigateway usage --limit 20
   aigateway usage query --by tag,model --from 2026-04-01 --to 2026-04-08 -o csv`,
 	}
 	f := &clientFlags{}
 	f.bind(c)
 	month := c.Flags().String("month", "", "`month` as YYYY-MM, in the gateway's time zone (default this month)")
 	tag := c.Flags().String("tag", "", "only this `tag`; TAG/** with all below it")
+	limit := c.Flags().Int32("limit", 0, "only this `number` of tags, those with the highest cost (default all)")
 	out := outputFlag(c)
 	group(c, newUsageQueryCommand(a, f))
 	unknown := c.RunE // reports a word that is no subcommand
@@ -71,24 +73,32 @@ and groups them in other ways.`,
 		if len(args) > 0 {
 			return unknown(c, args)
 		}
-		return a.usageByTag(c, f, out, *month, *tag)
+		return a.usageByTag(c, f, out, *month, *tag, *limit)
 	}
 	return c
 }
 
-func (a *app) usageByTag(c *cobra.Command, f *clientFlags, out *format, month, tag string) error {
+func (a *app) usageByTag(c *cobra.Command, f *clientFlags, out *format, month, tag string, limit int32) error {
 	if month != "" {
 		if _, err := budget.ParseMonth("--month", month, time.UTC); err != nil {
 			return usagef(c.CommandPath(), "%s", err)
 		}
 	}
+	if c.Flags().Changed("limit") && limit < 1 {
+		return usagef(c.CommandPath(), "--limit: %d is no number of tags; use 1 or more", limit)
+	}
 	cl, err := a.client(c, f)
 	if err != nil {
 		return err
 	}
+	// One row for each tag, however many there are.
+	cl.limit, cl.http.Timeout = 1<<30, 10*time.Minute
 	query := url.Values{}
 	setQuery(query, "month", month)
 	setQuery(query, "tag", tag)
+	if limit > 0 {
+		query.Set("limit", strconv.FormatInt(int64(limit), 10))
+	}
 	var rows []restTagUsage
 	if err := cl.call(c.Context(), http.MethodGet, "/v1/usage/by-tag", query, nil, &rows); err != nil {
 		return err

@@ -22,6 +22,17 @@ func TestUsageByTag(t *testing.T) {
 	if f.uri != "/v1/usage/by-tag?tag=a+b" {
 		t.Errorf("asked %s", f.uri)
 	}
+	runCLI(t, env, "usage", "--limit", "20")
+	if f.uri != "/v1/usage/by-tag?limit=20" {
+		t.Errorf("asked %s", f.uri)
+	}
+	if r := runCLI(t, env, "usage", "--limit", "0"); r.code != 2 || !strings.Contains(r.stderr, "--limit") {
+		t.Errorf("%+v", r)
+	}
+	f.answer = "[" + strings.Repeat(`{"tag":"`+strings.Repeat("a", 250)+`","requests":1,"cost_cents":1},`, 300_000) + `{"tag":"b","requests":1,"cost_cents":1}]`
+	if r := runCLI(t, env, "usage", "-o", "csv"); r.code != 0 || strings.Count(r.stdout, "\n") != 300_002 {
+		t.Errorf("many tags: code %d, %d lines, %.300s", r.code, strings.Count(r.stdout, "\n"), r.stderr)
+	}
 	f.answer = "[]"
 	if r := runCLI(t, env, "usage"); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "no calls") {
 		t.Errorf("%+v", r)

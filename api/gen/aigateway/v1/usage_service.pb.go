@@ -28,7 +28,9 @@ type UsageByTagRequest struct {
 	// The month, YYYY-MM, in the gateway's time zone. Default: this month.
 	Month string `protobuf:"bytes,1,opt,name=month,proto3" json:"month,omitempty"`
 	// Only this tag, or this tag and all below it with "/**" at the end.
-	Tag           string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Only this many rows, those with the highest cost, 1 or more. Default: all.
+	Limit         *int32 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -77,6 +79,13 @@ func (x *UsageByTagRequest) GetTag() string {
 	return ""
 }
 
+func (x *UsageByTagRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
 // UsageByTagResponse answers UsageByTag.
 type UsageByTagResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -123,6 +132,116 @@ func (x *UsageByTagResponse) GetUsage() []*TagUsage {
 	return nil
 }
 
+// StreamUsageByTagRequest asks for StreamUsageByTag.
+type StreamUsageByTagRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The month, YYYY-MM, in the gateway's time zone. Default: this month.
+	Month string `protobuf:"bytes,1,opt,name=month,proto3" json:"month,omitempty"`
+	// Only this tag, or this tag and all below it with "/**" at the end.
+	Tag string `protobuf:"bytes,2,opt,name=tag,proto3" json:"tag,omitempty"`
+	// Only this many rows, those with the highest cost, 1 or more. Default: all.
+	Limit         *int32 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamUsageByTagRequest) Reset() {
+	*x = StreamUsageByTagRequest{}
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamUsageByTagRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamUsageByTagRequest) ProtoMessage() {}
+
+func (x *StreamUsageByTagRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamUsageByTagRequest.ProtoReflect.Descriptor instead.
+func (*StreamUsageByTagRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StreamUsageByTagRequest) GetMonth() string {
+	if x != nil {
+		return x.Month
+	}
+	return ""
+}
+
+func (x *StreamUsageByTagRequest) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *StreamUsageByTagRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+// StreamUsageByTagResponse is a part of the answer to StreamUsageByTag.
+type StreamUsageByTagResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The next rows.
+	Usage         []*TagUsage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamUsageByTagResponse) Reset() {
+	*x = StreamUsageByTagResponse{}
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamUsageByTagResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamUsageByTagResponse) ProtoMessage() {}
+
+func (x *StreamUsageByTagResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamUsageByTagResponse.ProtoReflect.Descriptor instead.
+func (*StreamUsageByTagResponse) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StreamUsageByTagResponse) GetUsage() []*TagUsage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // QueryUsageRequest asks for QueryUsage.
 type QueryUsageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -150,7 +269,7 @@ type QueryUsageRequest struct {
 
 func (x *QueryUsageRequest) Reset() {
 	*x = QueryUsageRequest{}
-	mi := &file_aigateway_v1_usage_service_proto_msgTypes[2]
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -162,7 +281,7 @@ func (x *QueryUsageRequest) String() string {
 func (*QueryUsageRequest) ProtoMessage() {}
 
 func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_usage_service_proto_msgTypes[2]
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -175,7 +294,7 @@ func (x *QueryUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageRequest.ProtoReflect.Descriptor instead.
 func (*QueryUsageRequest) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{2}
+	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *QueryUsageRequest) GetFrom() string {
@@ -255,7 +374,7 @@ type QueryUsageResponse struct {
 
 func (x *QueryUsageResponse) Reset() {
 	*x = QueryUsageResponse{}
-	mi := &file_aigateway_v1_usage_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -267,7 +386,7 @@ func (x *QueryUsageResponse) String() string {
 func (*QueryUsageResponse) ProtoMessage() {}
 
 func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_usage_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_usage_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -280,7 +399,7 @@ func (x *QueryUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryUsageResponse.ProtoReflect.Descriptor instead.
 func (*QueryUsageResponse) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{3}
+	return file_aigateway_v1_usage_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *QueryUsageResponse) GetFrom() string {
@@ -329,11 +448,20 @@ var File_aigateway_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	" aigateway/v1/usage_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\";\n" +
+	" aigateway/v1/usage_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\"`\n" +
 	"\x11UsageByTagRequest\x12\x14\n" +
 	"\x05month\x18\x01 \x01(\tR\x05month\x12\x10\n" +
-	"\x03tag\x18\x02 \x01(\tR\x03tag\"B\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x19\n" +
+	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01B\b\n" +
+	"\x06_limit\"B\n" +
 	"\x12UsageByTagResponse\x12,\n" +
+	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\"f\n" +
+	"\x17StreamUsageByTagRequest\x12\x14\n" +
+	"\x05month\x18\x01 \x01(\tR\x05month\x12\x10\n" +
+	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x19\n" +
+	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01B\b\n" +
+	"\x06_limit\"H\n" +
+	"\x18StreamUsageByTagResponse\x12,\n" +
 	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\"\xcd\x01\n" +
 	"\x11QueryUsageRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
@@ -350,10 +478,11 @@ const file_aigateway_v1_usage_service_proto_rawDesc = "" +
 	"\ttime_zone\x18\x03 \x01(\tR\ttime_zone\x12\x1a\n" +
 	"\bgroup_by\x18\x04 \x03(\tR\bgroup_by\x12*\n" +
 	"\x04rows\x18\x05 \x03(\v2\x16.aigateway.v1.UsageRowR\x04rows\x12,\n" +
-	"\x05total\x18\x06 \x01(\v2\x16.aigateway.v1.UsageRowR\x05total2\xe4\x01\n" +
+	"\x05total\x18\x06 \x01(\v2\x16.aigateway.v1.UsageRowR\x05total2\xc9\x02\n" +
 	"\fUsageService\x12p\n" +
 	"\n" +
-	"UsageByTag\x12\x1f.aigateway.v1.UsageByTagRequest\x1a .aigateway.v1.UsageByTagResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x05usage\x12\x10/v1/usage/by-tag\x12b\n" +
+	"UsageByTag\x12\x1f.aigateway.v1.UsageByTagRequest\x1a .aigateway.v1.UsageByTagResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x05usage\x12\x10/v1/usage/by-tag\x12c\n" +
+	"\x10StreamUsageByTag\x12%.aigateway.v1.StreamUsageByTagRequest\x1a&.aigateway.v1.StreamUsageByTagResponse0\x01\x12b\n" +
 	"\n" +
 	"QueryUsage\x12\x1f.aigateway.v1.QueryUsageRequest\x1a .aigateway.v1.QueryUsageResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/usageB\xa2\x01\n" +
 	"\x10com.aigateway.v1B\x11UsageServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
@@ -370,28 +499,33 @@ func file_aigateway_v1_usage_service_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_usage_service_proto_rawDescData
 }
 
-var file_aigateway_v1_usage_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_aigateway_v1_usage_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_aigateway_v1_usage_service_proto_goTypes = []any{
-	(*UsageByTagRequest)(nil),  // 0: aigateway.v1.UsageByTagRequest
-	(*UsageByTagResponse)(nil), // 1: aigateway.v1.UsageByTagResponse
-	(*QueryUsageRequest)(nil),  // 2: aigateway.v1.QueryUsageRequest
-	(*QueryUsageResponse)(nil), // 3: aigateway.v1.QueryUsageResponse
-	(*TagUsage)(nil),           // 4: aigateway.v1.TagUsage
-	(*UsageRow)(nil),           // 5: aigateway.v1.UsageRow
+	(*UsageByTagRequest)(nil),        // 0: aigateway.v1.UsageByTagRequest
+	(*UsageByTagResponse)(nil),       // 1: aigateway.v1.UsageByTagResponse
+	(*StreamUsageByTagRequest)(nil),  // 2: aigateway.v1.StreamUsageByTagRequest
+	(*StreamUsageByTagResponse)(nil), // 3: aigateway.v1.StreamUsageByTagResponse
+	(*QueryUsageRequest)(nil),        // 4: aigateway.v1.QueryUsageRequest
+	(*QueryUsageResponse)(nil),       // 5: aigateway.v1.QueryUsageResponse
+	(*TagUsage)(nil),                 // 6: aigateway.v1.TagUsage
+	(*UsageRow)(nil),                 // 7: aigateway.v1.UsageRow
 }
 var file_aigateway_v1_usage_service_proto_depIdxs = []int32{
-	4, // 0: aigateway.v1.UsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
-	5, // 1: aigateway.v1.QueryUsageResponse.rows:type_name -> aigateway.v1.UsageRow
-	5, // 2: aigateway.v1.QueryUsageResponse.total:type_name -> aigateway.v1.UsageRow
-	0, // 3: aigateway.v1.UsageService.UsageByTag:input_type -> aigateway.v1.UsageByTagRequest
-	2, // 4: aigateway.v1.UsageService.QueryUsage:input_type -> aigateway.v1.QueryUsageRequest
-	1, // 5: aigateway.v1.UsageService.UsageByTag:output_type -> aigateway.v1.UsageByTagResponse
-	3, // 6: aigateway.v1.UsageService.QueryUsage:output_type -> aigateway.v1.QueryUsageResponse
-	5, // [5:7] is the sub-list for method output_type
-	3, // [3:5] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 0: aigateway.v1.UsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
+	6, // 1: aigateway.v1.StreamUsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
+	7, // 2: aigateway.v1.QueryUsageResponse.rows:type_name -> aigateway.v1.UsageRow
+	7, // 3: aigateway.v1.QueryUsageResponse.total:type_name -> aigateway.v1.UsageRow
+	0, // 4: aigateway.v1.UsageService.UsageByTag:input_type -> aigateway.v1.UsageByTagRequest
+	2, // 5: aigateway.v1.UsageService.StreamUsageByTag:input_type -> aigateway.v1.StreamUsageByTagRequest
+	4, // 6: aigateway.v1.UsageService.QueryUsage:input_type -> aigateway.v1.QueryUsageRequest
+	1, // 7: aigateway.v1.UsageService.UsageByTag:output_type -> aigateway.v1.UsageByTagResponse
+	3, // 8: aigateway.v1.UsageService.StreamUsageByTag:output_type -> aigateway.v1.StreamUsageByTagResponse
+	5, // 9: aigateway.v1.UsageService.QueryUsage:output_type -> aigateway.v1.QueryUsageResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_usage_service_proto_init() }
@@ -400,13 +534,15 @@ func file_aigateway_v1_usage_service_proto_init() {
 		return
 	}
 	file_aigateway_v1_usage_proto_init()
+	file_aigateway_v1_usage_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_aigateway_v1_usage_service_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_usage_service_proto_rawDesc), len(file_aigateway_v1_usage_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,8 +19,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	UsageService_UsageByTag_FullMethodName = "/aigateway.v1.UsageService/UsageByTag"
-	UsageService_QueryUsage_FullMethodName = "/aigateway.v1.UsageService/QueryUsage"
+	UsageService_UsageByTag_FullMethodName       = "/aigateway.v1.UsageService/UsageByTag"
+	UsageService_StreamUsageByTag_FullMethodName = "/aigateway.v1.UsageService/StreamUsageByTag"
+	UsageService_QueryUsage_FullMethodName       = "/aigateway.v1.UsageService/QueryUsage"
 )
 
 // UsageServiceClient is the client API for UsageService service.
@@ -32,13 +33,18 @@ const (
 // of those tags only.
 type UsageServiceClient interface {
 	// UsageByTag reports one month by tag, the highest cost first. Over REST it
-	// is a bare JSON array. Errors: 400 field_invalid, tag_invalid; 403
+	// is a bare JSON array of any length. Over gRPC a client takes 4 MiB of one
+	// message, some 80,000 tags, unless it says otherwise: StreamUsageByTag has no
+	// such limit. Errors: 400 field_invalid, tag_invalid, usage_folded; 403
 	// tag_not_allowed. Repeating it is safe.
 	UsageByTag(ctx context.Context, in *UsageByTagRequest, opts ...grpc.CallOption) (*UsageByTagResponse, error)
+	// StreamUsageByTag is UsageByTag in several answers: their rows one after the
+	// other are its rows. Over REST, UsageByTag streams by itself.
+	StreamUsageByTag(ctx context.Context, in *StreamUsageByTagRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamUsageByTagResponse], error)
 	// QueryUsage reports any time span, grouped by any dimensions. Over REST,
 	// "Accept: text/csv" or format=csv answers with CSV. Errors: 400
-	// field_invalid, tag_invalid, report_too_large; 403 tag_not_allowed.
-	// Repeating it is safe.
+	// field_invalid, tag_invalid, report_too_large, usage_folded; 403
+	// tag_not_allowed. Repeating it is safe.
 	QueryUsage(ctx context.Context, in *QueryUsageRequest, opts ...grpc.CallOption) (*QueryUsageResponse, error)
 }
 
@@ -60,6 +66,25 @@ func (c *usageServiceClient) UsageByTag(ctx context.Context, in *UsageByTagReque
 	return out, nil
 }
 
+func (c *usageServiceClient) StreamUsageByTag(ctx context.Context, in *StreamUsageByTagRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamUsageByTagResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &UsageService_ServiceDesc.Streams[0], UsageService_StreamUsageByTag_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamUsageByTagRequest, StreamUsageByTagResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UsageService_StreamUsageByTagClient = grpc.ServerStreamingClient[StreamUsageByTagResponse]
+
 func (c *usageServiceClient) QueryUsage(ctx context.Context, in *QueryUsageRequest, opts ...grpc.CallOption) (*QueryUsageResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(QueryUsageResponse)
@@ -79,13 +104,18 @@ func (c *usageServiceClient) QueryUsage(ctx context.Context, in *QueryUsageReque
 // of those tags only.
 type UsageServiceServer interface {
 	// UsageByTag reports one month by tag, the highest cost first. Over REST it
-	// is a bare JSON array. Errors: 400 field_invalid, tag_invalid; 403
+	// is a bare JSON array of any length. Over gRPC a client takes 4 MiB of one
+	// message, some 80,000 tags, unless it says otherwise: StreamUsageByTag has no
+	// such limit. Errors: 400 field_invalid, tag_invalid, usage_folded; 403
 	// tag_not_allowed. Repeating it is safe.
 	UsageByTag(context.Context, *UsageByTagRequest) (*UsageByTagResponse, error)
+	// StreamUsageByTag is UsageByTag in several answers: their rows one after the
+	// other are its rows. Over REST, UsageByTag streams by itself.
+	StreamUsageByTag(*StreamUsageByTagRequest, grpc.ServerStreamingServer[StreamUsageByTagResponse]) error
 	// QueryUsage reports any time span, grouped by any dimensions. Over REST,
 	// "Accept: text/csv" or format=csv answers with CSV. Errors: 400
-	// field_invalid, tag_invalid, report_too_large; 403 tag_not_allowed.
-	// Repeating it is safe.
+	// field_invalid, tag_invalid, report_too_large, usage_folded; 403
+	// tag_not_allowed. Repeating it is safe.
 	QueryUsage(context.Context, *QueryUsageRequest) (*QueryUsageResponse, error)
 	mustEmbedUnimplementedUsageServiceServer()
 }
@@ -99,6 +129,9 @@ type UnimplementedUsageServiceServer struct{}
 
 func (UnimplementedUsageServiceServer) UsageByTag(context.Context, *UsageByTagRequest) (*UsageByTagResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method UsageByTag not implemented")
+}
+func (UnimplementedUsageServiceServer) StreamUsageByTag(*StreamUsageByTagRequest, grpc.ServerStreamingServer[StreamUsageByTagResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamUsageByTag not implemented")
 }
 func (UnimplementedUsageServiceServer) QueryUsage(context.Context, *QueryUsageRequest) (*QueryUsageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method QueryUsage not implemented")
@@ -142,6 +175,17 @@ func _UsageService_UsageByTag_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UsageService_StreamUsageByTag_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamUsageByTagRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(UsageServiceServer).StreamUsageByTag(m, &grpc.GenericServerStream[StreamUsageByTagRequest, StreamUsageByTagResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type UsageService_StreamUsageByTagServer = grpc.ServerStreamingServer[StreamUsageByTagResponse]
+
 func _UsageService_QueryUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(QueryUsageRequest)
 	if err := dec(in); err != nil {
@@ -176,6 +220,12 @@ var UsageService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _UsageService_QueryUsage_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "StreamUsageByTag",
+			Handler:       _UsageService_StreamUsageByTag_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "aigateway/v1/usage_service.proto",
 }

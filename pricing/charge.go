@@ -125,7 +125,11 @@ func gaveUp(status int) bool {
 	return false
 }
 
-func (ev *Evidence) hasUsage() bool { return ev.Usage != "" && ev.Usage != "null" }
+// hasUsage reports whether the answer says something of its usage: {} is as good
+// as nothing.
+func (ev *Evidence) hasUsage() bool {
+	return ev.Usage != "" && ev.Usage != "null" && ev.Usage != "{}"
+}
 
 func (o *Outcome) flag(f string) {
 	for _, have := range o.Flags {
@@ -270,17 +274,15 @@ func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 // often as the bound allowed.
 func (s *settlement) usesFees(u *usage, of prices) wide {
 	sum := s.fees
-	for _, f := range s.counted {
+	for i, f := range s.counted {
 		uses, pico := f.uses, f.pico
-		switch f.kind {
-		case "web_search":
-			if u.hasSearches {
-				uses = u.searches
-			}
-		case feeSearchUnit:
+		switch told := u.ran(f.kind); {
+		case f.kind == feeSearchUnit:
 			uses = u.units
+		case told.told:
+			uses = s.share(i, told.n)
 		}
-		if other, ok := of.fees[f.kind]; ok {
+		if other, ok := of.fees[f.kind]; ok && f.kind != feeContainer {
 			pico = other
 		}
 		sum = sum.plus(uses, pico)
@@ -288,14 +290,56 @@ func (s *settlement) usesFees(u *usage, of prices) wide {
 	return sum
 }
 
+// ran is how often the tool with a kind of fee ran.
+func (u *usage) ran(kind string) uses {
+	for t, k := range toolFees() {
+		if k == kind {
+			return u.tools[t]
+		}
+	}
+	return uses{}
+}
+
+// share is how many of n uses the i-th fee takes of those of its kind: the
+// dearest first, which is also the one for more than the bound allowed.
+func (s *settlement) share(i int, n int64) int64 {
+	f := &s.counted[i]
+	dearest := true
+	all, before := int64(0), int64(0)
+	for k := range s.counted {
+		o := &s.counted[k]
+		if o.kind != f.kind {
+			continue
+		}
+		all += o.uses
+		if k != i && (o.pico > f.pico || o.pico == f.pico && k < i) {
+			dearest = false
+			before += o.uses
+		}
+	}
+	own := min(f.uses, max(0, n-before))
+	if dearest {
+		own += max(0, n-all)
+	}
+	return own
+}
+
 // unpriced reports whether the provider did something that it bills apart and
-// that the bound has no fee for: it drew images, or searched unasked.
+// that the bound has no fee for: it drew images, or ran a tool unasked. Fetches
+// are free of charge where they are reported.
 func (s *settlement) unpriced(u *usage) bool {
 	if u.hasCost {
 		return false
 	}
-	priced := slices.ContainsFunc(s.counted, func(f countedFee) bool { return f.kind == "web_search" })
-	return u.unpriced || u.searches > 0 && !priced
+	for t, kind := range toolFees() {
+		if tool(t) == webFetch || u.tools[t].n == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(s.counted, func(f countedFee) bool { return f.kind == kind }) {
+			return true
+		}
+	}
+	return u.unpriced
 }
 
 // tokens sums the buckets from low up to high at the report's own price tier.

@@ -52,14 +52,3 @@ func nanoUSD(raw []byte) (budget.Amount, bool) {
 	n += up
 	return budget.Amount(n), n <= uint64(budget.MaxAmount)
 }
-
-// ceilCount reads a JSON number that should be whole, such as 1 or 1.0, and
-// rounds up: Cohere writes its counts as decimals.
-func ceilCount(raw []byte) (int64, bool) {
-	nano, ok := nanoUSD(raw)
-	if !ok {
-		return 0, false
-	}
-	const whole = int64(budget.Dollar)
-	return (int64(nano) + whole - 1) / whole, true
-}

@@ -147,16 +147,22 @@ const (
 
 // Kinds of fees of tools with rules of their own.
 const (
-	feeContainer = "code_container"     // for 1 GB
-	feePreview   = "web_search_preview" // where it is dearer than web_search
+	feeWebSearch  = "web_search"
+	feeWebFetch   = "web_fetch"
+	feeFileSearch = "file_search"
+	feeContainer  = "code_container"     // for 1 GB
+	feePreview    = "web_search_preview" // where it is dearer than web_search
 )
 
 // feeKind maps a hosted tool's type to the catalog's fee.
 func feeKind(tool string) string {
-	for _, k := range [][2]string{{"web_search", "web_search"}, {"web_fetch", "web_fetch"}, {"file_search", "file_search"}, {"code_", feeContainer}} {
-		if strings.HasPrefix(tool, k[0]) {
-			return k[1]
+	for _, kind := range []string{feeWebSearch, feeWebFetch, feeFileSearch} {
+		if strings.HasPrefix(tool, kind) {
+			return kind
 		}
+	}
+	if strings.HasPrefix(tool, "code_") {
+		return feeContainer
 	}
 	return ""
 }
@@ -168,15 +174,16 @@ type countedFee struct {
 	pico int64 // per use
 }
 
-// fee adds uses of a kind to the bound.
+// fee adds uses of a kind to the bound: what a report can count by kinds, and
+// containers also by their price, that of their memory.
 func (a *arithmetic) fee(kind string, uses, pico int64) {
-	if kind != feeSearchUnit && kind != "web_search" {
+	if kind == feeRequest {
 		a.feeUses += uses
 		a.fees = a.fees.plus(uses, pico)
 		return
 	}
 	for i := range a.byUse {
-		if f := &a.byUse[i]; f.kind == kind {
+		if f := &a.byUse[i]; f.kind == kind && (kind != feeContainer || f.pico == pico) {
 			f.uses += uses
 			f.pico = max(f.pico, pico)
 			return

@@ -69,7 +69,7 @@ func (p *pin) encode() string {
 		b = p.appendTiers(b)
 		b = append(b, byte(len(p.rates)))
 		for i := range p.rates {
-			b = p.appendRates(b, &p.rates[i])
+			b = appendRates(b, &p.rates[i])
 		}
 		b = p.appendFees(b)
 	}
@@ -92,15 +92,11 @@ func (p *pin) appendTiers(b []byte) []byte {
 	return b
 }
 
-func (p *pin) appendRates(b []byte, r *rates) []byte {
-	has := r.has
-	if !p.has(pinLongWrites) && p.dialect() != anthropicMessages && p.dialect() != openAIResponses {
-		has &^= 1 << cacheWriteLong // cannot be used: this keeps the pin short
-	}
+func appendRates(b []byte, r *rates) []byte {
 	b = binary.AppendUvarint(b, uint64(r.from))
-	b = binary.AppendUvarint(b, uint64(has))
+	b = binary.AppendUvarint(b, uint64(r.has))
 	for k := range bucketCount {
-		if has&(1<<k) != 0 {
+		if r.priced(k) {
 			b = binary.AppendUvarint(b, uint64(r.pico[k]))
 		}
 	}

@@ -4,9 +4,6 @@ import (
 	"errors"
 
 	"aigateway/budget"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // usage is a provider's report, normalised: the buckets are disjoint.
@@ -14,14 +11,14 @@ type usage struct {
 	part
 	more         []part // Anthropic: what else models did for this call
 	cost         budget.Amount
-	hasCost      bool // the provider named the billed amount
-	searches     int64
-	hasSearches  bool   // the provider counted the web searches
-	units        int64  // search units of a reranker
-	tier         string // service tier named inside the report
-	speed        string // Anthropic: fast or standard
-	inconsistent bool   // parts were larger than their whole
-	unpriced     bool   // it reports something that has no price
+	hasCost      bool            // the provider named the billed amount
+	tools        [toolKinds]uses // how often hosted tools ran
+	units        int64           // search units of a reranker
+	tier         string          // service tier named inside the report
+	speed        string          // Anthropic: fast or standard
+	geo          string          // Anthropic: where the model ran
+	inconsistent bool            // parts were larger than their whole
+	unpriced     bool            // it reports something that has no price
 }
 
 // part is what one model used.
@@ -33,14 +30,11 @@ type part struct {
 
 var errUsage = errors.New("malformed usage")
 
-// maxCount keeps sums of counts far from overflow.
-const maxCount = 1 << 50
-
 // read normalises the report in ev by the pin's dialect.
 func (p *pin) read(ev *Evidence) (usage, error) {
 	switch p.dialect() {
 	case openAIChat, openRouter:
-		return readChat(ev.Usage, p)
+		return readChat(ev.Usage, p, false)
 	case openAIResponses:
 		return readResponses(ev, p)
 	case anthropicMessages:
@@ -57,41 +51,61 @@ func (p *pin) read(ev *Evidence) (usage, error) {
 
 // counts is what the OpenAI family reports. Details are subsets of their totals.
 type counts struct {
-	prompt, completion, total            int64
-	cached, write, writeShort, writeLong int64 // write includes the other two
-	audioIn, imageIn, audioOut           int64
-	hasPrompt, hasCompletion, hasTotal   bool
+	prompt, completion, total            tally
+	cached, write, writeShort, writeLong tally // write includes the other two
+	audioIn, imageIn, audioOut           tally
 	cacheOutside                         bool // prompt excludes cached and write
 }
 
 // normalise makes the buckets disjoint. Output outside completion_tokens
-// (Gemini's thoughts, xAI's reasoning) is found in the total. Audio and images
-// move out of the input only where p prices them separately.
+// (Gemini's thoughts, xAI's reasoning) is found in the total; where there is no
+// output, the total is input. Audio and images move out of the input only where
+// p prices them separately.
 func (c *counts) normalise(p *pin) (usage, error) {
 	var u usage
-	if !c.hasPrompt || !c.hasCompletion && !c.hasTotal && !p.has(pinNoOutput) {
+	if p.has(pinNoOutput) {
+		c.prompt = largest(&c.prompt, &c.total)
+	}
+	if !c.prompt.set || !c.completion.set && !c.total.set && !p.has(pinNoOutput) || c.prompt.bad || c.completion.bad || c.total.bad {
 		return usage{}, errUsage
 	}
-	for _, n := range []int64{c.prompt, c.completion, c.total, c.cached, c.write, c.writeShort, c.writeLong, c.audioIn, c.imageIn, c.audioOut} {
-		if n < 0 || n > maxCount {
-			return usage{}, errUsage
+	prompt, cached, write := c.prompt.n, c.cached.value(), c.write.value()
+	if c.cacheOutside {
+		prompt += cached + write
+		if p.has(pinNoOutput) {
+			prompt = max(prompt, c.total.n)
 		}
 	}
-	if c.cacheOutside {
-		c.prompt += c.cached + c.write
+	u.prompt = prompt
+	tier := p.ratesFor(prompt)
+	if !c.readable(tier) {
+		return usage{}, errUsage
 	}
-	u.prompt = c.prompt
-	tier := p.ratesFor(c.prompt)
-	u.counts[cacheRead] = c.cached
-	u.setWrites(p, c.write, c.writeShort, c.writeLong)
-	u.moveOut(tier, inputAudio, c.audioIn)
-	u.moveOut(tier, inputImage, c.imageIn)
-	u.moveOut(tier, outputAudio, c.audioOut)
-	u.counts[input] = u.rest(c.prompt - c.cached - c.write - u.counts[inputAudio] - u.counts[inputImage])
+	u.counts[cacheRead] = cached
+	u.setWrites(p, write, c.writeShort.value(), c.writeLong.value())
+	u.moveOut(tier, inputAudio, c.audioIn.value())
+	u.moveOut(tier, inputImage, c.imageIn.value())
+	u.moveOut(tier, outputAudio, c.audioOut.value())
+	u.counts[input] = u.rest(prompt - cached - write - u.counts[inputAudio] - u.counts[inputImage])
 	if !p.has(pinNoOutput) {
-		u.counts[output] = u.rest(max(c.completion, c.total-c.prompt) - u.counts[outputAudio])
+		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt) - u.counts[outputAudio])
 	}
 	return u, nil
+}
+
+// readable reports whether a report means something without the parts that
+// cannot be read: they stay in their whole, which must not be the cheaper.
+func (c *counts) readable(tier *rates) bool {
+	short, long := c.writeShort.bad, c.writeLong.bad
+	for _, x := range []struct {
+		bad bool
+		b   bucket
+	}{{c.cached.bad, cacheRead}, {c.write.bad || short, cacheWrite}, {c.write.bad || long, cacheWriteLong}, {c.audioIn.bad, inputAudio}, {c.imageIn.bad, inputImage}, {c.audioOut.bad, outputAudio}} {
+		if x.bad && (c.cacheOutside || tier != nil && tier.price(x.b) > tier.price(x.b.parent())) {
+			return false
+		}
+	}
+	return true
 }
 
 // setWrites splits cache writes by how long they live. What the report does not
@@ -106,83 +120,144 @@ func (u *usage) setWrites(p *pin, all, short, long int64) {
 	u.counts[cacheWrite], u.counts[cacheWriteLong] = short, long
 }
 
-// openAIUsage is the usage object of OpenAI's chat completions and embeddings,
-// with the other spellings its imitators use.
+// openAIUsage is the usage object of OpenAI's APIs, in the spellings of all of
+// them: imitators use each other's, and some add Anthropic's.
 type openAIUsage struct {
-	Prompt            *int64         `json:"prompt_tokens"`
-	Completion        *int64         `json:"completion_tokens"`
-	Total             *int64         `json:"total_tokens"`
-	PromptDetails     *inputDetails  `json:"prompt_tokens_details"`
-	CompletionDetails *outputDetails `json:"completion_tokens_details"`
-	Cached            *int64         `json:"cached_tokens"`           // Moonshot: the same tokens again
-	Hit               *int64         `json:"prompt_cache_hit_tokens"` // DeepSeek: the same tokens again
-	Miss              *int64         `json:"prompt_cache_miss_tokens"`
+	Prompt            tally                `json:"prompt_tokens"`
+	Input             tally                `json:"input_tokens"` // the Responses API; mlx-vlm on chat
+	Completion        tally                `json:"completion_tokens"`
+	Output            tally                `json:"output_tokens"`
+	Total             tally                `json:"total_tokens"`
+	PromptDetails     group[inputDetails]  `json:"prompt_tokens_details"`
+	PromptDetail      group[inputDetails]  `json:"prompt_token_details"` // Mistral
+	InputDetails      group[inputDetails]  `json:"input_tokens_details"`
+	CompletionDetails group[outputDetails] `json:"completion_tokens_details"`
+	OutputDetails     group[outputDetails] `json:"output_tokens_details"`
+	Cached            tally                `json:"cached_tokens"`            // Moonshot: the same tokens again
+	NumCached         tally                `json:"num_cached_tokens"`        // Mistral: the same tokens again
+	Hit               tally                `json:"prompt_cache_hit_tokens"`  // DeepSeek: the same tokens again
+	Miss              tally                `json:"prompt_cache_miss_tokens"` // DeepSeek
+	// Anthropic's names, as LiteLLM passes them on: the same tokens again.
+	Read     tally                `json:"cache_read_input_tokens"`
+	Write    tally                `json:"cache_creation_input_tokens"`
+	Creation group[cacheCreation] `json:"cache_creation"`
+	toolUses
 	costs
 }
 
 type inputDetails struct {
-	Cached       *int64 `json:"cached_tokens"`
-	CacheWrite   *int64 `json:"cache_write_tokens"`
-	WriteDetails *struct {
-		Short *int64 `json:"ttl_30m_tokens"`
-		Long  *int64 `json:"ttl_12h_tokens"`
-	} `json:"cache_write_tokens_details"`
-	Audio *int64 `json:"audio_tokens"`
-	Image *int64 `json:"image_tokens"`
+	Cached       tally               `json:"cached_tokens"`
+	CacheWrite   tally               `json:"cache_write_tokens"`
+	Creation     tally               `json:"cache_creation_tokens"` // LiteLLM: the same tokens again
+	WriteDetails group[writeDetails] `json:"cache_write_tokens_details"`
+	// LiteLLM
+	CreationDetails group[cacheCreation] `json:"cache_creation_token_details"`
+	Audio           tally                `json:"audio_tokens"`
+	Image           tally                `json:"image_tokens"`
+}
+
+// writeDetails are OpenAI's times to live of cache writes.
+type writeDetails struct {
+	Short tally `json:"ttl_30m_tokens"`
+	Long  tally `json:"ttl_12h_tokens"`
+}
+
+// cacheCreation are Anthropic's.
+type cacheCreation struct {
+	Short tally `json:"ephemeral_5m_input_tokens"`
+	Long  tally `json:"ephemeral_1h_input_tokens"`
 }
 
 type outputDetails struct {
-	Audio *int64 `json:"audio_tokens"`
+	Audio tally `json:"audio_tokens"`
 }
 
 // costs is how OpenRouter names the billed amount, in USD.
 type costs struct {
-	Cost        jsontext.Value `json:"cost"`
-	BYOK        jsontext.Value `json:"is_byok"`
-	CostDetails jsontext.Value `json:"cost_details"`
+	Cost        dollars          `json:"cost"`
+	BYOK        flagged          `json:"is_byok"`
+	CostDetails group[costParts] `json:"cost_details"`
 }
 
-// readChat reads a usage object of the OpenAI family.
-func readChat(raw string, p *pin) (usage, error) {
+type costParts struct {
+	Upstream dollars `json:"upstream_inference_cost"`
+}
+
+// readChat reads a usage object of the OpenAI family; native says that the API's
+// own name for the input is input_tokens.
+func readChat(raw string, p *pin, native bool) (usage, error) {
 	var r openAIUsage
-	if err := json.Unmarshal([]byte(raw), &r); err != nil {
+	if err := readReport(raw, &r); err != nil {
 		return usage{}, errUsage
 	}
-	c := counts{completion: value(r.Completion), total: value(r.Total), hasCompletion: r.Completion != nil, hasTotal: r.Total != nil}
-	c.prompt, c.hasPrompt = r.promptTokens()
-	c.cached = max(value(r.Cached), value(r.Hit))
-	c.details(r.PromptDetails, r.CompletionDetails)
+	c := r.counts(native)
 	u, err := c.normalise(p)
-	if err == nil && p.has(pinCost) {
+	if err != nil {
+		return u, err
+	}
+	if p.has(pinCost) {
 		u.readCost(&r.costs)
 	}
-	return u, err
+	u.takeTools(&r.toolUses)
+	return u, nil
 }
 
-func (c *counts) details(in *inputDetails, out *outputDetails) {
-	if in != nil {
-		c.cached = max(c.cached, value(in.Cached))
-		c.write, c.audioIn, c.imageIn = value(in.CacheWrite), value(in.Audio), value(in.Image)
-		if in.WriteDetails != nil {
-			c.writeShort, c.writeLong = value(in.WriteDetails.Short), value(in.WriteDetails.Long)
+// counts merges the spellings: of a whole the largest counts, and of its parts.
+func (r *openAIUsage) counts(native bool) counts {
+	c := counts{prompt: largest(&r.Prompt, &r.Input), completion: largest(&r.Completion, &r.Output), total: r.Total}
+	if r.Hit.set && r.Miss.set && !r.Hit.bad && !r.Miss.bad { // the whole input, where only its parts are named
+		c.prompt.n, c.prompt.set = max(c.prompt.n, r.Hit.n+r.Miss.n), true
+	}
+	c.cached = largest(&r.Cached, &r.NumCached, &r.Hit, &r.Read)
+	c.write = r.Write
+	c.split(r.Creation.v.Short, r.Creation.v.Long, r.Creation.bad)
+	for _, g := range []*group[inputDetails]{&r.PromptDetails, &r.PromptDetail, &r.InputDetails} {
+		d := &g.v
+		c.cached = largest(&c.cached, &d.Cached)
+		c.write = largest(&c.write, &d.CacheWrite, &d.Creation)
+		c.split(d.WriteDetails.v.Short, d.WriteDetails.v.Long, d.WriteDetails.bad)
+		c.split(d.CreationDetails.v.Short, d.CreationDetails.v.Long, d.CreationDetails.bad)
+		c.audioIn, c.imageIn = largest(&c.audioIn, &d.Audio), largest(&c.imageIn, &d.Image)
+		for _, part := range []*tally{&c.cached, &c.write, &c.audioIn, &c.imageIn} {
+			part.bad = part.bad || g.bad
 		}
 	}
-	if out != nil {
-		c.audioOut = value(out.Audio)
+	for _, g := range []*group[outputDetails]{&r.CompletionDetails, &r.OutputDetails} {
+		c.audioOut = largest(&c.audioOut, &g.v.Audio)
+		c.audioOut.bad = c.audioOut.bad || g.bad
+	}
+	if r.Read.set || r.Write.set {
+		c.cacheOutside = c.outside(native || r.Prompt.set)
+	}
+	return c
+}
+
+// split takes how long cache writes live; bad: that cannot be read, and what is
+// not split takes the dearest time to live that was asked for.
+func (c *counts) split(short, long tally, bad bool) {
+	if bad || short.bad || long.bad {
+		c.write.bad = c.write.bad || !c.write.set
+		return
+	}
+	c.writeShort, c.writeLong = largest(&c.writeShort, &short), largest(&c.writeLong, &long)
+	if sum := c.writeShort.n + c.writeLong.n; sum > c.write.n {
+		c.write.n, c.write.set = sum, true
 	}
 }
 
-// promptTokens is the whole input, also where only its cached and uncached
-// parts are named.
-func (r *openAIUsage) promptTokens() (int64, bool) {
-	parts := r.Hit != nil && r.Miss != nil && *r.Hit >= 0 && *r.Miss >= 0 && *r.Hit < maxCount && *r.Miss < maxCount
+// outside says whether what Anthropic's names count comes on top of the input,
+// as it does in Anthropic's own reports, or is within it, as LiteLLM has it: the
+// total tells, else what the input is called.
+func (c *counts) outside(openAIs bool) bool {
+	parts := c.cached.value() + c.write.value()
+	sum := c.prompt.n + c.completion.n
 	switch {
-	case parts:
-		return max(value(r.Prompt), *r.Hit+*r.Miss), true
-	case r.Prompt != nil:
-		return *r.Prompt, true
+	case c.total.set && c.completion.set && c.total.n == sum:
+		return parts > c.prompt.n
+	case c.total.set && c.completion.set && c.total.n == sum+parts:
+		return true
 	}
-	return 0, false
+	return parts > c.prompt.n || !openAIs
 }
 
 func value(n *int64) int64 {
@@ -211,24 +286,14 @@ func (u *usage) rest(n int64) int64 {
 // only the fee, and the rest stands beside it. A cost that cannot be read is
 // none; the counts then decide.
 func (u *usage) readCost(r *costs) {
-	cost, ok := nanoUSD(r.Cost)
-	if !ok {
-		return
-	}
-	if string(r.BYOK) == "true" {
-		var d struct {
-			Upstream jsontext.Value `json:"upstream_inference_cost"`
-		}
-		if json.Unmarshal(r.CostDetails, &d) != nil {
-			return
-		}
-		more, ok := nanoUSD(d.Upstream)
-		if !ok {
-			return
-		}
-		if cost, ok = cost.Add(more); !ok {
-			return
+	cost, ok := r.Cost.value()
+	if ok && bool(r.BYOK) {
+		var more budget.Amount
+		if more, ok = r.CostDetails.v.Upstream.value(); ok {
+			cost, ok = cost.Add(more)
 		}
 	}
-	u.cost, u.hasCost = cost, true
+	if ok {
+		u.cost, u.hasCost = cost, true
+	}
 }

@@ -1,36 +1,119 @@
 package pricing
 
-import "github.com/go-json-experiment/json"
+import (
+	"cmp"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
 
 // messagesUsage is the usage object of Anthropic's Messages API. Its input
 // excludes what was read from and written to the cache.
 type messagesUsage struct {
 	anthropicCounts
-	ServerTools *struct {
-		Searches *int64 `json:"web_search_requests"`
-	} `json:"server_tool_use"`
-	Tier       *string     `json:"service_tier"`
-	Speed      *string     `json:"speed"`
-	Iterations []iteration `json:"iterations"`
-	costs
+	Tier, Speed, Geo string
+	Iterations       []iteration
+	tools            toolUses
+	costs            costs
 }
 
 type anthropicCounts struct {
-	Input    *int64 `json:"input_tokens"`
-	Output   *int64 `json:"output_tokens"`
-	Read     *int64 `json:"cache_read_input_tokens"`
-	Write    *int64 `json:"cache_creation_input_tokens"`
-	Creation *struct {
-		Short *int64 `json:"ephemeral_5m_input_tokens"`
-		Long  *int64 `json:"ephemeral_1h_input_tokens"`
-	} `json:"cache_creation"`
+	Input, Output, Read, Write *int64
+	Creation                   *struct{ Short, Long *int64 }
 }
 
 // iteration is one model call behind an answer, such as a compaction, which is
 // not in the sums at the top.
 type iteration struct {
-	Model *string `json:"model"`
+	Model *string
 	anthropicCounts
+}
+
+// messagesReport is that object as it is written, in OpenAI's spelling too.
+type messagesReport struct {
+	messagesCounts
+	toolUses
+	costs
+	Tier       word           `json:"service_tier"`
+	Speed      word           `json:"speed"`
+	Geo        word           `json:"inference_geo"`
+	Iterations jsontext.Value `json:"iterations"`
+}
+
+type messagesCounts struct {
+	Input      tally                `json:"input_tokens"`
+	Prompt     tally                `json:"prompt_tokens"`
+	Output     tally                `json:"output_tokens"`
+	Completion tally                `json:"completion_tokens"`
+	Read       tally                `json:"cache_read_input_tokens"`
+	Write      tally                `json:"cache_creation_input_tokens"`
+	Creation   group[cacheCreation] `json:"cache_creation"`
+}
+
+// parseMessages reads one report.
+func parseMessages(raw string, into *messagesUsage) error {
+	var r messagesReport
+	if err := readReport(raw, &r); err != nil {
+		return err
+	}
+	into.Tier, into.Speed, into.Geo = string(r.Tier), string(r.Speed), string(r.Geo)
+	into.tools, into.costs = r.toolUses, r.costs
+	var err error
+	if into.anthropicCounts, err = r.counts(); err != nil {
+		return err
+	}
+	into.Iterations, err = parseIterations(r.Iterations)
+	return err
+}
+
+// counts are the numbers there are. OpenAI's name for the input includes the
+// cache.
+func (r *messagesCounts) counts() (anthropicCounts, error) {
+	split := &r.Creation.v
+	bad := r.Creation.bad || split.Short.bad || split.Long.bad
+	if bad && r.Write.set { // how long they live is not told, as without a split
+		*split, bad = cacheCreation{}, false
+	}
+	if bad || r.Input.bad || r.Prompt.bad || r.Output.bad || r.Completion.bad || r.Read.bad || r.Write.bad {
+		return anthropicCounts{}, errUsage
+	}
+	out := largest(&r.Output, &r.Completion)
+	in := r.Input
+	if r.Prompt.set {
+		in.n, in.set = max(in.n, r.Prompt.n-r.Read.n-max(r.Write.n, split.Short.n+split.Long.n), 0), true
+	}
+	c := anthropicCounts{Input: in.pointer(), Output: out.pointer(), Read: r.Read.pointer(), Write: r.Write.pointer()}
+	if split.Short.set || split.Long.set {
+		c.Creation = &struct{ Short, Long *int64 }{split.Short.pointer(), split.Long.pointer()}
+	}
+	return c, nil
+}
+
+// parseIterations reads the list; something empty in its place is none.
+func parseIterations(raw jsontext.Value) ([]iteration, error) {
+	switch string(raw) {
+	case "", "null", "{}", `""`:
+		return nil, nil
+	}
+	var list []struct {
+		Model word `json:"model"`
+		messagesCounts
+	}
+	if json.Unmarshal(raw, &list, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+		return nil, errUsage
+	}
+	out := make([]iteration, len(list))
+	for i := range list {
+		c, err := list[i].counts()
+		if err != nil {
+			return nil, err
+		}
+		out[i].anthropicCounts = c
+		if name := string(list[i].Model); name != "" {
+			out[i].Model = &name
+		}
+	}
+	return out, nil
 }
 
 // readMessages merges the first and the last report of a stream, field by
@@ -38,11 +121,11 @@ type iteration struct {
 // output.
 func readMessages(ev *Evidence, p *pin) (usage, error) {
 	var last, first messagesUsage
-	if err := json.Unmarshal([]byte(ev.Usage), &last); err != nil {
+	if err := parseMessages(ev.Usage, &last); err != nil {
 		return usage{}, errUsage
 	}
 	if ev.FirstUsage != "" && ev.FirstUsage != "null" {
-		if err := json.Unmarshal([]byte(ev.FirstUsage), &first); err != nil {
+		if err := parseMessages(ev.FirstUsage, &first); err != nil {
 			return usage{}, errUsage
 		}
 	}
@@ -56,20 +139,10 @@ func readMessages(ev *Evidence, p *pin) (usage, error) {
 		}
 	}
 	// The object is there only when a tool ran.
-	u.hasSearches = true
+	u.tools[webSearch].told, u.tools[webFetch].told = true, true
 	for _, r := range []*messagesUsage{&first, &last} {
-		if t := r.ServerTools; t != nil {
-			if value(t.Searches) < 0 || value(t.Searches) > maxCount {
-				return usage{}, errUsage
-			}
-			u.searches = max(u.searches, value(t.Searches))
-		}
-		if r.Tier != nil {
-			u.tier = *r.Tier
-		}
-		if r.Speed != nil {
-			u.speed = *r.Speed
-		}
+		u.takeTools(&r.tools)
+		u.tier, u.speed, u.geo = cmp.Or(r.Tier, u.tier), cmp.Or(r.Speed, u.speed), cmp.Or(r.Geo, u.geo)
 	}
 	if p.has(pinCost) {
 		u.readCost(&last.costs)

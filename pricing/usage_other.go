@@ -1,118 +1,70 @@
 package pricing
 
-import (
-	"strings"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
-)
+import "github.com/go-json-experiment/json/jsontext"
 
 // cohereMeta is the meta object of Cohere's answers. Only billed_units is
 // billed; what it calls tokens is not.
 type cohereMeta struct {
-	Billed *struct {
-		Units jsontext.Value `json:"search_units"`
-		Input jsontext.Value `json:"input_tokens"`
-		Total jsontext.Value `json:"total_tokens"`
-	} `json:"billed_units"`
-	Total  jsontext.Value `json:"total_tokens"`
-	Prompt jsontext.Value `json:"prompt_tokens"`
-	Input  jsontext.Value `json:"input_tokens"`
+	Billed group[cohereUnits] `json:"billed_units"`
+	Total  rounded            `json:"total_tokens"`
+	Prompt rounded            `json:"prompt_tokens"`
+	Input  rounded            `json:"input_tokens"`
+}
+
+type cohereUnits struct {
+	Units rounded `json:"search_units"`
+	Input rounded `json:"input_tokens"`
+	Total rounded `json:"total_tokens"`
 }
 
 // readSearchUnits reads what Cohere bills a rerank call by.
 func readSearchUnits(raw string) (usage, error) {
 	var m cohereMeta
-	if json.Unmarshal([]byte(raw), &m) != nil || m.Billed == nil {
+	if readReport(raw, &m) != nil || !m.Billed.v.Units.set || m.Billed.v.Units.bad {
 		return usage{}, errUsage
 	}
-	n, ok := ceilCount(m.Billed.Units)
-	if !ok || n > maxCount {
-		return usage{}, errUsage
-	}
-	return usage{units: n}, nil
+	return usage{units: m.Billed.v.Units.n}, nil
 }
 
 // readRankTokens reads the tokens a reranker bills: Jina, Voyage and vLLM give
 // a total, Cohere's newer models billed input tokens.
 func readRankTokens(raw string) (usage, error) {
 	var m cohereMeta
-	if json.Unmarshal([]byte(raw), &m) != nil {
+	if readReport(raw, &m) != nil {
 		return usage{}, errUsage
 	}
-	list := []jsontext.Value{m.Total, m.Prompt, m.Input}
-	if m.Billed != nil {
-		list = append(list, m.Billed.Total, m.Billed.Input)
-	}
-	var u usage
-	found := false
-	for _, v := range list {
-		if len(v) == 0 || string(v) == "null" {
-			continue
-		}
-		n, ok := ceilCount(v)
-		if !ok || n > maxCount {
-			return usage{}, errUsage
-		}
-		found = true
-		u.prompt = max(u.prompt, n)
-	}
-	if !found {
+	n := largest(&m.Total.tally, &m.Prompt.tally, &m.Input.tally, &m.Billed.v.Total.tally, &m.Billed.v.Input.tally)
+	if !n.set || n.bad {
 		return usage{}, errUsage
 	}
-	u.counts[input] = u.prompt
+	u := usage{part: part{prompt: n.n}}
+	u.counts[input] = n.n
 	return u, nil
 }
 
 // readCustom reads an unknown provider's report by its extractor's paths.
 func readCustom(raw string, p *pin) (usage, error) {
 	x := p.paths
-	if x == nil {
+	if x == nil || !jsontext.Value(raw).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
 		return usage{}, errUsage
 	}
-	if !jsontext.Value(raw).IsValid() {
-		return usage{}, errUsage
-	}
-	bad := false
-	count := func(path string) (int64, bool) {
-		v := lookup(raw, path)
-		if path == "" || len(v) == 0 || string(v) == "null" {
-			return 0, false
+	read := func(path string) (c tally) {
+		if path != "" {
+			valuesAt(jsontext.Value(raw), path, func(v jsontext.Value) { c.take(v, true) })
 		}
-		n, ok := ceilCount(v)
-		bad = bad || !ok || n > maxCount
-		return n, ok
+		return c
 	}
-	c := counts{cacheOutside: x.CacheOutside}
-	c.prompt, c.hasPrompt = count(x.Input)
-	c.completion, c.hasCompletion = count(x.Output)
-	c.total, c.hasTotal = count(x.Total)
-	c.cached, _ = count(x.CacheRead)
-	c.writeLong, _ = count(x.CacheWriteLong)
-	c.writeShort, _ = count(x.CacheWrite)
-	c.write = c.writeShort + c.writeLong
-	c.audioIn, _ = count(x.InputAudio)
-	c.imageIn, _ = count(x.InputImage)
-	c.audioOut, _ = count(x.OutputAudio)
-	if bad {
-		return usage{}, errUsage
+	c := counts{
+		cacheOutside: x.CacheOutside, prompt: read(x.Input), completion: read(x.Output), total: read(x.Total),
+		cached: read(x.CacheRead), writeShort: read(x.CacheWrite), writeLong: read(x.CacheWriteLong),
+		audioIn: read(x.InputAudio), imageIn: read(x.InputImage), audioOut: read(x.OutputAudio),
 	}
+	c.write = tally{n: c.writeShort.value() + c.writeLong.value(), set: true, bad: c.writeShort.bad || c.writeLong.bad}
 	u, err := c.normalise(p)
 	if err == nil && x.Cost != "" {
-		u.cost, u.hasCost = nanoUSD(lookup(raw, x.Cost))
+		var d dollars
+		valuesAt(jsontext.Value(raw), x.Cost, d.take)
+		u.cost, u.hasCost = d.value()
 	}
 	return u, err
-}
-
-// lookup is the value at a path of member names joined by dots, or nil.
-func lookup(raw, path string) jsontext.Value {
-	v := jsontext.Value(raw)
-	for name := range strings.SplitSeq(path, ".") {
-		var members map[string]jsontext.Value
-		if json.Unmarshal(v, &members) != nil {
-			return nil
-		}
-		v = members[name]
-	}
-	return v
 }

@@ -1,7 +1,6 @@
 package adminapi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,7 +14,6 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
-	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
 )
 
@@ -23,68 +21,6 @@ import (
 // many goroutines; its errors are *budget.Error of kind unauthenticated.
 type Authenticator interface {
 	Authenticate(secret string) (*budget.Key, error)
-}
-
-// KeyStore keeps keys. Changes are durable before they return. Lists are in the
-// order of ids, after the id given, at most limit long. All its errors are
-// *budget.Error or internal; it is safe for concurrent use.
-type KeyStore interface {
-	CreateKey(ctx context.Context, k budget.Key, by budget.Author) (key budget.Key, secret string, err error)
-	GetKey(id string) (budget.Key, error)
-	ListKeys(after string, limit int) ([]budget.Key, error)
-	DeleteKey(ctx context.Context, id string, by budget.Author) error
-}
-
-// BudgetStore keeps budgets, under the contract of KeyStore. SetBudget creates,
-// or replaces by target and period. UpdateBudget fails with kind conflict if
-// etag is neither empty nor the budget's; change may run more than once.
-type BudgetStore interface {
-	SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error)
-	UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error)
-	GetBudget(id string) (budget.Status, error)
-	ListBudgets(after string, limit int) ([]budget.Status, error)
-	DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error
-}
-
-// UsageReader reports settled calls. Rows come in any order.
-type UsageReader interface {
-	Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error)
-	// TagCosts is the report by tag of w, for the tags that a pattern selects;
-	// the empty one selects all.
-	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error)
-}
-
-// ReservationReader lists open reservations, oldest first, at most limit.
-type ReservationReader interface {
-	OpenReservations(limit int) []budget.Open
-}
-
-// AdjustmentStore books corrections of what was charged, under the contract of
-// KeyStore. Adjust does nothing when its RequestID was used for the same
-// adjustment, and fails with kind conflict when it was used for another.
-type AdjustmentStore interface {
-	Adjust(ctx context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error)
-	Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error)
-}
-
-// AuditReader lists changes by administrators with ids above after, oldest
-// first, at most limit.
-type AuditReader interface {
-	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
-}
-
-// Catalog is the price list in force.
-type Catalog struct {
-	Version   string    // hash of its content
-	CheckedAt time.Time // day its newest price was checked; zero: unknown
-	Models    []Model   // in the order to list them
-}
-
-// Model is a model that calls can name.
-type Model struct {
-	Slug      string // provider/model
-	Provider  string
-	CheckedAt time.Time // day its prices were checked; zero: unknown
 }
 
 // Condition is one part of the gateway and why it is not ready; a nil Err is
@@ -161,14 +97,9 @@ func New(c Config) (*Server, error) {
 		grpc.UnaryInterceptor(calls.unary),
 		grpc.StreamInterceptor(calls.stream),
 	)
-	aigatewayv1.RegisterBudgetServiceServer(s.grpc, &budgetService{keys: c.Keys, budgets: c.Budgets, zone: budgetZone(c.Zone)})
-	aigatewayv1.RegisterUsageServiceServer(s.grpc, &usageService{usage: c.Usage, now: c.Now, zone: c.Zone})
-	aigatewayv1.RegisterKeyServiceServer(s.grpc, &keyService{keys: c.Keys, now: c.Now})
-	aigatewayv1.RegisterModelServiceServer(s.grpc, &modelService{catalog: c.Catalog, now: c.Now})
-	aigatewayv1.RegisterReservationServiceServer(s.grpc, &reservationService{reservations: c.Reservations})
-	aigatewayv1.RegisterAdjustmentServiceServer(s.grpc, &adjustmentService{adjustments: c.Adjustments})
-	aigatewayv1.RegisterAuditServiceServer(s.grpc, &auditService{audit: c.Audit})
-	aigatewayv1.RegisterExplainServiceServer(s.grpc, &explainService{explainer: c.Explainer})
+	for _, svc := range services() {
+		s.grpc.RegisterService(svc.desc, svc.serve(&c))
+	}
 	healthpb.RegisterHealthServer(s.grpc, &healthService{ready: c.Ready})
 	reflection.Register(s.grpc)
 

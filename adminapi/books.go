@@ -8,6 +8,14 @@ import (
 	"aigateway/budget"
 )
 
+// AdjustmentStore books corrections of what was charged, under the contract of
+// KeyStore. Adjust does nothing when its RequestID was used for the same
+// adjustment, and fails with kind conflict when it was used for another.
+type AdjustmentStore interface {
+	Adjust(ctx context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error)
+	Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error)
+}
+
 type adjustmentService struct {
 	aigatewayv1.UnimplementedAdjustmentServiceServer
 	adjustments AdjustmentStore
@@ -75,6 +83,12 @@ func adjustmentProto(a budget.Adjustment) *aigatewayv1.Adjustment {
 		out.Tag = &tag
 	}
 	return out
+}
+
+// AuditReader lists changes by administrators with ids above after, oldest
+// first, at most limit.
+type AuditReader interface {
+	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
 }
 
 type auditService struct {

@@ -14,6 +14,17 @@ import (
 	"aigateway/budget"
 )
 
+// BudgetStore keeps budgets, under the contract of KeyStore. SetBudget creates,
+// or replaces by target and period. UpdateBudget fails with kind conflict if
+// etag is neither empty nor the budget's; change may run more than once.
+type BudgetStore interface {
+	SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error)
+	UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error)
+	GetBudget(id string) (budget.Status, error)
+	ListBudgets(after string, limit int) ([]budget.Status, error)
+	DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error
+}
+
 type budgetService struct {
 	aigatewayv1.UnimplementedBudgetServiceServer
 	keys    KeyStore

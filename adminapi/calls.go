@@ -15,7 +15,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/apierror"
 	"aigateway/budget"
 )
@@ -39,27 +38,6 @@ func newCalls(c Config) (*calls, error) {
 		}
 	}
 	return &calls{auth: c.Auth, log: c.Log, total: total}, nil
-}
-
-// scopeOf is what a key needs for a method: a scope, or "" for any valid key.
-// ok is false for a method that nobody gave a row; it is then refused.
-func scopeOf(fullMethod string) (scope budget.Scope, ok bool) {
-	service, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
-	switch service {
-	case aigatewayv1.BudgetService_ServiceDesc.ServiceName:
-		return budget.ScopeBudgets, true
-	case aigatewayv1.UsageService_ServiceDesc.ServiceName:
-		return budget.ScopeUsage, true
-	case aigatewayv1.KeyService_ServiceDesc.ServiceName, aigatewayv1.ReservationService_ServiceDesc.ServiceName,
-		aigatewayv1.AdjustmentService_ServiceDesc.ServiceName, aigatewayv1.AuditService_ServiceDesc.ServiceName:
-		return budget.ScopeAdmin, true
-	case aigatewayv1.ExplainService_ServiceDesc.ServiceName:
-		return budget.ScopeInference, true
-	case aigatewayv1.ModelService_ServiceDesc.ServiceName:
-		return "", true
-	default:
-		return "", false
-	}
 }
 
 // open lists the services that need no key: they tell nothing that

@@ -15,6 +15,16 @@ import (
 	"aigateway/budget"
 )
 
+// KeyStore keeps keys. Changes are durable before they return. Lists are in the
+// order of ids, after the id given, at most limit long. All its errors are
+// *budget.Error or internal; it is safe for concurrent use.
+type KeyStore interface {
+	CreateKey(ctx context.Context, k budget.Key, by budget.Author) (key budget.Key, secret string, err error)
+	GetKey(id string) (budget.Key, error)
+	ListKeys(after string, limit int) ([]budget.Key, error)
+	DeleteKey(ctx context.Context, id string, by budget.Author) error
+}
+
 type keyService struct {
 	aigatewayv1.UnimplementedKeyServiceServer
 	keys KeyStore

@@ -7,6 +7,20 @@ import (
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 )
 
+// Catalog is the price list in force.
+type Catalog struct {
+	Version   string    // hash of its content
+	CheckedAt time.Time // day its newest price was checked; zero: unknown
+	Models    []Model   // in the order to list them
+}
+
+// Model is a model that calls can name.
+type Model struct {
+	Slug      string // provider/model
+	Provider  string
+	CheckedAt time.Time // day its prices were checked; zero: unknown
+}
+
 type modelService struct {
 	aigatewayv1.UnimplementedModelServiceServer
 	catalog func() Catalog
@@ -34,21 +48,4 @@ func day(t time.Time) string {
 		return ""
 	}
 	return t.Format(time.DateOnly)
-}
-
-type reservationService struct {
-	aigatewayv1.UnimplementedReservationServiceServer
-	reservations ReservationReader
-}
-
-func (s *reservationService) ListReservations(_ context.Context, req *aigatewayv1.ListReservationsRequest) (*aigatewayv1.ListReservationsResponse, error) {
-	size, err := pageSize(req.GetPageSize())
-	if err != nil {
-		return nil, err
-	}
-	resp := &aigatewayv1.ListReservationsResponse{}
-	for _, o := range s.reservations.OpenReservations(size) {
-		resp.Reservations = append(resp.Reservations, reservationProto(o))
-	}
-	return resp, nil
 }

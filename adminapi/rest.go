@@ -62,17 +62,8 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithWriteContentLength(),
 	)
-	for _, register := range []func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error{
-		aigatewayv1.RegisterBudgetServiceHandler,
-		aigatewayv1.RegisterUsageServiceHandler,
-		aigatewayv1.RegisterKeyServiceHandler,
-		aigatewayv1.RegisterModelServiceHandler,
-		aigatewayv1.RegisterReservationServiceHandler,
-		aigatewayv1.RegisterAdjustmentServiceHandler,
-		aigatewayv1.RegisterAuditServiceHandler,
-		aigatewayv1.RegisterExplainServiceHandler,
-	} {
-		if err := register(context.Background(), h.gateway, conn); err != nil {
+	for _, svc := range services() {
+		if err := svc.rest(context.Background(), h.gateway, conn); err != nil {
 			return nil, fmt.Errorf("register REST routes: %w", err)
 		}
 	}

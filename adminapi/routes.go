@@ -23,47 +23,25 @@ type route struct {
 	byTag  bool                           // streams the report by tag
 }
 
-func files() []protoreflect.FileDescriptor {
-	return []protoreflect.FileDescriptor{
-		aigatewayv1.File_aigateway_v1_adjustment_service_proto,
-		aigatewayv1.File_aigateway_v1_audit_service_proto,
-		aigatewayv1.File_aigateway_v1_budget_service_proto,
-		aigatewayv1.File_aigateway_v1_explain_service_proto,
-		aigatewayv1.File_aigateway_v1_key_service_proto,
-		aigatewayv1.File_aigateway_v1_model_service_proto,
-		aigatewayv1.File_aigateway_v1_reservation_service_proto,
-		aigatewayv1.File_aigateway_v1_usage_service_proto,
-	}
-}
-
-// serviceNames are the full names of our services.
-func serviceNames() []string {
-	var out []string
-	for _, f := range files() {
-		for i := range f.Services().Len() {
-			out = append(out, string(f.Services().Get(i).FullName()))
-		}
-	}
-	return out
-}
-
 // routesOf reads the routes from the descriptors: the check before the gateway
 // then knows exactly what the gateway will read.
 func routesOf() ([]route, error) {
 	var out []route
-	for _, f := range files() {
-		for i := range f.Services().Len() {
-			methods := f.Services().Get(i).Methods()
-			for j := range methods.Len() {
-				if methods.Get(j).IsStreamingServer() {
-					continue // gRPC only
-				}
-				r, err := routeOf(methods.Get(j))
-				if err != nil {
-					return nil, fmt.Errorf("route of %s: %w", methods.Get(j).FullName(), err)
-				}
-				out = append(out, r)
+	for _, s := range services() {
+		d, err := s.descriptor()
+		if err != nil {
+			return nil, fmt.Errorf("descriptor of %s: %w", s.desc.ServiceName, err)
+		}
+		methods := d.Methods()
+		for j := range methods.Len() {
+			if methods.Get(j).IsStreamingServer() {
+				continue // gRPC only
 			}
+			r, err := routeOf(methods.Get(j))
+			if err != nil {
+				return nil, fmt.Errorf("route of %s: %w", methods.Get(j).FullName(), err)
+			}
+			out = append(out, r)
 		}
 	}
 	return out, nil

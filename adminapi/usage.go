@@ -14,6 +14,14 @@ import (
 	"aigateway/budget"
 )
 
+// UsageReader reports settled calls. Rows come in any order.
+type UsageReader interface {
+	Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error)
+	// TagCosts is the report by tag of w, for the tags that a pattern selects;
+	// the empty one selects all.
+	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error)
+}
+
 type usageService struct {
 	aigatewayv1.UnimplementedUsageServiceServer
 	usage UsageReader

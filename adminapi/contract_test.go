@@ -227,6 +227,13 @@ func TestQueryUsage(t *testing.T) {
 	if rows := empty["rows"].([]any); len(rows) != 0 {
 		t.Errorf("rows of an empty report: %v", rows)
 	}
+	// Havana's 8 March begins at 01:00, its 1 November has 00:00 twice.
+	for from, want := range map[string]string{"2026-03-08": "2026-03-08T01:00:00-04:00", "2026-11-01": "2026-11-01T00:00:00-04:00"} {
+		got := w.ok(w.do(reporter, "GET", "/v1/usage?to=2027-01&time_zone=America/Havana&from="+from, ""), op).(map[string]any)
+		if got["from"] != want {
+			t.Errorf("from %s is %s, want %s", from, got["from"], want)
+		}
+	}
 	// The defaults are this month until the quarter of an hour that is running.
 	w.ok(w.do(reporter, "GET", "/v1/usage", ""), op)
 	q := w.store.queries[len(w.store.queries)-1]

@@ -60,6 +60,10 @@ func parseTime(field, s string, zone *time.Location) (time.Time, error) {
 		if err != nil {
 			continue
 		}
+		if layout != time.RFC3339 { // a day may have no midnight, or two
+			t, _ = time.Parse(layout, s)
+			t = budget.StartOfDay(t.Year(), t.Month(), t.Day(), zone)
+		}
 		if err := checkSpan(field, budget.Window{Start: t, End: t}); err != nil {
 			return time.Time{}, err // the zone's clock may have been odd then, by minutes
 		}

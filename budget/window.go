@@ -30,31 +30,66 @@ func (w Window) Contains(t time.Time) bool {
 }
 
 // WindowAt returns the window of p that t falls in, on the civil calendar of
-// loc: a day is as long as that day is there, also when clocks change.
+// loc: a day is as long as that day is there, also when clocks change. The
+// windows of a period tile time: each begins where the one before it ends, and
+// Start <= t < End.
 func (p Period) WindowAt(t time.Time, loc *time.Location) Window {
 	y, m, d := t.In(loc).Date()
-	date := func(y int, m time.Month, d int) time.Time { return time.Date(y, m, d, 0, 0, 0, 0, loc) }
+	tomorrow := StartOfDay(y, m, d+1, loc)
+	for ; !tomorrow.After(t); tomorrow = StartOfDay(y, m, d+1, loc) {
+		d++ // clocks were turned back over midnight: the new day has begun already
+	}
+	// The date itself, without what d is past the month's end.
+	y, m, d = time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Date()
+	start := func(y int, m time.Month, d int) time.Time { return StartOfDay(y, m, d, loc) }
 	switch p {
 	case Month:
-		return Window{date(y, m, 1), date(y, m+1, 1)}
+		return Window{start(y, m, 1), start(y, m+1, 1)}
 	case Day:
-		return Window{date(y, m, d), date(y, m, d+1)}
+		return Window{start(y, m, d), tomorrow}
 	case Week:
-		monday := d - (int(date(y, m, d).Weekday())+6)%7
-		return Window{date(y, m, monday), date(y, m, monday+7)}
+		monday := d - (int(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Weekday())+6)%7
+		return Window{start(y, m, monday), start(y, m, monday+7)}
 	default:
 		return Window{Start: time.Unix(0, 0).In(loc)}
+	}
+}
+
+// maxOffset is more than a zone is ever from UTC: RFC 9636 has 26 hours.
+const maxOffset = 27 * time.Hour
+
+// StartOfDay is the first instant at which the clocks of loc show the date, or
+// a later one where they skip it: midnight, unless clocks change then. Like
+// time.Date it takes a day or month beyond the end of its month or year.
+func StartOfDay(year int, month time.Month, day int, loc *time.Location) time.Time {
+	midnight := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+	// time.Date itself is no help: of a midnight that there is not, or twice, it
+	// promises no particular one. So this looks at one offset after the other.
+	for t := midnight.Add(-maxOffset).In(loc); ; {
+		_, offset := t.Zone()
+		shown := midnight.Add(-time.Duration(offset) * time.Second).In(loc)
+		_, change := t.ZoneBounds()
+		if !change.IsZero() && !change.After(t) {
+			change = t.Add(time.Hour) // package time ends every year after 365 days; no zone's clocks change on the 366th
+		}
+		switch {
+		case shown.Before(t):
+			return t // the clocks were put ahead, over midnight
+		case change.IsZero() || shown.Before(change):
+			return shown
+		}
+		t = change
 	}
 }
 
 // ParseMonth reads "2026-04" as the month's window in loc; field is what the
 // error names.
 func ParseMonth(field, s string, loc *time.Location) (Window, error) {
-	t, err := time.ParseInLocation("2006-01", s, loc)
+	t, err := time.Parse("2006-01", s)
 	if err != nil || len(s) != len("2006-01") {
 		return Window{}, Invalid("field_invalid", field, fmt.Sprintf("%s is %q; write a month as YYYY-MM, such as 2026-04", field, s))
 	}
-	return Month.WindowAt(t, loc), nil
+	return Window{StartOfDay(t.Year(), t.Month(), 1, loc), StartOfDay(t.Year(), t.Month()+1, 1, loc)}, nil
 }
 
 // ParseZone loads an IANA time zone; the empty name is UTC.

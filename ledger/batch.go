@@ -91,9 +91,9 @@ func (a *account) plan(at instant, latency int64) accountRow {
 		id: a.id, budget: a.rule.num, start: a.start, end: a.end,
 		spent: a.spent + a.batch.spent, orphan: a.orphan + a.batch.orphan, residue: a.residue + a.batch.residue, hw: hw,
 	}
-	moved := a.batch.spent != 0 || a.batch.orphan != 0 || a.batch.residue != 0
-	row.changed = !a.rule.deleted && !a.dropped && (a.fresh || moved || hw != a.hw)
-	a.lower = false
+	booked := a.batch.spent != 0 || a.batch.orphan != 0 || a.batch.residue != 0
+	row.changed = !a.rule.deleted && !a.dropped && (a.fresh || a.moved || booked || hw != a.hw)
+	a.lower, a.moved = false, false
 	return row
 }
 

@@ -25,6 +25,7 @@ type account struct {
 	wanted  bool  // listed in core.wanted
 	lower   bool  // give back the unused mark at the next commit
 	fresh   bool  // no row yet
+	moved   bool  // its row has another end
 	dropped bool  // gets no row any more
 	// distrusted refuses every call: the totals differ from their rows.
 	distrusted bool

@@ -43,3 +43,26 @@ func TestWindowEndsWhileItsZoneChanges(t *testing.T) {
 		t.Errorf("after the edit the window has account %d with %d used, want %d with 10", got.id, got.used(), used.id)
 	}
 }
+
+// TestWindowHasOneAccount: when the calendar says that a window which ended is
+// still the one of now, as newer zone data may, it goes on and no other opens.
+func TestWindowHasOneAccount(t *testing.T) {
+	at := instant{wall: time.Date(2026, 4, 15, 22, 0, 0, 0, time.UTC).UnixNano(), mono: 1}
+	c := newCore(forever / 4)
+	c.epoch = 1
+	r := &rule{Budget: budget.Budget{ID: "bud_1", Target: budget.Target{Tags: budget.AllTags}, Period: budget.Day, Cap: 100}, num: 1, loc: time.UTC}
+	c.rules.add(r)
+	a := c.account(r, at.wall)
+	c.apply(c.begin(at, 0))
+	a.end = at.wall + second
+	at.wall += 60 * second
+	for range 3 {
+		if got := c.account(r, at.wall); got != a {
+			t.Fatalf("account %d opened beside %d", got.id, a.id)
+		}
+	}
+	midnight := time.Date(2026, 4, 16, 0, 0, 0, 0, time.UTC).UnixNano()
+	if b := c.begin(at, 0); len(b.accounts) != 1 || !b.accounts[0].changed || b.accounts[0].end != midnight {
+		t.Errorf("the commit has %+v, want the end of the day", b.accounts)
+	}
+}

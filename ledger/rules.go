@@ -176,14 +176,21 @@ func (c *core) account(r *rule, wall int64) *account {
 	r.cur, r.next = r.peek(wall), nil
 	if r.cur == nil {
 		start, end := windowAt(r.Period, r.loc, wall)
-		r.cur = c.newAccount(r, start, end)
-		if old != nil {
-			r.cur.pace = old.pace
+		if old != nil && start <= old.start {
+			// The calendar says that old goes on: it had another end in mind when
+			// old was opened, by other zone data. A window has one account.
+			old.end, old.moved, r.cur = end, true, old
+			c.want(old)
+		} else {
+			r.cur = c.newAccount(r, start, end)
+			if old != nil {
+				r.cur.pace = old.pace
+			}
 		}
 	}
 	for _, a := range [...]*account{old, next} {
 		if a != nil {
-			c.forget(a)
+			c.forget(a) // if it is not the current one
 		}
 	}
 	return r.cur

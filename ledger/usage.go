@@ -258,7 +258,7 @@ func foldTime(rows []budget.UsageRow, hours bool, zone *time.Location) ([]budget
 	for _, r := range rows {
 		t := r.Time.In(zone)
 		if hours {
-			t = t.Truncate(15 * time.Minute).Add(-time.Duration(t.Minute()) * time.Minute)
+			t = startOfHour(t)
 		} else {
 			t = budget.Day.WindowAt(t, zone).Start
 		}
@@ -276,6 +276,19 @@ func foldTime(rows []budget.UsageRow, hours bool, zone *time.Location) ([]budget
 		sum.Add(r)
 	}
 	return out, nil
+}
+
+// startOfHour is the begin of the hour that t's clock shows. Where clocks change
+// within it, by half an hour say, what comes after the change is an hour of its
+// own: hours tile time.
+func startOfHour(t time.Time) time.Time {
+	hour := t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
+	_, before := hour.Zone()
+	if _, now := t.Zone(); now != before {
+		change, _ := t.ZoneBounds()
+		return change
+	}
+	return hour
 }
 
 func sortUsage(rows []budget.UsageRow) {

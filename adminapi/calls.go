@@ -85,7 +85,7 @@ func (c *calls) call(ctx context.Context, req any, method string, handle grpc.Un
 	if open(method) {
 		return handle(ctx, req)
 	}
-	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"), metadata.ValueFromIncomingContext(ctx, "x-api-key"))
 	if err != nil {
 		return nil, err
 	}
@@ -161,26 +161,47 @@ func (s *keyedStream) RecvMsg(m any) error {
 	return nil
 }
 
-// authenticate reads "Bearer sk-aig-…". headers are all values that were sent:
-// of two, we would have to guess which one is meant.
-func authenticate(auth Authenticator, headers []string) (*budget.Key, error) {
+// authenticate reads "Authorization: Bearer sk-aig-…" or "x-api-key: sk-aig-…".
+// Both may be sent where they hold the same key. bearers and apiKeys are all
+// values that were sent: of two in one header, we would have to guess which one
+// is meant. A browser never adds either header by itself, so a page elsewhere
+// cannot act with its visitor's rights.
+func authenticate(auth Authenticator, bearers, apiKeys []string) (*budget.Key, error) {
 	const remedy = "; send one header: Authorization: Bearer " + budget.KeyPrefix + "…"
 	switch {
-	case len(headers) == 0 || len(headers) == 1 && headers[0] == "":
-		return nil, unauthenticated("key_missing", "no key was sent"+remedy)
-	case len(headers) > 1:
+	case len(bearers) > 1:
 		return nil, budget.KeyRepeated("Authorization")
+	case len(apiKeys) > 1:
+		return nil, budget.KeyRepeated("x-api-key")
+	case len(apiKeys) == 0 && (len(bearers) == 0 || bearers[0] == ""):
+		return nil, unauthenticated("key_missing", "no key was sent"+remedy)
+	case len(bearers) == 0:
+		return authenticateIn(auth, "x-api-key", apiKeys[0], apiKeys[0])
 	}
-	scheme, secret, ok := strings.Cut(headers[0], " ")
-	if !ok || !strings.EqualFold(scheme, "bearer") || !strings.HasPrefix(secret, budget.KeyPrefix) {
-		err := unauthenticated("key_invalid", "the Authorization header holds no key of this gateway"+remedy)
-		return nil, budget.KeyRefusal(err, "Authorization", headers[0])
+	scheme, secret, ok := strings.Cut(bearers[0], " ")
+	if !ok || !strings.EqualFold(scheme, "bearer") {
+		secret = "" // no key of this gateway, nor the same as another
 	}
-	key, err := auth.Authenticate(secret)
-	if err != nil {
-		return nil, budget.KeyRefusal(err, "Authorization", headers[0])
+	if len(apiKeys) == 1 && !budget.SameKey([]byte(secret), []byte(apiKeys[0])) {
+		return nil, unauthenticated("key_invalid", "Authorization and x-api-key were sent with different keys"+remedy)
 	}
-	return key, nil
+	return authenticateIn(auth, "Authorization", bearers[0], secret)
+}
+
+// authenticateIn finds the key whose secret stood in a header of that value.
+func authenticateIn(auth Authenticator, header, value, secret string) (*budget.Key, error) {
+	err := error(&budget.Error{
+		Kind: budget.KindUnauthenticated, Reason: "key_invalid", Field: strings.ToLower(header),
+		Message: "the " + header + " header holds no key of this gateway; its keys start with " + budget.KeyPrefix +
+			"; send one header: Authorization: Bearer " + budget.KeyPrefix + "…",
+	})
+	if strings.HasPrefix(secret, budget.KeyPrefix) {
+		var key *budget.Key
+		if key, err = auth.Authenticate(secret); err == nil {
+			return key, nil
+		}
+	}
+	return nil, budget.KeyRefusal(err, header, value)
 }
 
 func unauthenticated(reason, message string) *budget.Error {

@@ -10,7 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+
 	"aigateway/adminapi"
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
 )
 
@@ -44,8 +48,64 @@ func TestAuthentication(t *testing.T) {
 	if a := w.do("", "GET", "/v1/models", "", "Authorization", "bearer "+admin); a.status != 200 {
 		t.Errorf("a lower-case scheme was refused: %s", a.body)
 	}
-	// x-api-key is for inference only; a forwarded metadata header is no door.
+	// A forwarded metadata header is no door.
 	w.wantError(w.do("", "GET", "/v1/models", "", "Grpc-Metadata-Authorization", "Bearer "+admin), 401, "key_missing", "authorization")
+}
+
+// TestOneKeyInTwoHeaders: both doors take a key in either header, and in both
+// where it is the same.
+func TestOneKeyInTwoHeaders(t *testing.T) {
+	w := newWorld(t)
+	models := aigatewayv1.NewModelServiceClient(w.dial())
+	for _, tt := range []struct {
+		name             string
+		bearers, apiKeys []string
+		reason           string // empty: taken
+		field            string
+	}{
+		{"x-api-key alone", nil, []string{admin}, "", ""},
+		{"the same", []string{"Bearer " + admin}, []string{admin}, "", ""},
+		{"the same, scheme in lower case", []string{"bearer " + admin}, []string{admin}, "", ""},
+		{"different", []string{"Bearer " + admin}, []string{finance}, "key_invalid", "authorization"},
+		{"a provider's", []string{"Bearer " + admin}, []string{"sk-ant-1"}, "key_invalid", "authorization"},
+		{"a prefix", []string{"Bearer " + admin}, []string{admin[:len(admin)-1]}, "key_invalid", "authorization"},
+		{"one empty", []string{"Bearer " + admin}, []string{""}, "key_invalid", "authorization"},
+		{"the other empty", []string{""}, []string{admin}, "key_invalid", "authorization"},
+		{"bare in authorization", []string{admin}, []string{admin}, "key_invalid", "authorization"},
+		{"basic", []string{"Basic " + admin}, []string{admin}, "key_invalid", "authorization"},
+		{"scheme in x-api-key", nil, []string{"Bearer " + admin}, "key_invalid", "x-api-key"},
+		{"x-api-key twice", nil, []string{admin, admin}, "key_invalid", "x-api-key"},
+		{"joined", nil, []string{admin + "," + admin}, "key_invalid", "x-api-key"},
+		{"authorization twice", []string{"Bearer " + admin, "Bearer " + admin}, []string{admin}, "key_invalid", "authorization"},
+		{"none", nil, nil, "key_missing", "authorization"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w.t = t
+			r := httptest.NewRequest("GET", "/v1/models", nil)
+			ctx := t.Context()
+			for _, v := range tt.bearers {
+				r.Header.Add("Authorization", v)
+				ctx = metadata.AppendToOutgoingContext(ctx, "authorization", v)
+			}
+			for _, v := range tt.apiKeys {
+				r.Header.Add("X-Api-Key", v)
+				ctx = metadata.AppendToOutgoingContext(ctx, "x-api-key", v)
+			}
+			a := w.serve(r)
+			_, err := models.ListModels(ctx, &aigatewayv1.ListModelsRequest{})
+			if tt.reason == "" {
+				if a.status != 200 || err != nil {
+					t.Errorf("REST %d %s, gRPC %v", a.status, a.body, err)
+				}
+				return
+			}
+			w.wantError(a, 401, tt.reason, tt.field)
+			wantStatus(t, err, codes.Unauthenticated, strings.ToUpper(tt.reason), tt.field)
+			if strings.Contains(a.body, admin) || strings.Contains(err.Error(), admin) {
+				t.Errorf("the answer has the key: %s, %v", a.body, err)
+			}
+		})
+	}
 }
 
 func TestScopes(t *testing.T) {
@@ -147,7 +207,7 @@ func TestValidation(t *testing.T) {
 		status               int
 		reason, param        string
 	}{
-		{"POST", "/v1/budgets", ``, 400, "content_type_unsupported", "content-type"},
+		{"POST", "/v1/budgets", ``, 400, "body_missing", ""},
 		{"POST", "/v1/budgets", ` `, 400, "body_missing", ""},
 		{"POST", "/v1/budgets", `{`, 400, "body_not_json", ""},
 		{"POST", "/v1/budgets", `{"tag"`, 400, "body_not_json", ""},
@@ -287,9 +347,21 @@ func TestContentTypes(t *testing.T) {
 	for _, media := range []string{"application/json", "application/json; charset=UTF-8", "Application/JSON"} {
 		w.ok(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media), "POST /v1/budgets")
 	}
-	for _, media := range []string{"", "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/jsonp", "application/json,text/plain", ";", "multipart/form-data; boundary=x"} {
+	// `curl -d` calls JSON a form, others call it nothing; it is read all the same.
+	for _, media := range []string{"", "text/plain", "text/plain;charset=UTF-8", "application/x-www-form-urlencoded", "application/octet-stream", "application/jsonp", ";"} {
+		w.ok(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media), "POST /v1/budgets")
+		w.ok(w.do("", "POST", "/v1/budgets", body, "Content-Type", media, "X-Api-Key", admin), "POST /v1/budgets")
+		// A browser has to say what it sends: a form needs no one's leave.
+		for _, sign := range [][2]string{{"Cookie", "session=1"}, {"Cookie", ""}, {"Origin", "https://evil.test"}, {"Origin", "null"}, {"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-origin"}} {
+			w.wantError(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media, sign[0], sign[1]), 400, "content_type_unsupported", "content-type")
+		}
+		w.wantError(w.do("", "POST", "/v1/budgets", body, "Content-Type", media, "Cookie", "key="+admin), 401, "key_missing", "authorization")
+	}
+	w.ok(w.do(admin, "POST", "/v1/budgets", body, "Origin", "https://page.test", "Cookie", "a=b"), "POST /v1/budgets")
+	for _, media := range []string{"application/json; charset=latin1", "text/plain; charset=utf-16", "application/json,text/plain", "multipart/form-data; boundary=x", "Multipart/Mixed"} {
 		w.wantError(w.do(admin, "POST", "/v1/budgets", body, "Content-Type", media), 400, "content_type_unsupported", "content-type")
 	}
+	w.wantError(w.do(admin, "POST", "/v1/budgets", "tag=a&monthly_cap_cents=1", "Content-Type", "application/x-www-form-urlencoded"), 400, "body_not_json", "")
 	w.wantError(w.do(admin, "POST", "/v1/budgets", body, "Content-Encoding", "gzip"), 400, "content_encoding_unsupported", "content-encoding")
 }
 

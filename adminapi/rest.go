@@ -103,8 +103,8 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // query, body. The interceptor behind the gateway authenticates again; here it
 // keeps strangers from having their bodies read.
 func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
-	headers := r.Header.Values("Authorization")
-	if _, err := authenticate(h.auth, headers); err != nil {
+	bearers, apiKeys := r.Header.Values("Authorization"), r.Header.Values("X-Api-Key")
+	if _, err := authenticate(h.auth, bearers, apiKeys); err != nil {
 		writeError(w, r, apierror.From(err))
 		return
 	}
@@ -122,11 +122,14 @@ func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 		writeError(w, r, apierror.From(err))
 		return
 	}
+	if len(bearers) == 0 { // the gateway passes this header on, and no other
+		bearers = []string{"Bearer " + apiKeys[0]}
+	}
 	if rt.byTag {
-		h.streamByTag(w, r, headers[0], query)
+		h.streamByTag(w, r, bearers[0], query)
 		return
 	}
-	header := http.Header{"Authorization": headers}
+	header := http.Header{"Authorization": bearers}
 	if rt.csv {
 		csv, err := wantsCSV(r, query[formatParam])
 		if err != nil {

@@ -94,7 +94,7 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as it is")
 	}
 	if rt.body != nil {
-		if err := checkContentType(r.Header.Values("Content-Type")); err != nil {
+		if err := checkContentType(r.Header); err != nil {
 			return nil, err
 		}
 	}
@@ -115,13 +115,23 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 	return checkBody(body, rt.body)
 }
 
-func checkContentType(values []string) error {
-	if len(values) == 1 {
-		media, params, err := mime.ParseMediaType(values[0])
-		charset, given := params["charset"]
-		if err == nil && media == "application/json" && (!given || strings.EqualFold(charset, "utf-8")) {
-			return nil
-		}
+// checkContentType wants a body that is JSON in UTF-8. What calls itself
+// otherwise is read all the same, as `curl -d` calls JSON a form, unless it says
+// that it is in parts or in another character set.
+//
+// A browser has to say application/json: then it asks before it sends a body
+// from a page elsewhere, while it sends a form at once, with its cookies and with
+// what a proxy adds to them. Browsers send Origin or Sec-Fetch-Site.
+func checkContentType(h http.Header) error {
+	values := h.Values("Content-Type")
+	if len(values) > 1 || len(values) == 1 && strings.Contains(values[0], ",") {
+		return budget.Invalid("content_type_unsupported", "content-type", "more than one content type was sent; send Content-Type: application/json once")
 	}
-	return budget.Invalid("content_type_unsupported", "content-type", "send the body as JSON, with Content-Type: application/json")
+	media, params, _ := mime.ParseMediaType(h.Get("Content-Type")) // what is malformed says nothing
+	charset, given := params["charset"]
+	browser := h["Cookie"] != nil || h["Origin"] != nil || h["Sec-Fetch-Site"] != nil
+	if strings.HasPrefix(media, "multipart/") || given && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii") || browser && media != "application/json" {
+		return budget.Invalid("content_type_unsupported", "content-type", "send the body as JSON, with Content-Type: application/json")
+	}
+	return nil
 }

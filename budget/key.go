@@ -1,6 +1,7 @@
 package budget
 
 import (
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,6 +43,10 @@ func KeyRepeated(header string) *Error {
 		Message: "more than one " + header + " header was sent, or one with a comma in it; send one " + header + " header with one key",
 	}
 }
+
+// SameKey reports whether two headers hold the same key, in a time that does not
+// tell where they differ.
+func SameKey(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 // KeyRefusal is err, with which the value of header was refused, unless a comma
 // shows why: it is how Envoy joins an Authorization header that was sent twice.

@@ -108,6 +108,7 @@ type call struct {
 	bound     *pricing.Bound // amount 0 when unbounded
 	unbounded *budget.Error  // why the call has no bound
 	betas     string         // of Anthropic's API, those that may be switched on
+	misnamed  bool           // the content type does not say that the body is JSON
 }
 
 // understand names and bounds the call, or says what is wrong with it. The
@@ -128,6 +129,7 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 	if err != nil {
 		return c, err
 	}
+	c.misnamed = !isJSON(r.headers.contentType)
 	parsed, err := pricing.ParseCall(c.endpoint, body)
 	if err != nil {
 		return c, err
@@ -217,6 +219,7 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 			Anthropic:  c.endpoint == pricing.Messages,
 			Betas:      c.betas,
 		},
+		misnamed:    c.misnamed,
 		bounded:     c.unbounded == nil,
 		bound:       res.Bound,
 		tightest:    res.Tightest,

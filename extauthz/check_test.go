@@ -153,7 +153,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{name: "no key", in: newCheck("r", goodBody), code: 401, reason: "key_missing"},
 		{name: "two authorization headers", in: newCheck("r", goodBody, "authorization", bearer, "authorization", bearer), code: 401, reason: "key_invalid"},
-		{name: "two kinds of credential", in: authorized("r", goodBody, "x-api-key", goodKey), code: 401, reason: "key_invalid"},
+		{name: "two kinds of credential", in: authorized("r", goodBody, "x-api-key", "sk-aig-other"), code: 401, reason: "key_invalid"},
 		{name: "only x-api-key", in: newCheck("r", goodBody, "x-api-key", goodKey), code: 401, reason: "key_missing"},
 		{name: "basic", in: newCheck("r", goodBody, "authorization", "Basic Zm9v"), code: 401, reason: "key_invalid"},
 		{name: "no scheme", in: newCheck("r", goodBody, "authorization", goodKey), code: 401, reason: "key_invalid"},
@@ -162,8 +162,10 @@ func TestRefusals(t *testing.T) {
 		{name: "joined keys", in: newCheck("r", goodBody, "authorization", bearer+","+bearer), code: 401, reason: "key_invalid"},
 		{name: "no inference scope", key: func(k *budget.Key) { k.Scopes = []budget.Scope{budget.ScopeUsage} }, in: authorized("r", goodBody), code: 403, reason: "scope_missing"},
 		{name: "model not allowed", key: func(k *budget.Key) { k.AllowedModels = []string{"openai/*"} }, in: authorized("r", goodBody), code: 403, reason: "model_not_allowed"},
-		{name: "text", in: authorized("r", goodBody, "content-type", "text/plain"), code: 400, reason: "content_type_unsupported"},
-		{name: "no content type", in: authorized("r", goodBody, "content-type", "-"), code: 400, reason: "content_type_unsupported"},
+		{name: "parts", in: authorized("r", goodBody, "content-type", "Multipart/form-data; boundary=x"), code: 400, reason: "content_type_unsupported"},
+		{name: "a form", in: authorized("r", "model=moonshot%2Fkimi-k2.6", "content-type", "application/x-www-form-urlencoded"), code: 400, reason: "body_not_json"},
+		{name: "joined content types", in: authorized("r", goodBody, "content-type", "application/json, text/plain"), code: 400, reason: "content_type_unsupported"},
+		{name: "latin text", in: authorized("r", goodBody, "content-type", "text/plain; charset=ISO-8859-1"), code: 400, reason: "content_type_unsupported"},
 		{name: "two content types", in: authorized("r", goodBody, "content-type", "application/json", "content-type", "application/json"), code: 400, reason: "content_type_unsupported"},
 		{name: "utf-16", in: authorized("r", goodBody, "content-type", "application/json; charset=utf-16"), code: 400, reason: "content_type_unsupported"},
 		{name: "gzip", in: authorized("r", goodBody, "content-encoding", "gzip"), code: 400, reason: "content_encoding_unsupported"},
@@ -209,6 +211,29 @@ func TestAcceptedContentHeaders(t *testing.T) {
 	} {
 		if out := check(t, s, authorized("r", goodBody, headers...)); out.GetOkResponse() == nil {
 			t.Errorf("%v: %s", headers, out.GetDeniedResponse().GetBody())
+		}
+	}
+}
+
+// TestJSONByAnyName: `curl -d` calls JSON a form. It is read, and the provider is
+// told what it is: one that reads forms would read another call.
+func TestJSONByAnyName(t *testing.T) {
+	s := newServer(t, keysWith(nil), &fakeLedger{})
+	for _, name := range []string{
+		"-", "", "application/x-www-form-urlencoded", "text/plain;charset=UTF-8", "application/octet-stream", "text/json", "application/jsonp",
+		"application/vnd.api+json", "*/*", ";;;", "json",
+	} {
+		for e, body := range calls() {
+			out := check(t, s, on(e, authorized("r", body, "content-type", name)))
+			if got := headerOf(out.GetOkResponse().GetHeaders(), "content-type"); out.GetOkResponse() == nil || got != "application/json" {
+				t.Errorf("%s called %q: sent as %q: %s", e, name, got, out.GetDeniedResponse().GetBody())
+			}
+		}
+	}
+	for _, name := range []string{"application/json", "Application/JSON;charset=utf-8"} {
+		out := check(t, s, authorized("r", goodBody, "content-type", name))
+		if got := headerOf(out.GetOkResponse().GetHeaders(), "content-type"); got != "" {
+			t.Errorf("%q was replaced by %q", name, got)
 		}
 	}
 }

@@ -65,7 +65,8 @@ func TestCredentialOfMessages(t *testing.T) {
 		{"x-api-key", []string{"x-api-key", goodKey}, "", ""},
 		{"bearer", []string{"authorization", bearer}, "", ""},
 		{"none", nil, "key_missing", "x-api-key"},
-		{"both", []string{"authorization", bearer, "x-api-key", goodKey}, "key_invalid", "authorization"},
+		{"both", []string{"authorization", bearer, "x-api-key", goodKey}, "", ""},
+		{"both, different", []string{"authorization", bearer, "x-api-key", goodKey + "2"}, "key_invalid", "authorization"},
 		{"both, one empty", []string{"authorization", "", "x-api-key", goodKey}, "key_invalid", "authorization"},
 		{"twice", []string{"x-api-key", goodKey, "x-api-key", goodKey}, "key_invalid", "x-api-key"},
 		{"joined", []string{"x-api-key", goodKey + "," + goodKey}, "key_invalid", "x-api-key"},
@@ -96,7 +97,7 @@ func TestCredentialOfMessages(t *testing.T) {
 	}
 }
 
-// x-api-key is a credential of Anthropic's API only.
+// x-api-key alone is a credential of Anthropic's API only.
 func TestNoOtherEndpointTakesXAPIKey(t *testing.T) {
 	for e, body := range calls() {
 		if e == pricing.Messages {
@@ -107,7 +108,7 @@ func TestNoOtherEndpointTakesXAPIKey(t *testing.T) {
 		if r, err := refusal(check(t, s, on(e, newCheck("r", body, "x-api-key", goodKey)))); err != nil || r.reason() != "key_missing" {
 			t.Errorf("%s: %+v, %v", e, r, err)
 		}
-		if r, err := refusal(check(t, s, on(e, authorized("r", body, "x-api-key", goodKey)))); err != nil || r.reason() != "key_invalid" {
+		if r, err := refusal(check(t, s, on(e, authorized("r", body, "x-api-key", "sk-aig-other")))); err != nil || r.reason() != "key_invalid" {
 			t.Errorf("%s with both: %+v, %v", e, r, err)
 		}
 		if len(ledger.take()) != 0 {

@@ -102,38 +102,53 @@ func (r *request) keyOnly() bool { return string(r.step) == envoy.StepKey }
 // anthropic reports whether the client speaks Anthropic's own API.
 func (r *request) anthropic() bool { return string(r.api) == string(pricing.Messages) }
 
-// secret is the key's text. Exactly one credential may be sent: with two, which
-// of them pays would depend on who reads first. Anthropic's SDKs send theirs in
-// x-api-key, so its API takes that, too.
+// secret is the key's text. Anthropic's SDKs send theirs in x-api-key, so its
+// API takes that, too. Both headers may be sent where they hold the same key, as
+// some clients do; with two keys, which of them pays would depend on who reads
+// first. One header sent twice is refused whatever it holds: HTTP has no such
+// Authorization, and what a proxy makes of it cannot be told from a longer key.
 func (r *request) secret() (string, error) {
 	h := &r.headers
 	switch {
-	case h.authorization.n > 0 && h.apiKey.n > 0:
-		return "", denied("key_invalid", "authorization", "both Authorization and x-api-key were sent; "+r.oneOfBoth())
 	case h.authorization.n > 1:
 		return "", budget.KeyRepeated("Authorization")
-	case r.anthropic() && h.apiKey.n > 1:
+	case h.apiKey.n > 1 && (r.anthropic() || h.authorization.n > 0):
 		return "", budget.KeyRepeated("x-api-key")
+	case h.authorization.n > 0 && h.apiKey.n > 0:
+		key, err := bearer(h.authorization.value)
+		if err != nil || !budget.SameKey(key, bytes.Trim(h.apiKey.value, " ")) {
+			return "", denied("key_invalid", "authorization", "Authorization and x-api-key were sent with different keys; "+r.oneOfBoth())
+		}
+		return ownKey("authorization", key)
 	case r.anthropic() && h.apiKey.n == 1:
-		return ownKey("x-api-key", h.apiKey.value)
+		return ownKey("x-api-key", bytes.Trim(h.apiKey.value, " "))
 	case r.anthropic() && h.authorization.n == 0:
 		return "", denied("key_missing", "x-api-key", "no key was sent; send x-api-key: "+budget.KeyPrefix+"… or Authorization: Bearer "+budget.KeyPrefix+"…")
 	case h.authorization.n == 0:
 		return "", denied("key_missing", "authorization", "no key was sent; send Authorization: Bearer "+budget.KeyPrefix+"…")
 	}
-	scheme, key, found := bytes.Cut(h.authorization.value, []byte(" "))
-	if !found || !bytes.EqualFold(scheme, []byte("Bearer")) {
-		return "", denied("key_invalid", "authorization", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
+	key, err := bearer(h.authorization.value)
+	if err != nil {
+		return "", err
 	}
 	return ownKey("authorization", key)
 }
 
-// oneOfBoth is what to do about two kinds of credential.
+// oneOfBoth is what to do about two different credentials.
 func (r *request) oneOfBoth() string {
 	if r.anthropic() {
 		return "send one of them, with one key"
 	}
 	return "send Authorization alone"
+}
+
+// bearer is the credential in an Authorization header.
+func bearer(value []byte) ([]byte, error) {
+	scheme, key, found := bytes.Cut(value, []byte(" "))
+	if !found || !bytes.EqualFold(scheme, []byte("Bearer")) {
+		return nil, denied("key_invalid", "authorization", "the Authorization header is no bearer key; send Authorization: Bearer "+budget.KeyPrefix+"…")
+	}
+	return bytes.Trim(key, " "), nil
 }
 
 // refusal is err, with which the key was refused, or a better reason for it.
@@ -145,7 +160,6 @@ func (r *request) refusal(err error) error {
 }
 
 func ownKey(field string, key []byte) (string, error) {
-	key = bytes.Trim(key, " ")
 	if !bytes.HasPrefix(key, []byte(budget.KeyPrefix)) {
 		return "", denied("key_invalid", field, "the key is not one of this gateway; its keys start with "+budget.KeyPrefix)
 	}
@@ -231,8 +245,8 @@ func (r *request) content() ([]byte, error) {
 		return nil, budget.Invalid("body_missing", "upgrade", "this address takes a JSON body, no upgraded connection; leave the upgrade header out")
 	case h.contentEncoding.n > 0 && !isIdentity(h.contentEncoding):
 		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as plain JSON without a content-encoding")
-	case !isJSON(h.contentType):
-		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is not application/json; send the body as JSON and say so")
+	case !mayBeJSON(h.contentType):
+		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is in parts, in another character set or there twice; send the body as JSON, with content-type: application/json")
 	case len(body) == 0:
 		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object")
 	case !h.contentLength.agrees(len(body)):
@@ -253,11 +267,12 @@ func isIdentity(f field) bool {
 	return f.n == 1 && bytes.EqualFold(bytes.TrimSpace(f.value), []byte("identity"))
 }
 
-// isJSON accepts application/json with parameters, of which only a charset
-// that JSON has anyway may say how to read the body.
-func isJSON(f field) bool {
+// mayBeJSON accepts every content type, as `curl -d` calls JSON a form: the body
+// has to be JSON whatever it is called, and the provider is told so (see
+// isJSON). What says that it has parts or another character set has to be meant.
+func mayBeJSON(f field) bool {
 	media, params, _ := bytes.Cut(f.value, []byte(";"))
-	if f.n != 1 || !bytes.EqualFold(bytes.TrimSpace(media), []byte("application/json")) {
+	if f.n > 1 || bytes.IndexByte(f.value, ',') >= 0 || hasPrefixFold(bytes.TrimSpace(media), "multipart/") {
 		return false
 	}
 	for len(params) > 0 {
@@ -273,4 +288,16 @@ func isJSON(f field) bool {
 		}
 	}
 	return true
+}
+
+func hasPrefixFold(s []byte, prefix string) bool {
+	return len(s) >= len(prefix) && bytes.EqualFold(s[:len(prefix)], []byte(prefix))
+}
+
+// isJSON reports whether the body is called what it is. If not, the provider
+// gets another name for it: one that reads a form would read another call than
+// the one that was bounded.
+func isJSON(f field) bool {
+	media, _, _ := bytes.Cut(f.value, []byte(";"))
+	return bytes.EqualFold(bytes.TrimSpace(media), []byte("application/json"))
 }

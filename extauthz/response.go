@@ -27,6 +27,7 @@ type answer struct {
 	// a yes
 	provider    string
 	decision    envoy.Decision
+	misnamed    bool // the provider is told that the body is JSON
 	bounded     bool
 	bound       budget.Amount
 	tightest    *budget.Status // nil: no budget watches the call
@@ -93,6 +94,9 @@ func (a *answer) appendOK(dst []byte) []byte {
 		// The Lua filter takes this off after the splice; while it is there, the
 		// request is not let through.
 		dst = appendHeader(dst, okHeaders, envoy.HeaderEdit, "1")
+	}
+	if a.misnamed {
+		dst = appendHeader(dst, okHeaders, "content-type", "application/json")
 	}
 	dst = appendHeader(dst, okResponseHeaders, envoy.HeaderClientRequestID, a.requestID)
 	var usd [32]byte // an amount's text on the stack

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
@@ -90,13 +92,13 @@ func csvRow(groups []string, r *aigatewayv1.UsageRow) []string {
 	for _, g := range groups {
 		switch budget.Dimension(g) {
 		case budget.ByTag:
-			out = append(out, inert(r.GetTag()))
+			out = append(out, Inert(r.GetTag()))
 		case budget.ByModel:
-			out = append(out, inert(r.GetModel()))
+			out = append(out, Inert(r.GetModel()))
 		case budget.ByProvider:
-			out = append(out, inert(r.GetProvider()))
+			out = append(out, Inert(r.GetProvider()))
 		case budget.ByKey:
-			out = append(out, inert(r.GetKeyId()))
+			out = append(out, Inert(r.GetKeyId()))
 		default:
 			out = append(out, r.GetTime())
 		}
@@ -108,11 +110,34 @@ func csvRow(groups []string, r *aigatewayv1.UsageRow) []string {
 
 func whole(n int64) string { return strconv.FormatInt(n, 10) }
 
-// inert keeps a spreadsheet from running a tag as a formula: whoever may send a
-// call chooses its tag, and whoever reads costs opens the file.
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
+// Inert keeps a spreadsheet from running text as a formula: whoever may send a
+// call chooses its tag, and whoever reads costs opens the file. A quote goes
+// before what starts a formula, at the start of the cell and after what may be
+// taken for a separator of cells, as spreadsheets split at ; or | by their
+// settings. What they skip before a formula counts as not there.
+func Inert(s string) string {
+	const (
+		// Beside the ASCII signs the forms that are taken for them: full-width,
+		// small, raised and lowered, and the minus of mathematics.
+		formula   = "=\uff1d\ufe66\u207c\u208c\u2a75\u2a76" + "+\uff0b\ufe62\u207a\u208a\ufb29" + "-\uff0d\ufe63\u207b\u208b\u2212" + "@\uff20\ufe6b"
+		separator = ";|\t\r\n；｜"
+	)
+	var out []byte // nil: as s
+	starts := true
+	for i, c := range s {
+		if starts && (strings.ContainsRune(formula, c) || i == 0 && strings.ContainsRune("\t\r\n", c)) {
+			if out == nil {
+				out = append(make([]byte, 0, len(s)+8), s[:i]...)
+			}
+			out = append(out, '\'')
+		}
+		starts = strings.ContainsRune(separator, c) || starts && (c == '"' || unicode.IsSpace(c) || unicode.Is(unicode.Cf, c))
+		if out != nil {
+			out = utf8.AppendRune(out, c)
+		}
 	}
-	return s
+	if out == nil {
+		return s
+	}
+	return string(out)
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/adminapi"
 )
 
 // format is the value of -o: how data is written to standard output.
@@ -165,7 +167,7 @@ func (t *table) writeCSV(w io.Writer) error {
 		for i, cell := range row {
 			cells[i] = cell
 			if !t.columns[i].right {
-				cells[i] = inert(cell)
+				cells[i] = adminapi.Inert(cell)
 			}
 		}
 		records = append(records, cells)
@@ -174,16 +176,6 @@ func (t *table) writeCSV(w io.Writer) error {
 		return fmt.Errorf("write the csv: %w", err)
 	}
 	return nil
-}
-
-// inert keeps a spreadsheet from running text as a formula: whoever may send a
-// call chooses its tag, and whoever reads costs opens the file. The API's own
-// CSV does the same.
-func inert(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }
 
 func writeJSON(w io.Writer, doc any) error {

@@ -127,7 +127,8 @@ func New(c Config) (*Server, error) {
 // on any number of listeners and may stop it gracefully; then REST ends, too.
 func (s *Server) GRPC() *grpc.Server { return s.grpc }
 
-// REST is the HTTP door: /v1/…, /openapi.json, /healthz, /readyz, /metrics.
+// REST is the HTTP door: /v1/…, /openapi.json, /healthz, /readyz, and /metrics,
+// which needs a key as all of /v1 does.
 func (s *Server) REST() http.Handler { return s.rest }
 
 // Close ends both doors at once; calls that are running fail.

@@ -449,9 +449,26 @@ func TestOperations(t *testing.T) {
 		t.Errorf("readyz: %d", a.status)
 	}
 	w.do(admin, "GET", "/v1/models", "")
-	metrics := w.do("", "GET", "/metrics", "")
+	metrics := w.do(reporter, "GET", "/metrics", "")
 	if want := `aig_api_requests_total{code="OK",method="/aigateway.v1.ModelService/ListModels"} 1`; metrics.status != 200 || !strings.Contains(metrics.body, want) {
 		t.Errorf("metrics: %d\n%s", metrics.status, metrics.body)
+	}
+}
+
+// TestMetricsNeedAKey: what they count is everybody's.
+func TestMetricsNeedAKey(t *testing.T) {
+	w := newWorld(t)
+	w.wantError(w.do("", "GET", "/metrics", ""), 401, "key_missing", "authorization")
+	w.wantError(w.do("", "GET", "/metrics", "", "Cookie", "key="+admin), 401, "key_missing", "authorization")
+	w.wantError(w.do("sk-aig-unknown", "GET", "/metrics", ""), 401, "key_invalid", "authorization")
+	w.wantError(w.do("", "GET", "/metrics?key="+admin, ""), 401, "key_missing", "authorization")
+	for _, key := range []string{inference, finance, teamA} { // the last is limited to tags
+		w.wantError(w.do(key, "GET", "/metrics", ""), 403, "scope_missing", "")
+	}
+	for _, a := range []answer{w.do(admin, "GET", "/metrics", ""), w.do(reporter, "GET", "/metrics", ""), w.do("", "GET", "/metrics", "", "X-Api-Key", reporter)} {
+		if a.status != 200 || !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") {
+			t.Errorf("metrics: %d %s", a.status, a.header.Get("Content-Type"))
+		}
 	}
 }
 

@@ -48,7 +48,7 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 		"/readyz":       serveReady(c.Ready),
 	}}
 	if c.Gatherer != nil {
-		h.static["/metrics"] = promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+		h.static["/metrics"] = h.metrics(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}))
 	}
 	plain := newNumbers()
 	h.gateway = runtime.NewServeMux(
@@ -73,6 +73,25 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(openAPI)
+}
+
+// metrics serves the counters of everybody's calls to keys that may read
+// everybody's usage. Prometheus sends one with authorization.credentials_file.
+func (h *rest) metrics(serve http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		key, err := authenticate(h.auth, r.Header.Values("Authorization"), r.Header.Values("X-Api-Key"))
+		if err == nil && (!key.Has(budget.ScopeUsage) || len(key.AllowedTags) > 0) {
+			err = &budget.Error{
+				Kind: budget.KindPermission, Reason: "scope_missing",
+				Message: "metrics count every tag; this needs a key with the scope usage that is not limited to tags",
+			}
+		}
+		if err != nil {
+			writeError(w, r, apierror.From(err))
+			return
+		}
+		serve.ServeHTTP(w, r)
+	}
 }
 
 func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {

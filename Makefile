@@ -59,6 +59,10 @@ soak: envoy ## kill the ledger and the gateway KILLS times each (3000), then sim
 	E2E_KILLS=$(or $(KILLS),3000) $(GO) test -run 'TestControlPlaneDiesInCommits$$' -count=1 -timeout 0 -v ./e2e
 	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
+.PHONY: mutants
+mutants: envoy ## change the code that decides money and see tests fail (FILES='ledger/*', N=100): hours for all
+	$(GO) run ./internal/mutate $(if $(FILES),-files '$(FILES)') $(if $(N),-n $(N))
+
 .PHONY: bench
 bench: envoy ## CPU per request beside plain Envoy, then the Go benchmarks
 	$(GO) run ./e2e/bench

@@ -1,0 +1,134 @@
+// Command mutate changes the code that decides money, one small change at a
+// time, and sees whether a test fails.
+//
+//	go run ./internal/mutate                     all files of targets
+//	go run ./internal/mutate -files 'ledger/*'   those whose name matches
+//	go run ./internal/mutate -n 50               50 mutants, spread evenly over them
+//	go run ./internal/mutate -list               what would be changed, and nothing else
+//
+// It fails when a change goes unnoticed (it survives) that survivors.txt does
+// not list with its reason, and when survivors.txt lists one that no longer
+// exists or is noticed by now.
+//
+// A package is built once with all its mutants in it: each is behind a switch
+// that an environment variable turns on. One run of each test alone tells which
+// mutants it reaches, and so which tests to run for a mutant. It runs from the
+// root of the repository, and on Linux only keeps a mutant's memory bounded.
+package main
+
+import (
+	"context"
+	_ "embed" // survivors.txt
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path"
+	"path/filepath"
+	"time"
+)
+
+//go:embed survivors.txt
+var survivorsText string
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "mutate:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the command line says.
+type options struct {
+	files   string // pattern of path.Match on a file, or on its folder; empty: all
+	n       int    // mutants at most, over all files; 0: all
+	list    bool
+	verbose bool
+}
+
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
+	flags.StringVar(&o.files, "files", "", "mutate only files that match this pattern, such as 'ledger/*' or pricing/usage.go")
+	flags.IntVar(&o.n, "n", 0, "run so many mutants, spread evenly; 0 runs all")
+	flags.BoolVar(&o.list, "list", false, "list the mutants and run none")
+	flags.BoolVar(&o.verbose, "v", false, "say what became of each mutant")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	known, err := parseSurvivors(survivorsText)
+	if err != nil {
+		return fmt.Errorf("internal/mutate/survivors.txt: %w", err)
+	}
+	root, err := os.Getwd()
+	if err != nil {
+		return err
+	}
+	return mutateAll(ctx, root, targets, known, o, stdout)
+}
+
+// mutateAll runs the mutants of every target and compares the survivors with
+// those known.
+func mutateAll(ctx context.Context, root string, targets []target, known survivors, o options, stdout io.Writer) error {
+	dir, err := os.MkdirTemp("", "mutate")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }() // what is left is the system's to clear
+	var built []*build
+	total := 0
+	for _, t := range targets {
+		if t = t.only(o.files); len(t.files) == 0 {
+			continue
+		}
+		b, err := prepare(ctx, root, filepath.Join(dir, filepath.FromSlash(t.dir)), t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.dir, err)
+		}
+		built = append(built, b)
+		total += len(b.mutants)
+	}
+	if total == 0 {
+		return fmt.Errorf("no file of targets matches %q", o.files)
+	}
+	sum := tally{known: known, out: stdout, verbose: o.verbose}
+	began, seen := time.Now(), 0
+	for _, b := range built {
+		b.sample(total, o.n, seen)
+		seen += len(b.mutants)
+		if o.list {
+			for _, m := range b.mutants {
+				fmt.Fprintf(stdout, "%s\t%s:%d\n", m.key(), m.file, m.line)
+			}
+			continue
+		}
+		if err := b.run(ctx, &sum); err != nil {
+			return fmt.Errorf("%s: %w", b.target.dir, err)
+		}
+	}
+	if o.list {
+		return nil
+	}
+	fmt.Fprintf(stdout, "in %s\n", time.Since(began).Round(time.Second))
+	return sum.verdict(built, o)
+}
+
+// only is the target with those of its files that match.
+func (t target) only(pattern string) target {
+	if pattern == "" {
+		return t
+	}
+	var files []string
+	for _, f := range t.files {
+		name := path.Join(t.dir, f)
+		if ok, _ := path.Match(pattern, name); ok || pattern == t.dir {
+			files = append(files, f)
+		}
+	}
+	t.files = files
+	return t
+}

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// test is one test of a package and what it reaches.
+type test struct {
+	name    string
+	took    time.Duration
+	reaches map[int]bool
+	lua     bool // it runs the filter outside of Envoy
+}
+
+// run runs the mutants of a build that were chosen.
+func (b *build) run(ctx context.Context, sum *tally) error {
+	if len(b.mutants) == 0 {
+		return nil
+	}
+	if err := b.compile(ctx); err != nil {
+		return err
+	}
+	tests, err := b.trace(ctx, sum)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(sum.out, "%s: %d mutants, %d tests\n", b.target.dir, len(b.mutants), len(tests))
+	for _, m := range b.mutants {
+		killer, err := b.try(ctx, m, tests)
+		if err != nil {
+			return err
+		}
+		sum.add(m, killer)
+	}
+	return nil
+}
+
+// trace runs each test alone, without a mutant, to learn what it reaches and
+// how long it takes. They come back the quickest first.
+func (b *build) trace(ctx context.Context, sum *tally) ([]*test, error) {
+	out, err := b.command(ctx, "-test.list", "^(Test|Fuzz|Example)").Output()
+	if err != nil {
+		return nil, fmt.Errorf("list the tests: %w", err)
+	}
+	skip := regexp.MustCompile(b.target.skip)
+	luaTests := b.luaTests()
+	var tests []*test
+	for _, name := range strings.Fields(string(out)) {
+		if b.target.skip != "" && skip.MatchString(name) {
+			continue
+		}
+		t := &test{name: name, lua: luaTests[name], reaches: map[int]bool{}}
+		file := filepath.Join(b.work, "trace")
+		cmd := b.command(ctx, "-test.run", "^"+name+"$")
+		cmd.Env = append(cmd.Env, "AIG_MUTANT_TRACE="+file)
+		began := time.Now()
+		text, err := runGroup(cmd, 10*time.Minute)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		t.took = time.Since(began)
+		if err != nil {
+			fmt.Fprintf(sum.out, "%s: %s fails alone or when it is traced, and is left out: %v\n%s", b.target.dir, name, err, tail(text))
+		}
+		reached, _ := os.ReadFile(file)
+		_ = os.Remove(file)
+		for _, id := range strings.Fields(string(reached)) {
+			if n, bad := strconv.Atoi(id); bad == nil {
+				t.reaches[n] = true
+			}
+		}
+		if err == nil && (len(t.reaches) > 0 || t.lua) {
+			tests = append(tests, t)
+		}
+	}
+	slices.SortFunc(tests, func(x, y *test) int { return int(x.took - y.took) })
+	return tests, nil
+}
+
+func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }
+
+// try runs the tests that reach a mutant until one fails, and returns its name;
+// empty: none does. The quick ones come first.
+func (b *build) try(ctx context.Context, m *mutant, tests []*test) (killer string, err error) {
+	var names []string
+	var sum time.Duration
+	flush := func() (string, error) {
+		if len(names) == 0 {
+			return "", nil
+		}
+		cmd := b.command(ctx, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+		if err := b.set(cmd, m); err != nil {
+			return "", err
+		}
+		out, err := runGroup(cmd, 20*time.Second+6*sum)
+		names, sum = nil, 0
+		if ctx.Err() != nil {
+			return "", ctx.Err()
+		}
+		return killerOf(out, err), nil
+	}
+	limit := time.Second
+	for _, t := range tests {
+		if !b.concerns(m, t) {
+			continue
+		}
+		if sum+t.took > limit {
+			if killer, err = flush(); killer != "" || err != nil {
+				return killer, err
+			}
+			limit *= 4
+		}
+		names = append(names, t.name)
+		sum += t.took
+	}
+	return flush()
+}
+
+// set switches m on.
+func (b *build) set(cmd *exec.Cmd, m *mutant) error {
+	if m.id > 0 {
+		cmd.Env = append(cmd.Env, "AIG_MUTANT="+strconv.Itoa(m.id))
+		return nil
+	}
+	file := filepath.Join(b.work, "mutant.lua")
+	cmd.Env = append(cmd.Env, luaVariable+"="+file)
+	return os.WriteFile(file, []byte(m.text), 0o600)
+}
+
+func (b *build) concerns(m *mutant, t *test) bool {
+	if m.id > 0 {
+		return t.reaches[m.id]
+	}
+	return t.lua
+}
+
+var (
+	failed  = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+	errLong = errors.New("timed out")
+)
+
+func killerOf(out []byte, err error) string {
+	if err == nil {
+		return ""
+	}
+	if m := failed.FindSubmatch(out); m != nil {
+		return string(m[1])
+	}
+	if errors.Is(err, errLong) {
+		return "the clock"
+	}
+	return "a crash"
+}
+
+// command is a run of the test binary in the package's folder, with a folder
+// for temporary files that is emptied each time: what was killed leaves some.
+func (b *build) command(ctx context.Context, args ...string) *exec.Cmd {
+	tmp := filepath.Join(b.work, "tmp")
+	_ = os.RemoveAll(tmp)
+	_ = os.MkdirAll(tmp, 0o755)
+	if b.seeded() {
+		args = append(args, "-rapid.seed=1")
+	}
+	cmd := exec.CommandContext(ctx, b.binary, args...)
+	cmd.Dir = filepath.Join(b.root, b.target.dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	return cmd
+}
+
+// seeded reports whether the package draws values with rapid, which must be the
+// same ones in every run: else a survivor would come and go.
+func (b *build) seeded() bool {
+	files, _ := filepath.Glob(filepath.Join(b.root, b.target.dir, "*_test.go"))
+	for _, f := range files {
+		if text, err := os.ReadFile(f); err == nil && bytes.Contains(text, []byte(`"pgregory.net/rapid"`)) {
+			return true
+		}
+	}
+	return false
+}
+
+// runGroup runs cmd, and ends it with its children when it takes too long.
+func runGroup(cmd *exec.Cmd, most time.Duration) ([]byte, error) {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	end := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Cancel = end
+	cmd.WaitDelay = 5 * time.Second // for what a child of a child still holds open
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	long := false
+	timer := time.AfterFunc(most, func() {
+		long = true
+		_ = end()
+	})
+	err := cmd.Wait()
+	if !timer.Stop() && long {
+		return out.Bytes(), errLong
+	}
+	_ = end() // what it left behind
+	return out.Bytes(), err
+}

@@ -68,7 +68,7 @@ func (a Amount) Append(dst []byte) []byte {
 // Display is a for a person: dollars with a sign, rounded up to the cent from
 // one cent on and exact below, where rounding would hide the price of a call.
 func (a Amount) Display() string {
-	if a >= Cent || a == 0 {
+	if a >= Cent {
 		return "$" + (Amount(a.CeilCents()) * Cent).String()
 	}
 	return "$" + a.String()

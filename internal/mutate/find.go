@@ -218,7 +218,7 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 		f.add(n, boolean, "", y, "")
 		return
 	case token.EQL, token.NEQ:
-		if y == "nil" && types.Identical(f.typeOf(n.X), types.Universe.Lookup("error").Type()) {
+		if y == "nil" && isError(f.typeOf(n.X)) {
 			f.add(n, boolean, "", strconv.FormatBool(n.Op == token.EQL), "")
 			return
 		}
@@ -237,6 +237,11 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 func isNumber(t types.Type) bool {
 	b, ok := t.Underlying().(*types.Basic)
 	return ok && b.Info()&types.IsNumeric != 0
+}
+
+// isError reports whether t is an error, or a type of ours that is one.
+func isError(t types.Type) bool {
+	return t != nil && types.AssignableTo(t, types.Universe.Lookup("error").Type())
 }
 
 func isBool(t types.Type) bool {
@@ -325,10 +330,10 @@ func (f *finder) literal(n *ast.BasicLit, parent ast.Node) {
 	}
 }
 
-// fails reports whether a return gives an error that is not nil.
+// fails reports whether a return gives an error that is not nil, or ends in false.
 func (f *finder) fails(r *ast.ReturnStmt) bool {
 	last := r.Results[len(r.Results)-1]
-	return f.text(last) != "nil" && types.Identical(f.typeOf(last), types.Universe.Lookup("error").Type())
+	return f.text(last) == "false" || f.text(last) != "nil" && isError(f.typeOf(last))
 }
 
 // sameAsBoundary reports whether a comparison with a number one higher or lower

@@ -66,10 +66,13 @@ func (f *finder) assigned(s *ast.AssignStmt) {
 func (f *finder) returned(s *ast.ReturnStmt) {
 	for i, r := range s.Results {
 		t := f.typeOf(r)
+		if _, several := t.(*types.Tuple); several {
+			continue // f() with several values stays as it is
+		}
 		last := i == len(s.Results)-1
 		switch {
 		case t == nil || f.isConst(r) && !isBool(t):
-		case last && f.text(r) != "nil" && types.Identical(t, types.Universe.Lookup("error").Type()):
+		case last && f.text(r) != "nil" && isError(t):
 			var kept []string
 			for _, r := range s.Results[:i] {
 				kept = append(kept, f.text(r))

@@ -8,6 +8,8 @@ GO       ?= go
 FUZZTIME ?= 3s
 SOAK     ?= 3600
 PACKAGES := ./...
+# Ends what hangs; never a machine that has other things to do.
+TIMEOUT  := 60m
 
 .PHONY: help
 help: ## list the targets
@@ -25,14 +27,14 @@ run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the envir
 test: ## every check and test, as CI runs them
 	@$(MAKE) -j2 check sdks # one computes, the other waits for the network
 	@$(MAKE) envoy
-	SIM_SECONDS=60 $(GO) test -race -parallel 4 -timeout 20m $$($(GO) list $(PACKAGES) | grep -v /e2e)
-	$(GO) test -count=1 ./pricing # its searches in full: the race detector makes each twenty times slower
-	$(GO) test -count=1 -timeout 20m ./e2e/... # alone: its processes want the machine
+	SIM_SECONDS=60 $(GO) test -race -parallel 4 -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -v /e2e)
+	$(GO) test -count=1 -timeout $(TIMEOUT) ./pricing # its searches in full: the race detector makes each twenty times slower
+	$(GO) test -count=1 -timeout $(TIMEOUT) ./e2e/... # alone: its processes want the machine
 	@$(MAKE) fuzz
 
 .PHONY: e2e
 e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, real SDKs
-	$(GO) test -count=1 -timeout 20m -v ./e2e/...
+	$(GO) test -count=1 -timeout $(TIMEOUT) -v ./e2e/...
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time

@@ -85,7 +85,7 @@ func (c *calls) call(ctx context.Context, req any, method string, handle grpc.Un
 	if open(method) {
 		return handle(ctx, req)
 	}
-	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"), metadata.ValueFromIncomingContext(ctx, "x-api-key"))
+	key, err := c.caller(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func (c *calls) callStream(srv any, ss grpc.ServerStream, method string, handle 
 		return handle(srv, ss)
 	}
 	ctx := ss.Context()
-	key, err := authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"))
+	key, err := c.caller(ctx)
 	if err != nil {
 		return err
 	}
@@ -159,6 +159,11 @@ func (s *keyedStream) RecvMsg(m any) error {
 		return refuseUnknown(m.ProtoReflect())
 	}
 	return nil
+}
+
+// caller is the key in a call's metadata.
+func (c *calls) caller(ctx context.Context) (*budget.Key, error) {
+	return authenticate(c.auth, metadata.ValueFromIncomingContext(ctx, "authorization"), metadata.ValueFromIncomingContext(ctx, "x-api-key"))
 }
 
 // authenticate reads "Authorization: Bearer sk-aig-…" or "x-api-key: sk-aig-…".

@@ -24,10 +24,10 @@ type Authenticator interface {
 }
 
 // Condition is one part of the gateway and why it is not ready; a nil Err is
-// ready.
+// ready. Warning is what somebody should look at though calls are served.
 type Condition struct {
-	Name string
-	Err  error
+	Name         string
+	Err, Warning error
 }
 
 // Config is what the services need. Every field without "may be nil" is

@@ -448,6 +448,12 @@ func TestOperations(t *testing.T) {
 	if a.status != 503 {
 		t.Errorf("readyz: %d", a.status)
 	}
+	w.ready[1] = adminapi.Condition{Name: "config_file", Warning: errors.New("line 3: a typo")}
+	a = w.do("", "GET", "/readyz", "")
+	wantJSON(t, decode(t, a.body), `{"ready":true,"conditions":[{"name":"ledger","ready":true},{"name":"config_file","ready":true,"warning":"line 3: a typo"}]}`)
+	if a.status != 200 {
+		t.Errorf("readyz with a warning: %d", a.status)
+	}
 	w.do(admin, "GET", "/v1/models", "")
 	metrics := w.do(reporter, "GET", "/metrics", "")
 	if want := `aig_api_requests_total{code="OK",method="/aigateway.v1.ModelService/ListModels"} 1`; metrics.status != 200 || !strings.Contains(metrics.body, want) {

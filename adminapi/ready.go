@@ -24,6 +24,7 @@ type readyPart struct {
 	Name    string `json:"name"`
 	Ready   bool   `json:"ready"`
 	Message string `json:"message,omitempty"`
+	Warning string `json:"warning,omitempty"`
 }
 
 func readinessOf(conditions []Condition) readiness {
@@ -32,6 +33,9 @@ func readinessOf(conditions []Condition) readiness {
 		part := readyPart{Name: c.Name, Ready: c.Err == nil}
 		if c.Err != nil {
 			part.Message, r.Ready = c.Err.Error(), false
+		}
+		if c.Warning != nil {
+			part.Warning = c.Warning.Error()
 		}
 		r.Conditions = append(r.Conditions, part)
 	}

@@ -53,6 +53,9 @@ func TestReload(t *testing.T) {
 		if r := g.chat("late/m1", "reload", "hello", `,"max_tokens":9`); r.status != http.StatusOK {
 			t.Errorf("after a bad file (%s): %d %s", bad, r.status, r.body)
 		}
+		if r := g.try(http.MethodGet, g.rest+"/readyz", "", nil); r.status != http.StatusOK || !strings.Contains(string(r.body), `{"name":"config_file","ready":true,"warning":"`) {
+			t.Errorf("with a bad file, while the last good one serves (%s): readyz is %d %s", bad, r.status, r.body)
+		}
 	}
 	before := len(g.program.output())
 	g.program.signal(syscall.SIGHUP) // reads the file again though it is the same

@@ -1,11 +1,14 @@
 package gatewayconfig
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
 	"sync"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -32,18 +35,13 @@ type ackBook struct {
 	onNack func(Nack, *Snapshot) // gets what was served when it was sent
 
 	mu        sync.Mutex // guards all below
-	target    *Snapshot  // last given to Set
+	target    *Snapshot  // last given to Apply
 	installed *Snapshot  // what the cache serves: target, or a step towards it
 	accepted  *Snapshot  // last one that every Envoy accepted
-	streams   map[streamID]*streamState
-	nack      *Nack
+	streams   map[int64]*streamState
+	returning []*time.Timer // one for each Envoy whose stream we cut, until it is back or late
+	nack      *Nack         // of target; nil: none so far
 	changed   chan struct{} // closed and replaced whenever an answer arrives
-}
-
-// streamID tells delta streams from others: the two servers count separately.
-type streamID struct {
-	delta  bool
-	number int64
 }
 
 // streamState is one Envoy's: what it accepted, and what it has yet to answer.
@@ -52,7 +50,8 @@ type streamState struct {
 	pending  map[string]*answer                  // by nonce
 	node     string
 	rejected bool
-	stream   *deltaStream // nil for state of the world
+	serves   bool // accepted all of some snapshot
+	stream   *deltaStream
 }
 
 type answer struct {
@@ -60,36 +59,21 @@ type answer struct {
 	version string
 	set     map[string]string
 	removed []string
-	whole   bool      // set is all there is, not a difference
 	of      *Snapshot // what was served then
+	target  *Snapshot // what that was a step towards
 }
 
 func newAckBook(onNack func(Nack, *Snapshot)) *ackBook {
-	return &ackBook{onNack: onNack, streams: map[streamID]*streamState{}, changed: make(chan struct{})}
+	return &ackBook{onNack: onNack, streams: map[int64]*streamState{}, changed: make(chan struct{})}
 }
 
-func (b *ackBook) open(ctx context.Context, id streamID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.streams[id] = &streamState{accepted: map[resource.Type]map[string]string{}, pending: map[string]*answer{}, stream: deltaStreamOf(ctx)}
-	b.wake()
-}
-
-func (b *ackBook) close(id streamID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.streams, id)
-	b.wake()
-}
-
-// wake tells waiters that something changed, and forgets a rejection once what
-// should be served is accepted everywhere. Callers hold mu.
+// wake tells waiters that something changed. Callers hold mu.
 func (b *ackBook) wake() {
 	if b.everywhere(b.installed) {
 		b.accepted = b.installed
 	}
-	if b.nack != nil && b.usable(b.target) {
-		b.nack = nil
+	for _, state := range b.streams {
+		state.serves = state.serves || b.installed != nil && state.has(b.installed)
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
@@ -97,21 +81,44 @@ func (b *ackBook) wake() {
 
 // OnDeltaStreamOpen is called when an Envoy connects.
 func (b *ackBook) OnDeltaStreamOpen(ctx context.Context, id int64, _ string) error {
-	b.open(ctx, streamID{true, id})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.streams[id] = &streamState{accepted: map[resource.Type]map[string]string{}, pending: map[string]*answer{}, stream: deltaStreamOf(ctx)}
+	b.back()
 	return nil
+}
+
+// returnWithin is how long a cut Envoy is waited for; it tries again at once.
+const returnWithin = 10 * time.Second
+
+// cut ends a stream, whose Envoy will be back. Callers hold mu.
+func (b *ackBook) cut(state *streamState) {
+	if state.stream == nil || !state.stream.end() {
+		return
+	}
+	b.returning = append(b.returning, time.AfterFunc(returnWithin, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.back()
+	}))
+}
+
+// back takes one Envoy for returned, or for lost. Callers hold mu.
+func (b *ackBook) back() {
+	if len(b.returning) > 0 {
+		b.returning[0].Stop()
+		b.returning = b.returning[1:]
+	}
+	b.wake()
 }
 
 // OnDeltaStreamClosed is called when an Envoy is gone.
-func (b *ackBook) OnDeltaStreamClosed(id int64, _ *corev3.Node) { b.close(streamID{true, id}) }
-
-// OnStreamOpen is called when a client without delta connects.
-func (b *ackBook) OnStreamOpen(ctx context.Context, id int64, _ string) error {
-	b.open(ctx, streamID{false, id})
-	return nil
+func (b *ackBook) OnDeltaStreamClosed(id int64, _ *corev3.Node) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.streams, id)
+	b.wake()
 }
-
-// OnStreamClosed is called when such a client is gone.
-func (b *ackBook) OnStreamClosed(id int64, _ *corev3.Node) { b.close(streamID{false, id}) }
 
 // OnStreamDeltaResponse notes what is sent.
 func (b *ackBook) OnStreamDeltaResponse(id int64, _ *discoveryv3.DeltaDiscoveryRequest, r *discoveryv3.DeltaDiscoveryResponse) {
@@ -119,36 +126,11 @@ func (b *ackBook) OnStreamDeltaResponse(id int64, _ *discoveryv3.DeltaDiscoveryR
 	for _, item := range r.GetResources() {
 		a.set[item.GetName()] = item.GetVersion()
 	}
-	b.sent(streamID{true, id}, r.GetNonce(), a)
-}
-
-// OnStreamResponse notes what is sent. Without delta a response carries all
-// resources asked for, at the version of the snapshot served.
-func (b *ackBook) OnStreamResponse(_ context.Context, id int64, q *discoveryv3.DiscoveryRequest, r *discoveryv3.DiscoveryResponse) {
-	a := &answer{typeURL: r.GetTypeUrl(), version: r.GetVersionInfo(), set: map[string]string{}, whole: true}
-	b.mu.Lock()
-	if s := b.installed; s != nil && s.cache.GetVersion(a.typeURL) == a.version {
-		all := s.cache.GetVersionMap(a.typeURL)
-		maps.Copy(a.set, all)
-		if names := q.GetResourceNames(); len(names) > 0 {
-			a.set = map[string]string{}
-			for _, name := range names {
-				if hash, ok := all[name]; ok {
-					a.set[name] = hash
-				}
-			}
-		}
-	}
-	b.mu.Unlock()
-	b.sent(streamID{false, id}, r.GetNonce(), a)
-}
-
-func (b *ackBook) sent(id streamID, nonce string, a *answer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if s := b.streams[id]; s != nil {
-		a.of = b.installed
-		s.pending[nonce] = a
+		a.of, a.target = b.installed, b.target
+		s.pending[r.GetNonce()] = a
 	}
 }
 
@@ -157,29 +139,19 @@ func (b *ackBook) sent(id streamID, nonce string, a *answer) {
 func (b *ackBook) OnStreamDeltaRequest(id int64, q *discoveryv3.DeltaDiscoveryRequest) error {
 	if initial := q.GetInitialResourceVersions(); len(initial) > 0 {
 		b.mu.Lock()
-		if s := b.streams[streamID{true, id}]; s != nil {
+		if s := b.streams[id]; s != nil {
 			s.accepted[q.GetTypeUrl()] = maps.Clone(initial)
 			b.wake()
 		}
 		b.mu.Unlock()
 	}
-	b.answered(streamID{true, id}, q.GetResponseNonce(), q.GetNode().GetId(), q.GetErrorDetail())
-	return nil
-}
-
-// OnStreamRequest takes the answer of a client without delta.
-func (b *ackBook) OnStreamRequest(id int64, q *discoveryv3.DiscoveryRequest) error {
-	b.answered(streamID{false, id}, q.GetResponseNonce(), q.GetNode().GetId(), q.GetErrorDetail())
-	return nil
-}
-
-func (b *ackBook) answered(id streamID, nonce, node string, rejection *statuspb.Status) {
-	if nack, of := b.settle(id, nonce, node, rejection); nack != nil {
+	if nack, of := b.settle(id, q.GetResponseNonce(), q.GetNode().GetId(), q.GetErrorDetail()); nack != nil {
 		b.onNack(*nack, of)
 	}
+	return nil
 }
 
-func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.Status) (*Nack, *Snapshot) {
+func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Status) (*Nack, *Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[id]
@@ -194,10 +166,13 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 	delete(s.pending, nonce)
 	if rejection != nil {
 		s.rejected = true
-		b.nack = &Nack{Type: shortType(a.typeURL), Version: a.version, Node: s.node, Message: b.clean(rejection.GetMessage())}
-		return b.nack, a.of
+		nack := &Nack{Type: shortType(a.typeURL), Version: a.version, Node: s.node, Message: a.clean(rejection.GetMessage())}
+		if a.target == b.target {
+			b.nack = nack
+		}
+		return nack, a.of
 	}
-	if s.accepted[a.typeURL] == nil || a.whole {
+	if s.accepted[a.typeURL] == nil {
 		s.accepted[a.typeURL] = map[string]string{}
 	}
 	maps.Copy(s.accepted[a.typeURL], a.set)
@@ -210,9 +185,10 @@ func (b *ackBook) settle(id streamID, nonce, node string, rejection *statuspb.St
 // maxNackMessage keeps a dump of the whole configuration out of the log.
 const maxNackMessage = 2000
 
-func (b *ackBook) clean(message string) string {
-	if b.installed != nil {
-		message = redact(message, b.installed.secrets)
+// clean takes the secrets of what was rejected out of Envoy's words.
+func (a *answer) clean(message string) string {
+	if a.of != nil {
+		message = redact(message, a.of.secrets)
 	}
 	return strings.ToValidUTF8(message[:min(len(message), maxNackMessage)], "")
 }
@@ -229,10 +205,11 @@ func shortType(typeURL resource.Type) string {
 	return "other"
 }
 
+// setTarget begins a change: no answer to an earlier one counts for it.
 func (b *ackBook) setTarget(s *Snapshot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.target = s
+	b.target, b.nack = s, nil
 }
 
 // setInstalled also cuts the configuration stream of every Envoy that rejected
@@ -244,8 +221,8 @@ func (b *ackBook) setInstalled(s *Snapshot) {
 	b.installed = s
 	b.wake()
 	for _, state := range b.streams {
-		if state.rejected && state.stream != nil {
-			state.stream.end()
+		if state.rejected {
+			b.cut(state)
 		}
 	}
 }
@@ -261,6 +238,16 @@ func (b *ackBook) base() *Snapshot {
 	return b.installed
 }
 
+// alone reports whether no Envoy is connected, nor about to be again.
+func (b *ackBook) alone() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.nobody()
+}
+
+// nobody is alone for callers that hold mu.
+func (b *ackBook) nobody() bool { return len(b.streams) == 0 && len(b.returning) == 0 }
+
 // rollback returns what to serve instead of a rejected snapshot, or nil when
 // that is no longer served or nothing was ever accepted.
 func (b *ackBook) rollback(rejected *Snapshot) *Snapshot {
@@ -272,34 +259,96 @@ func (b *ackBook) rollback(rejected *Snapshot) *Snapshot {
 	return b.accepted
 }
 
-func (b *ackBook) targetVersion() string {
+// serving says why no Envoy can serve: none is connected, or none ever had a
+// whole configuration; nil when one can.
+func (b *ackBook) serving() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.target == nil {
-		return ""
+		return errors.New("no configuration was rendered yet")
 	}
-	return b.target.version
+	if b.nobody() {
+		return errNoEnvoy
+	}
+	if len(b.returning) > 0 {
+		return nil
+	}
+	for _, state := range b.streams {
+		if state.serves {
+			return nil
+		}
+	}
+	return cmp.Or(b.rejection(), errors.New("no Envoy has accepted the configuration yet"))
 }
 
-func (b *ackBook) connected() int {
+// lagging says why the target is not in force everywhere; nil when it is.
+func (b *ackBook) lagging() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.streams)
+	if b.usable(b.target) {
+		return nil
+	}
+	return cmp.Or(b.rejection(), errors.New("the newest configuration is not accepted by every Envoy yet"))
 }
 
-func (b *ackBook) lastNack() (Nack, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+// rejection is the target's, if it has one. Callers hold mu.
+func (b *ackBook) rejection() error {
 	if b.nack == nil {
-		return Nack{}, false
+		return nil
 	}
-	return *b.nack, true
+	return *b.nack
 }
 
-func (b *ackBook) applied(version string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.target != nil && b.target.version == version && b.usable(b.target)
+// quiet waits until every Envoy has answered what it was sent, so that no answer
+// of before is taken for one to what comes next.
+func (b *ackBook) quiet(ctx context.Context) {
+	b.await(ctx, func() bool {
+		for _, state := range b.streams {
+			if len(state.pending) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// answerTo waits for the answer to a snapshot: nil once every connected Envoy
+// has accepted it or none is there to ask, a Nack when one did not.
+func (b *ackBook) answerTo(ctx context.Context, s *Snapshot) error {
+	var answer error
+	answered := b.await(ctx, func() bool {
+		switch {
+		case b.target != s:
+			answer = errors.New("a newer configuration took its place")
+		case b.nack != nil:
+			answer = *b.nack
+		default:
+			return b.usable(s) || b.nobody()
+		}
+		return true
+	})
+	if !answered {
+		return fmt.Errorf("wait for Envoy's answer: %w", ctx.Err())
+	}
+	return answer
+}
+
+// await blocks until something holds, which is looked at under mu whenever an
+// answer arrives; false when ctx ended.
+func (b *ackBook) await(ctx context.Context, holds func() bool) bool {
+	for {
+		b.mu.Lock()
+		done, changed := holds(), b.changed
+		b.mu.Unlock()
+		if done {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // everywhere reports whether every stream, and at least one, accepted all of a
@@ -323,31 +372,27 @@ func (b *ackBook) usable(want *Snapshot) bool {
 		return false
 	}
 	for _, state := range b.streams {
-		for _, typeURL := range resourceTypes() {
-			held := state.accepted[typeURL]
-			for name, hash := range want.cache.GetVersionMap(typeURL) {
-				if held[name] != hash {
-					return false
-				}
-			}
+		if !state.has(want) {
+			return false
 		}
 	}
 	return len(b.streams) > 0
 }
 
-// wait blocks until a snapshot is accepted everywhere; false when ctx ended.
-func (b *ackBook) wait(ctx context.Context, s *Snapshot) bool {
-	for {
-		b.mu.Lock()
-		done, changed := b.everywhere(s), b.changed
-		b.mu.Unlock()
-		if done {
-			return true
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return false
+// has reports whether the Envoy accepted all of a snapshot.
+func (s *streamState) has(want *Snapshot) bool {
+	for _, typeURL := range resourceTypes() {
+		held := s.accepted[typeURL]
+		for name, hash := range want.cache.GetVersionMap(typeURL) {
+			if held[name] != hash {
+				return false
+			}
 		}
 	}
+	return true
+}
+
+// wait blocks until a snapshot is accepted everywhere; false when ctx ended.
+func (b *ackBook) wait(ctx context.Context, s *Snapshot) bool {
+	return b.await(ctx, func() bool { return b.everywhere(s) })
 }

@@ -84,9 +84,7 @@ func identity(p *Provider, a Auth) string {
 	fmt.Fprintf(h, "%s|%s|%d|%s|%s|%t|%t", p.BaseURL.Scheme, strings.ToLower(p.BaseURL.Hostname()), port(p.BaseURL),
 		a.Header, a.Prefix, p.APIKey.Empty(), len(p.CA) > 0)
 	for _, header := range p.Headers {
-		if header.Hidden {
-			fmt.Fprintf(h, "|%s", header.Name)
-		}
+		fmt.Fprintf(h, "|%s", header.Name)
 	}
 	return shortHash(h.Sum(nil))
 }
@@ -219,7 +217,7 @@ func (u *upstream) setHTTP(p *Provider, a Auth) error {
 		err = u.inject(options, secretName(p, a, "key"), a.Header, a.Prefix, p.APIKey)
 	}
 	for _, h := range p.Headers {
-		if err == nil && h.Hidden {
+		if err == nil {
 			err = u.inject(options, secretName(p, a, "header_"+h.Name), h.Name, "", h.Value)
 		}
 	}

@@ -120,13 +120,12 @@ func (p *Provider) endpoint(api API) Endpoint {
 	return Endpoint{Path: api.suffix(), Auth: p.Auth}
 }
 
-// Header is a fixed header on every request to a provider.
+// Header is a fixed header on every request to a provider. It travels to Envoy
+// as a secret, wherever its value came from: a literal one may be a key, and no
+// configuration dump shows it.
 type Header struct {
 	Name  string // lower case
 	Value Secret
-	// Hidden says the value came from a variable or a file: it travels as a
-	// secret, so it appears in no configuration dump.
-	Hidden bool
 }
 
 // Wire is how a provider speaks the API, which decides money: package pricing

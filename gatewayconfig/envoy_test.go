@@ -90,7 +90,10 @@ func startLingering(t *testing.T, first *gatewayconfig.Snapshot, linger time.Dur
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.server.Set(first); err != nil {
+	if d.server.Ready() == nil {
+		t.Error("ready without a configuration")
+	}
+	if err := d.server.Apply(t.Context(), first); err != nil { // nobody there to ask
 		t.Fatal(err)
 	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -108,7 +111,7 @@ func startLingering(t *testing.T, first *gatewayconfig.Snapshot, linger time.Dur
 	})
 	d.control = listener.Addr().String()
 	d.startEnvoy(t)
-	d.waitApplied(t, first)
+	poll(t, "the snapshot to be accepted", func() bool { return d.server.Ready() == nil && d.server.Lagging() == nil })
 	return d
 }
 
@@ -124,15 +127,9 @@ func (d *dataPlane) startEnvoy(t *testing.T) {
 
 func (d *dataPlane) set(t *testing.T, s *gatewayconfig.Snapshot) {
 	t.Helper()
-	if err := d.server.Set(s); err != nil {
+	if err := d.server.Apply(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
-	d.waitApplied(t, s)
-}
-
-func (d *dataPlane) waitApplied(t *testing.T, s *gatewayconfig.Snapshot) {
-	t.Helper()
-	poll(t, "the snapshot to be accepted", func() bool { return d.server.Applied(s.Version()) })
 }
 
 // poll waits for a condition with a deadline.

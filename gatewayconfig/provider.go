@@ -217,7 +217,7 @@ func (v *validator) headers(field string, in map[string]secretText) []Header {
 		if !hidden && value.Empty() {
 			v.fail(at, "has no value; write one or remove it")
 		}
-		out = append(out, Header{Name: lower, Value: value, Hidden: hidden})
+		out = append(out, Header{Name: lower, Value: value})
 	}
 	slices.SortFunc(out, func(a, b Header) int { return cmp.Compare(a.Name, b.Name) })
 	return out

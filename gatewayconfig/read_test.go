@@ -170,7 +170,7 @@ func TestSecretsFromFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := c.Providers[0]
-	if p.APIKey.Reveal() != "sk-file" || !p.Headers[0].Hidden || p.Headers[1].Hidden || p.Headers[1].Value.Reveal() != "plain" {
+	if p.APIKey.Reveal() != "sk-file" || p.Headers[1].Value.Reveal() != "plain" {
 		t.Errorf("provider = %+v", p)
 	}
 	if len(c.Files()) < 2 || c.Files()[0] != filepath.Join(dir, "key") {

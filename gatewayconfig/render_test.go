@@ -36,20 +36,20 @@ func TestRenderIsDeterministic(t *testing.T) {
 
 // TestKeysAreOnlyInSecrets looks at everything Envoy may print.
 func TestKeysAreOnlyInSecrets(t *testing.T) {
-	s := snapshot(t, "127.0.0.1:1", "providers: {openai: {api_key: provider-key, headers: {x-h: '${H}'}}}", "H", "hidden-value")
+	s := snapshot(t, "127.0.0.1:1", "providers: {openai: {api_key: provider-key, headers: {x-h: '${H}', x-l: literal-value}}}", "H", "hidden-value")
 	for _, typeURL := range []string{resource.ClusterType, resource.RouteType} {
 		for name, r := range s.Resources(typeURL) {
 			data, err := proto.Marshal(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if strings.Contains(string(data), "provider-key") || strings.Contains(string(data), "hidden-value") {
+			if strings.Contains(string(data), "provider-key") || strings.Contains(string(data), "hidden-value") || strings.Contains(string(data), "literal-value") {
 				t.Errorf("%s holds a secret", name)
 			}
 		}
 	}
-	if n := len(s.Resources(resource.SecretType)); n != 3 {
-		t.Errorf("%d secrets, want the key, the header and the CA bundle", n)
+	if n := len(s.Resources(resource.SecretType)); n != 4 {
+		t.Errorf("%d secrets, want the key, two headers and the CA bundle", n)
 	}
 }
 

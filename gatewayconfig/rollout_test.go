@@ -1,14 +1,26 @@
 package gatewayconfig_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
+	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/anypb"
+
+	"aigateway/gatewayconfig"
 )
 
 // TestRejectedClusterKeepsTheOldRoutes stops a change at its first step: routes
@@ -27,23 +39,126 @@ func TestRejectedClusterKeepsTheOldRoutes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.server.Set(bad); err != nil {
-		t.Fatal(err)
+	var nack gatewayconfig.Nack
+	if err := d.server.Apply(t.Context(), bad); !errors.As(err, &nack) || nack.Type != "cluster" {
+		t.Fatalf("the rejection: %v", err)
 	}
-	poll(t, "the rejection", func() bool { nack, rejected := d.server.LastNack(); return rejected && nack.Type == "cluster" })
 	for range 20 {
 		if code, _, body, err := d.call("POST", "/v1/chat/completions", "up", ""); code != 200 || !strings.HasPrefix(body, old.host()) {
 			t.Fatalf("after the rejection: %d %q %v", code, body, err)
 		}
 	}
-	if d.server.Applied(bad.Version()) {
-		t.Error("a rejected snapshot counts as applied")
+	if err := d.server.Lagging(); err != error(nack) || d.server.Ready() != nil {
+		t.Errorf("after the rejection: ready %v, lagging %v", d.server.Ready(), err)
 	}
 	d.set(t, good)
+	if err := d.server.Lagging(); err != nil {
+		t.Errorf("mended, but: %v", err)
+	}
 	poll(t, "the mended change", func() bool {
 		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
-		return strings.HasPrefix(body, next.host()) && d.server.Ready() == nil
+		return strings.HasPrefix(body, next.host())
 	})
+}
+
+// TestEverySnapshotHasItsOwnAnswer follows each rejected configuration at once
+// by another, good and bad in turn: an answer is never the one before.
+func TestEverySnapshotHasItsOwnAnswer(t *testing.T) {
+	up, other := newProvider(t, false), newProvider(t, false)
+	file := func(p *provider, i int) string {
+		return fmt.Sprintf("providers: {up: {base_url: '%s/v%d', api_key: k}}", p.URL, i)
+	}
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", file(up, 0)))
+	for i := 1; i <= 6; i++ {
+		place := []*provider{up, other}[i%2] // with new clusters, so in steps
+		bad, err := snapshot(t, "127.0.0.1:1", file(place, 100+i)).WithRoute(rejectedRoute())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var nack gatewayconfig.Nack
+		if err := d.server.Apply(t.Context(), bad); !errors.As(err, &nack) || nack.Type != "route" {
+			t.Fatalf("%d: answer to a bad configuration: %v", i, err)
+		}
+		if err := d.server.Ready(); err != nil {
+			t.Errorf("%d: not ready, though the last good configuration serves: %v", i, err)
+		}
+		d.set(t, snapshot(t, "127.0.0.1:1", file(place, i)))
+		if err := d.server.Lagging(); err != nil {
+			t.Errorf("%d: accepted, but %v", i, err)
+		}
+		poll(t, "the mended configuration", func() bool {
+			_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
+			return body == fmt.Sprintf("%s /v%d/chat/completions", place.host(), i)
+		})
+	}
+}
+
+// TestWaitingEndsWithItsContext: an Envoy that says nothing holds nobody up, and
+// what it was sent is in force once it says yes.
+func TestWaitingEndsWithItsContext(t *testing.T) {
+	server, stream := silentEnvoy(t)
+	ctx, stop := context.WithCancel(t.Context())
+	answered := make(chan error, 1)
+	go func() { answered <- server.Apply(ctx, snapshot(t, "127.0.0.1:1", "providers: {vllm: {api_key: k}}")) }()
+	var sent []*discoveryv3.DeltaDiscoveryResponse
+	for _, typeURL := range []string{resource.ClusterType, resource.RouteType} {
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{Node: &corev3.Node{Id: "silent"}, TypeUrl: typeURL, ResourceNamesSubscribe: []string{"*"}}); err != nil {
+			t.Fatal(err)
+		}
+		response, err := stream.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent = append(sent, response)
+	}
+	stop()
+	if err := <-answered; !errors.Is(err, context.Canceled) {
+		t.Errorf("answer %v, want one that says that waiting was ended", err)
+	}
+	if server.Ready() == nil || server.Lagging() == nil {
+		t.Error("nobody accepted anything, and it is ready")
+	}
+	for _, response := range sent {
+		if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{TypeUrl: response.GetTypeUrl(), ResponseNonce: response.GetNonce(), ErrorDetail: &status.Status{Message: "no"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	poll(t, "the late rejection", func() bool {
+		var nack gatewayconfig.Nack
+		return errors.As(server.Lagging(), &nack) && nack.Node == "silent" && nack.Message == "no"
+	})
+	server.Close()
+	if _, err := stream.Recv(); err == nil {
+		t.Error("Close left the stream open")
+	}
+}
+
+// silentEnvoy is a server with one client, which the test speaks for.
+func silentEnvoy(t *testing.T) (*gatewayconfig.Server, discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient) {
+	t.Helper()
+	server, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := grpc.NewServer()
+	server.Register(control)
+	go control.Serve(listener)
+	t.Cleanup(control.Stop)
+	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = connection.Close() })
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the connection", func() bool { return !server.Alone() })
+	return server, stream
 }
 
 // TestReloadUnderARequestBeingDecided moves a provider while a request is

@@ -77,7 +77,7 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
 		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:    b.authz(api, envoy.FilterAuthz),
-		RequestHeadersToAdd:     upstreamHeaders(p, api),
+		RequestHeadersToAdd:     upstreamHeaders(api),
 		ResponseHeadersToRemove: neverReturned(),
 	})
 }
@@ -238,10 +238,10 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 	}
 }
 
-// upstreamHeaders are the provider's fixed headers that are no secrets. Which of
-// the client's reach it is envoy.FilterStrip's to say. A percent sign starts a
-// command in Envoy's format and is doubled.
-func upstreamHeaders(p *Provider, api API) []*corev3.HeaderValueOption {
+// upstreamHeaders are what an API needs beside the provider's fixed headers,
+// which its cluster adds. Which of the client's reach it is envoy.FilterStrip's
+// to say.
+func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 	var out []*corev3.HeaderValueOption
 	if api == Messages {
 		version := setHeader("anthropic-version", "2023-06-01") // the API refuses a call without one
@@ -249,11 +249,6 @@ func upstreamHeaders(p *Provider, api API) []*corev3.HeaderValueOption {
 		// What Check allowed of the client's own header, which is removed: a beta
 		// can change what is billed. Without any the header is not added.
 		out = append(out, version, setHeader("anthropic-beta", "%DYNAMIC_METADATA("+envoy.NamespaceDecision+":"+envoy.KeyBetas+")%"))
-	}
-	for _, h := range p.Headers {
-		if !h.Hidden {
-			out = append(out, setHeader(h.Name, strings.ReplaceAll(h.Value.Reveal(), "%", "%%")))
-		}
 	}
 	return out
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/envoyproxy/go-control-plane/pkg/cache/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/server/delta/v3"
-	"github.com/envoyproxy/go-control-plane/pkg/server/sotw/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -42,9 +41,8 @@ type sameForAll struct{}
 
 func (sameForAll) ID(*corev3.Node) string { return nodeKey }
 
-// Server serves snapshots over ADS, delta or state-of-the-world, to any number
-// of Envoys, and keeps account of what each accepted. All methods are safe for
-// concurrent use.
+// Server serves snapshots over delta ADS to any number of Envoys, and keeps
+// account of what each accepted. All methods are safe for concurrent use.
 type Server struct {
 	discoveryv3.UnimplementedAggregatedDiscoveryServiceServer
 
@@ -53,7 +51,6 @@ type Server struct {
 	linger  time.Duration
 	cache   cache.SnapshotCache
 	delta   delta.Server
-	sotw    sotw.Server
 	cancel  context.CancelFunc
 	nacks   *prometheus.CounterVec
 	streams prometheus.Gauge
@@ -66,7 +63,7 @@ type Server struct {
 	acks *ackBook
 }
 
-// NewServer makes a Server that serves nothing until Set. Close ends it.
+// NewServer makes a Server that serves nothing until Apply. Close ends it.
 func NewServer(c ServerConfig) (*Server, error) {
 	s := &Server{
 		log:  c.Log,
@@ -90,7 +87,6 @@ func NewServer(c ServerConfig) (*Server, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.delta = delta.NewServer(ctx, s.cache, s.acks)
-	s.sotw = sotw.NewServer(ctx, s.cache, s.acks)
 	return s, nil
 }
 
@@ -117,40 +113,19 @@ func (s *Server) DeltaAggregatedResources(stream discoveryv3.AggregatedDiscovery
 	return s.delta.DeltaStreamHandler(newDeltaStream(stream), resource.AnyType)
 }
 
-// StreamAggregatedResources serves one client that does not speak delta.
-func (s *Server) StreamAggregatedResources(stream discoveryv3.AggregatedDiscoveryService_StreamAggregatedResourcesServer) error {
-	s.streams.Inc()
-	defer s.streams.Dec()
-	return s.sotw.StreamHandler(stream, resource.AnyType)
-}
+// errNoEnvoy is Ready's answer while nobody is connected.
+var errNoEnvoy = errors.New("no Envoy is connected")
 
-// Applied reports whether at least one Envoy is connected and every connected
-// one has accepted all of the snapshot with this version, which must be the
-// one last given to Set. Clusters that are no longer used may still be there.
-func (s *Server) Applied(version string) bool { return s.acks.applied(version) }
+// Ready says why no Envoy serves, or nil. One that has some whole configuration
+// serves, whatever became of a newer one: see Lagging.
+func (s *Server) Ready() error { return s.acks.serving() }
 
-// Connected is the number of connected Envoys.
-func (s *Server) Connected() int { return s.acks.connected() }
+// Alone reports whether no Envoy is connected.
+func (s *Server) Alone() bool { return s.acks.alone() }
 
-// LastNack is the newest rejection, until every connected Envoy accepted what
-// was last given to Set; ok is false when there is none.
-func (s *Server) LastNack() (nack Nack, ok bool) { return s.acks.lastNack() }
-
-// Ready says why the configuration is not in force everywhere, or nil.
-func (s *Server) Ready() error {
-	if nack, ok := s.LastNack(); ok {
-		return nack
-	}
-	switch version := s.acks.targetVersion(); {
-	case version == "":
-		return errors.New("no configuration was rendered yet")
-	case s.Connected() == 0:
-		return errors.New("no Envoy is connected")
-	case !s.Applied(version):
-		return errors.New("the newest configuration is not accepted by every Envoy yet")
-	}
-	return nil
-}
+// Lagging says why the snapshot last given to Apply is not in force in every
+// connected Envoy, or nil. It is a Nack when one rejected it.
+func (s *Server) Lagging() error { return s.acks.lagging() }
 
 // onNack runs in the stream's goroutine, which must not wait for the cache.
 func (s *Server) onNack(n Nack, rejected *Snapshot) {
@@ -178,16 +153,33 @@ func (s *Server) rollBack(rejected *Snapshot) {
 	}
 }
 
-// Set makes a snapshot the one to serve. It returns once the first step is on
-// its way; Applied tells when all of it is in force.
+// settleWithin is how long Apply waits for answers to an earlier change.
+const settleWithin = 2 * time.Second
+
+// Apply makes a snapshot the one to serve, and answers for that one: nil once
+// every connected Envoy has accepted all of it that calls can use, or when none
+// is connected; a Nack when an Envoy rejected it; an error when ctx ends before
+// their answer, or a later Apply replaced it. After ctx ended the change still goes
+// on.
 //
 // When clusters come or go under a connected Envoy, the change takes steps, so
 // that no request meets a route without its cluster: the new clusters beside
 // the old; then, accepted and warm, the new routes; then, accepted and used by
 // no request any more, the old clusters go. A rejected step ends the change: the last snapshot that every
 // Envoy accepted is served again.
-// A later Set replaces a change under way.
-func (s *Server) Set(next *Snapshot) error {
+// A later Apply replaces a change under way.
+func (s *Server) Apply(ctx context.Context, next *Snapshot) error {
+	settled, stop := context.WithTimeout(ctx, settleWithin)
+	s.acks.quiet(settled)
+	stop()
+	if err := s.begin(next); err != nil {
+		return err
+	}
+	return s.acks.answerTo(ctx, next)
+}
+
+// begin takes the first step of a change; the others follow by themselves.
+func (s *Server) begin(next *Snapshot) error {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
 	if s.stop != nil {
@@ -196,7 +188,7 @@ func (s *Server) Set(next *Snapshot) error {
 	}
 	current := s.acks.base()
 	s.acks.setTarget(next)
-	if current == nil || s.Connected() == 0 || sameClusters(current, next) {
+	if current == nil || s.acks.alone() || sameClusters(current, next) {
 		return s.install(next)
 	}
 	first, err := union(current, next, current.resources.routes)
@@ -264,7 +256,7 @@ func (s *Server) roll(ctx context.Context, steps []step) {
 func (s *Server) take(ctx context.Context, next *Snapshot) bool {
 	s.rolling.Lock()
 	defer s.rolling.Unlock()
-	if ctx.Err() != nil { // a newer Set won
+	if ctx.Err() != nil { // a newer Apply won
 		return false
 	}
 	if err := s.install(next); err != nil {

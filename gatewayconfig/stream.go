@@ -71,4 +71,11 @@ func (s *deltaStream) Recv() (*discoveryv3.DeltaDiscoveryRequest, error) {
 	}
 }
 
-func (s *deltaStream) end() { s.once.Do(func() { close(s.ended) }) }
+// end reports whether it ended the stream, which it does once.
+func (s *deltaStream) end() (first bool) {
+	s.once.Do(func() {
+		close(s.ended)
+		first = true
+	})
+	return first
+}

@@ -25,8 +25,9 @@ type WatcherConfig struct {
 	Rows    Rows                // as for Read
 	Metrics prometheus.Registerer
 	// OnChange takes every new, valid configuration, one call at a time. An
-	// error from it keeps the old one in force, as a bad file does.
-	OnChange func(*Config) error
+	// error from it keeps the old one in force, as a bad file does. Its context
+	// ends with Run's.
+	OnChange func(context.Context, *Config) error
 	// Debounce is how long after the first sign of a change the files are read,
 	// as editors and deployments write several; 0: 200 ms.
 	Debounce time.Duration
@@ -42,6 +43,7 @@ type Watcher struct {
 	c       WatcherConfig
 	trigger chan struct{}
 	results *prometheus.CounterVec
+	stale   prometheus.Gauge
 
 	mu   sync.Mutex // guards last
 	last error
@@ -57,6 +59,9 @@ func NewWatcher(c WatcherConfig) (*Watcher, error) {
 	w := &Watcher{c: c, trigger: make(chan struct{}, 1), current: c.Config, results: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "aig_config_reloads_total", Help: "Configurations read after the start, by result: applied or refused.",
 	}, []string{"result"})}
+	w.stale = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "aig_config_stale", Help: "1 while the newest configuration is not in force, because it was refused.",
+	})
 	if w.c.Debounce == 0 {
 		w.c.Debounce = 200 * time.Millisecond
 	}
@@ -65,8 +70,10 @@ func NewWatcher(c WatcherConfig) (*Watcher, error) {
 	}
 	w.files = watched(c.Config.Path, c.Config.files)
 	w.seen = fingerprint(w.files)
-	if err := c.Metrics.Register(w.results); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
+	for _, collector := range []prometheus.Collector{w.results, w.stale} {
+		if err := c.Metrics.Register(collector); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
 	return w, nil
 }
@@ -113,14 +120,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 			continue
 		case <-delay.C:
 			pending = false
-			w.check(false)
+			w.check(ctx, false)
 		case <-poll.C:
 			if w.changed() {
 				await()
 			}
 			continue
 		case <-w.trigger:
-			w.check(true)
+			w.check(ctx, true)
 		}
 		if watch(w.files) {
 			await() // a file may have changed after it was read and before its folder was watched
@@ -211,13 +218,16 @@ func fingerprint(files []string) string {
 func (w *Watcher) changed() bool { return fingerprint(w.files) != w.seen }
 
 // check reads the configuration if a file differs, or always.
-func (w *Watcher) check(always bool) {
+func (w *Watcher) check(ctx context.Context, always bool) {
 	if !always && !w.changed() {
 		return
 	}
 	next, err := w.readStable()
 	if err == nil {
-		err = w.apply(next)
+		err = w.apply(ctx, next)
+	}
+	if ctx.Err() != nil {
+		return // nobody waits for an answer any more
 	}
 	w.finish(err)
 }
@@ -262,11 +272,11 @@ func (w *Watcher) read() (*Config, []string, error) {
 	return read(w.c.Config.Path, w.c.Getenv, w.c.Rows)
 }
 
-func (w *Watcher) apply(next *Config) error {
+func (w *Watcher) apply(ctx context.Context, next *Config) error {
 	if fixed := NeedsRestart(w.c.Config, next); len(fixed) > 0 {
 		w.c.Log.Warn("restart to apply: these fields are fixed while the program runs; all others are applied now", "fields", strings.Join(fixed, ", "))
 	}
-	if err := w.c.OnChange(next); err != nil {
+	if err := w.c.OnChange(ctx, next); err != nil {
 		return fmt.Errorf("apply configuration: %w", err)
 	}
 	w.current = next
@@ -279,10 +289,12 @@ func (w *Watcher) finish(err error) {
 	w.mu.Unlock()
 	if err != nil {
 		w.results.WithLabelValues("refused").Inc()
+		w.stale.Set(1)
 		w.c.Log.Error("configuration refused; the last good one stays in force", "err", err)
 		return
 	}
 	w.results.WithLabelValues("applied").Inc()
+	w.stale.Set(0)
 	w.c.Log.Info("configuration applied", "providers", len(w.current.Providers))
 }
 

@@ -76,7 +76,7 @@ func watch(t *testing.T, path string, pollEvery time.Duration) *watching {
 	return w
 }
 
-func (w *watching) change(c *gatewayconfig.Config) error {
+func (w *watching) change(_ context.Context, c *gatewayconfig.Config) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.refuse != nil {

@@ -104,7 +104,7 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	err = c.apply(c.cfg)
+	err = c.apply(ctx, c.cfg)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (c *controlPlane) warnIfOpen() error {
 // apply puts what can be reloaded into force. At a reload the routes go first,
 // and prices follow once every Envoy has them: a call to a new provider is then
 // never admitted before it can be sent. On an error nothing changes.
-func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
+func (c *controlPlane) apply(ctx context.Context, cfg *gatewayconfig.Config) error {
 	catalog, err := loadCatalog(cfg)
 	if err != nil {
 		return err
@@ -141,15 +141,9 @@ func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
 	if err != nil {
 		return fmt.Errorf("render the Envoy configuration: %w", err)
 	}
-	err = c.xds.Set(snapshot)
+	err = c.rollOut(ctx, snapshot)
 	if err != nil {
 		return err
-	}
-	if c.catalog.Load() != nil {
-		err = c.waitApplied(snapshot.Version())
-		if err != nil {
-			return err
-		}
 	}
 	betas := map[string][]string{}
 	for _, p := range cfg.Providers {
@@ -160,20 +154,20 @@ func (c *controlPlane) apply(cfg *gatewayconfig.Config) error {
 	return nil
 }
 
-// waitApplied waits for every connected Envoy to accept a version, and returns
-// the rejection if one does not. An Envoy that does not answer is not waited
-// for: it will get the version when it does.
-func (c *controlPlane) waitApplied(version string) error {
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if nack, rejected := c.xds.LastNack(); rejected {
-			return nack
-		}
-		if c.xds.Connected() == 0 || c.xds.Applied(version) {
-			return nil
-		}
+// answerWithin is how long Envoy's answer to a configuration is waited for.
+const answerWithin = 10 * time.Second
+
+// rollOut returns Envoy's rejection if there is one. An Envoy that does not
+// answer is not waited for: it gets the configuration when it does.
+func (c *controlPlane) rollOut(ctx context.Context, snapshot *gatewayconfig.Snapshot) error {
+	limited, stop := context.WithTimeout(ctx, answerWithin)
+	defer stop()
+	err := c.xds.Apply(limited, snapshot)
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		c.log.Warn("no answer from Envoy to the new configuration yet", "version", snapshot.Version(), "waited", answerWithin)
+		return nil
 	}
-	c.log.Warn("no answer from Envoy to the new configuration within 10 s", "version", version)
-	return nil
+	return err
 }
 
 func (c *controlPlane) listen() error {
@@ -262,16 +256,20 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 		spool = errors.New("the access-log file is not read to its end yet")
 	}
 	// An Envoy of others may start after us, and may wait for our readiness.
-	config := c.xds.Ready()
-	if !c.withEnvoy && c.xds.Connected() == 0 {
-		config = nil
+	config := adminapi.Condition{Name: "envoy_config"}
+	if c.withEnvoy || !c.xds.Alone() {
+		config.Err = c.xds.Ready()
+	}
+	if config.Err == nil && !c.xds.Alone() {
+		config.Warning = c.xds.Lagging()
 	}
 	return []adminapi.Condition{
 		{Name: "ledger", Err: c.ledger.Ready()},
 		{Name: "spool", Err: spool},
 		{Name: "envoy", Err: c.envoyReady()},
-		{Name: "envoy_config", Err: config},
-		{Name: "config_file", Err: c.watcher.LastError()},
+		config,
+		// The last good configuration serves: refusing traffic would help nobody.
+		{Name: "config_file", Warning: c.watcher.LastError()},
 	}
 }
 

@@ -109,7 +109,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	log := slog.New(slog.NewTextHandler(envoytest.NewLog(p.t, "control plane"), nil))
 	ads, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: log, Metrics: p.metrics})
 	p.must(err)
-	p.must(ads.Set(snapshot))
+	p.must(ads.Apply(p.t.Context(), snapshot))
 	w := c.Providers[0].Wire
 	p.catalog, err = pricing.Load(nil, []pricing.Upstream{{
 		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField,

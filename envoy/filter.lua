@@ -536,32 +536,134 @@ local function on_json(h, failed)
   say()
 end
 
--- A provider's 401, 402 or 403 speaks of our key and account; a client would take it for one of ours.
-local function on_refused(h, status, anthropic)
-  publish(h, { upstream_status = status, changed = true })
-  local kind, code = "provider_error", '"code":502,'
-  if anthropic then kind, code = "api_error", "" end
-  h:body(true):setBytes((anthropic and '{"type":"error",' or "{")
-    .. '"error":{"message":"The provider refused the credentials or the account of this gateway (HTTP ' .. status
-    .. '). The request is not at fault; whoever runs the gateway must check the provider key and its balance.",'
-    .. '"type":"' .. kind .. '",' .. code .. '"metadata":{"reason":"upstream_auth","upstream_status":' .. status .. "}}}")
+-- Refusals and errors of providers -------------------------------------------------------------------------------
+
+-- What the provider was sent: the cluster puts it on the answer, and here it ends.
+local CREDENTIAL = {}
+for i = 1, 8 do CREDENTIAL[i] = "x-aig-int-credential-" .. i end
+
+local function take_credentials(headers)
+  local all, n = nil, 0
+  for i = 1, #CREDENTIAL do
+    local value = headers:get(CREDENTIAL[i])
+    if value == nil then break end
+    headers:remove(CREDENTIAL[i])
+    value = match(value, "[^ ]+$") -- without "Bearer "
+    if value and #value >= 8 then
+      all, n = all or {}, n + 1
+      all[n] = value
+    end
+  end
+  return all
+end
+
+-- The text with every occurrence of secret replaced.
+local function without(text, secret)
+  local from, to = find(text, secret, 1, true)
+  if from == nil then return text end
+  local out, n, pos = {}, 0, 1
+  while from do
+    out[n + 1], out[n + 2] = sub(text, pos, from - 1), "[redacted]"
+    n, pos = n + 2, to + 1
+    from, to = find(text, secret, pos, true)
+  end
+  out[n + 1] = sub(text, pos)
+  return concat(out)
+end
+
+-- Quoted as it is, and as JSON writers that escape slashes quote it.
+local function redact(text, credentials)
+  for i = 1, credentials and #credentials or 0 do
+    local secret = credentials[i]
+    text = without(text, secret)
+    if find(secret, "/", 1, true) then text = without(text, (string.gsub(secret, "/", "\\/"))) end
+  end
+  return text
+end
+
+-- Answers in the provider's place.
+local function replace(h, body, anthropic, status, code, reason, message)
+  local kind, number = "provider_error", '"code":' .. code .. ","
+  if anthropic then kind, number = "api_error", "" end
+  body:setBytes((anthropic and '{"type":"error",' or "{")
+    .. '"error":{"message":"' .. message .. '","type":"' .. kind .. '",' .. number
+    .. '"metadata":{"reason":"' .. reason .. '","upstream_status":' .. status .. "}}}")
   local headers = h:headers()
-  headers:replace(":status", "502")
+  headers:replace(":status", code)
   headers:replace("content-type", "application/json")
   headers:replace("x-should-retry", "false")
   headers:remove("content-encoding")
-  headers:remove("www-authenticate")
+  headers:remove("content-disposition")
   headers:remove("retry-after")
+  headers:remove("retry-after-ms")
+  headers:remove("www-authenticate")
   headers:remove("set-cookie")
 end
 
+-- A provider's 401 and 402 speak of our key and account; a client would take them for ours. A 403 does so, too, unless
+-- its words are about what the client sent: OpenRouter and xAI refuse content with it, Together a prompt too long.
+local CONTENT = {
+  "moderat", "flagged", "safety", "guideline", "violat", "content_filter", "content filter", "content policy", "prohibited", "harm",
+  "prompt", "max_tokens", "context length",
+}
+local ACCOUNT = { "suspend", "disabled", "deactivated" }
+
+local function mentions(text, words)
+  for i = 1, #words do
+    if find(text, words[i], 1, true) then return true end
+  end
+  return false
+end
+
+local function speaks_of_us(status, text)
+  if status ~= "403" then return true end
+  text = string.lower(sub(text, 1, 65536))
+  return not mentions(text, CONTENT) or mentions(text, ACCOUNT)
+end
+
+local function on_refused(h, body, status, anthropic)
+  publish(h, { upstream_status = status, changed = true })
+  replace(h, body, anthropic, status, "502", "upstream_auth", "The provider refused the credentials or the account of this gateway (HTTP "
+    .. status .. "). The request is not at fault; whoever runs the gateway must check the provider key and its balance.")
+end
+
+-- No inference API redirects, or switches protocols: whoever followed would send key and prompt elsewhere.
+local function on_redirect(h, status, anthropic)
+  publish(h, { upstream_status = status, changed = true })
+  replace(h, h:body(true), anthropic, status, "502", "upstream_redirect", "The provider answered with a redirect (HTTP " .. status
+    .. "), which this gateway does not follow. Whoever runs it must check the provider's base_url.")
+  h:headers():remove("location")
+end
+
+-- A provider's error, whole: it passes without what it quotes of the credentials.
+local function on_error(h, status, anthropic, credentials)
+  local body = h:body(true) -- what was got of h before is stale now
+  local text = body:getBytes(0, body:length())
+  if status == "401" or status == "402" or status == "403" then
+    if speaks_of_us(status, text) then return on_refused(h, body, status, anthropic) end
+  end
+  local encoding = h:headers():get("content-encoding")
+  if encoding and encoding ~= "identity" then
+    return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
+      .. " and a body in an encoding that nobody asked for.")
+  end
+  local sc, told = scanner(), {}
+  scan(sc, text)
+  tell_found(told, sc)
+  publish(h, told)
+  local clean = redact(text, credentials)
+  if clean ~= text then body:setBytes(clean) end
+end
+
 function envoy_on_response(h)
+  local headers = h:headers()
+  local credentials = take_credentials(headers)
   local md = h:streamInfo():dynamicMetadata():get(DECISION)
   if md == nil or md["rsv"] == nil then return end
-  local headers = h:headers()
   local status = headers:get(":status")
-  if status == "401" or status == "402" or status == "403" then
-    return on_refused(h, status, md["anthropic"] == true)
+  if status < "200" or status >= "300" and status < "400" then return on_redirect(h, status, md["anthropic"] == true) end
+  if credentials and status >= "400" or status == "401" or status == "402" or status == "403" then
+    return on_error(h, status, md["anthropic"] == true, credentials)
   end
   local encoding = headers:get("content-encoding")
   if encoding and encoding ~= "identity" then return end

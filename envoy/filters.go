@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacpbv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
@@ -15,7 +14,6 @@ import (
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	matchluav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/string_matcher/lua/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
@@ -131,15 +129,12 @@ func (b *builder) strip() *headerv3.HeaderMutation {
 	for _, h := range neverForwarded() {
 		ms = append(ms, removeHeader(h))
 	}
+	matcher, err := luaMatcher(removesHeader())
+	if err != nil {
+		b.fail(err)
+	}
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
-		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_Custom{Custom: &xdscorev3.TypedExtensionConfig{
-				Name: "envoy.string_matcher.lua",
-				TypedConfig: b.any(&matchluav3.Lua{SourceCode: &corev3.DataSource{
-					Specifier: &corev3.DataSource_InlineString{InlineString: removesHeader()},
-				}}),
-			}},
-		}},
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: matcher},
 	}})
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})
 	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{RequestMutations: ms}}

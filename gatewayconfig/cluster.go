@@ -222,12 +222,44 @@ func (u *upstream) setHTTP(p *Provider, a Auth) error {
 		}
 	}
 	if err == nil {
+		err = addAnswerFilter(options, p, a)
+	}
+	if err == nil {
 		err = addFilter(options, "envoy.filters.http.upstream_codec", &codecv3.UpstreamCodec{})
 	}
 	if err != nil {
 		return err
 	}
 	return u.setOptions(options)
+}
+
+// addAnswerFilter also names what is secret of the request.
+func addAnswerFilter(options *httpv3.HttpProtocolOptions, p *Provider, a Auth) error {
+	var credentials []string
+	if !p.APIKey.Empty() {
+		credentials = append(credentials, a.Header)
+	}
+	for _, h := range p.Headers {
+		if namesCredential(h.Name) {
+			credentials = append(credentials, h.Name)
+		}
+	}
+	filter, err := envoy.AnswerFilter(credentials)
+	if err != nil {
+		return err
+	}
+	return addFilter(options, "envoy.filters.http.header_mutation", filter)
+}
+
+// namesCredential tells headers with keys from those that name a team or a
+// version, which an error may well quote.
+func namesCredential(header string) bool {
+	for _, part := range []string{"auth", "key", "token", "secret", "cookie", "password", "credential", "signature"} {
+		if strings.Contains(header, part) {
+			return true
+		}
+	}
+	return false
 }
 
 func (u *upstream) setOptions(options *httpv3.HttpProtocolOptions) error {

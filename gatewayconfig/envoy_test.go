@@ -49,7 +49,10 @@ func (d *dataPlane) Check(_ context.Context, q *authv3.CheckRequest) (*authv3.Ch
 	if checked != nil {
 		checked()
 	}
-	provider, betas := "", &structpb.Struct{Fields: map[string]*structpb.Value{}}
+	provider, betas := "", &structpb.Struct{Fields: map[string]*structpb.Value{
+		envoy.KeyToken: structpb.NewStringValue("t"),
+		"anthropic":    structpb.NewBoolValue(q.GetAttributes().GetContextExtensions()[envoy.ContextAPI] == "messages"),
+	}}
 	for _, h := range q.GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
 		if h.GetKey() == envoy.HeaderTag {
 			provider = string(h.GetRawValue())

@@ -72,13 +72,12 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 		return
 	}
 	b.routes = append(b.routes, &routev3.Route{
-		Name:                    name,
-		Match:                   match,
-		Action:                  &routev3.Route_Route{Route: b.toProvider(p, api)},
-		RequestBodyBufferLimit:  wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
-		TypedPerFilterConfig:    b.authz(api, envoy.FilterAuthz),
-		RequestHeadersToAdd:     upstreamHeaders(api),
-		ResponseHeadersToRemove: neverReturned(),
+		Name:                   name,
+		Match:                  match,
+		Action:                 &routev3.Route_Route{Route: b.toProvider(p, api)},
+		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
+		TypedPerFilterConfig:   b.authz(api, envoy.FilterAuthz),
+		RequestHeadersToAdd:    upstreamHeaders(api),
 	})
 }
 
@@ -251,12 +250,6 @@ func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 		out = append(out, version, setHeader("anthropic-beta", "%DYNAMIC_METADATA("+envoy.NamespaceDecision+":"+envoy.KeyBetas+")%"))
 	}
 	return out
-}
-
-// neverReturned are a provider's headers that speak of its origin or of our
-// account, and would be taken as this gateway's.
-func neverReturned() []string {
-	return []string{"set-cookie", "alt-svc", "strict-transport-security", "openai-organization", "openai-project", "anthropic-organization-id"}
 }
 
 func inferenceMatch(api API) *routev3.RouteMatch {

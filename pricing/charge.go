@@ -62,7 +62,9 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	}
 	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
 	u, reported := s.report()
-	failed := ev.Status >= 400 && !ev.Cut && !ev.hasUsage() && !gaveUp(ev.Status)
+	// A redirect is no answer of a model, and is not followed; nor are other protocols.
+	redirect := (ev.Status > 0 && ev.Status < 200 || ev.Status >= 300 && ev.Status < 400) && !ev.hasUsage()
+	failed := redirect || ev.Status >= 400 && !ev.Cut && !ev.hasUsage() && !gaveUp(ev.Status)
 	out := &s.out
 	switch {
 	case failed: // a whole answer that says no; a cut one may have been billed

@@ -227,6 +227,9 @@ func TestChargeOutcomes(t *testing.T) {
 	}{
 		{"nothing sent", openai, pricing.Evidence{Status: 503}, budget.BasisReleased, 0},
 		{"nothing sent, client gone", openai, pricing.Evidence{Cut: true}, budget.BasisReleased, 0},
+		{"a redirect", openai, pricing.Evidence{Sent: true, Status: 307}, budget.BasisProviderError, 0},
+		{"a redirect, and the client left", openai, pricing.Evidence{Sent: true, Status: 302, Cut: true}, budget.BasisProviderError, 0},
+		{"another protocol", openai, pricing.Evidence{Sent: true, Status: 101}, budget.BasisProviderError, 0},
 		{"provider refuses", openai, pricing.Evidence{Sent: true, Status: 429}, budget.BasisProviderError, 0},
 		{"provider's edge: no connection", openai, pricing.Evidence{Sent: true, Status: 502}, budget.BasisProviderError, 0},
 		{"provider's edge: its server is down", openai, pricing.Evidence{Sent: true, Status: 522}, budget.BasisProviderError, 0},

@@ -149,7 +149,7 @@ type Wire struct {
 	StrictBody             bool // refuse top-level members nobody here knows
 	DenyOmittedImageDetail bool // refuse images without a detail that bounds them
 	AllowPDF               bool // bound a PDF by the model's whole context
-	AllowStoredInput       bool // bound references to stored input likewise
+	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
 }
 
 // Extractor says where an unknown provider's usage object has its counts, as

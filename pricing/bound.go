@@ -76,12 +76,14 @@ type arithmetic struct {
 	text, overhead, images, audio int64 // tokens
 	input                         int64 // tokens of one hop, at most the context
 	hidden                        int64 // tokens of input that is not in the body
+	hiddenNote                    string
 	clamped                       bool
 	routed                        bool  // hosts that are dearer are ruled out
 	hops                          int64 // 1, and one for each use of a hosted tool
 	hopInput                      int64 // tokens of each further hop: the context
 	choices                       int64
 	limit                         int64 // output cap of one choice
+	foreign                       int64 // … which another API's cap may raise
 	in, out                       int64 // pico-USD per token
 	inKind, outKind               bucket
 	tier                          int64 // input tokens from which these prices hold
@@ -103,7 +105,7 @@ const slack = 64
 // total is the bound with an output cap, and with more input.
 func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
-	output := wide{}.plus(limit*a.choices*a.hops, a.out)
+	output := wide{}.plus(max(limit, a.foreign)*a.choices*a.hops, a.out)
 	sum := tokens.add(output).times(a.factor).add(a.fees)
 	for _, f := range a.byUse {
 		sum = sum.plus(f.uses, f.pico)
@@ -162,8 +164,8 @@ func (b *Bound) Lines() []budget.Line {
 		}
 	}
 	part("counted text", a.counted.tokens, fmt.Sprintf("%d bytes by %s; where other text may touch it, by bytes", a.counted.bytes, a.countedBy))
-	part("text", a.text-a.counted.tokens, "a byte is at most one token")
-	part("stored input", a.hidden, "a reference or a PDF may fill the model's context")
+	part("text", a.text-a.counted.tokens, "a byte is at most one token; schemas and arguments as the provider may print them")
+	part("stored input", a.hidden, a.hiddenNote)
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")
 	part("audio", a.audio, "the longest the bytes allow")
@@ -178,12 +180,12 @@ func (b *Bound) Lines() []budget.Line {
 	if a.hops > 1 {
 		add("input of tool rounds", a.hopInput*(a.hops-1), "tokens", a.in, "a hosted tool may fill the context each time")
 	}
-	if a.limit > 0 {
-		note = fmt.Sprintf("cap %d × %d choices", a.limit, a.choices)
+	if limit := max(a.limit, a.foreign); limit > 0 {
+		note = fmt.Sprintf("cap %d × %d choices", limit, a.choices)
 		if b.InjectedCap > 0 {
 			note += "; the cap was inserted, the request has none"
 		}
-		add("output", a.limit*a.choices*a.hops, "tokens", a.out, note)
+		add("output", limit*a.choices*a.hops, "tokens", a.out, note)
 	}
 	if a.factor != one() {
 		out = append(out, budget.Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})

@@ -11,30 +11,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Endpoint is an inference API; its value is what the route tells the check.
-type Endpoint string
-
-// The endpoints.
-const (
-	Chat        Endpoint = "chat"        // POST /v1/chat/completions
-	Embeddings  Endpoint = "embeddings"  // POST /v1/embeddings
-	Responses   Endpoint = "responses"   // POST /v1/responses
-	Messages    Endpoint = "messages"    // POST /v1/messages, Anthropic's own
-	Completions Endpoint = "completions" // POST /v1/completions
-	Rerank      Endpoint = "rerank"      // POST /v1/rerank
-)
-
-// Endpoints lists every endpoint.
-func Endpoints() []Endpoint {
-	return []Endpoint{Chat, Embeddings, Responses, Messages, Completions, Rerank}
-}
-
-// generates reports whether answers have output tokens.
-func (e Endpoint) generates() bool { return e != Embeddings && e != Rerank }
-
-// asksUsage reports whether a stream reports its usage only when asked to.
-func (e Endpoint) asksUsage() bool { return e == Chat || e == Completions }
-
 // maxCap is the largest output cap and maxChoices the largest n a body may ask
 // for; a cap of -1 means "unlimited" to some servers, so negatives are refused.
 const (
@@ -61,6 +37,7 @@ type Call struct {
 	maxTokens     capField
 	maxCompletion capField
 	maxOutput     capField // of the Responses API
+	foreignCap    int64    // the larger of other APIs' caps, which some servers obey
 	choices       int64    // max(n, best_of), at least 1
 	prompts       int64    // prompts of a legacy completion; 0: one
 	prompt        span     // … and where they are
@@ -71,6 +48,7 @@ type Call struct {
 	routing       routing
 
 	payload     int64 // base64 bytes of recognised media, which are no text
+	rendered    int64 // bytes that JSON can get longer by when the provider writes it anew
 	images      []image
 	audios      []audio
 	hosted      []hostedTool
@@ -83,9 +61,9 @@ type Call struct {
 	prewarm     bool  // asks to fill the cache
 	audioOut    bool
 	prediction  bool
-	unread      string        // the first top-level member nobody here knows
-	vague       string        // the first image without a detail that bounds it
-	stored      *budget.Error // input that is kept at the provider
+	unread      string // the first top-level member nobody here knows
+	vague       string // the first image without a detail that bounds it
+	stored      storedInput
 	pdf         *budget.Error // a PDF, whose pages nobody counted
 	items       int64         // embeddings inputs, or documents to rank
 	rank        *ranking
@@ -132,29 +110,20 @@ func (c *Call) refuse(reason, field, message string) {
 	}
 }
 
-// Uncapped reports whether the body may need a default output cap: it lacks one
-// of the fields that could name it.
-func (c *Call) Uncapped() bool {
-	switch c.Endpoint {
-	case Responses:
-		return !c.maxOutput.set
-	case Messages, Completions:
-		return !c.maxTokens.set
-	}
-	return c.Endpoint.generates() && !(c.maxTokens.set && c.maxCompletion.set)
-}
-
 // ParseCall reads a request body at least as strictly as any provider does:
 // one JSON object, no duplicate member at any depth, valid UTF-8, the members
 // that decide money with their exact types and ranges. The error is a
 // *budget.Error of kind invalid that names the field.
 func ParseCall(e Endpoint, body []byte) (*Call, error) {
-	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}}
+	d := e.declared()
+	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members}
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, p.explain(err)
 	}
-	if err := p.call.complete(); err != nil {
-		return nil, err
+	if d.complete != nil {
+		if err := d.complete(&p.call); err != nil {
+			return nil, err
+		}
 	}
 	if p.call.Model == "" {
 		return nil, budget.Invalid("model_missing", "model", "model is missing; name one as provider/model, such as openai/gpt-5.4-mini")
@@ -199,34 +168,22 @@ func (p *parser) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return err
 	}
 	p.call.open = int(dec.InputOffset())
-	return p.members(p.topMember())
+	return p.members(p.topMember)
 }
 
-// topMember is how the endpoint's top-level members are read.
-func (p *parser) topMember() func(name []byte) error {
-	switch p.call.Endpoint {
-	case Embeddings:
-		return p.embeddingsMember
-	case Responses:
-		return p.responsesMember
-	case Messages:
-		return p.messagesMember
-	case Completions:
-		return p.completionsMember
-	case Rerank:
-		return p.rerankMember
-	}
-	return p.chatMember
-}
-
-// complete checks what only the whole body shows.
-func (c *Call) complete() error {
-	switch {
-	case c.Endpoint == Messages && !c.maxTokens.set:
+// completeMessages: the Messages API requires a cap.
+func completeMessages(c *Call) error {
+	if !c.maxTokens.set {
 		return budget.Invalid("max_tokens_required", "max_tokens", "max_tokens is missing; the Messages API requires it")
-	case c.Endpoint == Rerank && (c.rank == nil || !c.rank.hasQuery):
+	}
+	return nil
+}
+
+func completeRerank(c *Call) error {
+	switch {
+	case c.rank == nil || !c.rank.hasQuery:
 		return budget.Invalid("field_invalid", "query", "query is missing; send the text to rank by")
-	case c.Endpoint == Rerank && c.items == 0:
+	case c.items == 0:
 		return budget.Invalid("field_invalid", "documents", "documents is missing or empty; send the texts to rank")
 	}
 	return nil

@@ -3,112 +3,105 @@ package pricing
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"unicode"
-	"unicode/utf8"
 )
 
-// chatMember reads one top-level member of a chat completion request.
-func (p *parser) chatMember(name []byte) (err error) {
-	c := &p.call
-	switch string(name) {
-	case "messages":
-		return p.listOrNull(p.message)
-	case "stream":
-		c.Stream, err = p.boolean()
-	case "stream_options":
-		return p.streamOptions()
-	case "max_tokens":
-		return p.capField(&c.maxTokens)
-	case "max_completion_tokens":
-		return p.capField(&c.maxCompletion)
-	case "n", "best_of":
-		n, set, err := p.integer(1, maxChoices)
-		if set {
-			c.choices = max(c.choices, n)
-		}
-		return err
-	case "tools":
-		return p.listOrNull(p.tool)
-	case "modalities":
-		return p.listOrNull(p.modality)
-	case "prediction":
-		c.prediction = p.dec.PeekKind() != 'n'
-		return p.walk()
-	case "prompt":
-		return p.prompt()
-	case "prompt_cache_options":
-		return p.cacheOptions()
-	case "prompt_cache_retention":
-		return p.cacheRetention()
-	default:
-		return p.commonMember(name)
+func (p *parser) messagesList() error { return p.listOrNull(p.message) }
+
+func (p *parser) streamMember() (err error) {
+	p.call.Stream, err = p.boolean()
+	return err
+}
+
+func (p *parser) serviceTierMember() (err error) {
+	p.call.serviceTier, err = p.text()
+	return err
+}
+
+func (p *parser) speedMember() (err error) {
+	p.call.speed, err = p.text()
+	return err
+}
+
+func (p *parser) geoMember() (err error) {
+	p.call.geo, err = p.text()
+	return err
+}
+
+func (p *parser) choicesMember() error {
+	n, set, err := p.integer(1, maxChoices)
+	if set {
+		p.call.choices = max(p.call.choices, n)
 	}
 	return err
 }
 
-// commonMember reads what chat and embeddings share.
-func (p *parser) commonMember(name []byte) (err error) {
-	c := &p.call
-	switch string(name) {
-	case "model":
-		return p.modelMember()
-	case "service_tier":
-		c.serviceTier, err = p.text()
-	case "speed":
-		c.speed, err = p.text()
-	case "inference_geo":
-		c.geo, err = p.text()
-	case "extra_body", "google":
-		return p.extraBody()
-	case "provider":
-		return p.routingMember()
-	default:
-		if reason, remedy := refusedMember(name); reason != "" {
-			return p.refused(string(name), reason, remedy)
-		}
-		if err := p.spelling(name, topMembers()); err != nil {
+func (p *parser) modalitiesMember() error { return p.listOrNull(p.modality) }
+
+func (p *parser) predictionMember() error {
+	p.call.prediction = p.dec.PeekKind() != 'n'
+	return p.walk()
+}
+
+func (p *parser) toolsMember() error {
+	return p.rewritten(func() error { return p.listOrNull(p.tool) })
+}
+
+// toolCalls reads the calls of an earlier answer, or the one call of old.
+func (p *parser) toolCalls() error {
+	switch p.dec.PeekKind() {
+	case '[':
+		return p.array(func(int) error { return p.toolCalls() })
+	case '{':
+		return p.object(func(name []byte) error {
+			id, err := p.find(toolCallObject, name)
+			switch id {
+			case isFunction:
+				return p.toolCalls()
+			case isArguments:
+				return p.rewritten(p.walk)
+			}
 			return err
-		}
-		if c.unread == "" && !harmless(name) {
-			c.unread = string(name)
-		}
-		return p.walkMember(name)
+		})
 	}
-	return err
+	return p.walk()
 }
 
-// topMembers, messageMembers and partMembers decide money; see spelling.
-func topMembers() []string {
-	return []string{"model", "messages", "max_tokens", "max_completion_tokens", "n", "best_of", "stream", "stream_options",
-		"tools", "modalities", "service_tier", "speed", "prompt", "input", "web_search_options", "previous_response_id",
-		"max_output_tokens", "max_tool_calls", "conversation", "system", "instructions", "documents", "query", "max_tokens_per_doc",
-		"max_chunks_per_doc", "prompt_cache_options", "prompt_cache_retention", "cache_control", "inference_geo", "background", "fallbacks",
-		"context_management", "mcp_servers", "container", "provider"}
-}
+func (p *parser) maxTokensMember() error     { return p.capField(&p.call.maxTokens) }
+func (p *parser) maxCompletionMember() error { return p.capField(&p.call.maxCompletion) }
+func (p *parser) maxOutputMember() error     { return p.capField(&p.call.maxOutput) }
 
-func messageMembers() []string { return []string{"content", "audio", "images", "files"} }
-
-func partMembers() []string {
-	return []string{"type", "image_url", "input_audio", "file", "video_url"}
-}
-
-// spelling refuses a member that some servers, those that match names without
-// regard to case, take for one that decides money: {"max_tokens":1,
-// "Max_Tokens":100000} has a cap of 1 to most and of 100000 to them.
-func (p *parser) spelling(name []byte, members []string) error {
-	plain := true
-	for _, c := range name {
-		plain = plain && (c < 'A' || c > 'Z') && c < utf8.RuneSelf
+// foreignCapMember reads the cap of another API. Whether it is obeyed nobody
+// knows, so it can only make the bound larger.
+func (p *parser) foreignCapMember() error {
+	if p.dec.PeekKind() != '0' {
+		return p.walk()
 	}
-	if plain {
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil || n < 0 || n > maxCap { // such as -1, which is no limit to some
+		field := p.path()
+		p.call.refuse("unsupported_feature", field, field+" is another API's cap, and none that has a bound; leave it out")
 		return nil
 	}
-	for _, m := range members {
-		if bytes.EqualFold(name, []byte(m)) {
-			return p.invalid(fmt.Sprintf("is spelt like %s; write %s in lower case", m, m))
-		}
-	}
+	p.call.foreignCap = max(p.call.foreignCap, n)
 	return nil
+}
+
+// serverOptions reads an object of settings that some servers obey over the
+// members beside it.
+func (p *parser) serverOptions() error {
+	if p.dec.PeekKind() != '{' {
+		return p.walk()
+	}
+	return p.object(func(name []byte) error {
+		_, err := p.find(optionsObject, name)
+		return err
+	})
 }
 
 func (p *parser) modelMember() error {
@@ -201,8 +194,9 @@ func (p *parser) message(int) error {
 		return p.wrongType("an object with role and content")
 	}
 	return p.object(func(name []byte) error {
-		switch string(name) {
-		case "content":
+		id, err := p.find(messageObject, name)
+		switch id {
+		case isContent:
 			switch p.dec.PeekKind() {
 			case '[':
 				return p.array(p.part)
@@ -210,16 +204,29 @@ func (p *parser) message(int) error {
 				return p.dec.SkipValue()
 			}
 			return p.wrongType("a string or an array of parts")
-		case "audio":
-			return p.refused("", "unbounded_input", "refers to an earlier answer's audio, whose length is unknown; send its transcript as text")
-		case "images", "videos", "files", "file_ids", "documents", "attachments":
-			return p.refused("", "unbounded_media", "has media whose size is unknown; send images as image_url parts of content")
+		case isRole:
+			return p.role()
+		case isTools:
+			return p.toolsMember()
+		case isToolCalls:
+			return p.toolCalls()
 		}
-		if err := p.spelling(name, messageMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
+}
+
+// role reads a message's role. Moonshot's role cache stands for messages that
+// it keeps.
+func (p *parser) role() error {
+	if p.dec.PeekKind() != '"' {
+		return p.walk()
+	}
+	raw, err := p.dec.ReadValue()
+	if err == nil && string(raw) == `"cache"` {
+		field := p.path()
+		p.call.refuse("unbounded_input", field, field+" refers to cached messages whose size is unknown; send the messages themselves")
+	}
+	return err
 }
 
 func (p *parser) modality(int) error {
@@ -286,7 +293,7 @@ func (p *parser) extraBody() error {
 		return p.walk()
 	}
 	return p.object(func(name []byte) error {
-		switch string(name) {
+		switch string(name) { // nothing else passes, so nothing has to be guarded
 		case "google", "extra_body":
 			return p.extraBody()
 		case "thinking_config", "thought_tag_marker", "safety_settings":
@@ -314,32 +321,4 @@ func (p *parser) refused(field, reason, remedy string) error {
 	}
 	p.call.refuse(reason, field, field+" "+remedy)
 	return nil
-}
-
-// refusedMember knows the top-level members that make a call's cost depend on
-// something outside its body.
-func refusedMember(name []byte) (reason, remedy string) {
-	switch string(name) {
-	case "previous_response_id", "conversation":
-		return "unbounded_input", "refers to stored input whose size is unknown; send the messages themselves"
-	case "data_sources", "dataSources":
-		return "unbounded_input", "lets the provider add documents and model calls of its own; send the text in messages"
-	case "n_predict", "num_predict", "max_new_tokens", "max_gen_len", "n_cmpl", "num_return_sequences":
-		return "unsupported_feature", "is obeyed over max_tokens or n by some servers; send max_tokens and n"
-	case "chat_template":
-		return "unbounded_input", "can expand to any length; leave it out"
-	case "background", "deferred", "moderation":
-		return "unsupported_feature", "makes the answer come apart from its cost; leave it out"
-	case "web_search_options", "search_parameters", "search_settings", "enable_search", "web_search", "compound_custom":
-		return "unbounded_tool", "lets the provider search as often as it likes; leave it out, or use a web search tool with max_uses"
-	case "mcp_servers", "container":
-		return "unbounded_tool", "lets the provider run tools as often as it likes; run them yourself as function tools"
-	case "context_management", "compaction":
-		return "unsupported_feature", "adds model calls that have no bound; leave it out"
-	case "models", "fallbacks", "plugins", "preset", "route":
-		return "unsupported_feature", "can change the model and so its price, or add paid steps; name one model and leave it out"
-	case "file_ids", "files":
-		return "unbounded_media", "refers to files whose size is unknown; send their text in messages"
-	}
-	return "", ""
 }

@@ -13,7 +13,7 @@ func (u *Upstream) checkDialects() error {
 		return fmt.Errorf("provider %s: dialect is %q; use one of %s", u.Provider, u.Dialect, strings.Join(dialects(), ", "))
 	}
 	for e, d := range u.Dialects {
-		if !slices.Contains(Endpoints(), e) {
+		if !e.Known() {
 			return fmt.Errorf("provider %s: dialects names the endpoint %q; use one of %v", u.Provider, e, Endpoints())
 		}
 		if !slices.Contains(dialects(), d) {
@@ -74,18 +74,14 @@ func (m *Model) dialect(e Endpoint) dialect {
 	if d := m.Upstream.Dialects[e]; d != "" {
 		return dialectNumber(d)
 	}
-	switch e {
-	case Responses:
-		return openAIResponses
-	case Messages:
-		return anthropicMessages
-	case Rerank:
-		if m.Row != nil && m.Row.bySearchUnit() {
-			return cohereRerank
-		}
-		return tokensRerank
+	d := e.declared().dialect
+	switch {
+	case d == "":
+		d = m.Upstream.Dialect
+	case d == DialectTokensRerank && m.Row != nil && m.Row.bySearchUnit():
+		d = DialectCohereRerank
 	}
-	return dialectNumber(m.Upstream.Dialect)
+	return dialectNumber(d)
 }
 
 // reportsCost reports whether the provider's answer names the billed amount.

@@ -13,7 +13,7 @@ type Edit struct {
 func (m *Model) edit(b *Bound, c *Call) {
 	edits := b.edits[:0]
 	opening := ""
-	if c.Endpoint.asksUsage() {
+	if c.Endpoint.declared().asksUsage {
 		if e, ok := m.askUsage(c); ok {
 			b.StripUsage = true
 			if e.Del == 0 && e.At == c.open {
@@ -25,13 +25,7 @@ func (m *Model) edit(b *Bound, c *Call) {
 	}
 	if b.InjectedCap > 0 {
 		field, value := m.capField(c.Endpoint), strconv.FormatInt(b.InjectedCap, 10)
-		f := &c.maxTokens
-		switch field {
-		case "max_completion_tokens":
-			f = &c.maxCompletion
-		case "max_output_tokens":
-			f = &c.maxOutput
-		}
+		f := c.cap(field)
 		if f.null { // a second member of the name would come first, and lose
 			edits = append(edits, Edit{f.at, len("null"), value})
 		} else {

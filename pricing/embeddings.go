@@ -1,19 +1,5 @@
 package pricing
 
-// embeddingsMember reads one top-level member of an embeddings request.
-func (p *parser) embeddingsMember(name []byte) (err error) {
-	switch string(name) {
-	case "input":
-		return p.embeddingsInput()
-	case "messages": // vLLM embeds a chat, images and all
-		return p.refused(string(name), "unbounded_media", "can hold media without a bound; send input")
-	case "stream":
-		p.call.Stream, err = p.boolean()
-		return err
-	}
-	return p.commonMember(name)
-}
-
 // embeddingsInput reads a text, token ids, or an array of either.
 func (p *parser) embeddingsInput() error {
 	c := &p.call

@@ -22,3 +22,16 @@ func MostTokens(name, text string, alone bool) (int64, error) {
 	room := maxCounted
 	return t.most([]byte(text), alone, &room), nil
 }
+
+// Acting are the names of top-level members that an endpoint reads or refuses.
+func Acting(e Endpoint) (read, refused []string) {
+	for _, m := range e.declared().members.members {
+		switch {
+		case m.reason != "":
+			refused = append(refused, m.name)
+		case m.acts():
+			read = append(read, m.name)
+		}
+	}
+	return read, refused
+}

@@ -67,7 +67,7 @@ func FuzzCharge(f *testing.F) {
 	f.Add(b.Pin, `{"prompt_tokens":1,"completion_tokens":2,"cost":1e-7}`, `"priority"`, 200, uint8(0xff), int64(time.Second))
 	f.Add(b.Pin, `{"prompt_tokens":1,"prompt_cache_hit_tokens":2,"prompt_cache_miss_tokens":2}`, `null`, 0, uint8(3), int64(-1))
 	for _, text := range []string{
-		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":9,"tools":[{"type":"web_search_1","max_uses":1}]}`,
+		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":9,"tools":[{"type":"web_search_20250305","max_uses":1}]}`,
 		`{"model":"cohere/rerank-v4.0-fast","max_tokens":9,"query":"q","documents":["a"],"max_output_tokens":9}`,
 	} {
 		for _, e := range pricing.Endpoints() {

@@ -23,7 +23,7 @@ func dialectCalls(t testing.TB, c *pricing.Catalog) (names []string, bounds []*p
 		{"openai_chat, implicit writes", chatBody("openai/gpt-6-sol", `"max_tokens":100,"n":3,"stream":true`), pricing.Chat},
 		{"openrouter", chatBody("openrouter/a/b", `"max_tokens":100`), pricing.Chat},
 		{"openai_responses", `{"model":"openai/gpt-6-sol","max_output_tokens":9,"input":"x","tools":[{"type":"web_search"}],"max_tool_calls":2}`, pricing.Responses},
-		{"anthropic_messages", `{"model":"anthropic/claude-opus-5.5","max_tokens":9,"messages":[],"x":{"cache_control":{"ttl":"1h"}},"tools":[{"type":"web_search_1","max_uses":1}]}`, pricing.Messages},
+		{"anthropic_messages", `{"model":"anthropic/claude-opus-5.5","max_tokens":9,"messages":[],"x":{"cache_control":{"ttl":"1h"}},"tools":[{"type":"web_search_20250305","max_uses":1}]}`, pricing.Messages},
 		{"cohere_rerank", `{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a"]}`, pricing.Rerank},
 		{"tokens_rerank", `{"model":"jina/reranker","query":"q","documents":["a"]}`, pricing.Rerank},
 		{"custom", chatBody("odd/m", `"max_tokens":100`), pricing.Chat},

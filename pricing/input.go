@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -21,7 +20,7 @@ func (m *Model) input(b *Bound, c *Call) error {
 	}
 	m.text(a, c)
 	a.input = a.text + a.overhead + a.images + a.audio
-	if err := m.stored(a, c); err != nil {
+	if err := m.hide(a, c); err != nil {
 		return err
 	}
 	if limit := m.inputLimit(c); limit > 0 && a.input > limit {
@@ -65,7 +64,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 			if r.nfkc {
 				rest += growth(c.body[:c.prompt.at]) + growth(c.body[c.prompt.end:])
 			}
-			a.text += r.perByte.ceil(rest)
+			a.text += r.perByte.ceil(rest + c.rendered)
 		}
 	}
 	if c.prompts > 1 { // each prompt is a request of its own
@@ -84,39 +83,14 @@ func (m *Model) count(a *arithmetic, c *Call) {
 		a.countedBy = m.tokens.name
 		rest -= a.counted.bytes
 	}
-	a.text = r.perByte.ceil(rest) + a.counted.tokens
-}
-
-// stored bounds input that is not in the body, where the operator allows it: it
-// may fill the context.
-func (m *Model) stored(a *arithmetic, c *Call) error {
-	if c.stored == nil && c.pdf == nil {
-		return nil
-	}
-	if m.Row.Context == 0 {
-		why := c.stored
-		if why == nil {
-			why = c.pdf
-		}
-		return budget.Invalid(why.Reason, why.Field, fmt.Sprintf("%s can be as long as the context of %s, which is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {context: <tokens>}", why.Field, m.Slug, m.Slug))
-	}
-	a.hidden = m.Row.Context
-	a.input = max(a.input, a.hidden)
-	return nil
+	a.text = r.perByte.ceil(rest+c.rendered) + a.counted.tokens
 }
 
 // inputLimit is how many input tokens the provider accepts; 0 is unknown.
 func (m *Model) inputLimit(c *Call) int64 {
-	limit := m.Row.Context
-	switch c.Endpoint {
-	case Embeddings, Rerank: // an item, or a query with a document, is an input
-		limit *= max(c.items, 1)
-	case Completions:
-		return limit * max(c.prompts, 1)
-	default:
-		return limit
-	}
-	if most := m.Row.rules.maxBatch; most > 0 && (limit == 0 || most < limit) {
+	// An item to embed, a query with a document, and a prompt are inputs each.
+	limit := m.Row.Context * max(c.items, 1)
+	if most := m.Row.rules.maxBatch; !c.Endpoint.generates() && most > 0 && (limit == 0 || most < limit) {
 		limit = most
 	}
 	return limit
@@ -154,15 +128,15 @@ const (
 	feePreview    = "web_search_preview" // where it is dearer than web_search
 )
 
-// feeKind maps a hosted tool's type to the catalog's fee.
+// feeKind maps a hosted tool's type to the catalog's fee; empty: it has none.
 func feeKind(tool string) string {
-	for _, kind := range []string{feeWebSearch, feeWebFetch, feeFileSearch} {
-		if strings.HasPrefix(tool, kind) {
-			return kind
+	for _, k := range [...][2]string{
+		{feeWebSearch, feeWebSearch}, {feePreview, feeWebSearch}, {feeWebFetch, feeWebFetch}, {feeFileSearch, feeFileSearch},
+		{"code_interpreter", feeContainer}, {"code_execution", feeContainer},
+	} {
+		if dated(tool, k[0]) {
+			return k[1]
 		}
-	}
-	if strings.HasPrefix(tool, "code_") {
-		return feeContainer
 	}
 	return ""
 }
@@ -237,7 +211,7 @@ func (m *Model) toolFee(t *hostedTool) (pico int64, priced bool) {
 	switch {
 	case kind == feeContainer:
 		return pico * t.size, priced && t.size > 0
-	case strings.HasPrefix(t.kind, feePreview):
+	case dated(t.kind, feePreview):
 		pico = max(pico, m.Row.fees[feePreview])
 	}
 	return pico, priced
@@ -267,10 +241,10 @@ func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
 	if write != input {
 		consider(write)
 	}
-	if len(c.images) > 0 {
+	if len(c.images) > 0 || a.hidden > 0 {
 		consider(inputImage)
 	}
-	if len(c.audios) > 0 {
+	if len(c.audios) > 0 || a.hidden > 0 {
 		consider(inputAudio)
 	}
 	a.out, a.outKind = tier.price(output), output

@@ -39,22 +39,17 @@ func (p *parser) part(int) error {
 		return p.wrongType("an object with a type")
 	}
 	kind, err := "", error(nil)
-	err = p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
+	err = p.object(func(name []byte) error {
+		id, err := p.find(partObject, name)
+		switch id {
+		case isType:
 			kind, err = p.text()
-			return err
-		case "image_url":
+		case isImageURL:
 			return p.imageURL()
-		case "input_audio":
+		case isInputAudio:
 			return p.inputAudio()
-		case "file", "file_id", "video_url", "video", "input_file", "document", "source", "image", "audio", "audio_url":
-			return p.refused("", "unbounded_media", "has no bound; send text, or images as image_url")
 		}
-		if err := p.spelling(name, partMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
 	if err != nil {
 		return err
@@ -91,17 +86,17 @@ func (p *parser) imageURL() error {
 	if k == '"' {
 		url, err = p.media()
 	} else {
-		err = p.object(func(name []byte) (err error) {
-			switch string(name) {
-			case "url":
+		err = p.object(func(name []byte) error {
+			id, err := p.find(imageObject, name)
+			switch id {
+			case isURL:
 				url, err = p.media()
-				return err
-			case "detail":
+			case isDetail:
 				detail, err := p.text()
 				img.high = boundedDetail(detail)
 				return err
 			}
-			return p.walkMember(name)
+			return err
 		})
 	}
 	if err != nil {
@@ -202,12 +197,12 @@ func (p *parser) inputAudio() error {
 	}
 	a := audio{field: p.path()}
 	var data []byte
-	err := p.object(func(name []byte) (err error) {
-		if string(name) == "data" {
+	err := p.object(func(name []byte) error {
+		id, err := p.find(audioObject, name)
+		if id == isData {
 			data, err = p.media()
-			return err
 		}
-		return p.walkMember(name)
+		return err
 	})
 	if err != nil {
 		return err

@@ -5,36 +5,7 @@ import (
 	"strings"
 )
 
-// messagesMember reads one top-level member of a request to Anthropic's
-// Messages API.
-func (p *parser) messagesMember(name []byte) (err error) {
-	c := &p.call
-	switch string(name) {
-	case "messages":
-		return p.listOrNull(p.turn)
-	case "system":
-		return p.blocks()
-	case "stream":
-		c.Stream, err = p.boolean()
-	case "max_tokens":
-		return p.capField(&c.maxTokens)
-	case "tools":
-		return p.listOrNull(p.tool)
-	case "n", "best_of":
-		n, set, err := p.integer(1, maxChoices)
-		if set {
-			c.choices = max(c.choices, n)
-		}
-		return err
-	case "context_management":
-		return p.contextManagement()
-	case "stream_options":
-		return p.walk()
-	default:
-		return p.commonMember(name)
-	}
-	return err
-}
+func (p *parser) turnsList() error { return p.listOrNull(p.turn) }
 
 // turn reads one element of messages.
 func (p *parser) turn(int) error {
@@ -42,16 +13,14 @@ func (p *parser) turn(int) error {
 		return p.wrongType("an object with role and content")
 	}
 	return p.object(func(name []byte) error {
-		switch string(name) {
-		case "content":
+		id, err := p.find(turnObject, name)
+		switch id {
+		case isContent:
 			return p.blocks()
-		case "images", "videos", "files", "file_ids", "documents", "attachments", "audio":
-			return p.refused("", "unbounded_media", "has media whose size is unknown; send image blocks in content")
+		case isTools:
+			return p.toolsMember()
 		}
-		if err := p.spelling(name, messageMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
 }
 
@@ -89,32 +58,30 @@ func (p *parser) block(int) error {
 		return p.wrongType("an object with a type")
 	}
 	kind, src := "", source{}
-	err := p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
+	err := p.object(func(name []byte) error {
+		id, err := p.find(blockObject, name)
+		switch id {
+		case isType:
 			kind, err = p.text()
-			return err
-		case "source":
+		case isSource:
 			return p.source(&src)
-		case "content":
+		case isContent:
 			return p.blocks()
-		case "image_url", "input_audio", "video_url", "file", "video", "audio", "image":
-			return p.refused("", "unbounded_media", "has no bound; send text, or image blocks with a source")
-		case "file_id", "file_ids":
-			return p.refused("", "unbounded_media", "refers to a file whose size is unknown; send its text, or images as base64")
+		case isTools:
+			if p.dec.PeekKind() == '[' {
+				return p.toolsMember()
+			}
+			return p.walk()
+		case isInput:
+			return p.rewritten(p.walk)
 		}
-		if err := p.spelling(name, blockMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	return p.checkBlock(kind, &src)
 }
-
-func blockMembers() []string { return []string{"type", "source", "content", "file_id"} }
 
 func (p *parser) checkBlock(kind string, src *source) error {
 	media := kind == "image" || kind == "document"
@@ -155,31 +122,23 @@ func (p *parser) source(s *source) error {
 		return p.walk()
 	}
 	s.set, s.field = true, p.path()
-	return p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
+	return p.object(func(name []byte) error {
+		id, err := p.find(sourceObject, name)
+		switch id {
+		case isType:
 			s.kind, err = p.text()
-			return err
-		case "media_type":
+		case isMediaType:
 			s.mime, err = p.text()
-			return err
-		case "data":
+		case isData:
 			s.data, err = p.media()
-			return err
-		case "url":
+		case isURL:
 			s.url = true
 			_, err = p.media()
-			return err
-		case "content":
+		case isContent:
 			s.content = true
 			return p.blocks()
-		case "file_id":
-			return p.refused("", "unbounded_media", "refers to a file whose size is unknown; send its text, or images as base64")
 		}
-		if err := p.spelling(name, []string{"type", "media_type", "data", "url", "content", "file_id"}); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
 }
 

@@ -166,6 +166,9 @@ func (s *sketch) generation(caps ...string) {
 	if s.often(3, "stream") {
 		s.add(`"stream":true`)
 	}
+	if s.often(5, "schema") {
+		s.add(`"response_format":%s`, s.pick("format", `{"type":"json_schema","json_schema":{"schema":{"enum":[1,2,3,4,5,6,7,8,9]}}}`, `{"type":"text"}`, "null"))
+	}
 }
 
 // terms draws what decides prices without being input.
@@ -205,16 +208,18 @@ func (s *sketch) tools() {
 	for range rapid.IntRange(0, 3).Draw(s.T, "tools") {
 		switch s.pick("tool", "function", "client", "function", "hosted") {
 		case "function":
-			list = append(list, s.pick("function", `{"type":"function","function":{"name":"f"}}`, `{"type":"custom","name":"c"}`, `{"name":"f","function":{}}`))
+			list = append(list, s.pick("function", `{"type":"function","function":{"name":"f"}}`, `{"type":"custom","name":"c"}`, `{"name":"f","function":{}}`,
+				`{"type":"function","function":{"name":"f","description":"Größe <b>isn't</b> 日本 😀 \u00e9 \"\n","parameters":{"type":"object","properties":{"a":{"enum":[1,2,3,[],{}]}}}}}`,
+				"{ \"type\" : \"custom\",\n\t\"name\": \"c\" , \"format\": [ ] }"))
 		case "client":
-			list = append(list, fmt.Sprintf(`{"type":%q,"name":"t"}`, s.pick("client", "bash_20250124", "text_editor_20250728", "computer_20250124", "memory_20250818")))
+			list = append(list, fmt.Sprintf(`{"type":%q,"name":"t"}`, s.pick("client", "bash_20250124", "text_editor_20250728", "computer_20250124", "memory_20250818", "computer_use_preview")))
 		default:
 			s.risky++
 			limit := s.pick("uses", "", `,"max_uses":0`, `,"max_uses":1`, `,"max_uses":3`)
 			if s.often(3, "container") {
 				limit += s.pick("memory", `,"container":null`, `,"container":{"type":"auto"}`, `,"container":{"type":"auto","memory_limit":"4g"}`, `,"container":{"memory_limit":"64g"}`, `,"container":{"memory_limit":null}`, `,"container":{"memory_limit":"2g"}`, `,"container":{"memory_limit":1}`, `,"container":"cntr_1"`)
 			}
-			list = append(list, fmt.Sprintf(`{"type":%q,"name":"h"%s}`, s.pick("hosted", "web_search_20250305", "web_search", "web_search_preview", "web_fetch_20250910", "file_search", "code_interpreter", "code_execution_20250825", "image_generation", "mcp"), limit))
+			list = append(list, fmt.Sprintf(`{"type":%q,"name":"h"%s}`, s.pick("hosted", "web_search_20250305", "web_search", "web_search_preview", "web_fetch_20250910", "file_search", "code_interpreter", "code_execution_20250825", "image_generation", "mcp", "bash_server", "computer_20250124_hosted", "web_search_premium", "code_review"), limit))
 		}
 	}
 	if len(list) > 0 {
@@ -287,7 +292,13 @@ func (s *sketch) responses() {
 	if s.often(4, "text input") {
 		s.add(`"input":%s`, s.text("input"))
 	} else {
-		s.add(`"input":[{"role":"user","content":[%s]}]`, strings.Join(parts, ","))
+		items := []string{`{"role":"user","content":[` + strings.Join(parts, ",") + `]}`}
+		for range rapid.IntRange(0, 2).Draw(s.T, "items") {
+			items = append(items, s.pick("item", `{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAAA"}`, `{"type":"message","id":"msg_1","role":"assistant","content":[{"type":"output_text","text":"hi"}]}`,
+				`{"type":"function_call","id":"fc_1","call_id":"c","name":"f","arguments":"{}"}`, `{"type":"function_call","call_id":"c","name":"f","arguments":"{\"a\":[1,1,1,1,1,1,1,1,1,1],\"b\":\"é\\u00e9\\n<'\"}"}`, `{"type":"function_call_output","call_id":"c","output":"x"}`,
+				`{"type":"reasoning","id":"rs_1","summary":[{"type":"summary_text","text":"x"}],"encrypted_content":null}`, `{"id":"msg_1"}`, `{"type":"message","id":"msg_1","content":[]}`, `{"type":"web_search_call","id":"ws_1","status":"completed","action":{"query":"x"}}`))
+		}
+		s.add(`"input":[%s]`, strings.Join(items, ","))
 	}
 	s.generation("max_output_tokens")
 	s.tools()

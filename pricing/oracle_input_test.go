@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"image"
@@ -12,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"aigateway/pricing"
 
@@ -139,7 +141,7 @@ func (c *oracleCall) refuseUnbounded() {
 		(c.endpoint == pricing.Chat || c.endpoint == pricing.Completions) {
 		panic(refused("stream_usage_required"))
 	}
-	if c.stored() && !c.up.AllowStoredInput {
+	if c.template() && !c.up.AllowStoredInput {
 		panic(refused("unbounded_input"))
 	}
 	if c.count("pdfs") > 0 && !c.up.AllowPDF {
@@ -150,13 +152,35 @@ func (c *oracleCall) refuseUnbounded() {
 	}
 }
 
+// template reports whether the body names a stored prompt.
+func (c *oracleCall) template() bool {
+	_, object := c.m["prompt"].(map[string]any)
+	return object && c.endpoint == pricing.Responses
+}
+
 // stored reports whether input is kept at the provider.
 func (c *oracleCall) stored() bool {
 	if c.endpoint != pricing.Responses {
 		return false
 	}
-	_, object := c.m["prompt"].(map[string]any)
-	return object || c.m["previous_response_id"] != nil || c.m["conversation"] != nil
+	return c.template() || c.m["previous_response_id"] != nil || c.m["conversation"] != nil || slices.ContainsFunc(c.list("input"), namesOnly)
+}
+
+func (c *oracleCall) hidden() bool { return c.stored() || c.count("pdfs") > 0 }
+
+// namesOnly reports whether an item has an id and not the member that holds all
+// there is to it.
+func namesOnly(v any) bool {
+	item := v.(map[string]any)
+	kind, _ := item["type"].(string)
+	holds := map[string]string{"": "content", "message": "content", "reasoning": "encrypted_content", "function_call": "arguments", "function_call_output": "output"}[kind]
+	switch held := item[holds].(type) {
+	case string:
+		return item["id"] != nil && held == ""
+	case []any:
+		return item["id"] != nil && len(held) == 0
+	}
+	return item["id"] != nil
 }
 
 // outputCap is the cap of one choice, and whether the body has it.
@@ -258,7 +282,7 @@ func items(v any) (n, ids int64, tokens bool) {
 // inputTokens is the most of one hop, and how many hops there are.
 func (c *oracleCall) inputTokens() (in, hops int64) {
 	in = c.textTokens() + c.mediaTokens()
-	if c.stored() || c.count("pdfs") > 0 {
+	if c.hidden() {
 		if c.limit("context") == 0 {
 			if c.stored() {
 				panic(refused("unbounded_input"))
@@ -305,10 +329,8 @@ func (c *oracleCall) textTokens() int64 {
 	overhead := c.rowInt("overhead") * c.prompts()
 	for _, t := range c.list("tools") {
 		kind, _ := t.(map[string]any)["type"].(string)
-		for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
-			if strings.HasPrefix(kind, prefix) {
-				overhead += 1000
-			}
+		if versionedClientTool.MatchString(kind) {
+			overhead += 1000
 		}
 	}
 	switch c.endpoint {
@@ -321,10 +343,10 @@ func (c *oracleCall) textTokens() int64 {
 	case pricing.Completions:
 		if n, ids, tokens := items(c.m["prompt"]); tokens {
 			rest := bytes.Replace(c.body, c.raw["prompt"], nil, 1)
-			return ids + 2*n + c.perByte(int64(len(rest))+c.grown(rest)) + overhead
+			return ids + 2*n + c.perByte(int64(len(rest))+c.grown(rest)+c.rendered()) + overhead
 		}
 	}
-	return c.perByte(int64(len(c.body))-c.count("payload")+c.grown(c.body)) + overhead
+	return c.perByte(int64(len(c.body))-c.count("payload")+c.grown(c.body)+c.rendered()) + overhead
 }
 
 // rankTokens is 0 for rerankers that bill by search unit; else the query counts
@@ -343,6 +365,58 @@ func (c *oracleCall) rankTokens() int64 {
 		sum += query + int64(len(d)) + c.grown(d)
 	}
 	return c.perByte(sum) + c.rowInt("overhead")*int64(len(documents))
+}
+
+// rendered is how much longer schemas, tools and arguments can get when they are
+// printed with a tab for each level and every escape there is.
+func (c *oracleCall) rendered() (more int64) {
+	if !c.generates() {
+		return 0
+	}
+	for _, name := range []string{"tools", "response_format"} {
+		if v := c.raw[name]; v != nil {
+			more += max(0, printed(v, "\t")-int64(len(v)))
+		}
+	}
+	more += 48 * int64(len(c.list("tools")))
+	var items []map[string]json.RawMessage
+	if c.endpoint != pricing.Responses || json.Unmarshal(c.raw["input"], &items) != nil {
+		return more
+	}
+	for _, item := range items {
+		for _, name := range []string{"arguments", "action"} {
+			v, inner, prefix := item[name], "", "\t"
+			if v == nil {
+				continue
+			}
+			text := []byte(v)
+			if json.Unmarshal(v, &inner) == nil {
+				text, prefix = []byte(inner), ""
+			}
+			more += max(0, printed(text, prefix)-int64(len(v)))
+		}
+	}
+	return more
+}
+
+func printed(v []byte, prefix string) int64 {
+	var small, out bytes.Buffer
+	if err := json.Compact(&small, v); err != nil {
+		panic(err)
+	}
+	if err := json.Indent(&out, small.Bytes(), prefix, "\t"); err != nil {
+		panic(err)
+	}
+	size := int64(out.Len())
+	for _, r := range small.String() {
+		escape := int64(len(`\u003c`))
+		if n := int64(utf8.RuneLen(r)); n > 3 {
+			size += 2*escape - n
+		} else if n > 1 || strings.ContainsRune("<>&'", r) {
+			size += escape - n
+		}
+	}
+	return size
 }
 
 // foreign matches runs of what normalisation may change, and escapes that it
@@ -387,6 +461,11 @@ func (c *oracleCall) toolUses() int64 {
 	return uses
 }
 
+var (
+	versionedClientTool = regexp.MustCompile(`^((bash|text_editor|computer|memory)_\d{8}|computer|computer_use_preview)$`)
+	pricedTool          = regexp.MustCompile(`^(web_search|web_search_preview|web_fetch|file_search|code_interpreter|code_execution)(_\d{8}|_\d{4}_\d\d_\d\d)?$`)
+)
+
 type oracleTool struct {
 	fee  string
 	uses int64 // -1: no limit of its own
@@ -402,19 +481,16 @@ func (c *oracleCall) hostedTools() []oracleTool {
 		tool := t.(map[string]any)
 		kind, _ := tool["type"].(string)
 		client := []string{"function", "custom", "local_shell", "apply_patch"}
-		for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
-			if strings.HasPrefix(kind, prefix) {
-				client = append(client, kind)
-			}
+		if versionedClientTool.MatchString(kind) {
+			continue
 		}
 		if kind == "" && (c.endpoint == pricing.Messages || tool["function"] != nil) || slices.Contains(client, kind) {
 			continue
 		}
 		h := oracleTool{uses: -1, times: 1, preview: strings.HasPrefix(kind, "web_search_preview")}
-		for prefix, fee := range map[string]string{"web_search": "web_search", "web_fetch": "web_fetch", "file_search": "file_search", "code_": "code_container"} {
-			if strings.HasPrefix(kind, prefix) {
-				h.fee = fee
-			}
+		if m := pricedTool.FindStringSubmatch(kind); m != nil {
+			h.fee = map[string]string{"web_search_preview": "web_search", "code_interpreter": "code_container", "code_execution": "code_container"}[m[1]]
+			h.fee = cmp.Or(h.fee, m[1])
 		}
 		if container, there := tool["container"]; there && container != nil && h.fee == "code_container" {
 			h.times = 0

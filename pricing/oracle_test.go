@@ -219,10 +219,10 @@ func (c *oracleCall) prices(reach, limit int64) (prompt, answer *big.Rat) {
 		}
 	}
 	kinds := append([]string{"input", "cache_read"}, c.writes(limit)...)
-	if c.count("images") > 0 {
+	if c.count("images") > 0 || c.hidden() {
 		kinds = append(kinds, "input_image")
 	}
-	if c.count("audios") > 0 {
+	if c.count("audios") > 0 || c.hidden() {
 		kinds = append(kinds, "input_audio")
 	}
 	for _, list := range c.lists {

@@ -18,6 +18,9 @@ import (
 type parser struct {
 	call Call
 	dec  *jsontext.Decoder
+	top  *scope // of the endpoint
+
+	rewriting bool // within something that the provider may write anew
 }
 
 // object reads an object and calls member after each name; member must read
@@ -74,10 +77,13 @@ func (p *parser) walk() error {
 }
 
 func (p *parser) walkMember(name []byte) error {
-	if string(name) == "cache_control" {
-		return p.cacheControl()
+	if len(name) >= len("cacheControl") && len(name) <= 16 && (name[0] == 'c' || name[0] == 'C') {
+		var storage [longestName]byte
+		if string(fold(storage[:0], name)) == "cachecontrol" { // however it is spelt, it only makes the bound larger
+			return p.cacheControl()
+		}
 	}
-	if bytes.Contains(name, []byte("breakpoint")) {
+	if bytes.Contains(name, []byte("reakpoint")) {
 		p.call.breakpoints = true
 	}
 	return p.walk()

@@ -15,35 +15,34 @@ type ranking struct {
 // maxTokensPerDoc is where Cohere cuts a document when the body does not say.
 const maxTokensPerDoc = 4096
 
-// rerankMember reads one top-level member of a rerank request.
-func (p *parser) rerankMember(name []byte) error {
-	c := &p.call
-	if c.rank == nil {
-		c.rank = &ranking{}
+// ranking is the call's, which a member begins.
+func (p *parser) ranking() *ranking {
+	if p.call.rank == nil {
+		p.call.rank = &ranking{}
 	}
-	switch string(name) {
-	case "query":
-		return p.rerankQuery()
-	case "documents", "texts", "passages":
-		return p.rerankDocuments()
-	case "max_tokens_per_doc", "max_doc_length", "truncate_prompt_tokens":
-		n, set, err := p.integer(1, maxCap)
-		if set {
-			c.rank.perDoc = max(c.rank.perDoc, n)
-		}
-		return err
-	case "max_chunks_per_doc", "max_query_length", "top_n", "top_k":
-		_, _, err := p.integer(0, maxCap)
-		return err
-	case "return_documents", "truncation", "return_embeddings":
-		_, err := p.boolean()
-		return err
+	return p.call.rank
+}
+
+func (p *parser) perDocMember() error {
+	n, set, err := p.integer(1, maxCap)
+	if r := p.ranking(); set {
+		r.perDoc = max(r.perDoc, n)
 	}
-	return p.commonMember(name)
+	return err
+}
+
+func (p *parser) countMember() error {
+	_, _, err := p.integer(0, maxCap)
+	return err
+}
+
+func (p *parser) flagMember() error {
+	_, err := p.boolean()
+	return err
 }
 
 func (p *parser) rerankQuery() error {
-	r := p.call.rank
+	r := p.ranking()
 	if p.dec.PeekKind() != '"' {
 		if p.dec.PeekKind() == '{' {
 			return p.refused("", "unbounded_media", "is an object, which has no bound; send a text")
@@ -61,7 +60,7 @@ func (p *parser) rerankQuery() error {
 
 func (p *parser) rerankDocuments() error {
 	c := &p.call
-	r := c.rank
+	r := p.ranking()
 	if p.dec.PeekKind() != '[' {
 		return p.wrongType("an array of texts")
 	}
@@ -94,14 +93,13 @@ func (p *parser) rerankDocuments() error {
 
 // documentMember reads a field of a document; only text has a bound.
 func (p *parser) documentMember(name []byte) error {
-	switch string(name) {
-	case "image", "images", "image_url", "img", "url", "video", "video_url", "audio", "file", "file_id", "content", "source", "data":
-		return p.refused("", "unbounded_media", "has no bound; send documents as text")
+	if documentObject.named[string(name)] == nil && documentObject.respelt(name) == nil {
+		if k := p.dec.PeekKind(); k == '{' || k == '[' {
+			return p.refused("", "unbounded_media", "is no text and has no bound; send documents as text")
+		}
 	}
-	if k := p.dec.PeekKind(); k == '{' || k == '[' {
-		return p.refused("", "unbounded_media", "is no text and has no bound; send documents as text")
-	}
-	return p.walkMember(name)
+	_, err := p.find(documentObject, name)
+	return err
 }
 
 // searchUnits is the most Cohere bills: a unit is a query with up to 100

@@ -8,52 +8,21 @@ import (
 	"aigateway/budget"
 )
 
-// responsesMember reads one top-level member of a request to the Responses API.
-func (p *parser) responsesMember(name []byte) (err error) {
-	c := &p.call
-	switch string(name) {
-	case "input":
-		return p.textOrList(p.responseItem)
-	case "instructions":
-		return p.textOrList(p.responseItem)
-	case "stream":
-		c.Stream, err = p.boolean()
-	case "max_output_tokens":
-		return p.capField(&c.maxOutput)
-	case "max_tool_calls":
-		n, set, err := p.integer(0, 1000)
-		if set {
-			c.toolCalls = n
-		}
-		return err
-	case "tools":
-		return p.listOrNull(p.tool)
-	case "previous_response_id", "conversation", "prompt":
-		return p.storedMember(string(name))
-	case "prompt_cache_options":
-		return p.cacheOptions()
-	case "prompt_cache_retention":
-		return p.cacheRetention()
-	case "generate", "prewarm":
-		// A server that does not know them answers all the same, so the cap stays.
-		c.prewarm = c.prewarm || p.dec.PeekKind() == 't' || p.dec.PeekKind() == 'f'
-		return p.walk()
-	case "n", "best_of":
-		n, set, err := p.integer(1, maxChoices)
-		if set {
-			c.choices = max(c.choices, n)
-		}
-		return err
-	case "stream_options":
-		return p.walk() // nothing in it makes a stream report its usage
-	case "modalities":
-		return p.listOrNull(p.modality)
-	case "context_management":
-		return p.contextManagement()
-	default:
-		return p.commonMember(name)
+func (p *parser) itemsOrText() error { return p.textOrList(p.responseItem) }
+
+func (p *parser) toolCallsMember() error {
+	n, set, err := p.integer(0, 1000)
+	if set {
+		p.call.toolCalls = n
 	}
 	return err
+}
+
+// prewarmMember reads a member that asks to fill the cache. A server that does
+// not know it answers all the same, so the cap stays.
+func (p *parser) prewarmMember() error {
+	p.call.prewarm = p.call.prewarm || p.dec.PeekKind() == 't' || p.dec.PeekKind() == 'f'
+	return p.walk()
 }
 
 // textOrList reads a string, null, or an array of objects.
@@ -65,80 +34,6 @@ func (p *parser) textOrList(item func(i int) error) error {
 		return p.array(item)
 	}
 	return p.wrongType("a string or an array")
-}
-
-// storedMember reads a reference to input that the provider keeps. It is
-// bounded by the context where the operator allows it.
-func (p *parser) storedMember(name string) error {
-	if p.dec.PeekKind() == '"' && name == "prompt" {
-		return p.dec.SkipValue() // a text, which no server is known to read here
-	}
-	off := p.dec.PeekKind() == 'n'
-	if err := p.walk(); err != nil || off {
-		return err
-	}
-	if p.call.stored == nil {
-		p.call.stored = budget.Invalid("unbounded_input", name, name+" refers to stored input whose size is unknown; send the input itself, or set allow_stored_input for the provider, which reserves a whole context")
-	}
-	return nil
-}
-
-// responseItem reads one element of input: a message, a tool call or what it
-// gave, or a reference to something stored.
-func (p *parser) responseItem(int) error {
-	if p.dec.PeekKind() == '"' {
-		return p.dec.SkipValue()
-	}
-	if p.dec.PeekKind() != '{' {
-		return p.wrongType("an object with a type")
-	}
-	kind, err := "", error(nil)
-	err = p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
-			kind, err = p.text()
-			return err
-		case "content", "output", "summary":
-			return p.responseContent()
-		case "result":
-			// An earlier generated image, which counts as one again.
-			if p.dec.PeekKind() != '"' {
-				return p.walk()
-			}
-			return p.pastImage()
-		case "file_ids", "files", "attachments", "images", "videos", "audio", "documents":
-			return p.refused("", "unbounded_media", "has media whose size is unknown; send images as input_image parts of content")
-		}
-		if err := p.spelling(name, itemMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
-	})
-	if err != nil {
-		return err
-	}
-	p.checkItem(kind)
-	return nil
-}
-
-func itemMembers() []string { return []string{"type", "content", "output", "result", "summary", "id"} }
-
-// checkItem refuses items that stand for something whose size is not in the body.
-func (p *parser) checkItem(kind string) {
-	c := &p.call
-	switch {
-	case kind == "item_reference":
-		if c.stored == nil {
-			field := p.path()
-			c.stored = budget.Invalid("unbounded_input", field, field+" refers to a stored item whose size is unknown; send the item itself, or set allow_stored_input for the provider, which reserves a whole context")
-		}
-	case kind == "", kind == "message", kind == "reasoning",
-		strings.HasSuffix(kind, "_call"), strings.HasSuffix(kind, "_call_output"), strings.HasSuffix(kind, "_output"),
-		strings.HasPrefix(kind, "mcp_"):
-	case c.unbounded == nil:
-		field := p.path()
-		c.refuse("unbounded_input", field+".type", fmt.Sprintf("%s.type is %q, whose size is unknown; send messages and tool calls", field, clip(kind)))
-	}
 }
 
 // responseContent reads a message's content or a tool's output: text, one
@@ -165,12 +60,12 @@ func (p *parser) responsePart(int) error {
 	img := image{}
 	var url []byte
 	hasImage, nested := false, false
-	err := p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
+	err := p.object(func(name []byte) error {
+		id, err := p.find(itemPartObject, name)
+		switch id {
+		case isType:
 			kind, err = p.text()
-			return err
-		case "image_url":
+		case isImageURL:
 			if p.dec.PeekKind() == '{' {
 				nested = true
 				return p.imageURL()
@@ -180,22 +75,16 @@ func (p *parser) responsePart(int) error {
 			}
 			hasImage = true
 			url, err = p.media()
-			return err
-		case "detail":
+		case isDetail:
 			detail, err := p.text()
 			img.high = boundedDetail(detail)
 			return err
-		case "file_data":
+		case isFileData:
 			return p.fileData(&file)
-		case "input_audio":
+		case isInputAudio:
 			return p.inputAudio()
-		case "file_id", "file_url", "video_url", "source", "file", "image", "audio", "audio_url", "url", "document":
-			return p.refused("", "unbounded_media", "has no bound; send text, or images as data in image_url")
 		}
-		if err := p.spelling(name, responsePartMembers()); err != nil {
-			return err
-		}
-		return p.walkMember(name)
+		return err
 	})
 	if err != nil {
 		return err
@@ -207,10 +96,6 @@ func (p *parser) responsePart(int) error {
 	}
 	p.checkPart(kind)
 	return nil
-}
-
-func responsePartMembers() []string {
-	return []string{"type", "image_url", "detail", "file_data", "file_id", "file_url", "input_audio"}
 }
 
 func (p *parser) checkPart(kind string) {

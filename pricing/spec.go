@@ -2,7 +2,6 @@ package pricing
 
 import (
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -114,7 +113,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"endpoints": func(n *yaml.Node) error {
 			return readList(n, "endpoints", func(n *yaml.Node) error {
 				e := Endpoint(n.Value)
-				if !slices.Contains(Endpoints(), e) {
+				if !e.Known() {
 					return lineError(n, "endpoint is %q; write one of %v", clip(n.Value), Endpoints())
 				}
 				s.endpoints = append(s.endpoints, e)

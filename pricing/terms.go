@@ -43,8 +43,8 @@ func (m *Model) supported(c *Call) error {
 	if c.unbounded != nil {
 		return c.unbounded
 	}
-	if c.stored != nil && !m.Upstream.AllowStoredInput {
-		return c.stored
+	if c.stored.template != nil && !m.Upstream.AllowStoredInput {
+		return c.stored.template
 	}
 	if c.pdf != nil && !m.Upstream.AllowPDF {
 		return c.pdf
@@ -55,7 +55,7 @@ func (m *Model) supported(c *Call) error {
 	if err := m.routed(c); err != nil {
 		return err
 	}
-	if c.Endpoint.asksUsage() && c.Stream && m.Upstream.StreamUsage == StreamUsageRequire && c.options.include != 't' {
+	if c.Endpoint.declared().asksUsage && c.Stream && m.Upstream.StreamUsage == StreamUsageRequire && c.options.include != 't' {
 		return budget.Invalid("stream_usage_required", "stream_options.include_usage", fmt.Sprintf("%s reports the usage of a stream only when asked; send \"stream_options\": {\"include_usage\": true}", m.Provider))
 	}
 	return nil
@@ -149,7 +149,7 @@ func (m *Model) output(b *Bound, c *Call) error {
 	if !c.Endpoint.generates() {
 		return nil
 	}
-	a.choices = c.choices * max(1, c.prompts)
+	a.choices, a.foreign = c.choices*max(1, c.prompts), c.foreignCap
 	limit := m.honouredCap(c)
 	switch {
 	case limit >= 0:
@@ -165,49 +165,12 @@ func (m *Model) output(b *Bound, c *Call) error {
 	return nil
 }
 
-// honouredCap is the larger cap of those the body sets and the upstream obeys,
-// or -1.
-func (m *Model) honouredCap(c *Call) int64 {
-	limit := int64(-1)
-	take := func(f *capField, honoured bool) {
-		if f.set && honoured {
-			limit = max(limit, f.value)
-		}
-	}
-	switch c.Endpoint {
-	case Responses:
-		take(&c.maxOutput, true)
-	case Messages, Completions: // the one cap field these APIs have
-		take(&c.maxTokens, true)
-	default:
-		take(&c.maxTokens, m.Upstream.honours("max_tokens"))
-		take(&c.maxCompletion, m.Upstream.honours("max_completion_tokens"))
-	}
-	return limit
-}
-
-// capField is the member a default cap is inserted as.
-func (m *Model) capField(e Endpoint) string {
-	field := m.Upstream.capField()
-	switch {
-	case field == CapFieldNone:
-	case e == Responses:
-		return "max_output_tokens"
-	case e == Messages, e == Completions:
-		return "max_tokens"
-	}
-	return field
-}
-
 // defaultCap is the caller's, the model's, the upstream's or the usual default.
 // It leaves room for the input: vendors refuse input + cap > context.
 func (m *Model) defaultCap(c *Call) int64 {
 	limit := cmp.Or(c.DefaultCap, m.Row.rules.defaultCap, m.Upstream.DefaultMaxTokens)
 	if limit <= 0 {
-		limit = defaultMaxTokens
-		if c.Endpoint == Completions {
-			limit = completionTokens
-		}
+		limit = cmp.Or(c.Endpoint.declared().defaultCap, defaultMaxTokens)
 	}
 	if m.Row.MaxOutput > 0 {
 		limit = min(limit, m.Row.MaxOutput)

@@ -2,6 +2,8 @@ package pricing
 
 import (
 	"bytes"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -35,7 +37,7 @@ func (t *tokenizer) counted(c *Call) counted {
 	}
 	w := textWalker{t: t, body: c.body, alone: c.Endpoint == Embeddings, room: maxCounted}
 	w.dec = jsontext.NewDecoder(bytes.NewBuffer(c.body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	if err := w.object(w.topMember(c.Endpoint)); err != nil {
+	if err := w.object(w.topMember(c.Endpoint.declared().members)); err != nil {
 		return counted{} // not with a body that was parsed before
 	}
 	return w.sum
@@ -53,30 +55,33 @@ type textWalker struct {
 	quoted  []byte
 }
 
-// topMember is where the endpoint's text is. The Messages API has none: its
-// tokenizers are not public.
-func (w *textWalker) topMember(e Endpoint) func(name string) error {
+// topMember is where the endpoint's text is, by the table of members. The
+// Messages API has none: its tokenizers are not public.
+func (w *textWalker) topMember(top *scope) func(name string) error {
 	return func(name string) error {
-		switch {
-		case name == `"messages"` && e == Chat:
-			return w.array(w.message)
-		case name == `"tools"` && (e == Chat || e == Responses):
-			return w.tools()
-		case name == `"instructions"` && e == Responses:
-			return w.text(w.verbatim)
-		case name == `"input"` && e == Responses:
-			if w.dec.PeekKind() == '[' {
-				return w.array(w.message)
-			}
-			return w.text(w.verbatim)
-		case name == `"input"` && e == Embeddings, name == `"prompt"` && e == Completions:
-			if w.dec.PeekKind() == '[' {
-				return w.array(func() error { return w.text(w.verbatim) })
-			}
-			return w.text(w.verbatim)
+		if m := top.named[name[1:len(name)-1]]; m != nil && m.text != nil {
+			return m.text(w)
 		}
 		return w.dec.SkipValue()
 	}
+}
+
+func (w *textWalker) messages() error { return w.array(w.message) }
+
+func (w *textWalker) verbatimText() error { return w.text(w.verbatim) }
+
+func (w *textWalker) messagesOrText() error {
+	if w.dec.PeekKind() == '[' {
+		return w.array(w.message)
+	}
+	return w.verbatimText()
+}
+
+func (w *textWalker) texts() error {
+	if w.dec.PeekKind() == '[' {
+		return w.array(w.verbatimText)
+	}
+	return w.verbatimText()
 }
 
 // object calls member with the raw name of each member, quotes included.
@@ -233,5 +238,34 @@ func (w *textWalker) described(raw, text []byte) int64 {
 	for line := range bytes.Lines(text) {
 		lines += w.t.most(line, false, &w.room) + newLine
 	}
-	return max(lines, w.rewritten(raw, text))
+	most := max(lines, w.rewritten(raw, text))
+	if bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf || r == '<' || r == '>' || r == '&' || r == '\'' }) {
+		w.quoted = appendEscaped(w.quoted[:0], text)
+		most = max(most, w.t.most(w.quoted, false, &w.room))
+	}
+	return most
+}
+
+// appendEscaped is the inside of a JSON string that has nothing but plain ASCII
+// in it, as some encoders write it, see rendering.
+func appendEscaped(dst, text []byte) []byte {
+	const hex = "0123456789abcdef"
+	unit := func(c rune) { dst = append(dst, '\\', 'u', hex[c>>12&15], hex[c>>8&15], hex[c>>4&15], hex[c&15]) }
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		text = text[n:]
+		switch {
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			unit(high)
+			unit(low)
+		case r >= utf8.RuneSelf, r < ' ', r == '<', r == '>', r == '&', r == '\'':
+			unit(r)
+		case r == '"', r == '\\':
+			dst = append(dst, '\\', byte(r))
+		default:
+			dst = append(dst, byte(r))
+		}
+	}
+	return dst
 }

@@ -2,37 +2,61 @@ package pricing
 
 import "strings"
 
-// tool reads one entry of tools and sorts it: run by the client, or hosted.
+// tool reads one entry of a list of tools, wherever the list stands, and sorts
+// it: run by the client, or hosted. What a namespace holds is sorted by itself.
 func (p *parser) tool(int) error {
+	_, err := p.readTool(true)
+	return err
+}
+
+// readTool returns the type that the tool names. Of one without, which some
+// lists may hold, sort says whether it counts as hosted.
+func (p *parser) readTool(sort bool) (string, error) {
 	if p.dec.PeekKind() != '{' {
-		return p.wrongType("an object with a type")
+		return "", p.wrongType("an object with a type")
 	}
+	p.call.rendered += toolFrame
 	t := hostedTool{uses: -1, size: 1}
-	function := false
-	err := p.object(func(name []byte) (err error) {
-		switch string(name) {
-		case "type":
+	function, hosted := false, false
+	err := p.object(func(name []byte) error {
+		id, err := p.find(toolObject, name)
+		switch id {
+		case isType:
 			t.kind, err = p.text()
-			return err
-		case "max_uses":
+		case isMaxUses:
 			n, set, err := p.integer(0, 1000)
 			if set {
 				t.uses = n
 			}
 			return err
-		case "function":
+		case isFunction:
 			function = true
-		case "container":
+			return p.walk()
+		case isHosted:
+			hosted = hosted || p.dec.PeekKind() != 'n'
+			return p.walk()
+		case isContainer:
 			return p.container(&t)
+		case isTools:
+			if p.dec.PeekKind() != '[' {
+				return p.walk()
+			}
+			return p.array(p.tool)
 		}
-		return p.walkMember(name)
-	})
-	if err != nil {
 		return err
-	}
+	})
 	if t.kind == "" && function {
 		t.kind = "function" // some providers let the type out
 	}
+	if err == nil && (sort || t.kind != "") {
+		p.sortTool(&t, hosted)
+	}
+	return t.kind, err
+}
+
+// sortTool takes a tool whose type is known to run at the client for nothing but
+// text. One that the provider runs is kept for the bound.
+func (p *parser) sortTool(t *hostedTool, hosted bool) {
 	switch p.call.Endpoint {
 	case Messages:
 		if t.kind == "" {
@@ -42,18 +66,20 @@ func (p *parser) tool(int) error {
 		t.uses = -1 // not a member of its tools; max_tool_calls limits them together
 	}
 	switch {
-	case t.kind == "function", t.kind == "custom", t.kind == "local_shell", t.kind == "apply_patch":
+	case hosted && (clientTool(t.kind) || versionedTool(t.kind)):
+		t.kind += " that the provider runs" // no such type has a fee
 	case clientTool(t.kind):
+		return
+	case versionedTool(t.kind):
 		p.call.clientTools++
-	default:
-		if len(p.call.hosted) < maxHosted {
-			t.field = p.path()
-			p.call.hosted = append(p.call.hosted, t)
-			return nil
-		}
-		p.call.refuse("unbounded_tool", "tools", "tools has too many tools that the provider runs; use function tools")
+		return
 	}
-	return nil
+	if len(p.call.hosted) < maxHosted {
+		t.field = p.path()
+		p.call.hosted = append(p.call.hosted, *t)
+		return
+	}
+	p.call.refuse("unbounded_tool", "tools", "tools has too many tools that the provider runs; use function tools")
 }
 
 // container reads the memory of a code tool's container, by which OpenAI bills
@@ -92,13 +118,42 @@ func (p *parser) container(t *hostedTool) error {
 	})
 }
 
-// clientTool reports Anthropic's versioned client-run tools, each of which
-// brings a prompt of its own.
+// clientTool reports the types of tools that the client runs and that stand
+// whole in the body.
 func clientTool(kind string) bool {
-	for _, prefix := range []string{"bash_", "text_editor_", "computer_", "memory_"} {
-		if strings.HasPrefix(kind, prefix) {
+	switch kind {
+	case "function", "custom", "local_shell", "apply_patch", "namespace":
+		return true
+	}
+	return false
+}
+
+// versionedTool reports client-run tools that the vendor describes to the model
+// in a prompt of its own: Anthropic's by name and date, and OpenAI's computer.
+func versionedTool(kind string) bool {
+	switch kind {
+	case "computer", "computer_use_preview":
+		return true
+	}
+	for _, name := range [...]string{"bash", "text_editor", "computer", "memory"} {
+		if kind != name && dated(kind, name) {
 			return true
 		}
 	}
 	return false
+}
+
+// dated reports whether kind is a tool's name, or a version of it: the name and
+// a date, as in web_search_20250305 and web_search_2025_08_26. Nothing that
+// merely starts like it is.
+func dated(kind, name string) bool {
+	version, ok := strings.CutPrefix(kind, name)
+	if !ok || version == "" {
+		return ok
+	}
+	date, ok := strings.CutPrefix(version, "_")
+	if len(date) == len("2025_08_26") && date[4] == '_' && date[7] == '_' {
+		date = date[:4] + date[5:7] + date[8:]
+	}
+	return ok && len(date) == len("20250826") && strings.Trim(date, "0123456789") == ""
 }

@@ -1,0 +1,157 @@
+package pricing
+
+import "slices"
+
+// Endpoint is an inference API; its value is what the route tells the check.
+type Endpoint string
+
+// The endpoints.
+const (
+	Chat        Endpoint = "chat"
+	Embeddings  Endpoint = "embeddings"
+	Responses   Endpoint = "responses"
+	Messages    Endpoint = "messages" // Anthropic's own
+	Completions Endpoint = "completions"
+	Rerank      Endpoint = "rerank"
+)
+
+// declaration is all that one endpoint is: whoever adds one adds it here, and
+// its members to the table of members.
+type declaration struct {
+	name  Endpoint
+	path  string // behind /v1 here, and usually below a provider's base URL
+	about string
+	in    endpoints // its bit in the table of members
+
+	// anthropic says that its clients speak Anthropic's API: their key may
+	// come in x-api-key, and errors have Anthropic's envelope.
+	anthropic bool
+	// dialect is how its answers report their usage; empty: as the upstream's
+	// chat does.
+	dialect string
+	// caps are the members that cap its output, the usual one first; none: its
+	// answers have no output tokens.
+	caps []string
+	// defaultCap is inserted where neither body, caller, model nor upstream
+	// name another; 0: the usual one.
+	defaultCap int64
+	// asksUsage says that a stream reports its usage only when asked to.
+	asksUsage bool
+	// complete checks what only the whole body shows; nil: nothing.
+	complete func(*Call) error
+	// members are those of a body, see topLevel.
+	members *scope
+}
+
+// declarations are in the order of Endpoints. It is never changed.
+var declarations = []declaration{
+	{
+		name: Chat, in: inChat, path: "/chat/completions", about: "OpenAI's chat completions, which most providers speak",
+		members: scopeOf(inChat, "the body"),
+		caps:    []string{"max_tokens", "max_completion_tokens"}, asksUsage: true,
+	},
+	{
+		name: Embeddings, in: inEmbeddings, path: "/embeddings", about: "texts to vectors",
+		members: scopeOf(inEmbeddings, "the body"),
+	},
+	{
+		name: Responses, in: inResponses, path: "/responses", about: "OpenAI's Responses API",
+		members: scopeOf(inResponses, "the body"),
+		caps:    []string{"max_output_tokens"}, dialect: DialectOpenAIResponses,
+	},
+	{
+		name: Messages, in: inMessages, path: "/messages", about: "Anthropic's Messages API",
+		members: scopeOf(inMessages, "the body"),
+		caps:    []string{"max_tokens"}, dialect: DialectAnthropicMessages, anthropic: true, complete: completeMessages,
+	},
+	{
+		name: Completions, in: inCompletions, path: "/completions", about: "legacy completions of a text",
+		members: scopeOf(inCompletions, "the body"),
+		caps:    []string{"max_tokens"}, defaultCap: completionTokens, asksUsage: true,
+	},
+	{
+		name: Rerank, in: inRerank, path: "/rerank", about: "documents in the order of a query",
+		members: scopeOf(inRerank, "the body"),
+		dialect: DialectTokensRerank, complete: completeRerank,
+	},
+}
+
+// Endpoints lists every endpoint.
+func Endpoints() []Endpoint {
+	out := make([]Endpoint, len(declarations))
+	for i := range declarations {
+		out[i] = declarations[i].name
+	}
+	return out
+}
+
+// declared finds an endpoint's declaration; the one that declares nothing for
+// an unknown name.
+func (e Endpoint) declared() *declaration {
+	for i := range declarations {
+		if declarations[i].name == e {
+			return &declarations[i]
+		}
+	}
+	return &declaration{}
+}
+
+// Known reports whether there is such an endpoint.
+func (e Endpoint) Known() bool { return e.declared().name != "" }
+
+// Path is where the endpoint is behind /v1, with a leading slash, and where
+// providers usually have it below their base URL; empty for an unknown one.
+func (e Endpoint) Path() string { return e.declared().path }
+
+// Anthropic reports whether its clients speak Anthropic's own API.
+func (e Endpoint) Anthropic() bool { return e.declared().anthropic }
+
+// CapField is the member that usually caps the output; empty where there is no
+// output.
+func (e Endpoint) CapField() string {
+	if caps := e.declared().caps; len(caps) > 0 {
+		return caps[0]
+	}
+	return ""
+}
+
+// generates reports whether answers have output tokens.
+func (e Endpoint) generates() bool { return len(e.declared().caps) > 0 }
+
+// cap is the call's member of that name.
+func (c *Call) cap(name string) *capField {
+	switch name {
+	case "max_completion_tokens":
+		return &c.maxCompletion
+	case "max_output_tokens":
+		return &c.maxOutput
+	}
+	return &c.maxTokens
+}
+
+// Uncapped reports whether the body may need a default output cap: it lacks one
+// of the members that could name it.
+func (c *Call) Uncapped() bool {
+	return slices.ContainsFunc(c.Endpoint.declared().caps, func(name string) bool { return !c.cap(name).set })
+}
+
+// honouredCap is the larger cap of those the body sets and the upstream obeys,
+// or -1. An endpoint's only cap is obeyed by all that have the endpoint.
+func (m *Model) honouredCap(c *Call) int64 {
+	caps, limit := c.Endpoint.declared().caps, int64(-1)
+	for _, name := range caps {
+		if f := c.cap(name); f.set && (len(caps) == 1 || m.Upstream.honours(name)) {
+			limit = max(limit, f.value)
+		}
+	}
+	return limit
+}
+
+// capField is the member a default cap is inserted as.
+func (m *Model) capField(e Endpoint) string {
+	field := m.Upstream.capField()
+	if caps := e.declared().caps; field != CapFieldNone && len(caps) == 1 {
+		return caps[0]
+	}
+	return field
+}

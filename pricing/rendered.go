@@ -1,0 +1,146 @@
+package pricing
+
+import "unicode/utf8"
+
+// A provider may write JSON anew before its model reads it: Llama 3's chat
+// template prints tools with an indent of four blanks, Python's json.dumps puts
+// a blank behind each comma and colon and writes \u00e9 for é, Go's and Jinja's
+// encoders write \u003c for <. A byte as it was sent is then less than a byte
+// as it is read, so schemas and the arguments of tool calls are bounded by the
+// longest of these renderings at once. decisions/0039 has the rule.
+
+// toolFrame is what a provider writes around a tool, in bytes.
+const toolFrame = 48
+
+// rendering measures a JSON text by its bytes, one after the other. Text that is
+// no JSON is measured too, as if it were.
+type rendering struct {
+	size   int64 // bytes, and one for each level of an indent: every vocabulary that knows code has a token for that
+	depth  int64
+	text   bool // within a string
+	escape bool // behind a backslash in it
+	opened bool // nothing since an opening bracket
+}
+
+func (r *rendering) add(c byte) {
+	switch {
+	case r.text:
+		r.size += int64(1 + r.growth(c))
+		switch {
+		case r.escape:
+			r.escape = false
+		case c == '\\':
+			r.escape = true
+		case c == '"':
+			r.text = false
+		}
+		return
+	case c == ' ', c == '\n', c == '\t', c == '\r':
+		return
+	case c == '}', c == ']':
+		r.depth = max(r.depth-1, 0)
+		if !r.opened {
+			r.size += 1 + r.depth
+		}
+		r.size++
+		r.opened = false
+		return
+	}
+	if r.opened {
+		r.size += 1 + r.depth
+		r.opened = false
+	}
+	r.size++
+	switch c {
+	case '"':
+		r.text = true
+	case '{', '[':
+		r.depth++
+		r.opened = true
+	case ',':
+		r.size += 1 + r.depth
+	case ':':
+		r.size++
+	default:
+		if c >= utf8.RuneSelf {
+			r.size += int64(r.growth(c))
+		}
+	}
+}
+
+// growth is how many bytes longer a character of a string gets as an escape, by
+// its first byte: \u003c and its like, and one or two \uXXXX for what is not
+// ASCII.
+func (r *rendering) growth(c byte) int {
+	switch {
+	case c == '<', c == '>', c == '&', c == '\'':
+		return len(`\u003c`) - 1
+	case c < 0xc0:
+		return 0
+	case c < 0xe0:
+		return len(`\u00e9`) - 2
+	case c < 0xf0:
+		return len(`\u4e2d`) - 3
+	}
+	return len(`\ud83d\ude00`) - 4
+}
+
+// addQuoted measures the text that is in a JSON string, without its quotes.
+func (r *rendering) addQuoted(s []byte) {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			r.add(s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case '"', '\\', '/':
+			r.add(s[i])
+		case 'u':
+			if c := escaped(s[i-1:]); c < utf8.RuneSelf {
+				r.add(byte(c))
+			} else {
+				r.size += int64(len(`\u00e9`))
+			}
+			i += 4
+		default: // a control character, which is white space or written as it was sent
+			if r.text {
+				r.size += int64(len(`\n`))
+			}
+		}
+	}
+}
+
+// rewritten reads a value with read, and counts what the provider may make of
+// it.
+func (p *parser) rewritten(read func() error) error {
+	if p.rewriting {
+		return read() // of what stands around it
+	}
+	p.rewriting = true
+	before := p.dec.InputOffset()
+	err := read()
+	p.rewriting = false
+	if err != nil {
+		return err
+	}
+	raw := p.call.body[before:p.dec.InputOffset()]
+	for len(raw) > 0 && (raw[0] == ':' || raw[0] == ',' || raw[0] == ' ' || raw[0] == '\n' || raw[0] == '\t' || raw[0] == '\r') {
+		raw = raw[1:]
+	}
+	r := rendering{depth: 1} // what the provider puts around it
+	if len(raw) > 2 && raw[0] == '"' {
+		r.depth = 0
+		r.addQuoted(raw[1 : len(raw)-1])
+	} else {
+		for _, c := range raw {
+			r.add(c)
+		}
+	}
+	p.call.rendered += max(0, r.size-int64(len(raw)))
+	return nil
+}
+
+// schemaMember reads a member that holds a schema, or something else that the
+// provider may print for its model.
+func (p *parser) schemaMember() error { return p.rewritten(p.walk) }

@@ -75,6 +75,7 @@ func (m Model) UnpricedEdits(c *Call) *Bound {
 type arithmetic struct {
 	text, overhead, images, audio int64 // tokens
 	input                         int64 // tokens of one hop, at most the context
+	rendered                      int64 // tokens of text that printing it anew may add
 	hidden                        int64 // tokens of input that is not in the body
 	hiddenNote                    string
 	clamped                       bool
@@ -164,7 +165,8 @@ func (b *Bound) Lines() []budget.Line {
 		}
 	}
 	part("counted text", a.counted.tokens, fmt.Sprintf("%d bytes by %s; where other text may touch it, by bytes", a.counted.bytes, a.countedBy))
-	part("text", a.text-a.counted.tokens, "a byte is at most one token; schemas and arguments as the provider may print them")
+	part("text", a.text-a.counted.tokens-a.rendered, "a byte is at most one token")
+	part("renderings", a.rendered, "schemas and arguments, as a provider may print them")
 	part("stored input", a.hidden, a.hiddenNote)
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")

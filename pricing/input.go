@@ -70,6 +70,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 	if c.prompts > 1 { // each prompt is a request of its own
 		a.overhead *= c.prompts
 	}
+	a.rendered = r.perByte.ceil(c.rendered)
 	a.overhead += 1000 * c.clientTools
 }
 

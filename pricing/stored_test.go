@@ -75,12 +75,9 @@ func TestWhatIsOnlyNamedMayFillTheContext(t *testing.T) {
 	} {
 		body := itemsBody(tt.item)
 		got := inputOf(t, mustBound(t, c, pricing.Responses, body, noon()))
-		want := int64(len(body)) + 1000
-		if tt.named {
-			want = m.Row.Context
-		}
-		if got != want {
-			t.Errorf("%s: %d input tokens, want %d", tt.item, got, want)
+		own := int64(len(body)) + 1000
+		if tt.named && got != m.Row.Context || !tt.named && (got < own || got > own+100) { // some is bounded as it may be printed
+			t.Errorf("%s: %d input tokens, named only: %t", tt.item, got, tt.named)
 		}
 	}
 	for _, member := range []string{`"previous_response_id":"resp_1"`, `"conversation":"conv_1"`, `"conversation":{"id":"conv_1"}`} {

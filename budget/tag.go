@@ -21,10 +21,18 @@ const MaxTagBytes = 64
 // ParseTag checks a tag sent by a client. The error is an invalid_request_error
 // with reason tag_invalid.
 func ParseTag(s string) (Tag, error) {
-	if msg := tagProblem(s); msg != "" {
-		return "", Invalid("tag_invalid", "x-aig-tag", "x-aig-tag "+msg)
+	if err := CheckTag("x-aig-tag", s); err != nil {
+		return "", err
 	}
 	return Tag(s), nil
+}
+
+// CheckTag is ParseTag's check for a tag that came in another field.
+func CheckTag(field, s string) error {
+	if msg := tagProblem(s); msg != "" {
+		return Invalid("tag_invalid", field, field+" "+msg)
+	}
+	return nil
 }
 
 func tagProblem(s string) string {

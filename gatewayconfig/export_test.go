@@ -18,7 +18,7 @@ func FieldNames(t reflect.Type) []string { return fieldNames(t) }
 
 // Parse reads a file's text.
 func Parse(path string, data []byte, getenv func(string) string) (*Config, error) {
-	c, _, err := parse(path, data, getenv, nil)
+	c, _, err := parse(path, data, &secretSource{getenv: getenv}, nil)
 	return c, err
 }
 

@@ -22,13 +22,20 @@ const maxFileBytes = 4 << 20
 // Relative paths in the file are relative to its folder. rows checks the price
 // rows; nil leaves that to others.
 func Read(path string, getenv func(string) string, rows Rows) (*Config, error) {
-	config, _, err := read(path, getenv, rows)
+	config, _, err := read(path, &secretSource{getenv: getenv}, rows)
+	return config, err
+}
+
+// ReadWithoutSecrets is Read for commands that need the file's addresses and
+// paths only, perhaps as a user who may not read the secrets: each is empty.
+func ReadWithoutSecrets(path string, getenv func(string) string, rows Rows) (*Config, error) {
+	config, _, err := read(path, &secretSource{getenv: getenv, skip: true}, rows)
 	return config, err
 }
 
 // read also returns the secret and CA files it looked at, even when it fails:
 // the Watcher must notice when one of them is put right.
-func read(path string, getenv func(string) string, rows Rows) (*Config, []string, error) {
+func read(path string, secrets *secretSource, rows Rows) (*Config, []string, error) {
 	data, err := readLimited(path, maxFileBytes)
 	if err != nil {
 		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
@@ -38,10 +45,10 @@ func read(path string, getenv func(string) string, rows Rows) (*Config, []string
 		// configuration it would remove every provider.
 		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
 	}
-	return parse(path, data, getenv, rows)
+	return parse(path, data, secrets, rows)
 }
 
-func parse(path string, data []byte, getenv func(string) string, rows Rows) (*Config, []string, error) {
+func parse(path string, data []byte, secrets *secretSource, rows Rows) (*Config, []string, error) {
 	r := &report{file: path}
 	d := &decoder{report: r, places: map[string]place{"": {1, 1}}}
 	f := defaults()
@@ -53,7 +60,8 @@ func parse(path string, data []byte, getenv func(string) string, rows Rows) (*Co
 	if err != nil {
 		r.add(place{1, 1}, "", "find the file's folder: %v", err)
 	}
-	v := &validator{decoder: d, secrets: &secretSource{getenv: getenv, dir: dir}, dir: dir}
+	secrets.dir = dir
+	v := &validator{decoder: d, secrets: secrets, dir: dir}
 	config := &Config{Path: path}
 	decoded := len(r.list) == 0
 	v.rows(&f, config, rows)

@@ -269,7 +269,7 @@ func (w *Watcher) read() (*Config, []string, error) {
 		}
 		return next, next.files, nil
 	}
-	return read(w.c.Config.Path, w.c.Getenv, w.c.Rows)
+	return read(w.c.Config.Path, &secretSource{getenv: w.c.Getenv}, w.c.Rows)
 }
 
 func (w *Watcher) apply(ctx context.Context, next *Config) error {

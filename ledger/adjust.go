@@ -100,9 +100,7 @@ func checkAdjustment(a *budget.Adjustment) error {
 		return budget.Invalid("field_invalid", "request_id", "request_id must have 1 to 128 bytes of printable text; make one up for each adjustment and repeat it when retrying")
 	}
 	if a.Tag != "" {
-		if _, err := budget.ParseTag(string(a.Tag)); err != nil {
-			return budget.Invalid("tag_invalid", "tag", "tag is none that calls can carry; an adjustment names one tag, not a pattern")
-		}
+		return budget.CheckTag("tag", string(a.Tag))
 	}
 	return nil
 }

@@ -104,12 +104,12 @@ func (l *Ledger) Crash(g *Gate, dst string) error {
 
 // CopyFiles copies what a power loss leaves: the database's files as they are.
 func (l *Ledger) CopyFiles(dst string) error {
-	return l.copyFiles(dst, lockFile, databaseFile, databaseFile+"-wal")
+	return l.copyFiles(dst, LockFile, databaseFile, databaseFile+"-wal")
 }
 
 // CopyAll copies what the end of the process leaves: CopyFiles and the ring.
 func (l *Ledger) CopyAll(dst string) error {
-	return l.copyFiles(dst, lockFile, databaseFile, databaseFile+"-wal", ringFile)
+	return l.copyFiles(dst, LockFile, databaseFile, databaseFile+"-wal", ringFile)
 }
 
 // copyFiles begins with the witness, which never knows more than the database.

@@ -17,6 +17,12 @@ type Inspector struct {
 	path string
 }
 
+// Exists reports whether dir has a ledger.
+func Exists(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, databaseFile))
+	return err == nil
+}
+
 // Inspect opens the database of dir for reading. Close releases it.
 func Inspect(ctx context.Context, dir string) (*Inspector, error) {
 	return inspectFile(ctx, filepath.Join(dir, databaseFile))

@@ -11,7 +11,9 @@ import (
 	"syscall"
 )
 
-const lockFile = "ledger.lock"
+// LockFile is the file of a data directory that the process which serves it
+// holds open and locked.
+const LockFile = "ledger.lock"
 
 // lock keeps a second process away from the database (assumption A3). It also
 // witnesses, outside the database, the epoch and the number of commits: a
@@ -23,7 +25,7 @@ type lock struct{ f *os.File }
 const lockLine = 21
 
 func takeLock(dir string) (*lock, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(filepath.Join(dir, LockFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock file: %w", err)
 	}

@@ -49,7 +49,8 @@ on record. To retry safely after a lost answer, pass the same --request-id.`,
 		Args: arguments(),
 	}
 	budgetID := c.Flags().String("budget", "", "`id` of the budget to correct")
-	tag := c.Flags().String("tag", "", "`tag` to correct")
+	tag := c.Flags().String("tag", "", "`tag` to correct, no pattern")
+	literal := c.Flags().Bool("literal", false, "--tag is a tag even if it is spelt like a pattern")
 	amount := c.Flags().String("amount", "", "US `dollars`; negative is a refund (required)")
 	reason := c.Flags().String("reason", "", "`text` that says why (required)")
 	requestID := c.Flags().String("request-id", "", "`text` that makes a retry safe (default: a random one)")
@@ -62,6 +63,11 @@ on record. To retry safely after a lost answer, pass the same --request-id.`,
 			return usagef(c.CommandPath(), "--amount is missing")
 		case *reason == "":
 			return usagef(c.CommandPath(), "--reason is missing")
+		}
+		if *tag != "" {
+			if _, err := oneTag(c, *tag, *literal); err != nil {
+				return err
+			}
 		}
 		body := restAdjustment{RequestID: *requestID, Amount: *amount, Reason: *reason}
 		if body.RequestID == "" {

@@ -294,11 +294,8 @@ func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
 func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
 	config, err := gatewayconfig.Default(everyProvider)
 	if path != "" {
-		config, err = gatewayconfig.Read(path, func(name string) string {
-			if v := a.withoutSecrets(name); v != "" {
-				return v
-			}
-			return everyProvider(name)
+		config, err = gatewayconfig.ReadWithoutSecrets(path, func(name string) string {
+			return cmp.Or(a.getenv(name), everyProvider(name))
 		}, checkRows)
 	}
 	if err != nil {
@@ -307,29 +304,16 @@ func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
 	return config, nil
 }
 
-// unset stands for a secret that nobody will use.
-const unset = "unset"
-
 // everyProvider answers for an environment in which each provider has a key, no
 // address is moved, and the data directory, which nobody opens, has a place.
 func everyProvider(name string) string {
 	switch {
 	case strings.HasSuffix(name, "_API_KEY"):
-		return unset
+		return "unset" // nobody will use it
 	case name == gatewayconfig.EnvDataDir:
 		return os.TempDir()
 	}
 	return ""
-}
-
-// withoutSecrets is the environment, in which variables that hold secrets need
-// not be set. The others decide about folders and files.
-func (a *app) withoutSecrets(name string) string {
-	v := a.getenv(name)
-	if v != "" || name == gatewayconfig.EnvDataDir || name == "HOME" || name == "XDG_DATA_HOME" || name == "SSL_CERT_FILE" {
-		return v
-	}
-	return unset
 }
 
 // pricingUpstreams converts what the configuration says about providers' wire

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,12 +38,13 @@ const (
 
 // clientFlags say which server a command talks to, and as whom.
 type clientFlags struct {
-	server, keyFile string
+	server, keyFile, config string
 }
 
 func (f *clientFlags) bind(c *cobra.Command) {
 	c.PersistentFlags().StringVar(&f.server, "server", "", "`URL` of the gateway (default $"+envServer+" or "+defaultServer+")")
 	c.PersistentFlags().StringVar(&f.keyFile, "api-key-file", "", "`file` with the API key (default $"+envAPIKey+" or "+adminKeyFile+" of the data directory)")
+	c.PersistentFlags().StringVar(&f.config, "config", "", "configuration `file` of a gateway on this machine, for its address and data directory")
 }
 
 // client talks to the REST door of one gateway.
@@ -55,11 +57,19 @@ type client struct {
 
 // client resolves the flags. It does not connect.
 func (a *app) client(c *cobra.Command, f *clientFlags) (*client, error) {
-	base, err := a.serverURL(c, f.server)
+	server, dir := f.server, gatewayconfig.DataDir(a.getenv)
+	if f.config != "" {
+		config, err := a.bootstrapSource(f.config)
+		if err != nil {
+			return nil, configError(err)
+		}
+		server, dir = cmp.Or(server, "http://"+config.Listen.REST), config.DataDir
+	}
+	base, err := a.serverURL(c, server)
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.apiKey(f.keyFile, base)
+	key, err := a.apiKey(f.keyFile, dir, base)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +101,7 @@ func (a *app) serverURL(c *cobra.Command, flag string) (*url.URL, error) {
 // apiKey finds the key: --api-key-file, the environment, then the admin key
 // of the data directory. That last one is sent to this machine only: nobody
 // chose it for the server named in --server.
-func (a *app) apiKey(file string, server *url.URL) (string, error) {
+func (a *app) apiKey(file, dataDir string, server *url.URL) (string, error) {
 	if file != "" {
 		return readKey(file)
 	}
@@ -101,13 +111,13 @@ func (a *app) apiKey(file string, server *url.URL) (string, error) {
 	if !loopback(server.Hostname()) {
 		return "", withHint(fmt.Errorf("no API key for %s", server.Host), "set "+envAPIKey+" or pass --api-key-file FILE")
 	}
-	path := filepath.Join(gatewayconfig.DataDir(a.getenv), adminKeyFile)
+	path := filepath.Join(dataDir, adminKeyFile)
 	key, err := readKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
 	return "", withHint(fmt.Errorf("no API key: %s is not set and there is no %s", envAPIKey, path),
-		"set "+envAPIKey+", pass --api-key-file FILE, or set "+gatewayconfig.EnvDataDir+" to the data directory of `aigateway run`")
+		"set "+envAPIKey+", pass --api-key-file FILE, or --config with the file that `aigateway run` got, or set "+gatewayconfig.EnvDataDir+" to its data directory")
 }
 
 func loopback(host string) bool {

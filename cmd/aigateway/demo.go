@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -36,7 +37,10 @@ directory is removed at the end.`,
 
 func (a *app) demo(ctx context.Context, address string, exit bool) error {
 	started := a.now()
-	path, err := envoy.Install(ctx, a.stderr) // returns at once when a suitable one is there
+	path, err := envoy.Find("")
+	if errors.Is(err, envoy.ErrNotFound) {
+		path, err = envoy.Install(ctx, a.stderr)
+	}
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (a *app) bootstrapSource(path string) (*gatewayconfig.Config, error) {
 	if path == "" {
 		return gatewayconfig.Default(a.getenv)
 	}
-	return gatewayconfig.Read(path, a.withoutSecrets, checkRows)
+	return gatewayconfig.ReadWithoutSecrets(path, a.getenv, checkRows)
 }
 
 // bootstrapConfig is what the configuration says about Envoy's static part.

@@ -7,20 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"aigateway/gatewayconfig"
 	"aigateway/ledger"
 )
-
-// dataDirFlag says which data directory a command reads.
-func (a *app) dataDirFlag(c *cobra.Command) func() string {
-	dir := c.PersistentFlags().String("data-dir", "", "data `directory` of the gateway (default $"+gatewayconfig.EnvDataDir+")")
-	return func() string {
-		if *dir != "" {
-			return *dir
-		}
-		return gatewayconfig.DataDir(a.getenv)
-	}
-}
 
 func newLedgerCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
@@ -31,7 +19,7 @@ without one; repair and restore need the gateway to be stopped.`,
   aigateway ledger verify
   aigateway ledger backup /backups/ledger-2026-04-01.db`,
 	}
-	dir := a.dataDirFlag(c)
+	dir := a.dataDirFlags(c)
 	return group(c, newLedgerCheckCommand(a, dir), newLedgerVerifyCommand(a, dir), newLedgerRepairCommand(a, dir), newLedgerBackupCommand(a, dir), newLedgerRestoreCommand(a, dir))
 }
 
@@ -43,7 +31,7 @@ type checkedLedger struct {
 	Mismatches   []string `json:"mismatches"`
 }
 
-func newLedgerCheckCommand(a *app, dir func() string) *cobra.Command {
+func newLedgerCheckCommand(a *app, dir *dataDir) *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Compute every total again from its rows and compare",
 		Long: `Adds up every settled call, correction and open reservation and compares the
@@ -55,7 +43,11 @@ on a budget whose sums differ.`,
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		i, err := ledger.Inspect(c.Context(), dir())
+		path, err := dir.existing()
+		if err != nil {
+			return err
+		}
+		i, err := ledger.Inspect(c.Context(), path)
 		if err != nil {
 			return err
 		}
@@ -92,7 +84,7 @@ type verifiedLedger struct {
 	Problems []string `json:"problems"`
 }
 
-func newLedgerVerifyCommand(a *app, dir func() string) *cobra.Command {
+func newLedgerVerifyCommand(a *app, dir *dataDir) *cobra.Command {
 	c := &cobra.Command{
 		Use: "verify", Short: "Prove that no settled call, correction or admin change was altered",
 		Long: `Recomputes the hash chain from the rows. Whoever can write to the data directory
@@ -112,7 +104,11 @@ could also write a chain of their own, so note the head it prints somewhere else
 			}
 			heads = append(heads, h)
 		}
-		i, err := ledger.Inspect(c.Context(), dir())
+		path, err := dir.existing()
+		if err != nil {
+			return err
+		}
+		i, err := ledger.Inspect(c.Context(), path)
 		if err != nil {
 			return err
 		}
@@ -143,7 +139,7 @@ func (a *app) printVerified(out *format, v *ledger.Verification) error {
 	return errors.New("the history was altered, or is damaged")
 }
 
-func newLedgerBackupCommand(a *app, dir func() string) *cobra.Command {
+func newLedgerBackupCommand(a *app, dir *dataDir) *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Copy the ledger as of this moment into FILE",
 		Long: `Writes one consistent copy, also while the gateway runs. Keep it as secret as the
@@ -151,7 +147,11 @@ data directory. Copy admin.key and statement.key once, too: they are not in it.`
 		Example: "  aigateway ledger backup /backups/ledger-2026-04-01.db",
 		Args:    arguments("the backup's file"),
 		RunE: func(c *cobra.Command, args []string) error {
-			i, err := ledger.Inspect(c.Context(), dir())
+			path, err := dir.existing()
+			if err != nil {
+				return err
+			}
+			i, err := ledger.Inspect(c.Context(), path)
 			if err != nil {
 				return err
 			}
@@ -159,13 +159,13 @@ data directory. Copy admin.key and statement.key once, too: they are not in it.`
 			if err := i.Backup(c.Context(), args[0]); err != nil {
 				return err
 			}
-			a.notef("the ledger of %s is in %s", dir(), args[0])
+			a.notef("the ledger of %s is in %s", path, args[0])
 			return nil
 		},
 	}
 }
 
-func newLedgerRestoreCommand(a *app, dir func() string) *cobra.Command {
+func newLedgerRestoreCommand(a *app, dir *dataDir) *cobra.Command {
 	return &cobra.Command{
 		Use: "restore FILE", Short: "Replace the ledger by a backup; the gateway must be stopped",
 		Long: `Puts the backup in place and keeps the database that was there. Calls made since
@@ -176,7 +176,14 @@ deleted since.`,
 		Example: "  aigateway ledger restore /backups/ledger-2026-04-01.db",
 		Args:    arguments("the backup's file"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := ledger.Restore(c.Context(), ledger.Config{Dir: dir(), Now: a.now, Log: a.log}, args[0])
+			path, err := dir.named()
+			if err == nil && path == "" { // only what somebody chose may be new
+				path, err = dir.existing()
+			}
+			if err != nil {
+				return err
+			}
+			r, err := ledger.Restore(c.Context(), ledger.Config{Dir: path, Now: a.now, Log: a.log}, args[0])
 			if err != nil {
 				return err
 			}

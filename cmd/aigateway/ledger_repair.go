@@ -9,7 +9,7 @@ import (
 	"aigateway/ledger"
 )
 
-func newLedgerRepairCommand(a *app, dir func() string) *cobra.Command {
+func newLedgerRepairCommand(a *app, dir *dataDir) *cobra.Command {
 	c := &cobra.Command{
 		Use: "repair --reason WHY", Short: "Accept totals that differ from their rows; the gateway must be stopped",
 		Long: `Accepts what "ledger check" finds, once a person knows why, so that the budgets
@@ -26,8 +26,12 @@ explain stays spent, what they have more is added; corrections
 		if *reason == "" {
 			return usagef(c.CommandPath(), "--reason is missing; say why the totals may be accepted")
 		}
+		path, err := dir.existing()
+		if err != nil {
+			return err
+		}
 		who := cmp.Or(*actor, a.getenv("USER"), "operator")
-		accepted, err := ledger.Repair(c.Context(), ledger.Config{Dir: dir(), Now: a.now, Log: a.log}, budget.Author{Actor: who, Reason: *reason})
+		accepted, err := ledger.Repair(c.Context(), ledger.Config{Dir: path, Now: a.now, Log: a.log}, budget.Author{Actor: who, Reason: *reason})
 		if err != nil {
 			return err
 		}

@@ -16,11 +16,12 @@ type app struct {
 	getenv         func(string) string
 	now            func() time.Time
 	log            *slog.Logger // to stderr
+	proc           string       // where running gateways are looked for
 }
 
 func newApp(stdout, stderr io.Writer, getenv func(string) string) *app {
 	return &app{
-		stdout: stdout, stderr: stderr, getenv: getenv, now: time.Now,
+		stdout: stdout, stderr: stderr, getenv: getenv, now: time.Now, proc: "/proc",
 		log: slog.New(slog.NewTextHandler(stderr, nil)),
 	}
 }

@@ -23,15 +23,17 @@ func newStatementExportCommand(a *app) *cobra.Command {
 		Use: "export", Short: "Print what a tag cost in a month, signed",
 		Long: `Prints a statement as JSON: every model and key, every correction, the totals, the
 head of the ledger's hash chain, and an Ed25519 signature made with statement.key
-of the data directory. It reads the data directory itself; the month is that of
+of the data directory. It reads the data directory itself. It is of one tag, not
+of those a pattern covers: a tag that is spelt like one needs --literal. The month is that of
 the time zone which the gateway was last started with, as in budgets and usage
 reports, unless --time-zone names another.`,
 		Example: "  aigateway statement export --month 2026-04 --tag summarize > april.json",
 		Args:    arguments(),
 	}
-	dir := a.dataDirFlag(c)
+	dir := a.dataDirFlags(c)
 	month := c.Flags().String("month", "", "month, `YYYY-MM` (required)")
 	tag := c.Flags().String("tag", "", "the `tag`, no pattern (required)")
+	literal := c.Flags().Bool("literal", false, "--tag is a tag even if it is spelt like a pattern")
 	zone := c.Flags().String("time-zone", "", "IANA time `zone` in which the month begins (default the gateway's)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		loc, err := budget.ParseZone("--time-zone", *zone)
@@ -42,11 +44,15 @@ reports, unless --time-zone names another.`,
 		if err != nil {
 			return usagef(c.CommandPath(), "%s", err)
 		}
-		t, err := budget.ParseTag(*tag)
+		t, err := oneTag(c, *tag, *literal)
 		if err != nil {
-			return usagef(c.CommandPath(), "--tag names no tag")
+			return err
 		}
-		i, err := ledger.Inspect(c.Context(), dir())
+		path, err := dir.existing()
+		if err != nil {
+			return err
+		}
+		i, err := ledger.Inspect(c.Context(), path)
 		if err != nil {
 			return err
 		}
@@ -59,7 +65,7 @@ reports, unless --time-zone names another.`,
 				return err
 			}
 		}
-		text, err := i.Statement(c.Context(), dir(), t, w, a.now())
+		text, err := i.Statement(c.Context(), path, t, w, a.now())
 		if err != nil {
 			return err
 		}
@@ -69,6 +75,22 @@ reports, unless --time-zone names another.`,
 		return nil
 	}
 	return c
+}
+
+// oneTag reads a flag that names one tag. A call may carry a tag that is spelt
+// like a pattern, but who writes a pattern rarely means that one.
+func oneTag(c *cobra.Command, text string, literal bool) (budget.Tag, error) {
+	if text == "" {
+		return "", usagef(c.CommandPath(), "--tag is missing")
+	}
+	if err := budget.CheckTag("--tag", text); err != nil {
+		return "", usagef(c.CommandPath(), "%s", err)
+	}
+	pattern := budget.TagPattern(text)
+	if _, tree := pattern.Subtree(); literal || !tree && pattern != budget.AllTags {
+		return budget.Tag(text), nil
+	}
+	return "", usagef(c.CommandPath(), "--tag %q is a pattern, and this takes one tag: name each, \"aigateway usage --tag '%s'\" lists those it covers; --literal takes the tag that is spelt so", text, text)
 }
 
 func newStatementVerifyCommand(a *app) *cobra.Command {

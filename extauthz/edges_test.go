@@ -1,0 +1,112 @@
+package extauthz_test
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/extauthz"
+	"aigateway/pricing"
+)
+
+// Whoever settles has the token only: it says everything about the call.
+func TestTheTokenSaysEverythingAboutTheCall(t *testing.T) {
+	ledger := &fakeLedger{reserve: func(_ context.Context, r budget.Request) (budget.Reservation, error) {
+		res := admitted(r)
+		res.ID, res.ReservedAt, res.Accounts = 77, noon.Add(time.Minute+1), []int64{3, 9}
+		return res, nil
+	}}
+	out := check(t, newServer(t, keysWith(nil), ledger), authorized("req-1", goodBody, "x-aig-tag", "team/a"))
+	got, err := newSealer(t).Open(out.GetDynamicMetadata().GetFields()["rsv"].GetStringValue())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Bound <= 0 || got.Pin == "" {
+		t.Errorf("bound %d, pin %q", got.Bound, got.Pin)
+	}
+	want := envoy.Token{
+		ID: 77, Accounts: []int64{3, 9}, Bound: got.Bound, ReservedAt: noon.Add(time.Minute + 1).UnixNano(),
+		KeyID: "key_1", Tag: "team/a", Model: "moonshot/kimi-k2.6", Provider: "moonshot", Pin: got.Pin,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestRequestIDs(t *testing.T) {
+	s := newServer(t, keysWith(nil), &fakeLedger{})
+	for id, good := range map[string]bool{
+		"!": true, "~": true, strings.Repeat("x", 128): true,
+		"": false, " ": false, "a b": false, "a\x7f": false, "ä": false, "a\n": false, strings.Repeat("x", 129): false,
+	} {
+		out := check(t, s, authorized(id, goodBody))
+		e, err := refusal(out)
+		if good != (out.GetOkResponse() != nil) || !good && (err != nil || e.reason() != "request_id_missing" || e.Error.Code != 500) {
+			t.Errorf("request id %q: %v", id, out)
+		}
+	}
+}
+
+// Every refusal names its request and the member at fault, and is counted as
+// refused or failed.
+func TestRefusalsNameTheirRequestAndField(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		key     func(*budget.Key)
+		reserve func(context.Context, budget.Request) (budget.Reservation, error)
+		body    string
+		field   string
+		outcome string
+	}{
+		{name: "model", key: func(k *budget.Key) { k.AllowedModels = []string{"openai/*"} }, body: goodBody, field: "model", outcome: "refused"},
+		{name: "scope", key: func(k *budget.Key) { k.Scopes = nil }, body: goodBody, field: "authorization", outcome: "refused"},
+		{name: "store", reserve: func(context.Context, budget.Request) (budget.Reservation, error) {
+			return budget.Reservation{}, budget.Unavailable("store_unavailable", "try again", nil)
+		}, body: goodBody, outcome: "failed"},
+	} {
+		catalog, registry := newCatalog(t), prometheus.NewRegistry()
+		s := extauthz.New(extauthz.Config{
+			Keys: keysWith(tt.key), Ledger: &fakeLedger{reserve: tt.reserve},
+			Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t), Now: func() time.Time { return noon },
+			Log: slog.New(slog.DiscardHandler), Metrics: registry,
+		})
+		out := check(t, s, authorized("req-9", tt.body))
+		e, err := refusal(out)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if e.Error.Param != tt.field {
+			t.Errorf("%s: names %q, want %q", tt.name, e.Error.Param, tt.field)
+		}
+		if got := headerOf(out.GetDeniedResponse().GetHeaders(), "x-aig-request-id"); got != "req-9" {
+			t.Errorf("%s: request id %q", tt.name, got)
+		}
+		if got := counted(t, registry, "aig_decisions_total", tt.outcome, e.reason()); got != 1 {
+			t.Errorf("%s: counted %v times as %s for %s, want once", tt.name, got, tt.outcome, e.reason())
+		}
+	}
+}
+
+// A refusal repeats a model's name, but no hostile megabyte.
+func TestLongModelNamesAreShortened(t *testing.T) {
+	s := newServer(t, keysWith(func(k *budget.Key) { k.AllowedModels = []string{"openai/*"} }), &fakeLedger{})
+	for _, n := range []int{99, 100, 101, 250} {
+		model := "moonshot/" + strings.Repeat("m", n-len("moonshot/"))
+		e, err := refusal(check(t, s, authorized("r", `{"model":"`+model+`","messages":[]}`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole, cut := strings.Contains(e.Error.Message, `"`+model+`"`), strings.Contains(e.Error.Message, `"`+model[:min(n, 100)]+`…"`)
+		if whole != (n <= 100) || cut != (n > 100) {
+			t.Errorf("a name of %d bytes: %s", n, e.Error.Message)
+		}
+	}
+}

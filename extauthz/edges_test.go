@@ -2,11 +2,13 @@ package extauthz_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -66,6 +68,7 @@ func TestRefusalsNameTheirRequestAndField(t *testing.T) {
 		outcome string
 	}{
 		{name: "model", key: func(k *budget.Key) { k.AllowedModels = []string{"openai/*"} }, body: goodBody, field: "model", outcome: "refused"},
+		{name: "tag", key: func(k *budget.Key) { k.AllowedTags = []budget.TagPattern{"b"} }, body: goodBody, field: "x-aig-tag", outcome: "refused"},
 		{name: "scope", key: func(k *budget.Key) { k.Scopes = nil }, body: goodBody, field: "authorization", outcome: "refused"},
 		{name: "store", reserve: func(context.Context, budget.Request) (budget.Reservation, error) {
 			return budget.Reservation{}, budget.Unavailable("store_unavailable", "try again", nil)
@@ -108,5 +111,70 @@ func TestLongModelNamesAreShortened(t *testing.T) {
 		if whole != (n <= 100) || cut != (n > 100) {
 			t.Errorf("a name of %d bytes: %s", n, e.Error.Message)
 		}
+	}
+}
+
+func TestContentAtItsEdges(t *testing.T) {
+	length := fmt.Sprint(len(goodBody))
+	for _, tt := range []struct {
+		name, body string
+		headers    []string
+		reason     string
+	}{
+		{"one byte", "1", nil, "body_not_json"},
+		{"one byte too many", goodBody, []string{"content-length", fmt.Sprint(len(goodBody) - 1)}, "body_missing"},
+		{"two equal lengths", goodBody, []string{"content-length", length, "content-length", length}, "body_missing"},
+		{"an upgrade with a body", goodBody, []string{"upgrade", "h2c"}, "body_missing"},
+	} {
+		if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), authorized("r", tt.body, tt.headers...))); err != nil || e.reason() != tt.reason {
+			t.Errorf("%s: %+v, %v; want %s", tt.name, e, err, tt.reason)
+		}
+	}
+}
+
+func TestJoinedTagsWithEmptyEnds(t *testing.T) {
+	for _, tag := range []string{",a", "a,", ",", ",,"} {
+		in := authorized("r", goodBody)
+		http := in.GetAttributes().GetRequest().GetHttp()
+		http.Headers = map[string]string{"x-aig-tag": tag}
+		for _, h := range http.GetHeaderMap().GetHeaders() {
+			http.Headers[h.GetKey()] = string(h.GetRawValue())
+		}
+		http.HeaderMap = nil
+		if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), in)); err != nil || e.reason() != "tag_repeated" {
+			t.Errorf("%q: %+v, %v; want tag_repeated", tag, e, err)
+		}
+	}
+}
+
+// Where a provider gets no betas, what a client sends of them does not matter.
+func TestBetasOfAnyNumber(t *testing.T) {
+	for n, want := range map[int]string{0: "", 1: "thinking-2025", 2: "thinking-2025,caching-2024"} {
+		catalog := newCatalog(t)
+		s := extauthz.New(extauthz.Config{
+			Keys: keysWith(nil), Ledger: &fakeLedger{}, Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t),
+			Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+			Betas: func(string) []string { return []string{"thinking-2025", "caching-2024"}[:n] },
+		})
+		ask := func(headers ...string) *authv3.CheckResponse {
+			return check(t, s, on(pricing.Messages, newCheck("r", messagesBody, append([]string{"x-api-key", goodKey}, headers...)...)))
+		}
+		out := ask("anthropic-beta", "thinking-2025,caching-2024,thinking-2025")
+		if got := out.GetDynamicMetadata().GetFields()["betas"].GetStringValue(); out.GetOkResponse() == nil || got != want {
+			t.Errorf("of %d allowed: %q, want %q", n, got, want)
+		}
+		twice := ask("anthropic-beta", "thinking-2025", "anthropic-beta", "caching-2024")
+		if (twice.GetOkResponse() != nil) != (n == 0) {
+			t.Errorf("of %d allowed, sent twice: %v", n, twice)
+		}
+	}
+}
+
+// What cannot be a message is an error of the call, and no decision.
+func TestCheckOfWhatIsNoMessage(t *testing.T) {
+	in := authorized("r", goodBody)
+	in.Attributes.Request.Http.Path = "\xff"
+	if out, err := newServer(t, keysWith(nil), &fakeLedger{}).Check(t.Context(), in); err == nil {
+		t.Errorf("answered %v", out)
 	}
 }

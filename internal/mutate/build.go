@@ -64,7 +64,7 @@ type loaded struct {
 // load reads the package and asks the go command where the types of what it
 // imports are.
 func (b *build) load(ctx context.Context) (*loaded, error) {
-	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Dir}}\t{{join .GoFiles \" \"}}", "./"+b.target.dir, "os", "strconv", "sync", "syscall") // those of the helper, too
+	cmd := exec.CommandContext(ctx, "go", "list", "-e", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}\t{{.Dir}}\t{{join .GoFiles \" \"}}", "./"+b.target.dir, "os", "strconv", "sync/atomic", "syscall") // those of the helper, too
 	cmd.Dir = b.root
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
@@ -158,7 +158,7 @@ func (b *build) settle(p *loaded, points map[string][]*point) (map[string]string
 				}
 			}
 		}
-		texts, spans := map[string]string{helperName: fmt.Sprintf(helper, p.name)}, map[string][]span{}
+		texts, spans := map[string]string{helperName: fmt.Sprintf(helper, p.name, len(b.all)+1)}, map[string][]span{}
 		for name, list := range points {
 			texts[name], spans[name] = render(p.sources[name], list)
 		}

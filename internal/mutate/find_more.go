@@ -121,6 +121,9 @@ func (f *finder) composite(n *ast.CompositeLit) {
 		kv, named := e.(*ast.KeyValueExpr)
 		switch {
 		case isStruct && named:
+			if f.text(kv.Key) == "Message" || f.isZero(kv.Value) {
+				continue // for people, or nothing already
+			}
 			if typ, ok := f.typeText(f.typeOf(kv.Value)); ok && f.text(kv.Value) != "nil" && !isUntypedNil(f.typeOf(kv.Value)) {
 				f.put(f.at(kv.Value.Pos()), f.at(kv.Value.End()), value, typ, f.text(kv), "*new("+typ+")", removed)
 			}
@@ -135,4 +138,20 @@ func (f *finder) composite(n *ast.CompositeLit) {
 func isUntypedNil(t types.Type) bool {
 	b, ok := t.(*types.Basic)
 	return ok && b.Kind() == types.UntypedNil
+}
+
+// isZero reports whether e is a constant that a member left out would be, too.
+func (f *finder) isZero(e ast.Expr) bool {
+	v := f.info.Types[e].Value
+	if v == nil {
+		return false
+	}
+	switch v.Kind() {
+	case constant.String:
+		return constant.StringVal(v) == ""
+	case constant.Bool:
+		return !constant.BoolVal(v)
+	default:
+		return constant.Sign(v) == 0
+	}
 }

@@ -15,7 +15,7 @@ const helper = `package %s
 import (
 	"os"
 	"strconv"
-	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -23,7 +23,9 @@ var aigMutant, _ = strconv.Atoi(os.Getenv("AIG_MUTANT"))
 
 var aigTrace = os.Getenv("AIG_MUTANT_TRACE")
 
-var aigSeen sync.Map
+var aigTracing = aigTrace != ""
+
+var aigSeen [%d]atomic.Bool
 
 func init() {
 	if aigMutant != 0 {
@@ -33,13 +35,13 @@ func init() {
 }
 
 // aigOn reports whether a mutant is switched on.
-func aigOn(id int) bool { return id == aigMutant || aigTrace != "" && aigReached(id) }
+func aigOn(id int) bool { return id == aigMutant || aigTracing && !aigSeen[id].Load() && aigReached(id) }
 
 // aigOff reports whether none from low to high is switched on.
 func aigOff(low, high int) bool { return aigMutant < low || aigMutant > high }
 
 func aigReached(id int) bool {
-	if _, seen := aigSeen.LoadOrStore(id, true); !seen {
+	if !aigSeen[id].Swap(true) {
 		if f, err := os.OpenFile(aigTrace, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600); err == nil {
 			_, _ = f.WriteString(strconv.Itoa(id) + "\n")
 			_ = f.Close()

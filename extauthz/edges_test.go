@@ -178,3 +178,13 @@ func TestCheckOfWhatIsNoMessage(t *testing.T) {
 		t.Errorf("answered %v", out)
 	}
 }
+
+func TestAnInjectedCapOfOneIsTold(t *testing.T) {
+	for def, want := range map[int64]string{1: "1", 2: "2"} {
+		s := newServer(t, keysWith(func(k *budget.Key) { k.DefaultMaxTokens = def }), &fakeLedger{})
+		out := check(t, s, authorized("r", `{"model":"moonshot/kimi-k2.6","messages":[]}`))
+		if got := headerOf(out.GetOkResponse().GetResponseHeadersToAdd(), "x-aig-injected-max-tokens"); got != want {
+			t.Errorf("a default of %d tokens is told as %q", def, got)
+		}
+	}
+}

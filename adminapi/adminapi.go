@@ -77,6 +77,8 @@ type Server struct {
 
 const (
 	maxRequestBytes = 9 << 20  // a gRPC request, which may hold a call to explain; REST bodies are limited to maxBodyBytes
+	maxHeaderBytes  = 64 << 10 // of a gRPC request
+	maxStreams      = 1000     // of one connection at once
 	maxAnswerBytes  = 64 << 20 // between the REST door and our own server: the largest report
 )
 
@@ -91,8 +93,14 @@ func New(c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: c, pipe: newPipeListener()}
+	door := newDoor(calls)
 	s.grpc = grpc.NewServer(
+		grpc.InTapHandle(door.tap),
 		grpc.MaxRecvMsgSize(maxRequestBytes),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderBytes),
+		grpc.ConnectionTimeout(10*time.Second), // until it speaks HTTP/2
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 5 * time.Minute}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.UnaryInterceptor(calls.unary),
 		grpc.StreamInterceptor(calls.stream),
@@ -102,6 +110,7 @@ func New(c Config) (*Server, error) {
 	}
 	healthpb.RegisterHealthServer(s.grpc, &healthService{ready: c.Ready})
 	reflection.Register(s.grpc)
+	door.knows(s.grpc)
 
 	s.conn, err = grpc.NewClient("passthrough:///adminapi",
 		grpc.WithContextDialer(s.pipe.dial),

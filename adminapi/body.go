@@ -28,6 +28,10 @@ type bodyCheck struct {
 // bytes become the text, untouched, for the arithmetic counts them.
 const callField = "aigateway.v1.ExplainRequest.body"
 
+// maxComparedNames is how many names a call may have to be looked at here for
+// those that appear twice; with more, the explainer does, or refuses it.
+const maxComparedNames = 10_000
+
 func checkBody(body []byte, md protoreflect.MessageDescriptor) ([]byte, error) {
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
@@ -36,7 +40,9 @@ func checkBody(body []byte, md protoreflect.MessageDescriptor) ([]byte, error) {
 		return nil, budget.Invalid("invalid_utf8", "", "the body is not valid UTF-8")
 	}
 	var out bytes.Buffer
-	c := bodyCheck{jsontext.NewDecoder(bytes.NewReader(body)), jsontext.NewEncoder(&out)}
+	// Names are compared in object, which knows few of them: the decoder would note
+	// each of a million names in a call to explain.
+	c := bodyCheck{jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true)), jsontext.NewEncoder(&out)}
 	if kind := c.dec.PeekKind(); kind != '{' {
 		if _, err := c.dec.ReadValue(); err != nil {
 			return nil, readable(err)
@@ -60,8 +66,7 @@ func readable(err error) error {
 	case errors.As(err, &ours):
 		return ours
 	case errors.As(err, &syntax) && errors.Is(syntax.Err, jsontext.ErrDuplicateName):
-		name := syntax.JSONPointer.LastToken()
-		return budget.Invalid("duplicate_key", clip(name), fmt.Sprintf("member %q appears twice; send it once", clip(name)))
+		return duplicate(syntax.JSONPointer.LastToken())
 	case errors.As(err, &syntax):
 		return budget.Invalid("body_not_json", "", fmt.Sprintf("the body is not JSON: error at byte %d", syntax.ByteOffset))
 	default: // the body ended within a value
@@ -69,10 +74,15 @@ func readable(err error) error {
 	}
 }
 
+func duplicate(name string) error {
+	return budget.Invalid("duplicate_key", clip(name), fmt.Sprintf("member %q appears twice; send it once", clip(name)))
+}
+
 func (c *bodyCheck) object(md protoreflect.MessageDescriptor, path string) error {
 	if _, err := c.copyToken(); err != nil {
 		return err
 	}
+	seen := map[string]bool{}
 	for {
 		name, err := c.dec.ReadToken()
 		if err != nil {
@@ -82,10 +92,14 @@ func (c *bodyCheck) object(md protoreflect.MessageDescriptor, path string) error
 			return c.enc.WriteToken(name)
 		}
 		text := name.String()
+		if seen[text] {
+			return duplicate(text)
+		}
 		fd := md.Fields().ByJSONName(text)
 		if fd == nil {
 			return budget.Invalid("unknown_field", clip(path+text), fmt.Sprintf("unknown member %q; check its spelling against /openapi.json", clip(path+text)))
 		}
+		seen[text] = true
 		if readOnly(fd) {
 			return readOnlyError(path + text)
 		}
@@ -131,6 +145,11 @@ func (c *bodyCheck) value(fd protoreflect.FieldDescriptor, path string) error {
 			raw, err := c.dec.ReadValue()
 			if err != nil {
 				return err
+			}
+			if bytes.Count(raw, []byte(":")) <= maxComparedNames {
+				if err := jsontext.NewDecoder(bytes.NewReader(raw)).SkipValue(); err != nil {
+					return err // a name appears twice
+				}
 			}
 			return c.enc.WriteToken(jsontext.String(string(raw)))
 		}

@@ -47,6 +47,7 @@ func open(fullMethod string) bool {
 }
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	arrived(ctx)
 	resp, err := c.call(ctx, req, info.FullMethod, handle)
 	if err == nil {
 		c.count(info.FullMethod, codes.OK)
@@ -102,6 +103,9 @@ func (c *calls) call(ctx context.Context, req any, method string, handle grpc.Un
 
 // stream is unary for an rpc that answers with a stream.
 func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	if !info.IsClientStream { // reflection's stays where it is: more messages may come
+		ss = &arrivingStream{ss}
+	}
 	err := c.callStream(srv, ss, info.FullMethod, handle)
 	if open(info.FullMethod) {
 		return err

@@ -35,6 +35,7 @@ type rest struct {
 	gateway *runtime.ServeMux
 	usage   aigatewayv1.UsageServiceClient
 	static  map[string]http.Handler // GET of exactly this path
+	large   turns                   // bodies over maxBodyBytes
 }
 
 func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
@@ -123,7 +124,8 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // keeps strangers from having their bodies read.
 func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	bearers, apiKeys := r.Header.Values("Authorization"), r.Header.Values("X-Api-Key")
-	if _, err := authenticate(h.auth, bearers, apiKeys); err != nil {
+	key, err := authenticate(h.auth, bearers, apiKeys)
+	if err != nil {
 		writeError(w, r, apierror.From(err))
 		return
 	}
@@ -135,6 +137,14 @@ func (h *rest) serve(w http.ResponseWriter, r *http.Request, rt *route) {
 	if err != nil {
 		writeError(w, r, apierror.From(err))
 		return
+	}
+	if rt.limit > maxBodyBytes && (r.ContentLength < 0 || r.ContentLength > maxBodyBytes) {
+		leave, err := h.large.enter(key.ID, mostExplained)
+		if err != nil {
+			writeError(w, r, apierror.From(err))
+			return
+		}
+		defer leave()
 	}
 	body, err := rt.readBody(w, r)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -98,7 +99,10 @@ func (rt *route) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error
 			return nil, err
 		}
 	}
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(receiveTimeout)) // a test's recorder has none
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, rt.limit))
+	_ = conn.SetReadDeadline(time.Time{}) // the answer may take longer
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):

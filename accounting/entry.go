@@ -20,8 +20,9 @@ func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 	ev := pricing.Evidence{
 		Sent: sent(l),
 		Cut:  cut(l), Stream: l.Stream(), Duration: l.Duration,
-		Usage: l.Usage, FirstUsage: l.FirstUsage, Model: l.Model, ServiceTier: l.ServiceTier,
-		Type: l.Type, ToolUsage: l.ToolUsage, Done: l.Done,
+		Usage: l.Usage, FirstUsage: l.FirstUsage, OtherUsage: l.OtherUsage, Many: l.Many,
+		Model: l.Model, ServiceTier: l.ServiceTier, ToolUsage: l.ToolUsage,
+		Done: l.Done, Finished: l.Finished, Output: l.Output, Unread: l.Unread,
 	}
 	switch {
 	case l.UpstreamStatus != 0:

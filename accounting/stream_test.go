@@ -219,10 +219,12 @@ func TestEvidence(t *testing.T) {
 		want   pricing.Evidence
 	}{
 		{"answered", func(l *envoy.LogLine) {
-			l.Report = envoy.Report{Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, Type: `"x"`, ToolUsage: "{}", Done: true}
+			l.Report = envoy.Report{Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, ToolUsage: "{}", Done: true,
+				OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true, Framing: envoy.FramingJSON, AnswerID: "a", ItemIDs: []string{"i"}}
 		}, pricing.Evidence{
 			Sent: true, Status: 200, Duration: time.Second, Done: true,
-			Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, Type: `"x"`, ToolUsage: "{}",
+			Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, ToolUsage: "{}",
+			OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true,
 		}},
 		{"stream", func(l *envoy.LogLine) { l.ContentType = "text/event-stream; charset=utf-8" },
 			pricing.Evidence{Sent: true, Status: 200, Duration: time.Second, Stream: true}},

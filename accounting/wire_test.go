@@ -30,7 +30,8 @@ func full(t testing.TB) *logv3.HTTPAccessLogEntry {
 	t.Helper()
 	report, err := structpb.NewStruct(map[string]any{envoy.KeyReport: envoytest.ReportText(envoy.Report{
 		Usage: `{"prompt_tokens":9,"completion_tokens":12,"total_tokens":21}`, FirstUsage: "{}", Model: `"kimi-k2.6"`, ServiceTier: `"default"`,
-		Type: `"response.completed"`, ToolUsage: "{}", Done: true, UpstreamStatus: 429,
+		OtherUsage: []string{`{"a":1}`, "{}"}, Many: true, Finished: 3, Output: true, Framing: envoy.FramingEvents, Unread: true,
+		AnswerID: "resp_1", ItemIDs: []string{"rs_1", "msg_2"}, ToolUsage: "{}", Done: true, UpstreamStatus: 429,
 	}), "schema": "1"})
 	if err != nil {
 		t.Fatal(err)

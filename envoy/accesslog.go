@@ -45,8 +45,12 @@ func (l *LogLine) ViaUpstream() bool {
 // for its longest duration), or Envoy answered itself.
 func (l *LogLine) Cut() bool { return l.Flags != "" || l.Details != "via_upstream" }
 
-// Stream reports whether the answer was a stream of server-sent events.
+// Stream reports whether the answer was a stream of server-sent events: by its
+// bytes, or, when none came or an older filter saw them, by its content-type.
 func (l *LogLine) Stream() bool {
+	if l.Framing != "" {
+		return l.Framing == FramingEvents
+	}
 	ct, _, _ := strings.Cut(l.ContentType, ";")
 	return strings.EqualFold(strings.TrimSpace(ct), "text/event-stream")
 }

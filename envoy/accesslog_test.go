@@ -86,7 +86,7 @@ func TestParseLogLineNoticesEveryFlip(t *testing.T) {
 			line[i] ^= 1 << bit
 			got, err := envoy.ParseLogLine(line)
 			got.Token = want.Token // is sealed
-			if err == nil && got != want {
+			if err == nil && !cmp.Equal(got, want) {
 				t.Errorf("bit %d of byte %d: %q parsed as %+v", bit, i, line, got)
 			}
 		}
@@ -152,7 +152,7 @@ func TestDecodeReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got, err := envoy.DecodeReport(nil); err != nil || got != (envoy.Report{}) {
+	if got, err := envoy.DecodeReport(nil); err != nil || !cmp.Equal(got, envoy.Report{}) {
 		t.Errorf("no metadata: %+v, %v", got, err)
 	}
 	for _, bad := range []any{

@@ -195,7 +195,7 @@ func testJSON(t *testing.T, e *env) {
 		l.ContentType != "application/json" || l.Stream() || l.Periodic {
 		t.Errorf("entry %+v", l)
 	}
-	want := envoy.Report{Token: "tok-1", Usage: use, FirstUsage: use, Model: `"m"`, Done: true}
+	want := envoy.Report{Token: "tok-1", Usage: use, FirstUsage: use, Model: `"m"`, Done: true, Framing: envoy.FramingJSON}
 	if diff := cmp.Diff(want, l.Report); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
 	}
@@ -213,7 +213,7 @@ func testStream(t *testing.T, e *env) {
 		t.Errorf("body %q", r.body)
 	}
 	l := e.logged(t, e.lastID(t))
-	want := envoy.Report{Token: "t2", Usage: use, FirstUsage: use, Model: `"m"`, Done: true}
+	want := envoy.Report{Token: "t2", Usage: use, FirstUsage: use, Model: `"m"`, Done: true, Output: true, Framing: envoy.FramingEvents}
 	if diff := cmp.Diff(want, l.Report); diff != "" || !l.Stream() {
 		t.Errorf("stream %v, report (-want +got):\n%s", l.Stream(), diff)
 	}

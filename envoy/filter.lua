@@ -1,23 +1,37 @@
 -- The data-plane half of aigateway: on the way up it splices the edits Check decided into the request body, on the
--- way down it copies the provider's usage report into dynamic metadata, for the access log, and drops the usage-only
--- chunk the client did not ask for. Names and formats are those of the Go package that embeds this file. Plain Lua 5.1.
+-- way down it copies the provider's usage reports into dynamic metadata, for the access log, with what proves that the
+-- answer ended, and drops the usage-only chunk the client did not ask for. Names and formats are those of the Go package
+-- that embeds this file. Plain Lua 5.1. An answer may be hostile: nothing here may cost more than the time its bytes take
+-- to pass, so no pattern has two repetitions in a row, and none but the anchored ends in one.
 local DECISION, REPORT = "envoy.filters.http.ext_authz", "aig"
-local MAX_CAPTURE = 8192 -- longest value reported
-local MAX_EVENT = 262144 -- longest event looked at; bounds what is kept of a stream
+local MAX_CAPTURE = 8192 -- longest value reported, but for usage
+local MAX_USAGE = 16384 -- longest usage reported; a longer one is made shorter
+local MAX_RAW = 262144 -- longest usage that is
+local MAX_EVENT = 262144 -- longest event withheld, or kept until it is whole
 local MAX_KEY = 16 -- longest member name looked for
+local MAX_OTHERS, MAX_OTHERS_SIZE = 16, 32768 -- reports between the first and the last
+local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
+local MAX_CHOICES = 8192 -- choices whose end is noted
 
 local byte, find, match, sub, concat = string.byte, string.find, string.match, string.sub, table.concat
 
 -- Members looked for at the top, and one level down inside one of PARENT.
-local TOP = { usage = true, model = true, service_tier = true, tool_usage = true, type = true, meta = true, choices = true }
+local TOP = { usage = true, model = true, service_tier = true, tool_usage = true, type = true, meta = true, id = true }
 local INNER = { usage = true, model = true, service_tier = true, tool_usage = true }
 local PARENT = { message = true, response = true, delta = true }
-local REPORTED = { "usage", "model", "service_tier", "tool_usage", "type" }
-local WRITTEN = { "usage", "first_usage", "model", "service_tier", "tool_usage", "type", "done", "upstream_status" }
--- Event types that end an answer by themselves.
+-- Arrays at the top whose elements are output.
+local OUTPUT = { output = true, content = true, data = true, results = true }
+-- How deep members are looked for inside a member of the top.
+local FLOOR = { choices = 3, output = 3 }
+-- Bytes kept of a value; MAX_CAPTURE where none is said.
+local LIMIT = { usage = MAX_RAW, meta = MAX_RAW, id = MAX_ID + 2, item = MAX_ID + 2, index = 16, finish_reason = 256, stop_reason = 256, text = 64 }
+local REPORTED = { "model", "service_tier", "tool_usage" }
+local WRITTEN = { "usage", "model", "service_tier", "tool_usage", "finished", "done", "output", "many", "framing", "unread", "id", "upstream_status" }
+-- Event types that end an answer by themselves, and those that say nothing of its output.
 local TERMINAL = {
   ['"response.completed"'] = true, ['"response.incomplete"'] = true, ['"response.failed"'] = true, ['"message_stop"'] = true,
 }
+local SILENT = { ['"ping"'] = true, ['"message_stop"'] = true }
 
 -- Request --------------------------------------------------------------------------------------------------------
 
@@ -52,12 +66,14 @@ end
 -- JSON -----------------------------------------------------------------------------------------------------------
 
 -- A scanner takes JSON in pieces, cut anywhere, and keeps only the raw text of the members looked for. It finds its
--- way by strings, brackets and, near the top, commas and colons; it never holds more than MAX_CAPTURE bytes.
-local function scanner()
+-- way by strings, brackets and, near the top, commas and colons; it never holds more than the longest of them.
+local function scanner(told)
   return {
+    told = told, -- the report
     depth = 0, -- open brackets
-    obj = {}, -- by depth, 1 to 3: is it an object
-    key = {}, -- by depth, 1 and 2: the latest member name
+    floor = 2, -- members are looked for down to this depth
+    obj = {}, -- by depth: is it an object
+    key = {}, -- by depth: the latest member name
     iskey = false, -- is the next string a member name
     instr = false, -- inside a string
     esc = false, -- the last piece ended in a backslash that escapes the next byte
@@ -65,45 +81,236 @@ local function scanner()
     nums = false, -- inside an array that may hold numbers only
     cap = nil, -- the value being captured
     found = {}, -- raw text by name
-    lost = false, -- the last usage was too long
-    fresh = false, -- usage was found since the flag was cleared
-    first = nil, -- the first usage
-    differs = false, -- another usage was not equal to the first
-    top = false, -- the last usage was not inside a PARENT
-    only_type = false, -- stop at the first type
-    choices = false, -- look for choices too
+    fresh = false, -- a report was found since the flag was cleared
+    top = false, -- the last usage stood at the top
+    choices = nil, -- is the array of choices empty; nil: there is none
+    nth = 0, index = nil, finish = false, -- of the choice being read
+    ends = nil, -- choices that finished
+    stopped = false, -- a delta at the top gives a reason for the end
+    output = false, -- there is output
     opened = false,
   }
+end
+
+-- s without blanks around it; nil when there is nothing else.
+local function trim(s)
+  local from, to = find(s, "%S"), #s
+  if from == nil then return nil end
+  local c = byte(s, to)
+  while c == 32 or c >= 9 and c <= 13 do
+    to = to - 1
+    c = byte(s, to)
+  end
+  return sub(s, from, to)
+end
+
+-- The index of the quote that ends the string beginning at i; n when there is none.
+local function quote_end(s, i, n)
+  while true do
+    i = find(s, '"', i + 1, true)
+    if i == nil then return n end
+    local k = i - 1
+    while byte(s, k) == 92 do k = k - 1 end
+    if (i - k) % 2 == 1 then return i end
+  end
+end
+
+-- The index of the bracket that ends the value beginning at i; n when there is none.
+local function bracket_end(s, i, n)
+  local d = 0
+  while true do
+    i = find(s, '["%[%]{}]', i)
+    if i == nil then return n end
+    local c = byte(s, i)
+    if c == 34 then
+      i = quote_end(s, i, n)
+    elseif c == 123 or c == 91 then
+      d = d + 1
+    else
+      d = d - 1
+      if d == 0 then return i end
+    end
+    i = i + 1
+  end
+end
+
+-- A usage object without what no count can be in: long texts, long arrays, deep nesting. What is dropped leaves a text,
+-- so that whoever needs it does not take it for absent.
+local function shorten(s)
+  local out, m, i, n, d, name = {}, 0, 1, #s, 0, nil
+  while i <= n do
+    local c, e = byte(s, i), i
+    local piece
+    if c == 34 then
+      e = quote_end(s, i, n)
+      piece = e - i < MAX_ID and sub(s, i, e) or '"dropped"'
+      name = piece
+    elseif c == 123 or c == 91 then
+      if d > 3 or c == 91 and name ~= '"iterations"' then
+        e = bracket_end(s, i, n)
+        piece = e - i < 256 and sub(s, i, e) or '"dropped"'
+      else
+        d = d + 1
+      end
+    elseif c == 125 or c == 93 then
+      d = d - 1
+    elseif c == 32 or c >= 9 and c <= 13 then
+      e, piece = (find(s, "%S", i) or n + 1) - 1, ""
+    elseif c ~= 44 and c ~= 58 then
+      e = (find(s, '[,:"%[%]{}%s]', i) or n + 1) - 1
+      piece = e - i < MAX_ID and sub(s, i, e) or '"dropped"'
+    end
+    m = m + 1
+    out[m] = piece or sub(s, i, e)
+    i = e + 1
+  end
+  return concat(out)
+end
+
+-- Do two reports differ by numbers only, none of which makes b cheaper than a? Counts of what was cached may not grow:
+-- more of it costs less.
+local NUMBER = "%d[%d.eE+-]*"
+local function grows(a, b)
+  local i, j = 1, 1
+  while true do
+    local x, y = find(a, NUMBER, i)
+    local v, w = find(b, NUMBER, j)
+    local text = sub(a, i, (x or 0) - 1)
+    if text ~= sub(b, j, (v or 0) - 1) then return false end
+    if x == nil or v == nil then return x == v end
+    local m, n = sub(a, x, y), sub(b, v, w)
+    if m ~= n then
+      m, n = tonumber(m), tonumber(n)
+      if m == nil or n == nil or m > n or find(text, "cach", 1, true) or find(text, "hit", 1, true) then return false end
+    end
+    i, j = y + 1, w + 1
+  end
+end
+
+-- told is the report so far; told.changed: the metadata does not say it yet.
+local function tell(told, name, value)
+  if told[name] == value then return end
+  told[name], told.changed = value, true
+end
+
+-- The next usage report; nil: it is too long. Of those between the first and the last, only what may be dearer than the
+-- one after it is kept.
+local function record(told, raw)
+  local last = told.usage
+  if last and last ~= "" and last ~= raw and last ~= told.first and not told.kept[last] and not (raw and grows(last, raw)) then
+    local others = told.others
+    if #others < MAX_OTHERS and told.others_size + #last <= MAX_OTHERS_SIZE then
+      others[#others + 1] = last
+      told.others_size = told.others_size + #last
+      told.kept[last] = true
+    else
+      tell(told, "many", "true")
+    end
+  end
+  told.first = told.first or raw
+  tell(told, "usage", raw or "")
+end
+
+local function take_usage(sc, raw, depth)
+  if raw and byte(raw, 1) ~= 123 then return end
+  sc.top = depth == 1
+  if raw and find(raw, "%S", 2) == #raw then return end -- {} says nothing
+  if raw and #raw > MAX_USAGE then
+    raw = shorten(raw)
+    if #raw > MAX_USAGE then raw = nil end
+  end
+  sc.fresh = true
+  record(sc.told, raw)
+end
+
+-- The text of a JSON string that needs no unescaping; nil for anything else.
+local function plain(raw)
+  if byte(raw, 1) ~= 34 or #raw < 3 or find(raw, "\\", 1, true) then return nil end
+  return sub(raw, 2, -2)
+end
+
+local function take_item(told, raw)
+  local id = plain(raw)
+  if id == nil or told.items[id] or #told.items >= MAX_ITEMS then return end
+  told.items[id], told.items[#told.items + 1], told.changed = true, id, true
+end
+
+local function ends(sc, index)
+  sc.ends = sc.ends or {}
+  if #sc.ends < MAX_CHOICES then sc.ends[#sc.ends + 1] = index end
+end
+
+-- What the value of a captured member says; raw is nil when it is too long.
+local function take(sc, name, raw, depth)
+  if name == "usage" then
+    take_usage(sc, raw, depth)
+  elseif name == "text" then
+    sc.output = sc.output or raw == nil or find(raw, '^["%[{]') ~= nil and raw ~= '""' and find(raw, "^[%[{]%s*[%]}]$") == nil
+  elseif name == "finish_reason" or name == "stop_reason" then
+    local reason = raw and plain(raw)
+    if reason == nil or reason == "null" then return end
+    if name == "stop_reason" then sc.stopped = true else sc.finish = true end
+  elseif name == "index" then
+    sc.index = raw and tonumber(raw)
+  elseif name == "item" then
+    if raw then take_item(sc.told, raw) end
+  elseif name == "id" then
+    local id = raw and plain(raw)
+    if id and (depth > 1 or sc.told.id == nil) then tell(sc.told, "id", id) end
+  else
+    sc.found[name] = raw
+  end
 end
 
 local function capture_end(sc, piece)
   local c = sc.cap
   sc.cap = nil
-  if c.size + #piece > MAX_CAPTURE then
-    if c.name == "usage" then
-      sc.found.usage, sc.lost, sc.fresh = nil, true, true
-    else
-      sc.found[c.name] = nil
+  local raw
+  if c.size + #piece <= (LIMIT[c.name] or MAX_CAPTURE) then
+    if #c.parts > 0 then
+      c.parts[#c.parts + 1] = piece
+      piece = concat(c.parts)
     end
-    return
+    raw = trim(piece)
+    if raw == nil or raw == "null" then return end
   end
-  local raw = piece
-  if #c.parts > 0 then
-    c.parts[#c.parts + 1] = piece
-    raw = concat(c.parts)
+  take(sc, c.name, raw, c.depth)
+end
+
+-- What to capture the value of member k at depth d as; nil: nothing. Says how deep to look inside.
+local function wanted(sc, d, k)
+  local key, obj = sc.key, sc.obj
+  local parent = key[1]
+  if d == 1 then
+    sc.floor = FLOOR[k] or 2
+    return TOP[k] and not (k == "type" and sc.found.type) and k or nil
+  elseif d == 2 then
+    if parent == "response" then sc.floor = k == "output" and 4 or 2 end
+    if k == "id" then return (parent == "response" or parent == "message") and "id" or parent == "item" and "item" or nil end
+    if k == "stop_reason" then return parent == "delta" and k or nil end
+    return INNER[k] and PARENT[parent] and k or nil
+  elseif parent == "response" then
+    return d == 4 and k == "id" and key[2] == "output" and not obj[3] and "item" or nil
+  elseif obj[2] then
+    return nil
+  elseif parent == "output" then
+    return d == 3 and k == "id" and "item" or nil
+  elseif parent == "choices" then
+    if d == 4 then return k ~= "role" and not sc.output and "text" or nil end
+    sc.floor = (k == "delta" or k == "message") and obj[3] and 4 or 3
+    return (k == "index" or k == "finish_reason" or k == "text") and k or nil
   end
-  raw = match(raw, "^%s*(.*%S)")
-  if raw == nil or raw == "null" then return end
-  if c.name == "usage" then
-    if byte(raw, 1) ~= 123 then return end
-    sc.lost, sc.fresh, sc.top = false, true, c.depth == 1
-    if sc.first == nil then
-      sc.first = raw
-    elseif sc.first ~= raw then
-      sc.differs = true
-    end
+end
+
+-- An element of an array at the top begins.
+local function element(sc, object)
+  local parent = sc.key[1]
+  if parent == "choices" then
+    sc.choices = "full"
+    if object then sc.nth, sc.index, sc.finish = sc.nth + 1, nil, false end
+  elseif OUTPUT[parent] then
+    sc.output = true
   end
-  sc.found[c.name] = raw
 end
 
 -- The end of the string that s continues at i: the index of its closing quote, or nil when it goes on.
@@ -187,8 +394,9 @@ local function scan(sc, s)
       end
     else
       local d, cap = sc.depth, sc.cap
-      if d > 2 or cap and d > cap.depth then
-        i, d = skip(s, i, n, d, cap and cap.depth or 2)
+      local floor = cap and cap.depth or sc.floor
+      if d > floor then
+        i, d = skip(s, i, n, d, floor)
         sc.depth, sc.iskey = d, false
       end
       local p, c = i, byte(s, i)
@@ -196,24 +404,34 @@ local function scan(sc, s)
         p = p + 1
         c = byte(s, p)
       end
+      if sc.choices == "empty" and d == 2 and sc.key[1] == "choices" and c ~= 123 and c ~= 91 and (c ~= 93 or p > i) and find(s, "%S", i) ~= (c == 93 and p or nil) then
+        sc.choices = "full" -- of no objects
+      end
       if c == nil then break end
       if c == 34 then
         local q = find(s, '"', p + 1, true)
+        local named = sc.iskey and cap == nil and d <= sc.floor
         if q and byte(s, q - 1) ~= 92 then -- the usual string
-          if sc.iskey and cap == nil and d <= 2 then
-            sc.key[d] = q - p - 1 <= MAX_KEY and sub(s, p + 1, q - 1) or ""
-          end
+          if named then sc.key[d] = q - p - 1 <= MAX_KEY and sub(s, p + 1, q - 1) or "" end
           p = q
         else
           sc.instr = true
-          if sc.iskey and cap == nil and d <= 2 then
-            sc.keep, kfrom = "", p + 1
-          end
+          if named then sc.keep, kfrom = "", p + 1 end
         end
       elseif c == 123 or c == 91 then
         d = d + 1
         sc.depth, sc.opened = d, true
-        if d <= 3 then sc.obj[d] = c == 123 end
+        if d == 1 then sc.key[1], sc.floor = nil, 2 end
+        if d <= 4 then
+          sc.obj[d] = c == 123
+          if cap == nil then
+            if d == 3 and not sc.obj[2] then
+              element(sc, c == 123)
+            elseif d == 2 and c == 91 and sc.key[1] == "choices" and sc.choices == nil then
+              sc.choices, sc.nth = "empty", 0
+            end
+          end
+        end
         sc.iskey = c == 123
         if c == 91 and d > 2 then
           local b = byte(s, p + 1)
@@ -222,22 +440,23 @@ local function scan(sc, s)
       elseif c == 58 then
         sc.iskey = false
         local k = sc.key[d]
-        if cap == nil and k and sc.obj[d] then
-          if d == 1 and TOP[k] and (k ~= "choices" or sc.choices) and (k ~= "type" or not sc.found.type)
-            or d == 2 and INNER[k] and PARENT[sc.key[1]] then
-            sc.cap = { name = k, depth = d, parts = {}, size = 0 }
+        if cap == nil and k and d <= sc.floor and sc.obj[d] then
+          local name = wanted(sc, d, k)
+          if name then
+            sc.cap = { name = name, depth = d, parts = {}, size = 0 }
             from = p + 1
           end
-          sc.key[d] = d == 1 and k or nil
+          if d > 3 then sc.key[d] = nil end
         end
       else -- a comma or a closing bracket
-        if cap and cap.depth == d then
-          capture_end(sc, sub(s, from, p - 1))
-          if sc.only_type and sc.found.type then return end
-        end
+        if cap and cap.depth == d then capture_end(sc, sub(s, from, p - 1)) end
         if c == 44 then
           sc.iskey = sc.obj[d] == true
         else
+          if sc.finish and d == 3 and c == 125 then
+            ends(sc, sc.index or sc.nth - 1)
+            sc.finish = false
+          end
           sc.depth, sc.iskey = d - 1, false
         end
       end
@@ -247,7 +466,7 @@ local function scan(sc, s)
   local c = sc.cap
   if c then
     c.size = c.size + n - from + 1
-    if c.size <= MAX_CAPTURE then c.parts[#c.parts + 1] = sub(s, from) end
+    if c.size <= (LIMIT[c.name] or MAX_CAPTURE) then c.parts[#c.parts + 1] = sub(s, from) end
   end
   if sc.keep then
     if #sc.keep + n - kfrom + 1 <= MAX_KEY then
@@ -261,61 +480,82 @@ end
 
 -- Reporting ------------------------------------------------------------------------------------------------------
 
--- told is the report so far; told.changed: the metadata does not say it yet.
-local function tell(told, name, value)
-  if told[name] == value then return end
-  told[name], told.changed = value, true
+local function report()
+  return { others = {}, others_size = 0, kept = {}, items = {}, got = 0, put = 0 }
 end
 
+-- What stands beside a report.
 local function tell_found(told, sc)
-  local found = sc.found
-  if sc.lost then found.usage = "" end -- an older report must not pass for the last
-  local usage = found.usage
-  told.first = told.first or sc.first
-  if sc.differs or usage and usage ~= "" and usage ~= told.first then tell(told, "first_usage", told.first) end
   for i = 1, #REPORTED do
-    local value = found[REPORTED[i]]
+    local value = sc.found[REPORTED[i]]
     if value then tell(told, REPORTED[i], value) end
   end
 end
 
--- Writes the report as "name length:text", repeated: each write costs, and one text is the cheapest. It is written
--- whenever a chunk changed it, as the next one may never come.
+-- Without a report it means nothing.
+local function tell_output(told)
+  if told.usage then tell(told, "output", "true") else told.output = "true" end
+end
+
+local function write(out, n, name, value)
+  out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = name, " ", #value, ":", value
+  return n + 5
+end
+
+-- Writes the report as "name length:value", repeated: each write costs, and one text is the cheapest. It is written
+-- whenever a chunk changed it, as the next one may never come. An answer that changes it again and again with few bytes
+-- is not followed any further: its last report then says so.
 local function publish(h, told)
-  if not told.changed then return end
+  if not told.changed or told.closed then return end
   told.changed = false
+  if told.put > 65536 + 64 * told.got then told.many, told.closed = "true", true end
   local out, n = {}, 0
   for i = 1, #WRITTEN do
     local name = WRITTEN[i]
     local value = told[name]
-    if value then
-      out[n + 1], out[n + 2], out[n + 3], out[n + 4], out[n + 5] = name, " ", #value, ":", value
-      n = n + 5
-    end
+    if value then n = write(out, n, name, value) end
   end
-  h:streamInfo():dynamicMetadata():set(REPORT, "report", concat(out))
+  if told.first and told.first ~= told.usage then n = write(out, n, "first_usage", told.first) end
+  for i = 1, #told.others do n = write(out, n, "other_usage", told.others[i]) end
+  for i = 1, #told.items do n = write(out, n, "item", told.items[i]) end
+  local text = concat(out)
+  told.put = told.put + #text
+  h:streamInfo():dynamicMetadata():set(REPORT, "report", text)
 end
 
 -- Server-sent events ---------------------------------------------------------------------------------------------
 
--- Could the text hold a member "usage" that is an object? Most chunks say "usage":null.
-local function mentions_usage(s)
-  local _, e = find(s, '"usage"', 1, true)
+-- Does the text hold a member of this name, in quotes, whose value may be of interest? Most chunks say null. what is
+-- the byte such a value begins with; nil: any but that of null.
+local function has_value(s, name, what)
+  local _, e = find(s, name, 1, true)
   while e do
-    if find(s, "^[ \t]*:?[ \t]*[{\r\n]", e + 1) then return true end
-    _, e = find(s, '"usage"', e + 1, true)
+    local c = byte(s, e + 1)
+    if c == 58 then
+      c = byte(s, e + 2)
+      if c == 34 and byte(s, e + 3) == 34 then c = 110 end -- "" says as little as null
+      if c ~= 110 and c ~= 34 and c ~= 123 then c = byte(s, find(s, "[^ \t]", e + 2) or #s + 1) end
+    else
+      local p = find(s, "[^ \t]", e + 1)
+      c = p and byte(s, p)
+      if c == 58 then c = byte(s, find(s, "[^ \t]", p + 1) or #s + 1) end
+    end
+    if c == what or c == 10 or c == 13 or what == nil and c ~= 110 then return true end
+    _, e = find(s, name, e + 1, true)
   end
   return false
 end
 
+local function mentions_usage(s) return has_value(s, '"usage"', 123) end
+
 local function mentions_end(s)
-  return find(s, '"type"', 1, true) or find(s, "[DONE]", 1, true)
+  return find(s, '"type"', 1, true) or find(s, "[DONE]", 1, true) or has_value(s, '"finish_reason"')
 end
 
 -- The data of an event: its data lines, joined; nil when it has none.
 local function data_of(ev)
   local e = find(ev, "[\r\n]")
-  if sub(ev, 1, 5) == "data:" and (e == nil or find(ev, "^[\r\n]*$", e)) then
+  if sub(ev, 1, 5) == "data:" and (e == nil or find(ev, "[^\r\n]", e) == nil) then
     return sub(ev, byte(ev, 6) == 32 and 7 or 6, (e or #ev + 1) - 1)
   end
   local lines
@@ -334,45 +574,96 @@ local function data_of(ev)
   return lines and concat(lines, "\n")
 end
 
--- Reports what one event says, and tells whether it is the chunk to strip: no choices, only usage.
-local function on_event(st, ev)
-  local usage = mentions_usage(ev)
-  if not usage and not mentions_end(ev) then return false end
-  local data = data_of(ev)
-  if data == nil then return false end
-  if byte(data, 1) == 91 and find(data, "^%[DONE%]%s*$") then
-    tell(st.told, "done", "true")
-    return false
-  end
-  local sc = scanner()
-  sc.only_type = not usage
-  sc.choices = st.strip
-  scan(sc, data)
-  if sc.fresh then
-    tell_found(st.told, sc)
-  elseif sc.found.type then
-    tell(st.told, "type", sc.found.type)
-  end
-  if TERMINAL[sc.found.type] then tell(st.told, "done", "true") end
-  return st.strip and sc.depth == 0 and sc.top and sc.found.usage ~= "" and sc.found.choices ~= nil
-    and find(sc.found.choices, "^%[%s*%]$") ~= nil
+-- Is an event of this type, in quotes, output?
+local function is_output(kind)
+  return find(kind, "delta", 1, true) and kind ~= '"message_delta"' or find(kind, "content_block_start", 1, true)
+    or find(kind, "output_item", 1, true)
 end
 
--- An event too long to look at may have held a report.
-local function on_oversize(st)
-  if st.told.usage then tell(st.told, "usage", "") end
+-- The answer is over, as its format says. The last report is the last word if no output came after it.
+local function settle_done(st)
+  tell(st.told, "done", st.ended and not st.late and "true" or nil)
+  st.watch = st.told.output == nil or st.told.usage ~= nil and not st.outdated
+end
+
+-- An event with output, or with nothing that an answer ends with, makes a report before it no more than a lower bound.
+local function after_report(st, output)
+  if st.told.usage == nil then return end
+  st.late = true
+  if output then
+    st.outdated = true
+    tell(st.told, "finished", nil)
+  end
+end
+
+local function count_ends(st, list)
+  for i = 1, #list do
+    local index = list[i]
+    if not st.finished[index] and st.count < MAX_CHOICES then
+      st.finished[index] = true
+      st.count = st.count + 1
+    end
+  end
+end
+
+-- Takes over what one event says, and tells whether it is the chunk to strip: no choices, only usage.
+local function conclude(st, sc)
+  local told, kind = st.told, sc.found.type
+  local output = sc.output or kind ~= nil and is_output(kind) and true
+  if sc.ends then count_ends(st, sc.ends) end
+  if sc.stopped and kind == '"message_delta"' then count_ends(st, { 0 }) end
+  if output then tell_output(told) end
+  if sc.fresh then
+    tell_found(told, sc)
+    st.late, st.outdated = false, false
+    tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
+  elseif output or sc.choices == "full" or kind and not SILENT[kind] then
+    after_report(st, output)
+  end
+  st.ended = st.ended or TERMINAL[kind or ""]
+  settle_done(st)
+  return st.strip and sc.depth == 0 and sc.top and told.usage ~= "" and sc.choices == "empty"
+end
+
+local function on_event(st, ev)
+  local usage = mentions_usage(ev)
+  if not usage and not st.watch and not mentions_end(ev) then return false end
+  local data = data_of(ev)
+  if data == nil then return false end
+  if sub(data, 1, 6) == "[DONE]" and not find(data, "%S", 7) then
+    st.ended = true
+    settle_done(st)
+    return false
+  end
+  if not usage then -- most events of the APIs that name them
+    local kind = match(data, '^{"type": ?("[%w_.]+")')
+    if kind and find(kind, 'delta"', 1, true) and kind ~= '"message_delta"' then
+      tell_output(st.told)
+      after_report(st, true)
+      settle_done(st)
+      return false
+    end
+  end
+  local sc = scanner(st.told)
+  scan(sc, data)
+  return conclude(st, sc)
 end
 
 local function stream(strip)
   return {
     strip = strip, -- withhold unfinished events, drop the usage-only one
-    told = {}, -- the report
+    told = report(),
+    watch = true, -- look at every event: there was no output yet, or none since the last report
+    ended = false, -- the end mark came
+    late = false, -- something else than the end came after the last report
+    outdated = false, -- output did
+    finished = {}, count = 0, -- the choices that gave a reason for their end
     start = true, -- between events
     drop_lf = false, -- the dropped event ended in CR: an LF now belongs to it
     comment = false, -- inside a comment line between events
     eol = 0, -- inside an event: 0 within a line, 1 after a line, 2 after a line that ended in CR
     cr = false, -- the stream has a CR somewhere
-    big = false, -- the event is over MAX_EVENT and passes through
+    big = nil, -- the event is over MAX_EVENT, passes through and is read piece by piece
     parts = {}, held = 0, -- the unfinished event's text and size
   }
 end
@@ -406,11 +697,55 @@ local function event_end(st, s, pos, n)
   return nil
 end
 
+-- An event that is read without being kept: its data lines go to a scanner as they come.
+local function big_event(st)
+  return { sc = scanner(st.told), head = "", data = nil, lines = 0 } -- data: nil until the line says what it is
+end
+
+local function feed_big(big, s)
+  local pos, n = 1, #s
+  while pos <= n do
+    local e = find(s, "[\r\n]", pos)
+    local line = sub(s, pos, (e or n + 1) - 1)
+    if big.data == nil then
+      local head = big.head .. sub(line, 1, 6 - #big.head)
+      line = sub(line, #head - #big.head + 1)
+      big.head = head
+      if #head == 6 or e then -- "data:" and what follows it
+        big.data = sub(head, 1, 5) == "data:"
+        if big.data then
+          if big.lines > 0 then scan(big.sc, "\n") end
+          big.lines = big.lines + 1
+          if byte(head, 6) ~= 32 then scan(big.sc, sub(head, 6)) end
+        end
+      end
+    end
+    if big.data then scan(big.sc, line) end
+    if e == nil then return end
+    big.head, big.data = "", nil
+    pos = e + 1
+  end
+end
+
+-- The unfinished event, which goes on with s, gets too long to be kept.
+local function begin_big(st, s)
+  st.big = big_event(st)
+  if st.held > 0 then feed_big(st.big, concat(st.parts)) end
+  feed_big(st.big, s)
+  st.parts, st.held = {}, 0
+end
+
+local function end_big(st, s)
+  feed_big(st.big, s)
+  conclude(st, st.big.sc)
+  st.big = nil
+end
+
 -- Takes one piece of the stream and returns what the client gets of it now; nil: the piece as it is.
 local function feed(st, s)
   local n, pos = #s, 1
   st.cr = st.cr or find(s, "\r", 1, true) ~= nil
-  if st.start and not st.comment and not st.cr and n <= MAX_EVENT and byte(s, n) == 10 and byte(s, n - 1) == 10
+  if st.start and not st.watch and not st.comment and not st.cr and byte(s, n) == 10 and byte(s, n - 1) == 10
     and not mentions_usage(s) and not mentions_end(s) then
     return nil -- whole events with nothing in them for us: nearly every chunk
   end
@@ -429,7 +764,7 @@ local function feed(st, s)
         out = out or {}
         out[#out + 1] = sub(s, emit, pos - 1)
         emit, pos = pos + 1, pos + 1
-      elseif c == 10 or c == 13 then -- a blank line, or the rest of a line end
+      elseif c == 10 or c == 13 or c == 239 or c == 187 or c == 191 then -- a blank line, the rest of a line end, a byte order mark
         pos = pos + 1
       elseif c == 58 then
         st.comment = true
@@ -439,36 +774,40 @@ local function feed(st, s)
     else
       local b = event_end(st, s, pos, n)
       if b == nil then break end
-      local drop = false
-      if st.big or st.held + b - from + 1 > MAX_EVENT then
-        if not st.big then on_oversize(st) end
+      local drop, held = false, st.held > 0 and strip and concat(st.parts)
+      if st.big then
+        end_big(st, sub(s, from, b))
+      elseif st.held + b - from + 1 > MAX_EVENT then
+        begin_big(st, "")
+        end_big(st, sub(s, from, b))
       else
         local ev = sub(s, from, b)
-        if st.held > 0 then ev = concat(st.parts) .. ev end
+        if st.held > 0 then ev = (held or concat(st.parts)) .. ev end
         drop = on_event(st, ev)
       end
       if drop then
         out = out or {}
         out[#out + 1] = sub(s, emit, from - 1)
         emit = b + 1
-      elseif strip and st.held > 0 then
-        out = { concat(st.parts) } -- held means the event began before s: nothing of s is out yet
+      elseif held then
+        out = { held } -- held means the event began before s: nothing of s is out yet
       end
       if st.held > 0 then st.parts, st.held = {}, 0 end
-      st.start, st.big = true, false
+      st.start = true
       st.drop_lf = drop and byte(s, b) == 13
       pos, from = b + 1, b + 1
     end
   end
-  if not st.start and not st.big then
-    local size = st.held + n - from + 1
-    if size > MAX_EVENT then
+  if not st.start then
+    local rest = sub(s, from)
+    if st.big then
+      feed_big(st.big, rest)
+    elseif st.held + #rest > MAX_EVENT then
       if strip and st.held > 0 then out = { concat(st.parts) } end
-      st.big, st.parts, st.held = true, {}, 0
-      on_oversize(st)
+      begin_big(st, rest)
     else
-      st.parts[#st.parts + 1] = sub(s, from)
-      st.held = size
+      st.parts[#st.parts + 1] = rest
+      st.held = st.held + #rest
       if strip then
         out = out or {}
         out[#out + 1] = sub(s, emit, from - 1)
@@ -483,57 +822,89 @@ end
 
 -- The stream ended: what is left for the client of an event without its blank line.
 local function flush(st)
-  if st.start or st.big or st.held == 0 then return "" end
+  if st.big then end_big(st, "") end
+  if st.start or st.held == 0 then return "" end
   local ev = concat(st.parts)
   if on_event(st, ev) or not st.strip then return "" end
   return ev
 end
 
-local function on_stream(h, strip)
+-- Readers take an answer's pieces: read returns what the client gets of one, nil for the piece as it is, and finish what
+-- it gets besides at the end.
+
+local function events_reader(strip)
   local st = stream(strip)
-  local last, last_text
-  for chunk in h:bodyChunks() do
-    local n = chunk:length()
-    last, last_text = chunk, ""
-    if n > 0 then
-      last_text = chunk:getBytes(0, n)
-      local text = feed(st, last_text)
-      publish(h, st.told)
-      if text then
-        chunk:setBytes(text)
-        last_text = text
-      end
-    end
-  end
-  local rest = flush(st)
-  publish(h, st.told)
-  -- The last chunk can still be written to, unless trailers came after it.
-  if rest ~= "" then pcall(function() last:setBytes(last_text .. rest) end) end
+  tell(st.told, "framing", "events")
+  return {
+    told = st.told,
+    read = function(s) return feed(st, s) end,
+    finish = function() return flush(st) end,
+  }
 end
 
--- Other answers --------------------------------------------------------------------------------------------------
-
--- An error is never done: it may be one of Envoy's own, which come through here too.
-local function on_json(h, failed)
-  local sc, told = scanner(), {}
-  local function say()
-    tell_found(told, sc)
-    tell(told, "done", sc.opened and sc.depth == 0 and not failed and "true" or nil)
-    publish(h, told)
+-- An error without a report is never done: it may be one of Envoy's own, which come through here too.
+local function json_reader(failed)
+  local told = report()
+  local sc = scanner(told)
+  tell(told, "framing", "json")
+  local function read(s)
+    scan(sc, s)
+    if sc.output then tell_output(told) end
+    if sc.fresh and sc.depth > 0 then tell_found(told, sc) end -- the rest may never come
   end
+  local function finish()
+    local meta = sc.found.meta
+    if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
+    tell_found(told, sc)
+    if sc.opened and sc.depth == 0 and not (failed and told.usage == nil) then tell(told, "done", "true") end
+    return ""
+  end
+  return { told = told, read = read, finish = finish, whole = function() return sc.opened and sc.depth == 0 end }
+end
+
+-- What reads an answer that begins with s, which may begin with blanks or a byte order mark: not what the provider calls
+-- it but what it is. nil: nothing tells yet; false: nothing here can.
+local function reader_of(s, strip, failed)
+  local c = byte(s, find(s, "[^ \t\r\n\239\187\191]") or #s + 1)
+  if c == nil then return nil end
+  if c == 123 or c == 91 then return json_reader(failed) end
+  if c == 58 or c >= 65 and c <= 90 or c >= 97 and c <= 122 then return events_reader(strip) end
+  return false
+end
+
+local function on_answer(h, strip, failed)
+  local reader, last, text
   for chunk in h:bodyChunks() do
     local n = chunk:length()
+    last, text = chunk, ""
     if n > 0 then
-      scan(sc, chunk:getBytes(0, n))
-      if sc.fresh then
-        sc.fresh = false
-        say() -- the rest may never come
+      text = chunk:getBytes(0, n)
+      if reader == nil then
+        reader = reader_of(text, strip, failed)
+        if reader == false then
+          local told = report()
+          tell(told, "unread", not failed and "true" or nil)
+          publish(h, told)
+          return
+        end
+      end
+      if reader then
+        local told = reader.told
+        told.got = told.got + n
+        local changed = reader.read(text)
+        if not (reader.whole and reader.whole()) then publish(h, told) end
+        if changed then
+          chunk:setBytes(changed)
+          text = changed
+        end
       end
     end
   end
-  local found = sc.found
-  if found.meta and not found.usage and not sc.lost and find(found.meta, '"billed_units"', 1, true) then found.usage = found.meta end
-  say()
+  if not reader then return end
+  local rest = reader.finish()
+  publish(h, reader.told)
+  -- The last chunk can still be written to, unless trailers came after it.
+  if rest ~= "" then pcall(function() last:setBytes(text .. rest) end) end
 end
 
 -- Refusals and errors of providers -------------------------------------------------------------------------------
@@ -621,15 +992,21 @@ local function speaks_of_us(status, text)
   return not mentions(text, CONTENT) or mentions(text, ACCOUNT)
 end
 
+local function publish_status(h, status)
+  local told = report()
+  tell(told, "upstream_status", status)
+  publish(h, told)
+end
+
 local function on_refused(h, body, status, anthropic)
-  publish(h, { upstream_status = status, changed = true })
+  publish_status(h, status)
   replace(h, body, anthropic, status, "502", "upstream_auth", "The provider refused the credentials or the account of this gateway (HTTP "
     .. status .. "). The request is not at fault; whoever runs the gateway must check the provider key and its balance.")
 end
 
 -- No inference API redirects, or switches protocols: whoever followed would send key and prompt elsewhere.
 local function on_redirect(h, status, anthropic)
-  publish(h, { upstream_status = status, changed = true })
+  publish_status(h, status)
   replace(h, h:body(true), anthropic, status, "502", "upstream_redirect", "The provider answered with a redirect (HTTP " .. status
     .. "), which this gateway does not follow. Whoever runs it must check the provider's base_url.")
   h:headers():remove("location")
@@ -647,10 +1024,12 @@ local function on_error(h, status, anthropic, credentials)
     return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
       .. " and a body in an encoding that nobody asked for.")
   end
-  local sc, told = scanner(), {}
-  scan(sc, text)
-  tell_found(told, sc)
-  publish(h, told)
+  local reader = reader_of(text, false, true)
+  if reader then
+    reader.read(text)
+    reader.finish()
+    publish(h, reader.told)
+  end
   local clean = redact(text, credentials)
   if clean ~= text then body:setBytes(clean) end
 end
@@ -665,14 +1044,8 @@ function envoy_on_response(h)
   if credentials and status >= "400" or status == "401" or status == "402" or status == "403" then
     return on_error(h, status, md["anthropic"] == true, credentials)
   end
-  local encoding = headers:get("content-encoding")
-  if encoding and encoding ~= "identity" then return end
-  local kind = string.lower(headers:get("content-type") or "")
-  if find(kind, "text/event-stream", 1, true) then
-    local strip = md["strip_usage"] == true
-    if strip then headers:remove("content-length") end -- the body may get shorter
-    on_stream(h, strip)
-  elseif kind == "" or find(kind, "json", 1, true) then
-    on_json(h, status ~= nil and status >= "400")
-  end
+  local failed = status >= "400"
+  local strip = md["strip_usage"] == true and not failed
+  if strip then headers:remove("content-length") end -- the body may get shorter
+  on_answer(h, strip, failed)
 end

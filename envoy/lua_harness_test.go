@@ -1,6 +1,9 @@
 package envoy_test
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"testing"
 
 	lua "github.com/yuin/gopher-lua"
@@ -12,7 +15,7 @@ import (
 // same names and, for what the filter relies on, the same behaviour.
 const standIn = `
 function stand_in(decision, headers, body, pieces)
-  local h = { out = {}, md = { aig = {} }, headers_map = headers }
+  local h = { out = {}, pieces = pieces, md = { aig = {} }, headers_map = headers }
   local hdr = {
     get = function(_, k) return headers[k] end,
     remove = function(_, k) headers[k] = nil end,
@@ -58,7 +61,7 @@ type vm struct {
 
 func newVM(t testing.TB) *vm {
 	t.Helper()
-	l := lua.NewState()
+	l := lua.NewState(lua.Options{RegistryMaxSize: 1 << 20}) // for long concatenations
 	t.Cleanup(l.Close)
 	for _, src := range []string{envoy.LuaSource(), standIn} {
 		if err := l.DoString(src); err != nil {
@@ -131,6 +134,10 @@ func (v *vm) answer(h *lua.LTable) answer {
 		a.Pieces = append(a.Pieces, b.(*lua.LTable).RawGetString("text").String())
 		a.Body += a.Pieces[len(a.Pieces)-1]
 	})
+	for i := len(a.Pieces) + 1; i <= h.RawGetString("pieces").(*lua.LTable).Len(); i++ { // nobody looks at the rest
+		a.Pieces = append(a.Pieces, h.RawGetString("pieces").(*lua.LTable).RawGetInt(i).String())
+		a.Body += a.Pieces[i-1]
+	}
 	if text := h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).RawGetString("report"); text != lua.LNil {
 		var r envoy.Report
 		if err := r.Read(text.String()); err != nil {
@@ -148,10 +155,16 @@ func (v *vm) answer(h *lua.LTable) answer {
 // asMap is a report by its members' names, without the empty ones.
 func asMap(r envoy.Report) map[string]any {
 	m := normal(map[string]any{
-		"usage": r.Usage, "first_usage": r.FirstUsage, "model": r.Model, "service_tier": r.ServiceTier, "type": r.Type, "tool_usage": r.ToolUsage,
+		"usage": r.Usage, "first_usage": r.FirstUsage, "model": r.Model, "service_tier": r.ServiceTier, "tool_usage": r.ToolUsage,
+		"id": r.AnswerID, "items": strings.Join(r.ItemIDs, " "), "others": strings.Join(r.OtherUsage, " "), "framing": r.Framing,
 	})
-	if r.Done {
-		m["done"] = true
+	for name, is := range map[string]bool{"done": r.Done, "output": r.Output, "many": r.Many, "unread": r.Unread} {
+		if is {
+			m[name] = true
+		}
+	}
+	if r.Finished != 0 {
+		m["finished"] = r.Finished
 	}
 	if r.UpstreamStatus != 0 {
 		m["upstream_status"] = r.UpstreamStatus
@@ -171,5 +184,18 @@ func normal(r map[string]any) map[string]any {
 	if out["first_usage"] == nil && out["usage"] != nil {
 		out["first_usage"] = out["usage"]
 	}
+	if out["first_usage"] == nil {
+		delete(out, "output") // means nothing without a report
+	}
 	return out
+}
+
+// money is the part of a report that decides a charge: what a table of shapes
+// says of each. The reference has an opinion on the rest.
+func money(r map[string]any) map[string]any {
+	r = normal(r)
+	maps.DeleteFunc(r, func(k string, _ any) bool {
+		return slices.Contains([]string{"id", "items", "output", "framing"}, k)
+	})
+	return r
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"aigateway/envoy"
 	"aigateway/internal/recordedtest"
 )
 
@@ -51,43 +52,14 @@ func recordedAnswers(t *testing.T) []recorded {
 	return all
 }
 
-// reading is what the filter is to report of a recorded answer: the last of each
-// member, read as pricing's tests read them.
+// reading is what the filter is to report of a recorded answer that is settled
+// in pricing's tests.
 func (r *recorded) reading() map[string]any {
-	out := map[string]any{}
-	texts := []string{r.answer}
-	if r.streams() {
-		texts = recordedtest.Events(r.answer)
-	}
-	for _, text := range texts {
-		r.readOne(out, text)
-	}
-	return out
-}
-
-func (r *recorded) readOne(out map[string]any, text string) {
-	if text == "[DONE]" {
-		out["done"] = true
-	}
-	found := recordedtest.Members(text)
-	if found == nil {
-		return
-	}
-	for _, k := range []string{"usage", "model", "service_tier", "tool_usage", "type"} {
-		if r.streams() && found["usage"] == "" && k != "type" {
-			continue // who answered matters where there is something to price
-		}
-		if v := found[k]; v != "" {
-			out[k] = v
-			if k == "usage" && out["first_usage"] == nil {
-				out["first_usage"] = v
-			}
-		}
-	}
-	last, _ := out["type"].(string)
-	if r.status < "400" && (!r.streams() || recordedtest.Terminal(last)) {
-		out["done"] = true
-	}
+	got := recordedtest.Read(r.answer, r.streams(), r.status >= "400")
+	return money(asMap(envoy.Report{
+		Usage: got.Usage, FirstUsage: got.FirstUsage, Model: got.Model, ServiceTier: got.ServiceTier, ToolUsage: got.ToolUsage,
+		Done: got.Done, Finished: got.Finished, Output: got.Output,
+	}))
 }
 
 // The evidence that recorded answers are settled by in pricing's tests is what
@@ -105,10 +77,12 @@ func TestRecordedAnswersAreReadAsTheyAreSettled(t *testing.T) {
 				t.Fatalf("%s: %v", r.name, err)
 			}
 			got := v.answer(h)
-			if !r.streams() && !json.Valid([]byte(r.answer)) { // cut: what else was seen decides nothing
-				maps.DeleteFunc(got.Report, func(k string, _ any) bool { return k == "model" || k == "type" })
-			}
-			if diff := cmp.Diff(want, got.Report); diff != "" || got.Body != r.answer {
+			report := money(got.Report)
+			whole := r.streams() || json.Valid([]byte(r.answer))
+			maps.DeleteFunc(report, func(k string, _ any) bool {
+				return k == "others" || !whole && k == "model" // of a cut one, what else was seen decides nothing
+			})
+			if diff := cmp.Diff(want, report); diff != "" || got.Body != r.answer {
 				t.Errorf("%s in %d pieces (-want +got):\n%s", r.name, len(pieces), diff)
 			}
 		}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"aigateway/envoy"
@@ -81,14 +83,47 @@ func refMembers(s string) []refMember {
 	}
 }
 
-type refDoc struct {
-	found                map[string]string
-	first                string
-	usages               []string // "" for one too long
-	usageOnTop, noChoice bool
+// refUsage is one usage object: empty when it is too long to be reported.
+type refUsage struct {
+	text string
+	top  bool
 }
 
-var refEmptyArray = regexp.MustCompile(`^\[\s*\]$`)
+// refDoc is what one JSON text says.
+type refDoc struct {
+	found   map[string]string
+	usages  []refUsage
+	top     bool // the last usage object stood at the top
+	choices string
+	ends    []float64
+	stopped bool
+	output  bool
+	id      string
+	inner   bool // id was found inside
+	items   []string
+	unknown bool // a usage object is so long that this has no opinion
+}
+
+var refEmpty = regexp.MustCompile(`^[\[{]\s*[\]}]$`)
+
+// refElements lists the elements of a valid JSON array; nil for other values.
+func refElements(s string) (out []string) {
+	i := refSpace(s, 0)
+	if i >= len(s) || s[i] != '[' {
+		return nil
+	}
+	for i++; ; i++ {
+		i = refSpace(s, i)
+		if s[i] == ']' {
+			return out
+		}
+		end := refSkip(s, i)
+		out = append(out, s[i:end])
+		if i = refSpace(s, end); s[i] == ']' {
+			return out
+		}
+	}
+}
 
 func refRead(doc string) refDoc {
 	d := refDoc{found: map[string]string{}}
@@ -96,73 +131,231 @@ func refRead(doc string) refDoc {
 		switch m.key {
 		case "usage", "model", "service_tier", "tool_usage", "type", "meta":
 			d.take(m, true)
+		case "id":
+			if v, ok := refPlain(m.slot); ok && d.id == "" {
+				d.id = v
+			}
 		case "choices":
-			d.noChoice = refEmptyArray.MatchString(strings.TrimSpace(m.slot))
-		case "message", "response", "delta":
-			for _, in := range refMembers(m.slot) {
-				switch in.key {
-				case "usage", "model", "service_tier", "tool_usage":
-					d.take(in, false)
+			d.readChoices(m.slot)
+		case "output", "content", "data", "results":
+			for _, e := range refElements(m.slot) {
+				d.output = d.output || e[0] == '{' || e[0] == '['
+				if m.key == "output" {
+					d.item(e)
 				}
 			}
+		case "item":
+			d.item(m.slot)
+		case "message", "response", "delta":
+			d.readInner(m)
 		}
 	}
 	return d
 }
 
-func (d *refDoc) take(m refMember, top bool) {
-	v := strings.TrimSpace(m.slot)
-	long := len(m.slot) > envoy.MaxCapture
-	switch {
-	case m.key == "type" && d.found["type"] != "": // the first counts: often nothing behind it is read
-	case m.key == "usage" && long:
-		d.usages = append(d.usages, "")
-		d.found["usage"] = ""
-	case long:
-		delete(d.found, m.key)
-	case v == "null" || m.key == "usage" && v[0] != '{':
-	default:
-		if m.key == "usage" {
-			d.usages = append(d.usages, v)
-			d.usageOnTop = top
-			if d.first == "" {
-				d.first = v
+func (d *refDoc) readInner(parent refMember) {
+	for _, in := range refMembers(parent.slot) {
+		switch in.key {
+		case "usage", "model", "service_tier", "tool_usage":
+			d.take(in, false)
+		case "id":
+			if v, ok := refPlain(in.slot); ok && parent.key != "delta" {
+				d.id, d.inner = v, true
+			}
+		case "stop_reason":
+			d.stopped = d.stopped || parent.key == "delta" && refReason(in.slot)
+		case "output":
+			if parent.key == "response" {
+				for _, e := range refElements(in.slot) {
+					d.item(e)
+				}
 			}
 		}
+	}
+}
+
+func (d *refDoc) item(text string) {
+	for _, m := range refMembers(text) {
+		if v, ok := refPlain(m.slot); m.key == "id" && ok && !slices.Contains(d.items, v) {
+			d.items = append(d.items, v)
+		}
+	}
+}
+
+func (d *refDoc) readChoices(slot string) {
+	list := refElements(slot)
+	if strings.HasPrefix(strings.TrimSpace(slot), "[") && d.choices == "" {
+		d.choices = "empty"
+	}
+	nth := -1.0
+	for _, e := range list {
+		d.choices = "full"
+		if e[0] != '{' {
+			continue
+		}
+		nth++
+		index, finished := nth, false
+		for _, m := range refMembers(e) {
+			switch m.key {
+			case "index":
+				if v := strings.TrimSpace(m.slot); v != "null" {
+					if n, err := strconv.ParseFloat(v, 64); err == nil && len(m.slot) <= 16 {
+						index = n
+					} else {
+						index = nth
+					}
+				}
+			case "finish_reason":
+				finished = finished || refReason(m.slot)
+			case "text":
+				d.output = d.output || refText(m.slot)
+			case "delta", "message":
+				for _, in := range refMembers(m.slot) {
+					d.output = d.output || in.key != "role" && refText(in.slot)
+				}
+			}
+		}
+		if finished {
+			d.ends = append(d.ends, index)
+		}
+	}
+}
+
+// refPlain is the text of a string without escapes that is short enough for an id.
+func refPlain(slot string) (string, bool) {
+	v := strings.TrimSpace(slot)
+	return strings.Trim(v, `"`), len(slot) <= 130 && len(v) > 2 && v[0] == '"' && !strings.Contains(v, `\`)
+}
+
+func refReason(slot string) bool {
+	v := strings.TrimSpace(slot)
+	return len(slot) <= 256 && len(v) > 2 && v[0] == '"' && v != `"null"` && !strings.Contains(v, `\`)
+}
+
+func refText(slot string) bool {
+	v := strings.TrimSpace(slot)
+	return len(slot) > 64 || strings.Contains(`"[{`, v[:1]) && v != `""` && !refEmpty.MatchString(v)
+}
+
+func (d *refDoc) take(m refMember, top bool) {
+	v := strings.TrimSpace(m.slot)
+	switch {
+	case m.key == "type" && d.found["type"] != "": // the first counts: often nothing behind it is read
+	case m.key == "usage" && len(m.slot) > envoy.MaxUsage:
+		d.unknown = true
+	case m.key != "usage" && len(m.slot) > envoy.MaxCapture:
+		d.unknown = d.unknown || m.key == "meta"
+		delete(d.found, m.key)
+	case v == "null" || m.key == "usage" && v[0] != '{':
+	case m.key == "usage":
+		d.top = top
+		if !refEmpty.MatchString(v) {
+			d.usages = append(d.usages, refUsage{v, top})
+		}
+	default:
 		d.found[m.key] = v
 	}
 }
 
+// refState is a report in the making.
 type refState struct {
-	report map[string]any
-	first  string
+	report         map[string]any
+	last, first    string
+	others         []string
+	items          []string
+	finished       map[float64]bool
+	ended, late    bool
+	watch, settled bool // as the filter: whether it looks at every event
+}
+
+func newRefState() *refState {
+	return &refState{report: map[string]any{}, finished: map[float64]bool{}, watch: true}
 }
 
 func (st *refState) usage(d refDoc) {
-	if st.first == "" {
-		st.first = d.first
-	}
-	for k, v := range d.found {
-		if k != "meta" {
-			st.report[k] = v
+	for _, u := range d.usages {
+		if st.last != "" && st.last != u.text && st.last != st.first && !slices.Contains(st.others, st.last) && !refGrows(st.last, u.text) {
+			if len(st.others) < 16 {
+				st.others = append(st.others, st.last)
+			} else {
+				st.report["many"] = true
+			}
+		}
+		st.last = u.text
+		if st.first == "" {
+			st.first = u.text
 		}
 	}
-	for _, u := range d.usages {
-		if u != "" && u != st.first {
-			st.report["first_usage"] = st.first
+	st.report["usage"], st.report["first_usage"] = st.last, st.first
+	st.report["others"] = strings.Join(st.others, " ")
+	st.beside(d)
+}
+
+func (st *refState) beside(d refDoc) {
+	for _, k := range []string{"model", "service_tier", "tool_usage"} {
+		if v := d.found[k]; v != "" {
+			st.report[k] = v
 		}
 	}
 }
 
-func refJSON(body string) map[string]any {
-	st := refState{report: map[string]any{}}
-	d := refRead(body)
-	if _, ok := d.found["usage"]; !ok && strings.Contains(d.found["meta"], `"billed_units"`) {
-		d.found["usage"], d.usages, d.first = d.found["meta"], []string{d.found["meta"]}, d.found["meta"]
+func (st *refState) ids(d refDoc) {
+	if d.id != "" && (d.inner || st.report["id"] == nil) {
+		st.report["id"] = d.id
 	}
-	st.usage(d)
+	for _, id := range d.items {
+		if !slices.Contains(st.items, id) && len(st.items) < 64 {
+			st.items = append(st.items, id)
+		}
+	}
+	st.report["items"] = strings.Join(st.items, " ")
+}
+
+var refNumber = regexp.MustCompile(`[0-9][0-9.eE+-]*`)
+
+// refGrows reports whether b is a with other numbers, none of which is smaller,
+// and none of which counts what was cached.
+func refGrows(a, b string) bool {
+	x, y := refNumber.FindAllStringIndex(a, -1), refNumber.FindAllStringIndex(b, -1)
+	if len(x) != len(y) || refNumber.ReplaceAllString(a, "0") != refNumber.ReplaceAllString(b, "0") {
+		return false
+	}
+	from := 0
+	for i := range x {
+		m, n, name := a[x[i][0]:x[i][1]], b[y[i][0]:y[i][1]], a[from:x[i][0]]
+		from = x[i][1]
+		v, err := strconv.ParseFloat(m, 64)
+		w, err2 := strconv.ParseFloat(n, 64)
+		if m != n && (err != nil || err2 != nil || v > w || strings.Contains(name, "cach") || strings.Contains(name, "hit")) {
+			return false
+		}
+	}
+	return true
+}
+
+func refJSON(body string) map[string]any {
+	st := newRefState()
+	d := refRead(body)
+	if meta := d.found["meta"]; d.usages == nil && strings.Contains(meta, `"billed_units"`) {
+		d.usages = []refUsage{{meta, true}}
+	}
+	if d.unknown {
+		return nil
+	}
+	if d.usages != nil {
+		st.usage(d)
+	}
+	st.beside(d)
+	st.ids(d)
+	if d.output {
+		st.report["output"] = true
+	}
 	if i := refSpace(body, 0); i < len(body) && (body[i] == '{' || body[i] == '[') {
-		st.report["done"] = true
+		st.report["done"], st.report["framing"] = true, "json"
+	} else if i < len(body) && body[i] >= 'a' && body[i] <= 'z' {
+		st.report["framing"] = "events"
+	} else if i < len(body) {
+		st.report["unread"] = true
 	}
 	return normal(st.report)
 }
@@ -171,7 +364,11 @@ func refJSON(body string) map[string]any {
 // is false when some event's data is neither JSON nor [DONE], where the
 // reference has no opinion.
 func refStream(body string, strip bool) (out string, report map[string]any, ok bool) {
-	st, ok := refState{report: map[string]any{}}, true
+	st, ok := newRefState(), true
+	if rest := strings.TrimLeft(body, " \t\r\n"); rest != "" {
+		st.report["framing"] = "events"
+		ok = strings.IndexAny(rest[:1], ":abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == 0 && !strings.ContainsAny(body, "\xef\xbb\xbf")
+	}
 	for i := 0; i < len(body); {
 		from := i
 		if body[i] == '\r' || body[i] == '\n' || body[i] == ':' {
@@ -215,12 +412,6 @@ func refLine(s string, i int) int {
 }
 
 func (st *refState) event(lines []string, size int, strip bool) (drop, known bool) {
-	if size > envoy.MaxEvent {
-		if _, told := st.report["usage"]; told {
-			st.report["usage"] = ""
-		}
-		return false, true
-	}
 	var data []string
 	for _, l := range lines {
 		if name, value, _ := strings.Cut(l, ":"); name == "data" {
@@ -231,22 +422,79 @@ func (st *refState) event(lines []string, size int, strip bool) (drop, known boo
 		return false, true
 	}
 	doc := strings.Join(data, "\n")
-	if strings.HasPrefix(doc, "[DONE]") && strings.TrimSpace(doc) == "[DONE]" {
-		st.report["done"] = true
-		return false, true
-	}
-	if !json.Valid([]byte(doc)) {
+	switch {
+	case strings.HasPrefix(doc, "[DONE]") && strings.TrimSpace(doc) == "[DONE]":
+		st.ended = true
+		st.settle()
+		return false, size <= envoy.MaxEvent
+	case !json.Valid([]byte(doc)):
 		return false, !bytes.ContainsAny([]byte(doc), `"[`)
 	}
 	d := refRead(doc)
-	if d.usages != nil {
+	if m := refOnlyDelta.FindString(doc); m != "" && !strings.HasSuffix(m, `"message_delta"`) && !refMentionsUsage.MatchString(doc) {
+		d = refDoc{found: d.found, output: true}
+	}
+	if !st.looks(doc) {
+		return false, !d.unknown
+	}
+	return st.conclude(d) && strip && size <= envoy.MaxEvent, !d.unknown
+}
+
+var (
+	refOnlyDelta     = regexp.MustCompile(`^\{"type": ?"[\w.]*delta"`)
+	refMentionsUsage = regexp.MustCompile(`"usage"[ \t]*(:[ \t]*[{\n]|\n)`)
+	refMentionsEnd   = regexp.MustCompile(`"finish_reason"[ \t]*([^ \t:]|:[ \t]*[^ \tn]|$)`)
+)
+
+// looks reports whether the filter reads an event: it need not, where nothing in
+// it can matter.
+func (st *refState) looks(doc string) bool {
+	return st.watch || refMentionsUsage.MatchString(doc) || strings.Contains(doc, `"type"`) ||
+		strings.Contains(doc, "[DONE]") || refMentionsEnd.MatchString(doc)
+}
+
+func (st *refState) settle() {
+	st.report["done"] = true
+	if !st.ended || st.late {
+		delete(st.report, "done")
+	}
+	st.watch = st.report["output"] == nil || st.last != "" && !st.settled
+}
+
+func (st *refState) conclude(d refDoc) (drop bool) {
+	kind := strings.Trim(d.found["type"], `"`)
+	if k := d.found["type"]; k != "" && k[0] != '"' {
+		kind = "?"
+	}
+	output := d.output || strings.Contains(kind, "delta") && kind != "message_delta" || strings.Contains(kind, "content_block_start") || strings.Contains(kind, "output_item")
+	for _, i := range d.ends {
+		st.finished[i] = true
+	}
+	if d.stopped && kind == "message_delta" {
+		st.finished[0] = true
+	}
+	if output {
+		st.report["output"] = true
+	}
+	switch {
+	case d.usages != nil:
 		st.usage(d)
-	} else if d.found["type"] != "" {
-		st.report["type"] = d.found["type"]
+		st.late, st.settled = false, false
+		if delete(st.report, "finished"); len(st.finished) > 0 {
+			st.report["finished"] = len(st.finished)
+		}
+	case st.last == "":
+	case output:
+		delete(st.report, "finished")
+		st.late, st.settled = true, true
+	case d.choices == "full", kind != "" && kind != "ping" && kind != "message_stop":
+		st.late = true
 	}
-	switch d.found["type"] {
-	case `"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`:
-		st.report["done"] = true
+	st.ids(d)
+	switch kind {
+	case "response.completed", "response.incomplete", "response.failed", "message_stop":
+		st.ended = true
 	}
-	return strip && d.noChoice && d.usageOnTop && d.found["usage"] != "", true
+	st.settle()
+	return d.choices == "empty" && d.top
 }

@@ -42,7 +42,7 @@ var streams = []struct {
 		name:     "cr only",
 		body:     "data: {\"choices\":[],\"usage\":" + use + "}\r\rdata: {\"choices\":[2]}\r\r: x\rdata: [DONE]\r\r",
 		stripped: "data: {\"choices\":[2]}\r\r: x\rdata: [DONE]\r\r",
-		report:   map[string]any{"usage": use, "first_usage": use, "done": true},
+		report:   map[string]any{"usage": use, "first_usage": use}, // not the last thing before the end
 	},
 	{
 		name:     "mixed line ends",
@@ -80,7 +80,7 @@ var streams = []struct {
 		name:     "moonshot with the option: again, in a chunk of its own",
 		body:     "data: {\"choices\":[{\"finish_reason\":\"stop\",\"usage\":" + use + "}]}\n\ndata: {\"choices\":[],\"usage\":" + use + "}\n\ndata: [DONE]\n\n",
 		stripped: "data: {\"choices\":[{\"finish_reason\":\"stop\",\"usage\":" + use + "}]}\n\ndata: [DONE]\n\n",
-		report:   map[string]any{"usage": use, "first_usage": use, "done": true},
+		report:   map[string]any{"usage": use, "first_usage": use, "finished": 1, "done": true},
 	},
 	{
 		name: "groq: in x_groq, beside the last choice, and in a chunk of its own",
@@ -95,7 +95,7 @@ var streams = []struct {
 			"event: ping\ndata: {\"type\": \"ping\"}\n\n" +
 			"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end\"},\"usage\":" + use2 + "}\n\n" +
 			"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
-		report: map[string]any{"usage": use2, "first_usage": use, "model": `"claude"`, "type": `"message_stop"`, "done": true},
+		report: map[string]any{"usage": use2, "first_usage": use, "model": `"claude"`, "finished": 1, "done": true},
 	},
 	{
 		name: "openai responses",
@@ -103,7 +103,7 @@ var streams = []struct {
 			"data: {\"type\":\"response.completed\",\"response\":{\"model\":\"gpt\",\"service_tier\":\"default\",\"usage\":" + use + ",\"tool_usage\":{\"web_search\":{\"num_requests\":1}}}}\n\n",
 		report: map[string]any{
 			"usage": use, "first_usage": use, "model": `"gpt"`, "service_tier": `"default"`, "done": true,
-			"tool_usage": `{"web_search":{"num_requests":1}}`, "type": `"response.completed"`,
+			"tool_usage": `{"web_search":{"num_requests":1}}`,
 		},
 	},
 	{
@@ -124,8 +124,8 @@ var streams = []struct {
 	{
 		name: "too long to capture: nothing older passes for the last report",
 		body: "data: {\"choices\":[{}],\"usage\":" + use + "}\n\n" +
-			"data: {\"choices\":[],\"usage\":{\"x\":\"" + strings.Repeat("y", envoy.MaxCapture) + "\"}}\n\ndata: [DONE]\n\n",
-		report: map[string]any{"done": true},
+			"data: {\"choices\":[],\"usage\":{" + strings.Repeat(`"x":1,`, envoy.MaxUsage/5) + "\"y\":2}}\n\ndata: [DONE]\n\n",
+		report: map[string]any{"first_usage": use, "done": true},
 	},
 }
 
@@ -166,7 +166,7 @@ func checkReference(t *testing.T, body string, strip bool, want string, report m
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("reference output (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(report, gotReport); diff != "" {
+	if diff := cmp.Diff(report, money(gotReport)); diff != "" {
 		t.Fatalf("reference report (-want +got):\n%s", diff)
 	}
 }
@@ -177,7 +177,7 @@ func check(t *testing.T, v *vm, strip bool, want string, report map[string]any, 
 	if got.Body != want {
 		t.Fatalf("strip=%v pieces %q:\ngot  %q\nwant %q", strip, pieces, got.Body, want)
 	}
-	if diff := cmp.Diff(report, normal(got.Report)); diff != "" {
+	if diff := cmp.Diff(money(report), money(got.Report)); diff != "" {
 		t.Fatalf("strip=%v pieces %q: report (-want +got):\n%s", strip, pieces, diff)
 	}
 	if !strip {
@@ -208,16 +208,58 @@ func TestStreamOversizeEventPassesThrough(t *testing.T) {
 	}
 }
 
-// A long event may have held the last report, even if what is seen of it does
-// not look so; how it was cut must not matter.
-func TestStreamOversizeEventForgetsAnOlderReport(t *testing.T) {
+// An event of any size is read as it passes, however it is cut, and is never
+// kept: the Responses API repeats tools and output in its last one.
+func TestStreamReadsEventsOfAnySize(t *testing.T) {
 	v := newVM(t)
-	first := "data: {\"choices\":[{}],\"usage\":" + use + "}\n\n"
-	long := "data: " + strings.Repeat("x", envoy.MaxEvent) + "\n\n"
-	for _, pieces := range [][]string{{first, long}, {first + long}, {first, long[:9], long[9:]}, {first, long[:len(long)-1], "\n"}} {
-		check(t, v, false, first+long, map[string]any{}, pieces...)
-		check(t, v, true, first+long, map[string]any{}, pieces...)
+	echo := `"tools":[` + strings.Repeat(`{"type":"function","name":"f","parameters":{"type":"object","properties":{"usage":{"type":"\\\"usage\\\":{"}}}},`, 4000) + `{}]`
+	last := `{"type":"response.completed","response":{"id":"resp_1",` + echo + `,"output":[{"type":"message","id":"msg_1","content":[{"text":"` + strings.Repeat("x", 70000) + `"}]}],"usage":` + respUsage + `,"model":"g"},"sequence_number":9}`
+	if len(last) < envoy.MaxEvent+100_000 {
+		t.Fatalf("the event has %d bytes only", len(last))
 	}
+	want := map[string]any{"usage": respUsage, "first_usage": respUsage, "model": `"g"`, "done": true}
+	for _, end := range []string{"\n\n", "\r\n\r\n", "\r\r", ""} {
+		eol := strings.TrimSuffix(end, end[len(end)/2:])
+		body := event("response.created", `{"type":"response.created","response":{"id":"resp_1","usage":null}}`) +
+			"event: response.completed" + cmp2(eol, "\n") + "data: " + last + end
+		for _, size := range []int{len(body), 100_000, 16_384, 4_099} {
+			for _, strip := range []bool{false, true} {
+				pieces := chop(body, size)
+				check(t, v, strip, body, want, pieces...)
+				if got := v.respond(sse, strip, pieces...).Report; got["id"] != "resp_1" || got["items"] != "msg_1" {
+					t.Fatalf("ids %v %v", got["id"], got["items"])
+				}
+			}
+		}
+	}
+}
+
+// Several data lines, one of them huge, are one text.
+func TestStreamReadsLongEventsOfManyLines(t *testing.T) {
+	v := newVM(t)
+	lines := `data:{"choices":[],` + "\ndata: \"x\":\"" + strings.Repeat("y", envoy.MaxEvent) + "\",\nignored: \"usage\":{\"a\":1}\ndata: \"usage\"\ndata\ndata:: " + use + "}\n\n"
+	body := lines + "data: [DONE]\n\n"
+	want := map[string]any{"usage": use, "first_usage": use, "done": true}
+	for _, size := range []int{len(body), 70_000, 1009, 64} {
+		check(t, v, false, body, want, chop(body, size)...)
+		check(t, v, true, body, want, chop(body, size)...)
+	}
+}
+
+// chop cuts s into pieces of size bytes.
+func chop(s string, size int) (out []string) {
+	for len(s) > size {
+		out, s = append(out, s[:size]), s[size:]
+	}
+	return append(out, s)
+}
+
+// cmp2 is a, or b where a is empty.
+func cmp2(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a
 }
 
 // TestStreamHoldsNothingWithoutNeed looks at each piece's output: under strip

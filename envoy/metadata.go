@@ -40,6 +40,12 @@ const (
 	KeyBetas = "betas"
 )
 
+// Framings of an answer.
+const (
+	FramingEvents = "events" // server-sent events
+	FramingJSON   = "json"
+)
+
 // KeyReport is the one member of NamespaceReport, see Report.Read.
 const KeyReport = "report"
 
@@ -97,14 +103,36 @@ type Report struct {
 	// FirstUsage is the first usage object of the answer; equal to Usage when
 	// only one came.
 	FirstUsage string
-	Model      string // as served
+	// OtherUsage are those between the two that may be dearer than the one
+	// after them, oldest first, at most 16.
+	OtherUsage []string
+	// Many says that there were more, or more than the filter follows: the
+	// dearest may be missing.
+	Many  bool
+	Model string // as served
 	// ServiceTier is the tier as served.
 	ServiceTier string
-	Type        string // of the last event, or of the JSON answer
 	ToolUsage   string // Responses only
-	// Done says the answer came to its own end: JSON closed, or [DONE], or a
-	// terminal event. An answer of status 400 or above is never done.
+	// Done says that the answer came to its own end, and that nothing but the
+	// end came after the last usage object: JSON closed and all of it arrived,
+	// or [DONE], or a terminal event. An answer of status 400 or above is done
+	// only with a usage object.
 	Done bool
+	// Finished is how many choices of a stream had given a reason for their end
+	// when the last usage object came; 0 when output came after it.
+	Finished int
+	// Output says that the answer has output: a text, a tool call, a vector.
+	Output bool
+	// Framing is how the bytes of the answer were laid out, whatever its
+	// content-type says: FramingEvents, FramingJSON, or empty.
+	Framing string
+	// Unread says that the answer was neither, so that nothing is known of it.
+	Unread bool
+	// AnswerID is the answer's own id, and ItemIDs those of the output items of
+	// a Responses answer, in the order they came: at most 64, each at most 128
+	// bytes. An id with an escape in it is left out.
+	AnswerID string
+	ItemIDs  []string
 	// UpstreamStatus is the provider's 401, 402 or 403 that the filter replaced
 	// by 502; 0 when the status in the log entry is the true one.
 	UpstreamStatus int
@@ -157,23 +185,43 @@ func (r *Report) set(name, value string) error {
 		r.Usage = value
 	case "first_usage":
 		r.FirstUsage = value
+	case "other_usage":
+		r.OtherUsage = append(r.OtherUsage, value)
+	case "many":
+		r.Many = value == "true"
 	case "model":
 		r.Model = value
 	case "service_tier":
 		r.ServiceTier = value
-	case "type":
-		r.Type = value
 	case "tool_usage":
 		r.ToolUsage = value
 	case "done":
 		r.Done = value == "true"
+	case "finished":
+		return number(name, value, &r.Finished)
+	case "output":
+		r.Output = value == "true"
+	case "framing":
+		r.Framing = value
+	case "unread":
+		r.Unread = value == "true"
+	case "id":
+		r.AnswerID = value
+	case "item":
+		r.ItemIDs = append(r.ItemIDs, value)
 	case "upstream_status":
-		status, err := strconv.ParseUint(value, 10, 16)
-		if err != nil || status > 999 {
-			return fmt.Errorf("metadata %s.%s: upstream_status: want a status", NamespaceReport, KeyReport)
-		}
-		r.UpstreamStatus = int(status)
+		return number(name, value, &r.UpstreamStatus)
 	}
+	return nil
+}
+
+// number reads a count of choices, or a status.
+func number(name, value string, into *int) error {
+	n, err := strconv.ParseUint(value, 10, 14)
+	if err != nil || name == "upstream_status" && n > 999 {
+		return fmt.Errorf("metadata %s.%s: %s: want a small number", NamespaceReport, KeyReport, name)
+	}
+	*into = int(n)
 	return nil
 }
 

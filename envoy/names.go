@@ -116,10 +116,14 @@ const (
 // Limits of the Lua filter, in bytes. They are written into the script, and
 // tests rely on them.
 const (
-	// MaxCapture is the longest metadata value the filter reports; a longer one
-	// is absent.
+	// MaxCapture is the longest metadata value the filter reports, but for usage
+	// objects; a longer one is absent.
 	MaxCapture = 8192
-	// MaxEvent is the longest server-sent event the filter looks at; a longer
-	// one passes through unread and unstripped.
+	// MaxUsage is the longest usage object the filter reports. A longer one, up
+	// to MaxEvent, loses long texts, long arrays and deep nesting; one that is
+	// still longer then is absent.
+	MaxUsage = 16384
+	// MaxEvent is the longest server-sent event the filter withholds, and so the
+	// longest it strips.
 	MaxEvent = 256 << 10
 )

@@ -32,6 +32,7 @@ type Faults struct {
 
 	NoUsage      bool // no_usage: no report at all; the call is billed
 	RunningUsage bool // running_usage: cumulative usage in every chunk
+	ZeroFirst    bool // zero_first: zeros in the first chunk of a stream
 	NoDone       bool // no_done: the stream ends without [DONE]
 	BadUsage     bool // bad_usage: usage members are strings
 	NotJSON      bool // not_json: status 200 with a body that is no JSON; billed
@@ -71,7 +72,7 @@ func ParseFaults(text string) (Faults, error) {
 func (f *Faults) set(name, value string) (err error) {
 	flags := map[string]*bool{
 		"reset_before_headers": &f.ResetBeforeHeaders, "reset_after_headers": &f.ResetAfterHeaders,
-		"hang": &f.Hang, "no_usage": &f.NoUsage, "running_usage": &f.RunningUsage, "no_done": &f.NoDone,
+		"hang": &f.Hang, "no_usage": &f.NoUsage, "zero_first": &f.ZeroFirst, "running_usage": &f.RunningUsage, "no_done": &f.NoDone,
 		"bad_usage": &f.BadUsage, "not_json": &f.NotJSON, "crlf": &f.CRLF, "comments": &f.Comments,
 		"blank_first": &f.BlankFirst, "extra": &f.Extra, "hostile": &f.Hostile, "max": &f.Max,
 	}

@@ -80,6 +80,8 @@ func (s *chatStream) running() bool {
 func (s *chatStream) next() completion {
 	out := s.call.newCompletion("chat.completion.chunk", s.plan.seed)
 	switch {
+	case s.call.faults.ZeroFirst && s.sent == 0:
+		out.Usage = marshal(usage{})
 	case s.call.faults.NoUsage:
 	case s.running():
 		out.Usage = s.call.report(s.plan, s.generated)

@@ -17,8 +17,16 @@ type Evidence struct {
 	Stream   bool // the answer was text/event-stream
 	Duration time.Duration
 	// Raw JSON text copied from the answer; empty when absent.
-	Usage, FirstUsage, Model, ServiceTier, Type, ToolUsage string
-	Done                                                   bool // the answer ended as its format says
+	Usage, FirstUsage, Model, ServiceTier, ToolUsage string
+	OtherUsage                                       []string // reports between the first and the last
+	Many                                             bool     // some reports are not here
+
+	// What proves that the last report is the last word.
+	Done     bool // the answer ended as its format says, and nothing came between
+	Finished int  // choices that had ended when it came
+
+	Output bool // there is output
+	Unread bool // the answer could not be read
 }
 
 // Outcome is what a call is charged, and why.
@@ -35,6 +43,9 @@ const (
 	FlagPinMalformed      = "pin_malformed"        // charged at the bound
 	FlagUsageMalformed    = "usage_malformed"      // the report was no report
 	FlagUsageInconsistent = "usage_inconsistent"   // its parts exceed their whole
+	FlagUsageHollow       = "usage_hollow"         // it counts nothing where there is something: no report
+	FlagUsageUnread       = "usage_unread"         // the answer was encoded, or no JSON
+	FlagUsageMany         = "usage_many"           // there were more reports than are kept: at least the bound
 	FlagBucketUnpriced    = "bucket_unpriced"      // a kind of token took its parent's price, or a tool ran that has none
 	FlagTierUnpriced      = "tier_unpriced"        // the billed tier has no multiplier
 	FlagServedUnknown     = "served_model_unknown" // another model answered; the price is of the one asked for
@@ -66,22 +77,25 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	redirect := (ev.Status > 0 && ev.Status < 200 || ev.Status >= 300 && ev.Status < 400) && !ev.hasUsage()
 	failed := redirect || ev.Status >= 400 && !ev.Cut && !ev.hasUsage() && !gaveUp(ev.Status)
 	out := &s.out
+	if ev.Unread && !failed {
+		out.flag(FlagUsageUnread)
+	}
 	switch {
 	case failed: // a whole answer that says no; a cut one may have been billed
 		out.Basis = budget.BasisProviderError
 	case !p.has(pinPriced):
 		out.Basis = budget.BasisUnpriced
-	case reported && s.final():
-		out.Basis, out.Cost = budget.BasisUsage, s.cost(&u, s.answered())
-		if s.unpriced(&u) { // no more than a part of the bill
+	case reported && s.final(&u):
+		out.Basis, out.Cost = budget.BasisUsage, s.dearest(&u, s.answered())
+		if s.unpriced(&u.usage) { // no more than a part of the bill
 			out.Basis, out.Cost = budget.BasisBound, max(out.Cost, bound)
 			out.flag(FlagBucketUnpriced)
 		}
 	default:
 		of := s.answered()
-		out.Basis, out.Cost = s.withoutReport(&u, reported)
-		if reported { // a running report is the least it cost
-			out.Cost = max(out.Cost, s.cost(&u, of))
+		out.Basis, out.Cost = s.withoutReport(&u)
+		if reported { // the least it cost
+			out.Cost = max(out.Cost, s.dearest(&u, of))
 		}
 	}
 	if out.Cost > bound {
@@ -100,17 +114,20 @@ type settlement struct {
 	floor  bool // the pinned price is the least
 }
 
-// final reports whether the report is the last word. Anthropic's stream begins
-// with a report of its own, which is not.
-func (s *settlement) final() bool {
-	switch {
-	case s.ev.Done || !s.ev.Stream:
-		return true
-	case s.dialect() == anthropicMessages:
-		return s.ev.Type == `"message_delta"` || s.ev.Type == `"message_stop"`
+// final reports whether the last report is the last word: only with evidence
+// that the answer ended before it or with it. Zeros, running totals and
+// placeholders stand in any chunk of a stream, so everything else is a lower
+// bound of what the call cost, however it ended.
+func (s *settlement) final(r *reports) bool {
+	ended := s.ev.Done || s.ev.Finished > 0 && int64(s.ev.Finished) >= s.choices
+	if !ended || !r.last || s.ev.Many {
+		return false
 	}
-	// Two reports that differ are running ones, whatever was configured.
-	return !s.has(pinRunning) && !(s.ev.Cut && s.ev.FirstUsage != "" && s.ev.FirstUsage != s.ev.Usage)
+	if s.hollow(&r.usage) {
+		s.out.flag(FlagUsageHollow)
+		return false
+	}
+	return true
 }
 
 // gaveUp reports whether a status says that somebody stopped waiting, at the
@@ -127,12 +144,6 @@ func gaveUp(status int) bool {
 	return false
 }
 
-// hasUsage reports whether the answer says something of its usage: {} is as good
-// as nothing.
-func (ev *Evidence) hasUsage() bool {
-	return ev.Usage != "" && ev.Usage != "null" && ev.Usage != "{}"
-}
-
 func (o *Outcome) flag(f string) {
 	for _, have := range o.Flags {
 		if have == f {
@@ -142,24 +153,23 @@ func (o *Outcome) flag(f string) {
 	o.Flags = append(o.Flags, f)
 }
 
-// report reads the provider's usage, if there is one.
-func (s *settlement) report() (usage, bool) {
-	if !s.ev.hasUsage() {
-		return usage{}, false
+// report reads the provider's usage, if there is any.
+func (s *settlement) report() (reports, bool) {
+	r, ok := s.read()
+	if s.ev.Many {
+		s.out.flag(FlagUsageMany)
 	}
-	u, err := s.read(s.ev)
-	if err != nil {
-		s.out.flag(FlagUsageMalformed)
-		return usage{}, false
+	if !ok {
+		return r, false
 	}
-	if u.inconsistent {
+	if r.inconsistent {
 		s.out.flag(FlagUsageInconsistent)
 	}
-	s.out.Tokens = u.tokens(s.out.Tokens)
-	for i := range u.more {
-		s.out.Tokens = u.more[i].tokens(s.out.Tokens)
+	s.out.Tokens = r.tokens(s.out.Tokens)
+	for i := range r.more {
+		s.out.Tokens = r.more[i].tokens(s.out.Tokens)
 	}
-	return u, true
+	return r, true
 }
 
 // tokens adds a part to counts for reports.
@@ -409,10 +419,10 @@ func (s *settlement) billed(u *usage, of prices) ratio {
 // withoutReport charges a call whose final report never came: a stopped stream
 // by its duration, where the provider is known to stop and how fast it is at
 // most; everything else at its bound. How fast another model is, nobody said.
-func (s *settlement) withoutReport(u *usage, reported bool) (budget.Basis, budget.Amount) {
+func (s *settlement) withoutReport(u *reports) (budget.Basis, budget.Amount) {
 	p, ev := s.pin, s.ev
 	began := ev.Stream || ev.Status == 0 // a stream, or cut before the answer
-	if !ev.Cut || !p.has(pinStream) || !p.has(pinElapsed) || !began || p.rate <= 0 || ev.Status >= 400 || ev.Duration < 0 || s.out.Served != "" {
+	if !ev.Cut || !p.has(pinStream) || !p.has(pinElapsed) || !began || p.rate <= 0 || ev.Status >= 400 || ev.Duration < 0 || ev.Many || s.out.Served != "" {
 		return budget.BasisBound, s.bound
 	}
 	generated := wide{}.plus(p.rate*p.choices, int64(ev.Duration+lag)).times(ratio{1, uint64(time.Second)})
@@ -420,7 +430,7 @@ func (s *settlement) withoutReport(u *usage, reported bool) (budget.Basis, budge
 		return budget.BasisElapsed, s.bound
 	}
 	sum := wide{}.plus(p.input, p.inPico)
-	if reported {
+	if u.prompt > 0 {
 		sum = p.tokens(&u.part, p.rates, &Outcome{}, input, output)
 	}
 	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier(p.factor)).add(p.allFees()).nano()

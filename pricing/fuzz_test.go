@@ -79,7 +79,7 @@ func FuzzCharge(f *testing.F) {
 	f.Add("AQA", ``, ``, 500, uint8(1), int64(0))
 	f.Fuzz(func(t *testing.T, pin, usage, tier string, status int, bits uint8, duration int64) {
 		for _, p := range []string{pin, b.Pin} {
-			ev := pricing.Evidence{FirstUsage: usage, ToolUsage: usage, Type: tier, Model: tier, Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
+			ev := pricing.Evidence{FirstUsage: usage, ToolUsage: usage, Model: tier, Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0,
 				Status: status, Duration: time.Duration(duration), Usage: usage, ServiceTier: tier}
 			out := pricing.Charge(p, b.Amount, ev, nil)
 			if out.Cost < 0 || out.Cost > budget.MaxAmount {

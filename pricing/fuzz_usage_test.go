@@ -55,7 +55,7 @@ func FuzzUsage(f *testing.F) {
 		i := int(which) % len(bounds)
 		b := bounds[i]
 		ev := pricing.Evidence{Sent: bits&1 != 0, Cut: bits&2 != 0, Stream: bits&4 != 0, Done: bits&8 != 0, Status: status, Duration: time.Duration(duration),
-			Usage: usage, FirstUsage: first, ToolUsage: tools, Model: model, ServiceTier: tier, Type: `"message_delta"`}
+			Usage: usage, FirstUsage: first, ToolUsage: tools, Model: model, ServiceTier: tier, Finished: int(bits >> 4 & 3), Output: bits&64 != 0, Many: bits&128 != 0}
 		out := pricing.Charge(b.Pin, b.Amount, ev, served)
 		again := pricing.Charge(b.Pin, b.Amount, ev, served)
 		if out.Cost != again.Cost || out.Basis != again.Basis || out.Served != again.Served || !slices.Equal(out.Flags, again.Flags) {

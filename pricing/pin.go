@@ -28,7 +28,7 @@ type pin struct {
 const (
 	pinPriced uint64 = 1 << iota
 	pinStream
-	pinRunning    // usage reports of a stream are not final
+	pinRunning    // of older versions: usage reports of a stream are not final
 	pinElapsed    // a cut stream may be charged by its duration
 	pinCost       // the report names the billed amount
 	pinNoOutput   // embeddings
@@ -36,6 +36,7 @@ const (
 	pinFees       // fees whose uses the provider reports follow
 	pinExtractor  // the paths of a custom dialect follow
 	pinOwn        // the operator wrote the price: no built-in one undercuts it
+	pinSilent     // no output may be generated: the prompt itself may be the answer
 
 	pinDialect = 16 // the dialect's number stands in four bits from here on
 )

@@ -1,7 +1,6 @@
 package pricing_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -167,40 +166,13 @@ func (p *pair) want(t testing.TB, fields []string) {
 
 // evidence is what the data plane would report of the answer.
 func (p *pair) evidence() pricing.Evidence {
-	ev := pricing.Evidence{Sent: true, Status: p.status, Stream: p.stream, Cut: p.cut, Duration: p.duration}
-	if !p.stream {
-		capture(&ev, p.answer)
-		ev.Done = json.Valid([]byte(p.answer)) && p.status < 400
-		return ev
+	r := recordedtest.Read(p.answer, p.stream, p.status >= 400)
+	return pricing.Evidence{
+		Sent: true, Status: p.status, Stream: p.stream, Cut: p.cut, Duration: p.duration,
+		Usage: r.Usage, FirstUsage: r.FirstUsage, OtherUsage: r.OtherUsage,
+		Model: r.Model, ServiceTier: r.ServiceTier, ToolUsage: r.ToolUsage,
+		Done: r.Done, Finished: r.Finished, Output: r.Output,
 	}
-	for _, text := range recordedtest.Events(p.answer) {
-		if text == "[DONE]" {
-			ev.Done = true
-			continue
-		}
-		capture(&ev, text)
-		ev.Done = ev.Done || recordedtest.Terminal(ev.Type)
-	}
-	return ev
-}
-
-// capture keeps the last of each member, and the first usage if another came.
-func capture(ev *pricing.Evidence, text string) {
-	found := recordedtest.Members(text)
-	set := func(into *string, key string) {
-		if v := found[key]; v != "" {
-			*into = v
-		}
-	}
-	before := ev.Usage
-	set(&ev.Usage, "usage")
-	if ev.Usage != before && before != "" && ev.FirstUsage == "" {
-		ev.FirstUsage = before
-	}
-	set(&ev.Model, "model")
-	set(&ev.ServiceTier, "service_tier")
-	set(&ev.ToolUsage, "tool_usage")
-	set(&ev.Type, "type")
 }
 
 func fixtures(t testing.TB) []string {

@@ -213,6 +213,7 @@ func (m *Model) flags(c *Call) uint64 {
 	set(m.Upstream.CancelsOnDisconnect && len(c.hosted) == 0 && !c.prediction && !c.audioOut && len(c.audios) == 0, pinElapsed)
 	set(m.reportsCost(), pinCost)
 	set(!c.Endpoint.generates(), pinNoOutput)
+	set(c.Endpoint == Completions && c.maxTokens.set && c.maxTokens.value == 0, pinSilent)
 	d := m.dialect(c.Endpoint)
 	set(d == custom, pinExtractor)
 	return f | uint64(d)<<pinDialect

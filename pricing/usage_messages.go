@@ -116,9 +116,9 @@ func parseIterations(raw jsontext.Value) ([]iteration, error) {
 	return out, nil
 }
 
-// readMessages merges the first and the last report of a stream, field by
-// field: the first has the input and how long cache writes live, the last the
-// output.
+// readMessages merges the first report of a stream and a later one, field by
+// field: the first has the input and how long cache writes live, the later the
+// output. A later one that names its input has the last word on that.
 func readMessages(ev *Evidence, p *pin) (usage, error) {
 	var last, first messagesUsage
 	if err := parseMessages(ev.Usage, &last); err != nil {
@@ -169,8 +169,9 @@ func (u *usage) iterations(p *pin, list []iteration) error {
 	return nil
 }
 
-// addAnthropic fills in one part from two reports of it.
+// addAnthropic fills in one part from two reports of it, of which a is the later.
 func (u *usage) addAnthropic(p *pin, into *part, a, b *anthropicCounts) error {
+	b = b.before(a)
 	larger := func(x, y *int64) int64 { return max(value(x), value(y)) }
 	if a.Input == nil && b.Input == nil || a.Output == nil && b.Output == nil {
 		return errUsage
@@ -187,10 +188,33 @@ func (u *usage) addAnthropic(p *pin, into *part, a, b *anthropicCounts) error {
 		}
 	}
 	in, read, write := larger(a.Input, b.Input), larger(a.Read, b.Read), max(larger(a.Write, b.Write), short+long)
+	if a.Write != nil && value(a.Input) > 0 && a.Creation == nil {
+		write = *a.Write
+		long = min(long, write)
+		short = min(short, write-long)
+	}
 	split := usage{}
 	split.setWrites(p, write, short, long)
 	into.counts = split.counts
 	into.counts[input], into.counts[cacheRead], into.counts[output] = in, read, larger(a.Output, b.Output)
 	into.prompt = in + read + write
 	return nil
+}
+
+// before is what remains of an earlier report beside a later one. Some count the
+// whole input in message_start, and split it into cached and plain in
+// message_delta: together they would count it twice.
+func (b *anthropicCounts) before(a *anthropicCounts) *anthropicCounts {
+	if value(a.Input) <= 0 {
+		return b
+	}
+	rest := *b
+	rest.Input = nil
+	if a.Read != nil {
+		rest.Read = nil
+	}
+	if a.Write != nil {
+		rest.Write = nil
+	}
+	return &rest
 }

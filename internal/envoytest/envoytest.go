@@ -177,21 +177,40 @@ func Eventually(t testing.TB, ok func() error) {
 
 // ReportText is r as the Lua filter writes it into metadata.
 func ReportText(r envoy.Report) string {
-	status, done := "", ""
-	if r.UpstreamStatus != 0 {
-		status = strconv.Itoa(r.UpstreamStatus)
-	}
-	if r.Done {
-		done = "true"
-	}
 	var b strings.Builder
-	for _, m := range [...][2]string{
-		{"usage", r.Usage}, {"first_usage", r.FirstUsage}, {"model", r.Model}, {"service_tier", r.ServiceTier},
-		{"tool_usage", r.ToolUsage}, {"type", r.Type}, {"done", done}, {"upstream_status", status},
-	} {
-		if m[1] != "" {
-			fmt.Fprintf(&b, "%s %d:%s", m[0], len(m[1]), m[1])
+	add := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(&b, "%s %d:%s", name, len(value), value)
 		}
+	}
+	flag := func(name string, is bool) {
+		if is {
+			add(name, "true")
+		}
+	}
+	count := func(name string, n int) {
+		if n != 0 {
+			add(name, strconv.Itoa(n))
+		}
+	}
+	add("usage", r.Usage)
+	add("model", r.Model)
+	add("service_tier", r.ServiceTier)
+	add("tool_usage", r.ToolUsage)
+	count("finished", r.Finished)
+	flag("done", r.Done)
+	flag("output", r.Output)
+	flag("many", r.Many)
+	add("framing", r.Framing)
+	flag("unread", r.Unread)
+	add("id", r.AnswerID)
+	count("upstream_status", r.UpstreamStatus)
+	add("first_usage", r.FirstUsage)
+	for _, usage := range r.OtherUsage {
+		add("other_usage", usage)
+	}
+	for _, id := range r.ItemIDs {
+		add("item", id)
 	}
 	return b.String()
 }

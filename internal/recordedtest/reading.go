@@ -1,0 +1,131 @@
+package recordedtest
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Reading is what the data plane tells of an answer.
+type Reading struct {
+	Usage, FirstUsage, Model, ServiceTier, ToolUsage string
+	OtherUsage                                       []string // every report between, whatever it says
+	Done                                             bool
+	Finished                                         int
+	Output                                           bool
+}
+
+// Read reads an answer to its end. Of a cut one it is what had come.
+func Read(answer string, stream, failed bool) Reading {
+	r := reader{finished: map[int]bool{}}
+	if !stream {
+		r.take(answer, true)
+		r.Done = json.Valid([]byte(answer)) && (!failed || r.Usage != "")
+		return r.Reading
+	}
+	ended := false
+	for _, text := range Events(answer) {
+		if text == "[DONE]" {
+			ended = true
+		} else {
+			ended = r.event(text) || ended
+		}
+		r.Done = ended && !r.late
+	}
+	return r.Reading
+}
+
+// reader is a Reading in the making.
+type reader struct {
+	Reading
+	finished map[int]bool
+	late     bool // something came after the last report
+}
+
+// event takes one event and reports whether it ends the answer.
+func (r *reader) event(text string) bool {
+	var e struct {
+		Type    string
+		Choices []json.RawMessage
+		Delta   struct {
+			Stop *string `json:"stop_reason"`
+		}
+	}
+	_ = json.Unmarshal([]byte(text), &e) // a delta may be a text
+	output := strings.HasSuffix(e.Type, "delta") && e.Type != "message_delta" || strings.HasPrefix(e.Type, "content_block_start") || strings.Contains(e.Type, "output_item")
+	for i, raw := range e.Choices {
+		output = r.choice(i, raw) || output
+	}
+	if e.Delta.Stop != nil {
+		r.finished[0] = true
+	}
+	reported := r.take(text, false)
+	r.Output = r.Output || output
+	switch {
+	case reported:
+		r.late, r.Finished = false, len(r.finished)
+	case r.Usage == "":
+	case output:
+		r.late, r.Finished = true, 0
+	case len(e.Choices) > 0, e.Type != "" && e.Type != "ping" && e.Type != "message_stop":
+		r.late = true
+	}
+	return Terminal(`"` + e.Type + `"`)
+}
+
+// choice notes a choice's end and reports whether it has output.
+func (r *reader) choice(i int, raw json.RawMessage) bool {
+	var c struct {
+		Index          *int
+		Reason         *string `json:"finish_reason"`
+		Text           string
+		Delta, Message map[string]json.RawMessage
+	}
+	_ = json.Unmarshal(raw, &c)
+	if c.Index == nil {
+		c.Index = &i
+	}
+	if c.Reason != nil && *c.Reason != "" {
+		r.finished[*c.Index] = true
+	}
+	output := c.Text != ""
+	for _, m := range []map[string]json.RawMessage{c.Delta, c.Message} {
+		for k, v := range m {
+			output = output || k != "role" && strings.Trim(string(v), `[]{}" `) != "" && strings.Contains(`"{[`, string(v[:1]))
+		}
+	}
+	return output
+}
+
+// take keeps the last of each member, and reports whether a usage object came.
+func (r *reader) take(text string, whole bool) bool {
+	found := Members(text)
+	usage := found["usage"]
+	if usage != "" {
+		if r.Usage != "" && r.Usage != r.FirstUsage {
+			r.OtherUsage = append(r.OtherUsage, r.Usage)
+		}
+		if r.FirstUsage == "" {
+			r.FirstUsage = usage
+		}
+		r.Usage = usage
+	}
+	if usage != "" || whole {
+		for key, into := range map[string]*string{"model": &r.Model, "service_tier": &r.ServiceTier, "tool_usage": &r.ToolUsage} {
+			if v := found[key]; v != "" {
+				*into = v
+			}
+		}
+	}
+	if whole {
+		var d struct {
+			Choices                        []json.RawMessage
+			Output, Content, Data, Results []json.RawMessage
+		}
+		_ = json.Unmarshal([]byte(text), &d)
+		r.Output = len(d.Output)+len(d.Content)+len(d.Data)+len(d.Results) > 0
+		for i, c := range d.Choices {
+			r.Output = r.choice(i, c) || r.Output
+		}
+	}
+	return usage != ""
+}

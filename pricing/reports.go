@@ -1,0 +1,134 @@
+package pricing
+
+import (
+	"cmp"
+	"strings"
+
+	"aigateway/budget"
+)
+
+// reports are the usage reports of one answer, read.
+type reports struct {
+	usage         // what the call is charged by: all of them together
+	each  []usage // those that may cost more alone; nil where there is one report
+	last  bool    // the last one of the answer is among them
+}
+
+// texts are the raw reports of an answer, oldest first. Null and {} are none.
+func (ev *Evidence) texts() []string {
+	list := make([]string, 0, 2)
+	add := func(raw string) {
+		if isReport(raw) && (len(list) == 0 || list[len(list)-1] != raw) {
+			list = append(list, raw)
+		}
+	}
+	add(ev.FirstUsage)
+	for _, raw := range ev.OtherUsage {
+		add(raw)
+	}
+	add(ev.Usage)
+	return list
+}
+
+func (ev *Evidence) hasUsage() bool {
+	return isReport(ev.Usage) || isReport(ev.FirstUsage)
+}
+
+func isReport(raw string) bool {
+	return raw != "null" && strings.Trim(raw, "{} \t\r\n") != ""
+}
+
+// read reads every report of an answer. One that cannot be read is passed over,
+// unless it is the last: then none is the last word.
+func (s *settlement) read() (reports, bool) {
+	texts := s.ev.texts()
+	var list []usage
+	last := isReport(s.ev.Usage)
+	for i, raw := range texts {
+		one := *s.ev
+		one.Usage, one.FirstUsage = raw, ""
+		if s.dialect() == anthropicMessages && s.ev.Stream && i > 0 {
+			one.FirstUsage = texts[0] // message_start
+		}
+		u, err := s.pin.read(&one)
+		if err == nil {
+			list = append(list, u)
+		} else if i == len(texts)-1 && last {
+			s.out.flag(FlagUsageMalformed)
+			last = false
+		}
+	}
+	switch len(list) {
+	case 0:
+		if s.ev.Usage != "" && s.ev.Usage != "null" {
+			s.out.flag(FlagUsageMalformed)
+		}
+		return reports{}, false
+	case 1:
+		return reports{usage: list[0], last: last}, true
+	}
+	return reports{usage: together(list), each: list, last: last}, true
+}
+
+// together is several reports of one answer as one. All input and all output count
+// at their maximum: a report that shrank has not taken anything back. How the
+// input splits is what the last one says that says it.
+func together(list []usage) usage {
+	u := list[len(list)-1]
+	if len(u.more) > 0 {
+		return u // of several models: each report stands for itself
+	}
+	var in, out int64
+	for i := range list {
+		r := &list[i]
+		if r.prompt > 0 {
+			copy(u.counts[:output], r.counts[:output])
+			u.prompt = r.prompt
+		}
+		in, out = max(in, r.prompt), max(out, r.output())
+		u.units = max(u.units, r.units)
+		for t := range u.tools {
+			u.tools[t] = uses{max(u.tools[t].n, r.tools[t].n), u.tools[t].told || r.tools[t].told}
+		}
+		u.unpriced, u.inconsistent = u.unpriced || r.unpriced, u.inconsistent || r.inconsistent
+		if u.hasCost && r.hasCost {
+			u.cost = max(u.cost, r.cost)
+		}
+		u.tier, u.speed, u.geo = cmp.Or(u.tier, r.tier), cmp.Or(u.speed, r.speed), cmp.Or(u.geo, r.geo)
+	}
+	u.counts[input] += in - u.prompt
+	u.counts[output] += out - u.output()
+	u.prompt = in
+	return u
+}
+
+// output is all output of a part.
+func (u *part) output() int64 { return u.counts[output] + u.counts[outputAudio] }
+
+// hollow reports whether the counts cannot be true: nothing went in, or nothing
+// came out, of a call whose answer has output.
+func (s *settlement) hollow(u *usage) bool {
+	in, out := u.prompt, u.output()
+	for i := range u.more {
+		in, out = in+u.more[i].prompt, out+u.more[i].output()
+	}
+	switch {
+	case !s.ev.Output || u.hasCost && u.cost > 0:
+		return false
+	case s.dialect() == cohereRerank:
+		return u.units == 0
+	case s.has(pinNoOutput):
+		return in == 0
+	}
+	return in == 0 || out == 0 && !s.has(pinSilent)
+}
+
+// dearest is the reports at the prices of the models that served them: never
+// less than any one of them alone.
+func (s *settlement) dearest(r *reports, of prices) budget.Amount {
+	amount := s.cost(&r.usage, of)
+	for i := range r.each {
+		amount = max(amount, s.cost(&r.each[i], of))
+	}
+	return amount
+}

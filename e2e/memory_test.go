@@ -13,16 +13,19 @@ import (
 	"time"
 )
 
-// TestStrangersCostNoMemory sends 40 large bodies that never end, with keys that
+// TestStrangersCostNoMemory sends 80 bodies that never end, with keys that
 // do not exist, or without a length: each is answered as any other call without
 // a key, before it is read.
 func TestStrangersCostNoMemory(t *testing.T) {
 	t.Parallel()
 	g := serveGateway(t)
 	before := residentMiB(t, g.envoy.pid())
-	for i := range 40 {
+	for i := range 80 {
 		head := "Content-Length: 8000000"
 		body := strings.Repeat("x", 1<<20)
+		if i >= 40 { // not so large, but many
+			head, body = "Content-Length: 99999", strings.Repeat("x", 99_998)
+		}
 		if i%2 == 1 {
 			head, body = "Transfer-Encoding: chunked", "100000\r\n"+body+"\r\n"
 		}

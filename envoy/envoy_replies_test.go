@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -203,6 +204,68 @@ func TestTimers(t *testing.T) {
 				return nil
 			})
 		})
+	}
+}
+
+// TestSilentConnectionsEnd: who connects and says nothing, or no whole line, is
+// let go within seconds; who speaks is served.
+func TestSilentConnectionsEnd(t *testing.T) {
+	e := start(t, envoy.BootstrapConfig{FirstByteTimeout: 300 * time.Millisecond}, nil)
+	for _, said := range []string{"", "P", "POST /v1/chat", "PRI * HTTP/2.0\r\n"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := io.WriteString(c, said); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection that said %q stays open", said)
+		}
+	}
+	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
+	if r := e.do(t, "POST", chat, "{}"); r.status != 200 {
+		t.Errorf("one that speaks: %d %s", r.status, r.body)
+	}
+}
+
+// TestStreamsPerConnection reads what Envoy allows an HTTP/2 client.
+func TestStreamsPerConnection(t *testing.T) {
+	for set, want := range map[int]uint32{0: envoy.DefaultMaxStreams, 7: 7} {
+		e := start(t, envoy.BootstrapConfig{MaxStreams: set}, nil)
+		c, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		// The preface, and an empty SETTINGS frame (RFC 9113, section 3.4).
+		if _, err := io.WriteString(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"); err != nil {
+			t.Fatal(err)
+		}
+		head := make([]byte, 9)
+		if _, err := io.ReadFull(c, head); err != nil || head[3] != 4 {
+			t.Fatalf("no SETTINGS: %x %v", head, err)
+		}
+		settings := make([]byte, int(head[0])<<16|int(head[1])<<8|int(head[2]))
+		if _, err := io.ReadFull(c, settings); err != nil {
+			t.Fatal(err)
+		}
+		var got uint32
+		for ; len(settings) >= 6; settings = settings[6:] {
+			if binary.BigEndian.Uint16(settings) == 3 { // SETTINGS_MAX_CONCURRENT_STREAMS
+				got = binary.BigEndian.Uint32(settings[2:])
+			}
+		}
+		if got != want {
+			t.Errorf("with %d set, a client may have %d streams, want %d", set, got, want)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	logdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
@@ -27,6 +28,13 @@ func (b *builder) listener() *listenerv3.Listener {
 		Name:                          ListenerClients,
 		Address:                       b.address(b.c.ClientsAddress),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(1 << 20),
+		// A connection that says nothing is not made before it does, and is closed:
+		// the inspector waits for its first line.
+		ListenerFilters: []*listenerv3.ListenerFilter{{
+			Name:       "envoy.filters.listener.http_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&inspectorv3.HttpInspector{})},
+		}},
+		ListenerFiltersTimeout: durationpb.New(b.c.FirstByteTimeout),
 		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
 			Name:       "envoy.filters.network.http_connection_manager",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.manager())},
@@ -51,7 +59,7 @@ func (b *builder) manager() *hcmv3.HttpConnectionManager {
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
 		},
 		Http2ProtocolOptions: &corev3.Http2ProtocolOptions{
-			MaxConcurrentStreams:        wrapperspb.UInt32(1000),
+			MaxConcurrentStreams:        u32(b.c.MaxStreams),
 			InitialStreamWindowSize:     wrapperspb.UInt32(1 << 20),
 			InitialConnectionWindowSize: wrapperspb.UInt32(16 << 20),
 		},

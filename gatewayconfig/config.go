@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/envoy"
 )
 
 // Config is a configuration that is complete, checked and resolved: every
@@ -20,7 +22,10 @@ type Config struct {
 	DataDir      string         // absolute; not created here
 	TimeZone     *time.Location // months of budgets and usage reports
 	MaxBodyBytes int64          // of a client's request; 1 KiB to 32 MiB
-	Streams      Streams
+	// MaxConnections are clients' connections at a time, and MaxStreams the
+	// requests at a time on one HTTP/2 connection.
+	MaxConnections, MaxStreams int64
+	Streams                    Streams
 	// ReservationTimeout is how long a reservation without any sign of life is
 	// held before its bound is charged; 1 minute to 24 hours.
 	ReservationTimeout time.Duration
@@ -195,7 +200,9 @@ type fileListen struct {
 }
 
 type fileLimits struct {
-	MaxBodyBytes byteSize `yaml:"max_body_bytes"`
+	MaxBodyBytes         byteSize `yaml:"max_body_bytes"`
+	Connections          int64    `yaml:"connections"`
+	StreamsPerConnection int64    `yaml:"streams_per_connection"`
 }
 
 type fileStreams struct {
@@ -264,7 +271,7 @@ func defaults() file {
 			GRPC:    "127.0.0.1:8082",
 		},
 		TimeZone:     "UTC",
-		Limits:       fileLimits{MaxBodyBytes: 8 << 20},
+		Limits:       fileLimits{MaxBodyBytes: 8 << 20, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: 10 * time.Minute, MaxDuration: 30 * time.Minute},
 		Reservations: fileReservations{Timeout: 5 * time.Minute},
 	}

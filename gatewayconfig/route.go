@@ -258,14 +258,15 @@ func inferenceMatch(api API) *routev3.RouteMatch {
 	return match
 }
 
-// largeMatch is inferenceMatch for bodies that may be 100,000 bytes or longer:
-// the length has six digits, or is not told.
+// largeMatch is inferenceMatch for bodies that may be 10,000 bytes or longer:
+// the length has five digits, or is not told. What a stranger's smaller ones hold
+// until they are complete is about what any request holds.
 func largeMatch(api API) *routev3.RouteMatch {
 	match := inferenceMatch(api)
 	match.Headers = append(match.Headers, &routev3.HeaderMatcher{
 		Name: "content-length", InvertMatch: true, TreatMissingHeaderAsEmpty: true,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[0-9]{1,5}"}},
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[0-9]{1,4}"}},
 		}},
 	})
 	return match

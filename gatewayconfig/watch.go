@@ -315,6 +315,8 @@ func NeedsRestart(running, next *Config) []string {
 	check("data_dir", running.DataDir == next.DataDir)
 	check("time_zone", running.TimeZone.String() == next.TimeZone.String())
 	check("limits.max_body_bytes", running.MaxBodyBytes == next.MaxBodyBytes)
+	check("limits.connections", running.MaxConnections == next.MaxConnections)
+	check("limits.streams_per_connection", running.MaxStreams == next.MaxStreams)
 	check("streams", running.Streams == next.Streams)
 	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)
 	check("envoy", running.Envoy == next.Envoy)

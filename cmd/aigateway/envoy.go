@@ -69,8 +69,9 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 	return envoy.BootstrapConfig{
 		NodeID:         nodeID,
 		ClientsAddress: c.Listen.Clients, AdminAddress: c.Listen.EnvoyAdmin, ControlAddress: c.Listen.Control,
-		SpoolPath:         spoolPath(c),
-		MaxBodyBytes:      int(c.MaxBodyBytes),
+		SpoolPath:      spoolPath(c),
+		MaxBodyBytes:   int(c.MaxBodyBytes),
+		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams),
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
 		Heartbeat:    c.ReservationTimeout / 10,

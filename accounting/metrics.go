@@ -17,6 +17,7 @@ type metrics struct {
 	refused, searched             prometheus.Counter // ends without a token of ours
 	duplicates, malformed, forged prometheus.Counter
 	unsettled                     prometheus.Counter // settlements the ledger did not take
+	absurd                        prometheus.Counter // bills far beyond what a call can cost
 }
 
 func newMetrics(r prometheus.Registerer, channel string) metrics {
@@ -37,6 +38,7 @@ func newMetrics(r prometheus.Registerer, channel string) metrics {
 		searched:   untokened.WithLabelValues("searched"),
 		duplicates: counters("aig_log_duplicates_total", "Entries of reservations that were settled before.").WithLabelValues(),
 		malformed:  counters("aig_log_malformed_total", "Entries that could not be read; they release nothing.").WithLabelValues(),
+		absurd:     counters("aig_absurd_bills_total", "Reports of more than ten times what the call, or a full context, can cost; charged at that, listed by aigateway audit list. Alarm on any.").WithLabelValues(),
 		forged:     counters("aig_log_tokens_rejected_total", "Tokens whose signature is not ours.").WithLabelValues(),
 		unsettled:  counters("aig_log_unsettled_total", "Settlements that the ledger did not take.").WithLabelValues(),
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -77,7 +78,7 @@ func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
 	c.note(l, token, &out)
 	return budget.Settlement{
 		RequestID: l.RequestID, Reservation: reservation(token),
-		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, At: endOf(l, c.now()),
+		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, Billed: out.Billed, At: endOf(l, c.now()),
 	}, true
 }
 
@@ -96,6 +97,21 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 		c.log.Warn("a call cost more than its bound", "request_id", l.RequestID, "model", token.Model, "served", out.Served,
 			"bound", budget.Amount(token.Bound).String(), "cost", out.Cost.String())
 	}
+	if out.Billed > 0 {
+		c.metrics.absurd.Inc()
+		c.log.Error("a provider reported an absurd bill, and a part of it is charged: compare with its invoice, it is absurd_bill in aigateway audit list; correct with aigateway adjustments create",
+			"request_id", l.RequestID, "reservation", token.ID, "tag", token.Tag, "key", token.KeyID, "model", token.Model, "served", out.Served,
+			"bound", budget.Amount(token.Bound).String(), "billed", out.Billed.String(), "cost", out.Cost.String(), "usage", clip(l.Usage))
+	}
+}
+
+// clip shortens a provider's text for the log.
+func clip(s string) string {
+	const most = 1000
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // unknown handles an entry that proves no reservation: the client left during
@@ -145,7 +161,23 @@ func (c *channel) charge(l *envoy.LogLine, token envoy.Token) (out pricing.Outco
 		}
 	}()
 	served := c.catalog().Served(token.Model, time.Unix(0, token.ReservedAt))
-	return pricing.Charge(token.Pin, budget.Amount(token.Bound), evidence(l, c.now()), served)
+	ev := evidence(l, c.now())
+	ev.Start, ev.End = ran(l, token, ev.Duration)
+	return pricing.Charge(token.Pin, budget.Amount(token.Bound), ev, served)
+}
+
+// ran is when the provider may have worked on the call: from its admission until
+// Envoy saw its end, or for as long as it may have run where Envoy does not tell.
+func ran(l *envoy.LogLine, token envoy.Token, longest time.Duration) (start, end time.Time) {
+	start = time.Unix(0, token.ReservedAt)
+	end = start.Add(longest)
+	if l.Duration > 0 && l.Start.Unix() > 0 {
+		end = l.Start.Add(l.Duration)
+	}
+	if end.Before(start) {
+		end = start
+	}
+	return start, end
 }
 
 func reservation(t envoy.Token) *budget.Reservation {

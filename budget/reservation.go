@@ -80,7 +80,10 @@ type Settlement struct {
 	Basis       Basis
 	Cost        Amount // ignored for BasisBound: the reservation's bound is charged
 	Tokens      Tokens
-	At          time.Time // end of the call
+	// Billed is what the provider reported where that is absurd and Cost is less;
+	// 0 otherwise. The audit log lists such calls.
+	Billed Amount
+	At     time.Time // end of the call
 }
 
 // SpoolPosition is how far the access-log file has been read: every byte

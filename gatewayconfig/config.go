@@ -148,6 +148,7 @@ type Wire struct {
 	DefaultTier         string         // service tier when the body names none; empty: standard
 	DefaultMaxTokens    int64          // cap injected when the body has none; 0: pricing's default
 	DefaultGeo          string         // inference_geo when the body names none
+	PriceMultiplier     string         // on all token prices: a decimal from 1 to 100; empty: 1
 	InputBound          string         // bytes (also empty) or tokenizer
 
 	RequireMaxTokens       bool // refuse a body without an output cap
@@ -246,6 +247,7 @@ type fileProvider struct {
 	DefaultTier            *string                 `yaml:"default_tier"`
 	DefaultMaxTokens       *int64                  `yaml:"default_max_tokens"`
 	DefaultGeo             *string                 `yaml:"default_geo"`
+	PriceMultiplier        *string                 `yaml:"price_multiplier"`
 	InputBound             *string                 `yaml:"input_bound"`
 	RequireMaxTokens       *bool                   `yaml:"require_max_tokens"`
 	StrictBody             *bool                   `yaml:"strict_body"`

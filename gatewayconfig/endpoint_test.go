@@ -43,6 +43,7 @@ func TestWireSettings(t *testing.T) {
     extractor: {input: a.b, output: c, cost: d, cache_outside: true}
     endpoints: {rerank: {dialect: cohere_rerank}}
     default_geo: us
+    price_multiplier: "1.10"
     require_max_tokens: true
     strict_body: true
     deny_omitted_image_detail: true
@@ -51,7 +52,7 @@ func TestWireSettings(t *testing.T) {
 `)
 	want := gatewayconfig.Wire{
 		Dialect: "custom", Dialects: map[gatewayconfig.API]string{"rerank": "cohere_rerank"}, StreamUsage: "inject", CapField: "max_tokens",
-		Extractor: &gatewayconfig.Extractor{Input: "a.b", Output: "c", Cost: "d", CacheOutside: true}, DefaultGeo: "us",
+		Extractor: &gatewayconfig.Extractor{Input: "a.b", Output: "c", Cost: "d", CacheOutside: true}, DefaultGeo: "us", PriceMultiplier: "1.10",
 		RequireMaxTokens: true, StrictBody: true, DenyOmittedImageDetail: true, AllowPDF: true, AllowStoredInput: true,
 	}
 	if diff := cmp.Diff(want, c.Providers[0].Wire); diff != "" {

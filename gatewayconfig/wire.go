@@ -22,6 +22,7 @@ func (v *validator) wire(field string, f fileProvider, base preset) Wire {
 		DefaultTier:         v.word(join(field, "default_tier"), first("", f.DefaultTier), "service tier", "default, flex or priority"),
 		DefaultMaxTokens:    v.within(join(field, "default_max_tokens"), first(0, f.DefaultMaxTokens), 0, 10_000_000),
 		DefaultGeo:          v.word(join(field, "default_geo"), first("", f.DefaultGeo), "inference geography", "us or global"),
+		PriceMultiplier:     v.multiplier(join(field, "price_multiplier"), first("", f.PriceMultiplier)),
 		InputBound:          first("", f.InputBound),
 
 		RequireMaxTokens:       first(false, f.RequireMaxTokens),
@@ -35,6 +36,20 @@ func (v *validator) wire(field string, f fileProvider, base preset) Wire {
 	}
 	v.checkWire(field, f, &w)
 	return w
+}
+
+// multiplier checks a factor on prices, which is kept as it is written: money is
+// exact.
+func (v *validator) multiplier(field, s string) string {
+	whole, fraction, _ := strings.Cut(s, ".")
+	digits := whole + fraction
+	n, err := strconv.ParseInt(whole, 10, 64)
+	switch {
+	case s == "":
+	case err != nil, strings.Trim(digits, "0123456789") != "", len(fraction) > 6, strings.HasSuffix(s, "."), n < 1, n > 100, n == 100 && strings.Trim(fraction, "0") != "":
+		v.fail(field, "is %.40q; write a decimal from 1 to 100 with at most 6 decimals, such as \"1.1\" for data residency", s)
+	}
+	return s
 }
 
 // checkWire checks what the file gave; a test checks the presets.

@@ -112,6 +112,9 @@ type Ledger struct {
 	ring     *ring
 	closed   bool
 	err      error
+	// absurd bills listed on absurdDay.
+	absurd    int
+	absurdDay time.Time
 
 	checking  sync.Mutex // one recount at a time
 	snapshots chan *snapshotRequest

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"aigateway/budget"
@@ -22,6 +23,7 @@ func (l *Ledger) Settle(_ context.Context, s budget.Settlement) error {
 	}
 	res := l.core.settle(&s, at)
 	l.noteQueued(at)
+	l.listAbsurdLocked(&s, res)
 	l.signal(false)
 	l.mu.Unlock()
 	l.report(&s, res)
@@ -49,6 +51,9 @@ func (l *Ledger) SettleSpool(ctx context.Context, entries []budget.Settlement, p
 		l.core.queue[i].joined = true
 	}
 	l.noteQueued(at)
+	for i := range entries {
+		l.listAbsurdLocked(&entries[i], results[i])
+	}
 	n := l.core.queued
 	l.signal(false)
 	l.mu.Unlock()
@@ -56,6 +61,33 @@ func (l *Ledger) SettleSpool(ctx context.Context, entries []budget.Settlement, p
 		l.report(&entries[i], results[i])
 	}
 	return l.await(ctx, n, false)
+}
+
+// actionAbsurd is the audit log's word for an absurd bill.
+const actionAbsurd = "absurd_bill"
+
+// maxAbsurd is how many absurd bills a day are listed one by one: a provider that
+// sends nothing else must not fill the audit log, which is never pruned.
+const maxAbsurd = 1000
+
+// listAbsurdLocked puts a bill that is no bill where people look for what was
+// done to their money.
+func (l *Ledger) listAbsurdLocked(s *budget.Settlement, res settled) {
+	if s.Billed == 0 || s.Reservation == nil || res.effect == duplicate || res.effect == nothing {
+		return
+	}
+	now := l.config.Now()
+	if day := now.UTC().Truncate(24 * time.Hour); !day.Equal(l.absurdDay) {
+		l.absurdDay, l.absurd = day, 0
+	}
+	if l.absurd++; l.absurd > maxAbsurd {
+		return
+	}
+	r := s.Reservation
+	l.editLocked([]statement{auditRow(now.UnixNano(), "aigateway", actionAbsurd, s.RequestID, map[string]any{
+		"reservation": strconv.FormatUint(uint64(r.ID), 10), "tag": r.Attribution.Tag, "key_id": r.Attribution.KeyID, "model": r.Attribution.Model, "provider": r.Attribution.Provider,
+		"bound_nano_usd": int64(r.Bound), "billed_nano_usd": int64(s.Billed), "charged_nano_usd": int64(s.Cost),
+	})}, nil)
 }
 
 // report counts a settlement and logs what should not happen.

@@ -45,7 +45,11 @@ func writeSheet(b *strings.Builder, s pricing.Sheet) {
 	if len(s.Peaks) > 0 {
 		var peaks []string
 		for _, p := range s.Peaks {
-			peaks = append(peaks, fmt.Sprintf(`{from: "%s", to: "%s", multiplier: "%s"}`, clock(p.From), clock(p.To), trim(p.Micro)))
+			weekdays := ""
+			if p.Weekdays {
+				weekdays = ", weekdays: true"
+			}
+			peaks = append(peaks, fmt.Sprintf(`{from: "%s", to: "%s", multiplier: "%s"%s}`, clock(p.From), clock(p.To), trim(p.Micro), weekdays))
 		}
 		fmt.Fprintf(b, "  peaks: [%s]\n", strings.Join(peaks, ", "))
 	}

@@ -150,8 +150,21 @@ func peakAt(peaks []pricing.Peak, minute int) int64 {
 	return micro
 }
 
+// weekdaysAt reports whether the factor at a minute holds on weekdays only, which
+// no source can say: they give the hours.
+func weekdaysAt(peaks []pricing.Peak, minute int) bool {
+	weekdays := false
+	for _, p := range peaks {
+		if p.From <= minute && minute < p.To && p.Micro == peakAt(peaks, minute) {
+			weekdays = p.Weekdays
+		}
+	}
+	return weekdays
+}
+
 // peaks compares the factors of the hours of a day. They have no dates, so the
-// dearest of all lists from today on counts.
+// dearest of all lists from today on counts. That ours hold on weekdays only
+// stays, unless they rise.
 func (c *comparison) peaks(by claim, m *model) {
 	var theirs []pricing.Peak
 	for _, d := range append([]time.Time{c.today}, futures(m.lists, c.today)...) {
@@ -172,13 +185,14 @@ func (c *comparison) peaks(by claim, m *model) {
 		from, to := minutes[i], minutes[i+1]
 		field := "peaks." + clock(from) + "-" + clock(to)
 		micro := c.decide(by, checked, time.Time{}, field, peakAt(ours, from), peakAt(theirs, from), trim)
+		weekdays := micro <= peakAt(ours, from) && weekdaysAt(ours, from)
 		last := len(out) - 1
 		switch {
 		case micro == one:
-		case last >= 0 && out[last].To == from && out[last].Micro == micro:
+		case last >= 0 && out[last].To == from && out[last].Micro == micro && out[last].Weekdays == weekdays:
 			out[last].To = to
 		default:
-			out = append(out, pricing.Peak{From: from, To: to, Micro: micro})
+			out = append(out, pricing.Peak{From: from, To: to, Micro: micro, Weekdays: weekdays})
 		}
 	}
 	c.sheet.Peaks = out

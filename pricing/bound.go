@@ -94,6 +94,7 @@ type arithmetic struct {
 	factor                        ratio
 	fees                          wide
 	feeUses                       int64
+	refusal                       int64        // pico-USD if the provider refuses the content
 	byUse                         []countedFee // of fees, those a report can count
 	counted                       counted      // of text, what a tokenizer counted
 	countedBy                     string       // … and its name; empty: none
@@ -111,7 +112,9 @@ func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	for _, f := range a.byUse {
 		sum = sum.plus(f.uses, f.pico)
 	}
-	return sum.nano()
+	amount, ok := sum.nano()
+	flat, _ := wide{}.plus(1, a.refusal).nano()
+	return max(amount, flat), ok
 }
 
 // LargestCap is the largest output cap, per choice, with which the call's
@@ -193,6 +196,9 @@ func (b *Bound) Lines() []budget.Line {
 		out = append(out, budget.Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
 	}
 	out = a.feeLines(out)
+	if flat, _ := (wide{}).plus(1, a.refusal).nano(); flat > 0 && flat == b.Amount {
+		out = append(out, budget.Line{Label: "refusal", Quantity: 1, Unit: "request", PicoPerUnit: a.refusal, Amount: flat, Note: "more than the rest: what the provider bills for a request that it refuses for its content"})
+	}
 	return append(out, budget.Line{Label: "bound", Quantity: 1, Unit: "request", Amount: b.Amount})
 }
 

@@ -65,6 +65,7 @@ type Upstream struct {
 	DefaultTier         string     // service tier of a body that names none
 	DefaultMaxTokens    int64      // inserted when the body has no cap; 0: 32,768, or 16 for legacy completions
 	DefaultGeo          string     // inference_geo of a body that names none
+	PriceMultiplier     string     // on all token prices, a decimal from 1 to 100, such as 1.1 for data residency; empty: 1
 	InputBound          string     // of models that say nothing of their own; empty: InputBoundBytes
 
 	RequireMaxTokens       bool // refuse a body without an output cap
@@ -72,6 +73,8 @@ type Upstream struct {
 	DenyOmittedImageDetail bool // refuse images without detail high or low
 	AllowPDF               bool // bound a PDF by the model's whole context
 	AllowStoredInput       bool // bound references to stored input likewise
+
+	multiplier ratio // PriceMultiplier
 }
 
 // Catalog is the price list. It is immutable and safe for concurrent use.
@@ -133,12 +136,14 @@ type rules struct {
 	tokenizer  string // its public name; empty: not public
 	inputBound string // empty: the upstream's
 	implicit   bool   // prompts are written to the cache unasked
+	flatCache  bool   // a cheaper service tier does not make cache reads cheaper
 	defaultCap int64  // inserted when a body has no output cap; 0: the upstream's
 	maxBatch   int64  // input tokens of one embeddings call; 0 is unknown
 	image      *imageRule
 	audioRate  int64 // input tokens of a second of audio
 	tiers      []namedRatio
 	geos       map[string]ratio
+	geoList    []namedRatio // geos by name
 	peaks      []peak
 	endpoints  []Endpoint
 }
@@ -205,6 +210,14 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	}
 	if u.MaxTokensPerSecond < 0 || u.MaxTokensPerSecond > maxCap || u.DefaultMaxTokens < 0 || u.DefaultMaxTokens > maxCap {
 		return fmt.Errorf("provider %s: max_tokens_per_second and default_max_tokens must be from 0 to %d", u.Provider, maxCap)
+	}
+	u.multiplier = one()
+	if u.PriceMultiplier != "" {
+		micro, err := microDecimal(u.PriceMultiplier)
+		if err != nil || micro < 1_000_000 || micro > 100_000_000 {
+			return fmt.Errorf("provider %s: price_multiplier is %q; write a decimal from 1 to 100, such as \"1.1\"", u.Provider, clip(u.PriceMultiplier))
+		}
+		u.multiplier = newRatio(uint64(micro), 1_000_000)
 	}
 	c.providers[u.Provider] = u
 	return nil

@@ -109,7 +109,7 @@ func TestOverlayWinsPerField(t *testing.T) {
 		return m
 	}
 	sol := resolve("openai/gpt-6-sol", "2026-12-01")
-	if sol.Row.Context != 1_050_000 || sol.Row.MaxOutput != 500 || rate(t, sol, "input", 0) != 1_500_000 || rate(t, sol, "output", 0) != 10_000_000 || rate(t, sol, "input", 272_000) != 4_000_000 {
+	if sol.Row.Context != 1_050_000 || sol.Row.MaxOutput != 500 || rate(t, sol, "input", 0) != 1_500_000 || rate(t, sol, "output", 0) != 10_000_000 || rate(t, sol, "input", 272_001) != 4_000_000 {
 		t.Errorf("%+v %+v", sol.Row, sol.Row.Rates())
 	}
 	for _, at := range []string{"2026-12-01", "2027-02-01"} { // without from: every list

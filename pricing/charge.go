@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -16,6 +17,9 @@ type Evidence struct {
 	Cut      bool // did not end normally
 	Stream   bool // the answer was text/event-stream
 	Duration time.Duration
+	// When the call ran; zero: nobody knows, and the dearest hour that it could
+	// reach counts.
+	Start, End time.Time
 	// Raw JSON text copied from the answer; empty when absent.
 	Usage, FirstUsage, Model, ServiceTier, ToolUsage string
 	OtherUsage                                       []string // reports between the first and the last
@@ -36,6 +40,7 @@ type Outcome struct {
 	Tokens budget.Tokens // as reported; zero without a report
 	Flags  []string      // what an operator should look at, see the Flag constants
 	Served string        // slug of the model that answered, when it is not the one asked for
+	Billed budget.Amount // what the report comes to, where that is absurd; else 0
 }
 
 // Flags of an outcome.
@@ -47,9 +52,12 @@ const (
 	FlagUsageUnread       = "usage_unread"         // the answer was encoded, or no JSON
 	FlagUsageMany         = "usage_many"           // there were more reports than are kept: at least the bound
 	FlagBucketUnpriced    = "bucket_unpriced"      // a kind of token took its parent's price, or a tool ran that has none
-	FlagTierUnpriced      = "tier_unpriced"        // the billed tier has no multiplier
+	FlagTierUnpriced      = "tier_unpriced"        // the billed tier has no multiplier: the dearest known counts
+	FlagGeoUnpriced       = "geo_unpriced"         // the region in the answer has none: likewise
+	FlagContentRefused    = "content_refused"      // the provider's fee for a refused request is charged
 	FlagServedUnknown     = "served_model_unknown" // another model answered; the price is of the one asked for
 	FlagBoundExceeded     = "bound_exceeded"       // the cost passed the bound: the promise broke
+	FlagAbsurd            = "bill_absurd"          // the bill was far beyond what the model can cost, and is charged in part
 )
 
 // lag is how long a provider may go on after its client left.
@@ -62,7 +70,9 @@ const lag = 2 * time.Second
 // in the answer; one it does not know is charged like the one asked for, and
 // flagged. nil looks up nothing. Where an overlay has the price of the one asked
 // for, a model without a price of its own there is never charged less. A cost
-// above the bound is the provider's bill: it is charged in full and flagged.
+// above the bound is the provider's bill: it is charged in full and flagged, up
+// to ten times the most that the call or a full context can cost. What exceeds
+// that is no bill, but a fault of the report, and must not close every budget.
 func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcome {
 	if !ev.Sent {
 		return Outcome{Basis: budget.BasisReleased}
@@ -73,14 +83,18 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	}
 	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
 	u, reported := s.report()
+	silent := !ev.hasUsage()
 	// A redirect is no answer of a model, and is not followed; nor are other protocols.
-	redirect := (ev.Status > 0 && ev.Status < 200 || ev.Status >= 300 && ev.Status < 400) && !ev.hasUsage()
-	failed := redirect || ev.Status >= 400 && !ev.Cut && !ev.hasUsage() && !gaveUp(ev.Status)
+	redirect := (ev.Status > 0 && ev.Status < 200 || ev.Status >= 300 && ev.Status < 400) && silent
+	failed := redirect || ev.Status >= 400 && !ev.Cut && silent && !gaveUp(ev.Status)
 	out := &s.out
 	if ev.Unread && !failed {
 		out.flag(FlagUsageUnread)
 	}
 	switch {
+	case failed && ev.Status == 403 && p.terms.refusal > 0:
+		out.Basis, out.Cost = budget.BasisUsage, s.refusal()
+		out.flag(FlagContentRefused)
 	case failed: // a whole answer that says no; a cut one may have been billed
 		out.Basis = budget.BasisProviderError
 	case !p.has(pinPriced):
@@ -99,9 +113,53 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 		}
 	}
 	if out.Cost > bound {
+		if out.Basis == budget.BasisBound { // the ledger takes that for the bound
+			out.Basis = budget.BasisUsage
+		}
 		out.flag(FlagBoundExceeded)
+		s.limit()
 	}
 	return s.out
+}
+
+// absurdly is how many times the most a call can cost is no bill any more.
+const absurdly = 10
+
+// limit cuts an absurd cost. Its counts are no counts of tokens either.
+func (s *settlement) limit() {
+	most := max(s.bound, s.fullContext(s.pinned()), s.fullContext(s.answered()))
+	if most == 0 {
+		most = budget.Dollar // all of it is free
+	}
+	if most = min(most, budget.MaxAmount/absurdly) * absurdly; s.out.Cost > most {
+		s.out.Billed, s.out.Cost, s.out.Tokens = s.out.Cost, most, budget.Tokens{}
+		s.out.flag(FlagAbsurd)
+	}
+}
+
+// fullContext is what the model's limits cost: its whole context, and the
+// longest answer it can give. What is unknown of them is 0, but an answer fits
+// the context.
+func (s *settlement) fullContext(of prices) budget.Amount {
+	if len(of.rates) == 0 {
+		return 0
+	}
+	long := of.maxOutput
+	if long == 0 {
+		long = of.context
+	}
+	r := at(of.rates, of.context)
+	amount, ok := wide{}.plus(of.context, r.price(input)).plus(long, r.price(output)).times(s.multiplier(of.reach())).nano()
+	if !ok {
+		return budget.MaxAmount
+	}
+	return amount
+}
+
+// refusal is the fee for a request that the provider refused for its content.
+func (s *settlement) refusal() budget.Amount {
+	amount, _ := wide{}.plus(1, s.terms.refusal).nano()
+	return amount
 }
 
 // settlement is one call being charged.
@@ -226,10 +284,58 @@ func (s *settlement) priced(u *usage, row prices) budget.Amount {
 
 // prices are what one part is charged at.
 type prices struct {
-	rates  []rates
-	tiers  []namedRatio
-	factor ratio            // region and time of day
-	fees   map[string]int64 // of another model than the pinned; nil: the pin's
+	rates              []rates
+	tiers              []namedRatio
+	terms              pinTerms
+	fixed              ratio            // of a pin without terms; a denominator of 0: it has them
+	fees               map[string]int64 // of another model than the pinned; nil: the pin's
+	context, maxOutput int64
+	flatCache          bool // a cheaper service tier does not make cache reads cheaper
+}
+
+// reach is the dearest factor that the call could have: of the region asked for.
+func (of *prices) reach() ratio {
+	if of.fixed.den > 0 {
+		return of.fixed
+	}
+	if f, ok := product(of.terms.base, of.terms.geo, of.terms.peak); ok {
+		return f
+	}
+	return one()
+}
+
+// factor is that of the region in the answer, else of the one asked for, and of
+// the minutes in which the call ran. The hour that the bound was taken at is the
+// dearest: a call does not begin before it is admitted.
+func (s *settlement) factor(geo string, of *prices) ratio {
+	if of.fixed.den > 0 {
+		return of.fixed
+	}
+	t := of.terms
+	if !s.ev.Start.IsZero() {
+		if f := dearestPeak(t.peaks, s.ev.Start, s.ev.End); t.peak.above(f) {
+			t.peak = f
+		}
+	}
+	switch geo = strings.ToLower(geo); geo {
+	case "", "not_available": // of models that run anywhere
+	case "global":
+		t.geo = one()
+	default:
+		i := slices.IndexFunc(t.geos, func(g namedRatio) bool { return g.name == geo })
+		if i >= 0 {
+			t.geo = t.geos[i].factor
+			break
+		}
+		s.out.flag(FlagGeoUnpriced)
+		for _, g := range t.geos {
+			if g.factor.above(t.geo) {
+				t.geo = g.factor
+			}
+		}
+	}
+	settled := prices{terms: t}
+	return settled.reach()
 }
 
 // answered finds the prices of the model that answered: the pinned ones, unless
@@ -245,7 +351,11 @@ func (s *settlement) answered() prices {
 }
 
 func (s *settlement) pinned() prices {
-	return prices{rates: s.rates, tiers: s.tiers, factor: s.factor}
+	of := prices{rates: s.rates, tiers: s.tiers, terms: s.terms, context: s.terms.context, maxOutput: s.terms.maxOutput, flatCache: s.has(pinFlatCache)}
+	if !s.has(pinHasTerms) {
+		of.fixed = s.pin.factor
+	}
+	return of
 }
 
 // find is the prices of a model by the name in the answer, and its slug when it
@@ -267,11 +377,15 @@ func (s *settlement) find(name string, own prices) (prices, string) {
 	if fees == nil {
 		fees = map[string]int64{}
 	}
-	factor := s.factor // its region is the asked one's; its hours may be others
-	if m.peak.above(factor) {
-		factor = m.peak
+	of := prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees, context: m.Row.Context, maxOutput: m.Row.MaxOutput, flatCache: m.Row.rules.flatCache}
+	if !s.has(pinHasTerms) {
+		if of.fixed = s.pin.factor; m.peak.above(of.fixed) {
+			of.fixed = m.peak
+		}
+		return of, m.Slug
 	}
-	return prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, factor: factor, fees: fees}, m.Slug
+	of.terms = pinTerms{base: s.terms.base, geo: s.terms.geo, geos: m.Row.rules.geoList, peak: m.peak, peaks: m.Row.rules.peaks}
+	return of, m.Slug
 }
 
 // partCost is one part's tokens, at its own price tier and service tier.
@@ -279,7 +393,13 @@ func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 	if u.model != "" {
 		of, _ = s.find(u.model, of)
 	}
-	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(s.billed(whole, of))
+	billed := s.billed(whole, of)
+	if factor := s.factor(whole.geo, &of); of.flatCache && factor.above(billed) {
+		rest, read := *u, part{prompt: u.prompt}
+		rest.counts[cacheRead], read.counts[cacheRead] = 0, u.counts[cacheRead]
+		return s.tokens(&rest, of.rates, &s.out, input, bucketCount).times(billed).add(s.tokens(&read, of.rates, &s.out, cacheRead, cacheWrite).times(factor))
+	}
+	return s.tokens(u, of.rates, &s.out, input, bucketCount).times(billed)
 }
 
 // usesFees is what is billed by use: as often as the provider counted, else as
@@ -395,25 +515,40 @@ func (s *settlement) billed(u *usage, of prices) ratio {
 	if raw == "" || raw == "null" || json.Unmarshal([]byte(raw), &name) != nil {
 		name = u.tier
 	}
+	factor := s.factor(u.geo, &of)
 	if name == "" && u.speed == "" {
-		return s.multiplier(of.factor)
+		return s.multiplier(factor)
 	}
 	r := rules{tiers: of.tiers}
 	best := ratio{}
 	for _, tier := range [2]string{name, u.speed} {
-		f, ok := r.tier(tier)
+		f, ok := r.tier(strings.ToLower(tier))
 		if !ok {
 			s.out.flag(FlagTierUnpriced)
-			return s.multiplier(of.factor)
+			return s.dearestTier(factor, of.tiers)
 		}
 		if tier != "" && (best.den == 0 || f.above(best)) {
 			best = f
 		}
 	}
-	if f, ok := of.factor.times(best); ok {
+	if f, ok := factor.times(best); ok {
 		return f
 	}
-	return s.multiplier(of.factor)
+	return s.multiplier(factor)
+}
+
+// dearestTier is a factor with the dearest tier there is, known or asked for.
+func (s *settlement) dearestTier(factor ratio, tiers []namedRatio) ratio {
+	best := s.asked
+	for _, t := range tiers {
+		if t.factor.above(best) {
+			best = t.factor
+		}
+	}
+	if f, ok := factor.times(best); ok {
+		return f
+	}
+	return s.multiplier(factor)
 }
 
 // withoutReport charges a call whose final report never came: a stopped stream

@@ -76,11 +76,11 @@ func TestChargeReadsUsage(t *testing.T) {
 			`{"prompt_tokens":100,"completion_tokens":0,"prompt_tokens_details":{"cache_write_tokens":100}}`,
 			budget.Tokens{CacheWrite: 100}, 600_000, nil},
 		{"the tier reprices everything", chatBody("openai/gpt-6-sol", `"max_tokens":100,"user":"`+string(make300k())+`"`),
+			`{"prompt_tokens":272001,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":271000}}`,
+			budget.Tokens{Input: 1001, CacheRead: 271_000, Output: 10}, 4_004_000 + 108_400_000 + 150_000, nil},
+		{"at the threshold, which the tier is above", chatBody("openai/gpt-6-sol", `"max_tokens":100,"user":"`+string(make300k())+`"`),
 			`{"prompt_tokens":272000,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":271000}}`,
-			budget.Tokens{Input: 1000, CacheRead: 271_000, Output: 10}, 4_000_000 + 108_400_000 + 150_000, nil},
-		{"one token below the tier", chatBody("openai/gpt-6-sol", `"max_tokens":100,"user":"`+string(make300k())+`"`),
-			`{"prompt_tokens":271999,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":271000}}`,
-			budget.Tokens{Input: 999, CacheRead: 271_000, Output: 10}, 1_998_000 + 54_200_000 + 100_000, nil},
+			budget.Tokens{Input: 1000, CacheRead: 271_000, Output: 10}, 2_000_000 + 54_200_000 + 100_000, nil},
 		{"above the bound: in full", chatBody(kimi, `"max_tokens":1`),
 			`{"prompt_tokens":1000000,"completion_tokens":0}`, budget.Tokens{Input: 1_000_000}, 950_000_000, []string{pricing.FlagBoundExceeded}},
 	} {
@@ -143,7 +143,9 @@ func TestChargeBilledTier(t *testing.T) {
 		{"priority", `"priority"`, 12_500_000, nil},
 		{"priority", `"default"`, 5_000_000, nil}, // served at the usual tier, billed so
 		{"fast", `"priority"`, 12_500_000, nil},
-		{"", `"surprise"`, 5_000_000, []string{pricing.FlagTierUnpriced}},
+		{"", `"surprise"`, 12_500_000, []string{pricing.FlagTierUnpriced, pricing.FlagBoundExceeded}}, // the dearest there is
+		{"flex", `"surprise"`, 12_500_000, []string{pricing.FlagTierUnpriced, pricing.FlagBoundExceeded}},
+		{"", `"Priority"`, 12_500_000, []string{pricing.FlagBoundExceeded}},
 		{"priority", `"surprise"`, 12_500_000, []string{pricing.FlagTierUnpriced}},
 		{"", `"priority"`, 12_500_000, []string{pricing.FlagBoundExceeded}},
 		{"", `7`, 5_000_000, nil},

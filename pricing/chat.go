@@ -270,8 +270,10 @@ func (p *parser) cacheOptions() error {
 			return err
 		case "ttl":
 			raw, err := p.dec.ReadValue()
-			if err == nil && string(raw) != "null" && string(raw) != `"30m"` {
-				p.call.cacheLong = true
+			switch string(raw) {
+			case "null", `"30m"`, `"5m"`: // OpenAI's and Moonshot's defaults
+			default:
+				p.call.cacheLong = p.call.cacheLong || err == nil
 			}
 			return err
 		}

@@ -118,6 +118,9 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 const (
 	feeRequest    = "request"     // every call
 	feeSearchUnit = "search_unit" // rerankers
+	// feeRefusal is charged in place of all else for a request that the provider
+	// refuses for its content.
+	feeRefusal = "content_refusal"
 )
 
 // Kinds of fees of tools with rules of their own.
@@ -171,6 +174,7 @@ func (a *arithmetic) fee(kind string, uses, pico int64) {
 // and a full answer.
 func (m *Model) hosted(a *arithmetic, c *Call) error {
 	a.hops = 1
+	a.refusal = m.Row.fees[feeRefusal]
 	if fee := m.Row.fees[feeRequest]; fee > 0 {
 		a.fee(feeRequest, 1, fee)
 	}
@@ -262,7 +266,11 @@ func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
 
 // writes is the dearest kind of cache write the body can cause; input: none.
 func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
-	if !tier.priced(cacheWrite) {
+	switch {
+	case tier.priced(cacheWrite):
+	case c.cacheLong && tier.priced(cacheWriteLong): // Moonshot: short ones cost what input does
+		return cacheWriteLong, nil
+	default:
 		if (c.cacheShort || c.cacheLong) && (m.Provider == "anthropic" || m.routesHosts()) { // who bill writes
 			return input, budget.Invalid("tier_not_priced", "cache_control", fmt.Sprintf("the request asks for cache writes, and %s has no price for them; leave cache_control out, or add to the configuration:\nmodels:\n- model: %s\n  prices:\n  - {cache_write: <USD per million tokens>}", m.Slug, m.Slug))
 		}

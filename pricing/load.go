@@ -304,11 +304,17 @@ func (b *builder) entry(s spec) (*entry, error) {
 	s = base.over(s)
 	shared := &rules{
 		overhead: *s.overhead, perByte: *s.tokensPerByte, nfkc: *s.nfkc,
-		implicit: s.implicit != nil && *s.implicit, image: s.image,
+		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, image: s.image,
 		geos: s.geos, peaks: s.peaks, endpoints: s.endpoints,
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.serviceTiers)) {
 		shared.tiers = append(shared.tiers, namedRatio{name, s.serviceTiers[name]})
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.geos)) {
+		shared.geoList = append(shared.geoList, namedRatio{name, s.geos[name]})
+	}
+	if len(shared.geoList) > pinMost {
+		return nil, lineError(s.node, "model %s has more than %d regions; leave out those nobody uses", s.slug, pinMost)
 	}
 	if err := shared.readBound(s); err != nil {
 		return nil, err
@@ -342,6 +348,17 @@ func (b *builder) entry(s spec) (*entry, error) {
 	}
 	e.quoted = quoteJSON(e.upstreamModel)
 	return e, e.addPrices(row, s, b.longest)
+}
+
+// writesUnasked reports whether prompts are written to the cache without being
+// asked for. Where nobody said it, OpenAI's models with a price for that do,
+// whoever sells them: one that an import adds has no family that says so.
+func (s *spec) writesUnasked() bool {
+	if s.implicit != nil {
+		return *s.implicit
+	}
+	openAIs := strings.HasPrefix(s.slug, "openai/") || strings.HasPrefix(s.slug, "azure/") || strings.Contains(s.slug, "/openai/")
+	return openAIs && slices.ContainsFunc(s.prices, func(p priceSpec) bool { return p.base.priced(cacheWrite) || p.base.priced(cacheWriteLong) })
 }
 
 func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {

@@ -25,6 +25,8 @@ func oracleUpstreams() []pricing.Upstream {
 			u.AllowPDF, u.DefaultGeo = true, "us"
 		case "gemini":
 			u.DefaultMaxTokens = 1234
+		case "deepseek":
+			u.PriceMultiplier = "1.1"
 		}
 	}
 	return list
@@ -54,6 +56,9 @@ func oracleTimes() []time.Time {
 	var out []time.Time
 	for _, clock := range []time.Duration{0, 30 * time.Minute, 3*time.Hour + 59*time.Minute, 4 * time.Hour, 12 * time.Hour, 12*time.Hour + time.Minute, 15*time.Hour + 30*time.Minute, 22*time.Hour + 59*time.Minute, 23 * time.Hour, 24 * time.Hour} {
 		out = append(out, day.Add(clock))
+	}
+	for _, weekend := range []time.Duration{3*24*time.Hour + 22*time.Hour, 3*24*time.Hour + 23*time.Hour + time.Minute, 4*24*time.Hour + 2*time.Hour, 5*24*time.Hour + 23*time.Hour + 59*time.Minute, 6 * 24 * time.Hour, 6*24*time.Hour + time.Minute} {
+		out = append(out, day.Add(weekend))
 	}
 	return append(out, time.Date(2026, 12, 31, 23, 30, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))
 }

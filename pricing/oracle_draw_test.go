@@ -33,6 +33,13 @@ const oracleModels = settleModels + `
   prices:
   - {input: "5", output: "5", cache_write: "5.5", fees: {request: "0.001"}}
   - {from: 2026-11-25, input: "1", output: "9", cache_write: "8", fees: {request: "0.002", web_search: "0.1"}}
+- model: odd/refusing
+  family: bytes
+  limits: {context: 90000}
+  peaks: [{from: "22:00", to: "24:00", multiplier: "2"}, {from: "00:00", to: "02:00", multiplier: "1.5", weekdays: true}]
+  prices: [{input: "5", output: "5", cache_write_long: "12", fees: {content_refusal: "0.05"}}]
+- model: openai/added
+  prices: [{input: "5", output: "5", cache_write: "6.25", cache_write_long: "12.5"}]
 - model: jina/normalised
   family: rerank
   limits: {context: 900, max_batch: 100000}
@@ -187,7 +194,7 @@ func (s *sketch) terms(m pricing.Model) {
 	}
 	if s.often(12, "cache options") {
 		s.risky++
-		s.add(`"prompt_cache_options":%s`, s.pick("options", `{"mode":"explicit"}`, `{"mode":"explicit","ttl":"30m"}`, `{"ttl":"12h"}`, `{"mode":"implicit"}`, "null"))
+		s.add(`"prompt_cache_options":%s`, s.pick("options", `{"mode":"explicit"}`, `{"mode":"explicit","ttl":"30m"}`, `{"ttl":"12h"}`, `{"mode":"implicit"}`, `{"ttl":"5m"}`, `{"ttl":"1h"}`, "null"))
 	}
 	if s.often(10, "retention") {
 		s.risky++

@@ -189,6 +189,9 @@ func (c *oracleCall) total() budget.Amount {
 	sum.Add(sum, new(big.Rat).Mul(rat(output*hops), answer))
 	sum.Mul(sum, factor)
 	sum.Add(sum, c.fees())
+	if flat := c.fee("content_refusal"); flat != nil && flat.Cmp(sum) > 0 {
+		sum.Set(flat)
+	}
 	sum.Mul(sum, rat(1_000_000_000)) // dollars to nano-USD
 	up := new(big.Int).Add(sum.Num(), new(big.Int).Sub(sum.Denom(), big.NewInt(1)))
 	return budget.Amount(up.Div(up, sum.Denom()).Int64())
@@ -259,7 +262,7 @@ func (c *oracleCall) priced(kind string) bool {
 func (c *oracleCall) writes(limit int64) []string {
 	short, long := c.cacheControls()
 	if c.endpoint == pricing.Chat || c.endpoint == pricing.Responses {
-		if options, ok := c.m["prompt_cache_options"].(map[string]any); ok && options["ttl"] != nil && options["ttl"] != "30m" {
+		if options, ok := c.m["prompt_cache_options"].(map[string]any); ok && options["ttl"] != nil && options["ttl"] != "30m" && options["ttl"] != "5m" {
 			long = true
 		}
 		if r := c.text("prompt_cache_retention"); r != "" && r != "in_memory" && r != "in-memory" {
@@ -268,6 +271,9 @@ func (c *oracleCall) writes(limit int64) []string {
 	}
 	billsWrites := c.up.Provider == "anthropic" || c.openRouter()
 	if !c.priced("cache_write") {
+		if long && c.priced("cache_write_long") {
+			return []string{"cache_write_long"}
+		}
 		if (short || long) && billsWrites {
 			panic(refused("tier_not_priced"))
 		}
@@ -297,7 +303,10 @@ func (c *oracleCall) writes(limit int64) []string {
 
 // implicitWrites reports whether the provider writes prompts to its cache unasked.
 func (c *oracleCall) implicitWrites(short bool) bool {
-	if c.row["implicit_cache"] != true {
+	switch implicit, said := c.row["implicit_cache"].(bool); {
+	case said && !implicit:
+		return false
+	case !said && !strings.HasPrefix(c.slug, "openai/") && !strings.HasPrefix(c.slug, "azure/") && !strings.Contains(c.slug, "/openai/"):
 		return false
 	}
 	explicit := false
@@ -340,6 +349,9 @@ func everyMember(v any, f func(name string, v any)) {
 // factor multiplies all token prices: region, time of day and service tier.
 func (c *oracleCall) factor() *big.Rat {
 	factor := rat(1)
+	if m := c.up.PriceMultiplier; m != "" {
+		factor.Mul(factor, decimal(m))
+	}
 	geo := c.text("inference_geo")
 	if geo == "" {
 		geo = c.up.DefaultGeo
@@ -389,6 +401,10 @@ func (c *oracleCall) peak() *big.Rat {
 		clock := t.UTC().Format("15:04")
 		for _, p := range peaks {
 			peak := p.(map[string]any)
+			weekend := t.UTC().Weekday() == time.Saturday || t.UTC().Weekday() == time.Sunday
+			if weekend && peak["weekdays"] == true {
+				continue
+			}
 			if clock >= peak["from"].(string) && clock < peak["to"].(string) {
 				if f := decimal(peak["multiplier"]); f.Cmp(dearest) > 0 {
 					dearest = f

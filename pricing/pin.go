@@ -23,6 +23,17 @@ type pin struct {
 	asked   ratio // service tier asked for, at least 1
 	tiers   []namedRatio
 	rates   []rates
+	terms   pinTerms
+}
+
+// pinTerms are what the factor is the product of, so that the answer can decide
+// each, and what the model's limits are. Older pins lack them.
+type pinTerms struct {
+	base, geo, peak    ratio // of the provider; the region asked for; the dearest hour in reach
+	geos               []namedRatio
+	peaks              []peak
+	context, maxOutput int64 // tokens; 0 is unknown
+	refusal            int64 // pico-USD of a request refused for its content
 }
 
 const (
@@ -37,6 +48,8 @@ const (
 	pinExtractor  // the paths of a custom dialect follow
 	pinOwn        // the operator wrote the price: no built-in one undercuts it
 	pinSilent     // no output may be generated: the prompt itself may be the answer
+	pinHasTerms   // pinTerms follow
+	pinFlatCache  // a cheaper service tier does not make cache reads cheaper
 
 	pinDialect = 16 // the dialect's number stands in four bits from here on
 )
@@ -77,6 +90,9 @@ func (p *pin) encode() string {
 	if p.has(pinExtractor) {
 		b = p.appendPaths(b)
 	}
+	if p.has(pinHasTerms) {
+		b = p.terms.append(b)
+	}
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
 
@@ -85,10 +101,62 @@ func appendRatio(b []byte, r ratio) []byte {
 }
 
 func (p *pin) appendTiers(b []byte) []byte {
-	b = append(b, byte(len(p.tiers)))
-	for _, t := range p.tiers {
+	return appendNamed(b, p.tiers)
+}
+
+func appendNamed(b []byte, list []namedRatio) []byte {
+	b = append(b, byte(len(list)))
+	for _, t := range list {
 		b = append(append(b, byte(len(t.name))), t.name...)
 		b = appendRatio(b, t.factor)
+	}
+	return b
+}
+
+// What pinTerms are there; what is not is 1, or 0.
+const (
+	termBase byte = 1 << iota
+	termGeo
+	termPeak
+	termRefusal
+)
+
+func (t *pinTerms) append(b []byte) []byte {
+	var has byte
+	if t.base != one() {
+		has |= termBase
+	}
+	if t.geo != one() || len(t.geos) > 0 {
+		has |= termGeo
+	}
+	if len(t.peaks) > 0 {
+		has |= termPeak
+	}
+	if t.refusal > 0 {
+		has |= termRefusal
+	}
+	b = binary.AppendUvarint(binary.AppendUvarint(append(b, has), uint64(t.context)), uint64(t.maxOutput))
+	if has&termBase != 0 {
+		b = appendRatio(b, t.base)
+	}
+	if has&termGeo != 0 {
+		b = appendNamed(appendRatio(b, t.geo), t.geos)
+	}
+	if has&termPeak != 0 {
+		b = append(appendRatio(b, t.peak), byte(len(t.peaks)))
+		for _, p := range t.peaks {
+			weekdays := uint64(0)
+			if p.weekdays {
+				weekdays = 1
+			}
+			for _, v := range [...]uint64{uint64(p.from), uint64(p.to), weekdays} {
+				b = binary.AppendUvarint(b, v)
+			}
+			b = appendRatio(b, p.factor)
+		}
+	}
+	if has&termRefusal != 0 {
+		b = binary.AppendUvarint(b, uint64(t.refusal))
 	}
 	return b
 }
@@ -153,6 +221,9 @@ func decodePin(text string) (*pin, error) {
 	}
 	if p.has(pinExtractor) {
 		d.paths(p)
+	}
+	if p.has(pinHasTerms) {
+		d.terms(&p.terms)
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, errPin
@@ -237,16 +308,48 @@ func (d *pinReader) paths(p *pin) {
 	p.paths.CacheOutside = d.byte() == 1
 }
 
-func (d *pinReader) tiers(p *pin) {
+func (d *pinReader) tiers(p *pin) { p.tiers = d.named() }
+
+func (d *pinReader) named() []namedRatio {
 	n := int(d.byte())
 	if n > pinMost {
 		d.bad = true
-		return
+		return nil
 	}
-	p.tiers = make([]namedRatio, 0, n)
+	list := make([]namedRatio, 0, n)
 	for range n {
 		name := d.text()
-		p.tiers = append(p.tiers, namedRatio{name, d.ratio()})
+		list = append(list, namedRatio{name, d.ratio()})
+	}
+	return list
+}
+
+func (d *pinReader) terms(t *pinTerms) {
+	has := d.byte()
+	t.base, t.geo, t.peak = one(), one(), one()
+	t.context, t.maxOutput = d.count(), d.count()
+	if has&termBase != 0 {
+		t.base = d.ratio()
+	}
+	if has&termGeo != 0 {
+		t.geo = d.ratio()
+		t.geos = d.named()
+	}
+	if has&termPeak != 0 {
+		t.peak = d.ratio()
+		n := int(d.byte())
+		if n > pinMost {
+			d.bad = true
+			return
+		}
+		for range n {
+			from, to, weekdays := d.count(), d.count(), d.count()
+			d.bad = d.bad || from > to || to > 24*60
+			t.peaks = append(t.peaks, peak{int(from), int(to), d.ratio(), weekdays == 1})
+		}
+	}
+	if has&termRefusal != 0 {
+		t.refusal = d.count()
 	}
 }
 

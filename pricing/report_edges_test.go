@@ -126,11 +126,11 @@ func TestReportsWithoutWhatIsBilledAreNone(t *testing.T) {
 		}},
 		{pricing.Rerank, `{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a"]}`, []string{
 			`{}`, `{"billed_units":null}`, `{"billed_units":{}}`, `{"billed_units":{"search_units":null}}`, `{"billed_units":{"search_units":"many"}}`,
-			`{"billed_units":{"search_units":[1]}}`, `{"billed_units":{"search_units":-1}}`, `{"billed_units":{"search_units":1e300}}`,
+			`{"billed_units":{"search_units":[1]}}`, `{"billed_units":{"search_units":-1}}`,
 			`{"billed_units":{"input_tokens":10}}`,
 		}},
 		{pricing.Rerank, `{"model":"vllm/reranker","query":"q","documents":["a"]}`, []string{
-			`{}`, `{"total_tokens":null}`, `{"total_tokens":-1}`, `{"total_tokens":"many"}`, `{"total_tokens":[1]}`, `{"total_tokens":1e300}`,
+			`{}`, `{"total_tokens":null}`, `{"total_tokens":-1}`, `{"total_tokens":"many"}`, `{"total_tokens":[1]}`,
 			`{"total_tokens":5,"prompt_tokens":-5}`, `{"billed_units":{"search_units":1}}`,
 		}},
 	} {

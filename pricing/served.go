@@ -11,7 +11,7 @@ type Served struct {
 	Slug string // of another model, which is known
 	Row  *Row   // its price; nil: unknown
 
-	peak ratio // of its time of day
+	peak ratio // of the dearest hour that the call can reach
 }
 
 // Lookup finds a served model by the name in the answer.
@@ -44,7 +44,7 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		if row == nil {
 			return Served{}
 		}
-		return Served{Slug: e.slug, Row: row, peak: row.rules.peak(at, c.longest)}
+		return Served{Slug: e.slug, Row: row, peak: dearestPeak(row.rules.peaks, at, at.Add(c.longest))}
 	}
 }
 

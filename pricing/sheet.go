@@ -32,6 +32,7 @@ type Limits struct {
 type Peak struct {
 	From, To int   // minutes; From < To <= 1440
 	Micro    int64 // the factor in millionths
+	Weekdays bool  // Monday to Friday only
 }
 
 // Period is the price list that holds from a day on, until the next one.
@@ -71,7 +72,7 @@ func (c *Catalog) Sheet(slug string) (s Sheet, ok bool) {
 		s.FamilyTiers[name] = factor.micro()
 	}
 	for _, p := range first.rules.peaks {
-		s.Peaks = append(s.Peaks, Peak{p.from, p.to, p.factor.micro()})
+		s.Peaks = append(s.Peaks, Peak{p.from, p.to, p.factor.micro(), p.weekdays})
 	}
 	for _, r := range e.rows {
 		if !r.soon {

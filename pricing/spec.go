@@ -28,6 +28,7 @@ type spec struct {
 	tokenizer     *string
 	inputBound    *string
 	implicit      *bool
+	flatCache     *bool
 	image         *imageRule
 	audioRate     *int64
 	serviceTiers  map[string]ratio
@@ -47,10 +48,12 @@ type imageRule struct {
 	perUnit *ratio // tokens of a patch
 }
 
-// peak multiplies all token prices between two times of each UTC day.
+// peak multiplies all token prices between two times of each UTC day, or of each
+// weekday.
 type peak struct {
 	from, to int // minutes
 	factor   ratio
+	weekdays bool // Monday to Friday only
 }
 
 // priceSpec is one dated price list as written.
@@ -137,6 +140,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"tokenizer":       set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
 		"input_bound":     set(&s.inputBound, oneOf("input_bound", InputBoundBytes, InputBoundTokenizer)),
 		"implicit_cache":  set(&s.implicit, flag("implicit_cache")),
+		"flat_cache_read": set(&s.flatCache, flag("flat_cache_read")),
 		"image":           s.readImage,
 		"audio": func(n *yaml.Node) error {
 			return readMap(n, "audio", map[string]func(*yaml.Node) error{
@@ -188,7 +192,11 @@ func (s *spec) readPeaks(n *yaml.Node) error {
 			"from":       clock("from", &p.from),
 			"to":         clock("to", &p.to),
 			"multiplier": multiplier("multiplier")(&p.factor),
+			"weekdays":   flag("weekdays")(&p.weekdays),
 		})
+		if err == nil && len(s.peaks) >= pinMost {
+			err = lineError(n, "a model has at most %d peaks", pinMost)
+		}
 		if err == nil && (p.from >= p.to || p.factor.den == 0 || one().above(p.factor)) {
 			err = lineError(n, "a peak needs from before to, and a multiplier of at least 1")
 		}
@@ -321,6 +329,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.tokenizer, o.tokenizer)
 	pick(&s.inputBound, o.inputBound)
 	pick(&s.implicit, o.implicit)
+	pick(&s.flatCache, o.flatCache)
 	pick(&s.image, o.image)
 	pick(&s.audioRate, o.audioRate)
 	s.serviceTiers = merge(s.serviceTiers, o.serviceTiers)

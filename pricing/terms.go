@@ -63,13 +63,16 @@ func (m *Model) supported(c *Call) error {
 
 // multipliers are the factors on a call's token prices.
 type multipliers struct {
-	always ratio // region and time of day
+	base   ratio // of the provider, whatever the call
+	geo    ratio // of the region
+	peak   ratio // of the dearest hour that the call can reach
+	always ratio // these three
 	tier   ratio // the service tier asked for, at least 1
 	total  ratio
 }
 
 func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
-	out := multipliers{always: m.Row.rules.peak(at, m.longest), tier: one()}
+	out := multipliers{base: m.Upstream.multiplier, geo: one(), peak: dearestPeak(m.Row.rules.peaks, at, at.Add(m.longest)), tier: one()}
 	where := c.geo
 	if where == "" {
 		where = m.Upstream.DefaultGeo
@@ -79,9 +82,11 @@ func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
 		if !ok {
 			return out, m.tierNotPriced("inference_geo", where, "inference_geo")
 		}
-		if out.always, ok = out.always.times(geo); !ok {
-			return out, m.tierNotPriced("inference_geo", where, "inference_geo")
-		}
+		out.geo = geo
+	}
+	var ok bool
+	if out.always, ok = product(out.base, out.geo, out.peak); !ok {
+		return out, m.tierNotPriced("inference_geo", where, "inference_geo")
 	}
 	asked := c.serviceTier
 	if asked == "" || asked == "auto" { // the vendor project's own setting
@@ -96,7 +101,6 @@ func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
 			out.tier = f
 		}
 	}
-	var ok bool
 	if out.total, ok = out.always.times(out.tier); !ok {
 		return out, m.tierNotPriced("service_tier", asked, "service_tiers")
 	}
@@ -121,23 +125,24 @@ func (r *rules) tier(name string) (ratio, bool) {
 	return ratio{}, false
 }
 
-// peak is the dearest time-of-day multiplier from t on for as long as a call may
-// run.
-func (r *rules) peak(t time.Time, longest time.Duration) ratio {
-	const day = 24 * 60 // minutes
+// dearestPeak is the dearest time-of-day multiplier of the time from start to
+// end, both included.
+func dearestPeak(peaks []peak, start, end time.Time) ratio {
 	f := one()
-	if len(r.peaks) == 0 {
+	if len(peaks) == 0 {
 		return f
 	}
-	utc := t.UTC()
-	now := utc.Hour()*60 + utc.Minute()
-	end := now + int((longest+time.Minute-1)/time.Minute)
-	for _, p := range r.peaks {
-		for later := 0; later <= end; later += day {
-			if now < p.to+later && end >= p.from+later && p.factor.above(f) {
+	const week = 7 // days: then all have been seen
+	day := start.UTC().Truncate(24 * time.Hour)
+	for n := 0; n <= week && !day.After(end); n++ {
+		weekend := day.Weekday() == time.Saturday || day.Weekday() == time.Sunday
+		for _, p := range peaks {
+			from, to := day.Add(time.Duration(p.from)*time.Minute), day.Add(time.Duration(p.to)*time.Minute)
+			if start.Before(to) && !end.Before(from) && p.factor.above(f) && !(weekend && p.weekdays) {
 				f = p.factor
 			}
 		}
+		day = day.Add(24 * time.Hour)
 	}
 	return f
 }
@@ -184,15 +189,22 @@ func (m *Model) defaultCap(c *Call) int64 {
 // pin is what settling needs of this bound.
 func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	p := &pin{
-		flags: m.flags(c) | pinPriced, choices: max(a.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
+		flags: m.flags(c) | pinPriced | pinHasTerms, choices: max(a.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
 		input: a.input, inPico: a.in, outPico: a.out, fees: a.fees,
 		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, tiers: m.Row.rules.tiers, rates: m.Row.tiers,
+		terms: pinTerms{
+			base: f.base, geo: f.geo, peak: f.peak, geos: m.Row.rules.geoList, peaks: m.Row.rules.peaks,
+			context: m.Row.Context, maxOutput: m.Row.MaxOutput, refusal: m.Row.fees[feeRefusal],
+		},
 	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}
 	if m.Row.own {
 		p.flags |= pinOwn
+	}
+	if m.Row.rules.flatCache {
+		p.flags |= pinFlatCache
 	}
 	if len(a.byUse) > 0 {
 		p.flags |= pinFees

@@ -95,6 +95,17 @@ func (r ratio) times(o ratio) (ratio, bool) {
 	return newRatio(n, d), true
 }
 
+// product multiplies ratios; false when it does not fit.
+func product(list ...ratio) (ratio, bool) {
+	all, ok := one(), true
+	for _, r := range list {
+		if all, ok = all.times(r); !ok {
+			return all, false
+		}
+	}
+	return all, true
+}
+
 // above reports whether r > o. Parts of a catalog ratio are at most 1e9, so
 // the products fit; a hostile pin's do not matter, its MAC was checked.
 func (r ratio) above(o ratio) bool {

@@ -325,7 +325,7 @@ func pricingUpstreams(providers []gatewayconfig.Provider) []pricing.Upstream {
 		out[i] = pricing.Upstream{
 			Provider: p.Name, Dialect: w.Dialect, StreamUsage: w.StreamUsage, CapField: w.CapField, Honours: w.Honours,
 			RunningUsage: w.RunningUsage, CancelsOnDisconnect: w.CancelsOnDisconnect, MaxTokensPerSecond: w.MaxTokensPerSecond,
-			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens, DefaultGeo: w.DefaultGeo, InputBound: w.InputBound,
+			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens, DefaultGeo: w.DefaultGeo, PriceMultiplier: w.PriceMultiplier, InputBound: w.InputBound,
 			RequireMaxTokens: w.RequireMaxTokens, StrictBody: w.StrictBody, DenyOmittedImageDetail: w.DenyOmittedImageDetail,
 			AllowPDF: w.AllowPDF, AllowStoredInput: w.AllowStoredInput,
 		}

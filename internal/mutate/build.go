@@ -25,17 +25,19 @@ type build struct {
 	root    string // of the repository
 	overlay map[string]string
 	work    string // a folder of our own
+	tmp     string // the tests'; short, for sockets are in it
 	binary  string
 	all     []*mutant
 	mutants []*mutant // those to run
 }
 
 // prepare finds the mutants of a target.
-func prepare(ctx context.Context, root, work string, t target) (*build, error) {
-	if err := os.MkdirAll(filepath.Join(work, "tmp"), 0o755); err != nil {
+func prepare(ctx context.Context, root, dir string, t target) (*build, error) {
+	work := filepath.Join(dir, "build", filepath.FromSlash(t.dir))
+	if err := os.MkdirAll(work, 0o755); err != nil {
 		return nil, err
 	}
-	b := &build{target: t, root: root, work: work, binary: filepath.Join(work, "mutants.test")}
+	b := &build{target: t, root: root, work: work, tmp: filepath.Join(dir, "t"), binary: filepath.Join(work, "mutants.test")}
 	p, err := b.load(ctx)
 	if err != nil {
 		return nil, err

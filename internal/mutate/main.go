@@ -25,7 +25,6 @@ import (
 	"os"
 	"os/signal"
 	"path"
-	"path/filepath"
 	"time"
 )
 
@@ -74,7 +73,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 // mutateAll runs the mutants of every target and compares the survivors with
 // those known.
 func mutateAll(ctx context.Context, root string, targets []target, known survivors, o options, stdout io.Writer) error {
-	dir, err := os.MkdirTemp("", "mutate")
+	dir, err := os.MkdirTemp("", "m")
 	if err != nil {
 		return err
 	}
@@ -85,7 +84,7 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 		if t = t.only(o.files); len(t.files) == 0 {
 			continue
 		}
-		b, err := prepare(ctx, root, filepath.Join(dir, filepath.FromSlash(t.dir)), t)
+		b, err := prepare(ctx, root, dir, t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.dir, err)
 		}

@@ -167,15 +167,14 @@ func killerOf(out []byte, err error) string {
 // command is a run of the test binary in the package's folder, with a folder
 // for temporary files that is emptied each time: what was killed leaves some.
 func (b *build) command(ctx context.Context, args ...string) *exec.Cmd {
-	tmp := filepath.Join(b.work, "tmp")
-	_ = os.RemoveAll(tmp)
-	_ = os.MkdirAll(tmp, 0o755)
+	_ = os.RemoveAll(b.tmp)
+	_ = os.MkdirAll(b.tmp, 0o755)
 	if b.seeded() {
 		args = append(args, "-rapid.seed=1")
 	}
 	cmd := exec.CommandContext(ctx, b.binary, args...)
 	cmd.Dir = filepath.Join(b.root, b.target.dir)
-	cmd.Env = append(os.Environ(), "TMPDIR="+tmp)
+	cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
 	return cmd
 }
 

@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"aigateway/accounting"
 	"aigateway/budget"
+	"aigateway/envoy"
 	"aigateway/pricing"
 )
 
@@ -96,4 +99,72 @@ func openIn(t testing.TB, dir string) []string {
 		}
 	}
 	return out
+}
+
+// What a status, a flag or a clock at its edge proves.
+func TestEvidenceAtItsEdges(t *testing.T) {
+	base := envoy.LogLine{RequestID: "r", Start: noon, Duration: time.Second, Code: 200, Details: "via_upstream", Sent: true, Cluster: "moonshot"}
+	ev := func(change func(*envoy.LogLine)) pricing.Evidence {
+		l := base
+		change(&l)
+		return accounting.Evidence(&l, noon)
+	}
+	for code, want := range map[int]int{399: 399, 400: 0, 401: 0} { // an error that Envoy made itself is none of the provider
+		if got := ev(func(l *envoy.LogLine) { l.Code, l.Details = code, "downstream_remote_disconnect" }).Status; got != want {
+			t.Errorf("Envoy's own %d counts as %d, want %d", code, got, want)
+		}
+	}
+	cut := map[string]bool{
+		"-": false, "": false, "NR": false, "UAEX": false, "RL": false,
+		"DC": true, "DR": true, "UC": true, "UR": true, "LR": true, "DPE": true, "UPE": true, "OM": true,
+		"UT": false, "SI": false, "DT": false, "UMSDR": false,
+		"DC,UT": false, "UT,DC": false, "LR,SI": false, "DT,LR": false, "UMSDR,LR": false, "URX,UC": true, "UC,URX": true,
+	}
+	for flags, want := range cut {
+		if got := ev(func(l *envoy.LogLine) { l.Flags = flags }).Cut; got != want {
+			t.Errorf("flags %q: cut %v, want %v", flags, got, want)
+		}
+	}
+	for _, tt := range []struct {
+		start    time.Time
+		duration time.Duration
+		want     time.Duration
+	}{
+		{noon.Add(-time.Minute), 1, 1},
+		{noon.Add(-time.Minute), 0, time.Minute},
+		{noon.Add(-time.Minute), -1, time.Minute},
+		{noon.Add(-1), 0, 1},
+		{noon, 0, 24 * time.Hour},                // no time has passed: the clock is not to be believed
+		{noon.Add(time.Hour), 0, 24 * time.Hour}, // nor where it ran backwards
+		{noon.Add(-100 * time.Hour), 0, 24 * time.Hour},
+		{time.Unix(1, 0), 0, 24 * time.Hour},
+		{time.Unix(0, 0), 0, 24 * time.Hour},
+	} {
+		if got := ev(func(l *envoy.LogLine) { l.Start, l.Duration = tt.start, tt.duration }).Duration; got != tt.want {
+			t.Errorf("began at %v for %s: %s, want %s", tt.start, tt.duration, got, tt.want)
+		}
+	}
+}
+
+// A settlement says who, what and when.
+func TestSettlementSaysEverything(t *testing.T) {
+	r := newRig(t)
+	r.write(line(t, 1, with("ms", 1500)), line(t, 2, with("start", "0.000000000")))
+	r.drain()
+	want := budget.Settlement{
+		RequestID: "req-1", Basis: budget.BasisBound, Cost: 1000, At: noon.Add(1500 * time.Millisecond),
+		Reservation: &budget.Reservation{
+			ID: 1, ReservedAt: noon, Bound: 1000, Accounts: []int64{1},
+			Attribution: budget.Attribution{KeyID: "key_1", Tag: "a", Model: "moonshot/kimi-k2.6", Provider: "moonshot"},
+		},
+	}
+	if len(r.ledger.settled) != 2 {
+		t.Fatalf("%d settlements, want 2", len(r.ledger.settled))
+	}
+	if diff := cmp.Diff(want, r.ledger.settled[0]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := r.ledger.settled[1].At; !got.Equal(r.now) {
+		t.Errorf("a call that began at no time ended at %v, want now", got)
+	}
 }

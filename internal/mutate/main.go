@@ -2,7 +2,7 @@
 // time, and sees whether a test fails.
 //
 //	go run ./internal/mutate                     all files of targets
-//	go run ./internal/mutate -files 'ledger/*'   those whose name matches
+//	go run ./internal/mutate -files 'ledger/*'   those that match one of the patterns
 //	go run ./internal/mutate -n 50               50 mutants, spread evenly over them
 //	go run ./internal/mutate -list               what would be changed, and nothing else
 //
@@ -25,6 +25,8 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,7 +45,7 @@ func main() {
 
 // options are what the command line says.
 type options struct {
-	files   string // pattern of path.Match on a file, or on its folder; empty: all
+	files   string // patterns of path.Match on a file, or folders; empty: all
 	n       int    // mutants at most, over all files; 0: all
 	list    bool
 	verbose bool
@@ -52,7 +54,7 @@ type options struct {
 func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
-	flags.StringVar(&o.files, "files", "", "mutate only files that match this pattern, such as 'ledger/*' or pricing/usage.go")
+	flags.StringVar(&o.files, "files", "", "mutate only files that match one of these patterns, such as 'ledger pricing/usage*.go'")
 	flags.IntVar(&o.n, "n", 0, "run so many mutants, spread evenly; 0 runs all")
 	flags.BoolVar(&o.list, "list", false, "list the mutants and run none")
 	flags.BoolVar(&o.verbose, "v", false, "say what became of each mutant")
@@ -117,14 +119,17 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 }
 
 // only is the target with those of its files that match.
-func (t target) only(pattern string) target {
-	if pattern == "" {
+func (t target) only(patterns string) target {
+	if patterns == "" {
 		return t
 	}
 	var files []string
 	for _, f := range t.files {
 		name := path.Join(t.dir, f)
-		if ok, _ := path.Match(pattern, name); ok || pattern == t.dir {
+		if slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
+			ok, _ := path.Match(p, name)
+			return ok || p == t.dir
+		}) {
 			files = append(files, f)
 		}
 	}

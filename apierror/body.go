@@ -51,6 +51,7 @@ type refusal struct {
 	Spent            string  `json:"spent"`
 	Reserved         string  `json:"reserved"`
 	Remaining        string  `json:"remaining"`
+	SinceRestore     string  `json:"held_since_restore,omitempty"`
 	Bound            string  `json:"bound"`
 	MaxTokensThatFit *int64  `json:"max_tokens_that_fit"`
 	ResetsAt         *string `json:"resets_at"`
@@ -95,6 +96,9 @@ func refusalOf(r *budget.Refusal) *refusal {
 		Cap: r.Budget.Cap.String(), Spent: r.Spent.String(), Reserved: r.Reserved.String(),
 		Remaining: r.Remaining().String(), Bound: r.Bound.String(),
 		MaxTokensThatFit: r.MaxTokensThatFit,
+	}
+	if r.Restored > 0 {
+		out.SinceRestore = r.Restored.String()
 	}
 	if !r.ResetsAt.IsZero() {
 		t := r.ResetsAt.UTC().Format(time.RFC3339)

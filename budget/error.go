@@ -52,7 +52,10 @@ func (e *Error) Unwrap() error { return e.Err }
 type Refusal struct {
 	Budget   Budget
 	Spent    Amount
-	Reserved Amount    // open reservations and what a crash left undecided
+	Reserved Amount // open reservations and what a crash left undecided
+	// Restored is the part of Spent and Reserved that stands for calls which a
+	// restored backup does not know; an operator can release it.
+	Restored Amount
 	Bound    Amount    // the worst-case cost of the refused request
 	ResetsAt time.Time // zero for a total budget
 	// MaxTokensThatFit is the largest output cap this request could ask for

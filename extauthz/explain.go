@@ -38,7 +38,10 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 	}
 	var b strings.Builder
 	b.WriteString("Budget '" + name + "' has $" + r.Remaining().String() + " of $" + r.Budget.Cap.String() + " left")
-	if reason == "cap_held" {
+	switch reason {
+	case "cap_held_since_restore":
+		b.WriteString(" since the gateway was restored from a backup, which holds $" + r.Restored.String() + " for calls that it may not know")
+	case "cap_held":
 		b.WriteString(" while calls in flight hold $" + r.Reserved.String())
 	}
 	b.WriteString("; this request could cost $" + r.Bound.String() + ".")
@@ -51,7 +54,10 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 	default:
 		b.WriteString(" Only a shorter input fits.")
 	}
-	if reason == "cap_held" {
+	switch reason {
+	case "cap_held_since_restore":
+		b.WriteString(" The gateway's operator can release it.")
+	case "cap_held":
 		b.WriteString(" It may fit once they have ended.")
 	}
 	if !r.ResetsAt.IsZero() {

@@ -196,12 +196,25 @@ func (c *core) adjust(a *adjustment, at instant) (*event, error) {
 			a.residue = pools[i].residue
 		}
 		if -a.Amount-pools[i].residue > leg.soon.spent-leg.soon.residue {
-			return nil, budget.Invalid("field_invalid", "amount", fmt.Sprintf("a refund cannot exceed what is spent: budget %s has spent %s in this window", leg.rule.ID, leg.soon.spent))
+			return nil, refundTooLarge(leg)
 		}
 	}
 	a.accounts = encodeAccounts(h.ids)
 	c.addRefs(h)
 	return &event{kind: eventAdjust, h: h, cost: a.Amount, at: a.at, pools: pools}, nil
+}
+
+// refundTooLarge says how much a refund may be.
+func refundTooLarge(a *account) error {
+	known := a.soon.spent - a.soon.residue
+	text := fmt.Sprintf("a refund cannot exceed what calls are known to have cost: $%s on budget %s in this window", known, a.rule.ID)
+	switch unknown := a.soon.orphan + a.soon.residue; {
+	case a.restoredLeft() > 0:
+		text += fmt.Sprintf("; $%s more is held since the ledger was restored, which `aigateway ledger release` gives back", a.restoredLeft())
+	case unknown > 0:
+		text += fmt.Sprintf("; $%s more is held since a crash, and once it is charged a refund with budget_id takes from it", unknown)
+	}
+	return budget.Invalid("field_invalid", "amount", text)
 }
 
 func encodeAccounts(ids []int64) []byte {

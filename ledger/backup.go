@@ -59,7 +59,7 @@ type Restored struct {
 // Restore replaces the database of dir by the backup in file, whose copy it
 // checks first. Calls that the backup does not know may have been charged since
 // it was taken, so every budget's current window is held up to its cap; late
-// logs settle against that, corrections free it, and after HoldTimeout it is
+// logs settle against that, Release frees it, and after HoldTimeout it is
 // charged. Budgets and keys are as they were: a key deleted since is valid again.
 //
 // It fails while a gateway uses dir. The database that was there is kept.
@@ -83,17 +83,23 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 		return nil, fmt.Errorf("open restored ledger: %w", err)
 	}
 	out.Epoch = l.core.epoch
+	held := map[int64]budget.Amount{}
 	l.mu.Lock()
 	for _, a := range l.core.pools {
 		if a.end > l.core.wall {
+			held[a.id] = a.orphan
 			out.Held += a.orphan
 			out.Budget++
 		}
 	}
 	l.mu.Unlock()
+	note, err := noteRestored(held)
+	if err != nil {
+		return nil, errors.Join(err, l.Close(ctx))
+	}
 	audit := l.audit(budget.Author{Actor: "aigateway"}, "restore", databaseFile, map[string]any{"backup_of": out.Taken.Format(time.RFC3339Nano), "epoch": out.Epoch, "held_nano_usd": int64(out.Held)})
 	l.admin.Lock()
-	err = l.edit(ctx, []statement{audit}, nil)
+	err = l.edit(ctx, []statement{audit, note}, nil)
 	l.admin.Unlock()
 	return out, errors.Join(err, l.Close(ctx))
 }

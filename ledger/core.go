@@ -29,8 +29,11 @@ type account struct {
 	dropped bool  // gets no row any more
 	// distrusted refuses every call: the totals differ from their rows.
 	distrusted bool
-	batch      delta // of the batch that is being committed
-	inNo       uint64
+	// restored is what a restore from a backup held here because it could not
+	// know of it; 0 once it was released. See restoredLeft.
+	restored budget.Amount
+	batch    delta // of the batch that is being committed
+	inNo     uint64
 }
 
 // core is the ledger as a state machine: no I/O, no clock, no goroutines, no

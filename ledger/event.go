@@ -5,16 +5,17 @@ import "aigateway/budget"
 type eventKind uint8
 
 const (
-	eventHold   eventKind = iota // a new hold
-	eventSettle                  // an open hold gets its cost
-	eventExpire                  // an open hold is charged its bound
-	eventRefund                  // a late log corrects an expired hold
-	eventOrphan                  // a log of a hold that a crash erased
-	eventStray                   // a log of a hold this ledger never made
-	eventPool                    // an orphan pool's time is over: charged
-	eventAdmin                   // budgets, keys
-	eventSpool                   // the log file is read up to here
-	eventAdjust                  // a person's correction
+	eventHold    eventKind = iota // a new hold
+	eventSettle                   // an open hold gets its cost
+	eventExpire                   // an open hold is charged its bound
+	eventRefund                   // a late log corrects an expired hold
+	eventOrphan                   // a log of a hold that a crash erased
+	eventStray                    // a log of a hold this ledger never made
+	eventPool                     // an orphan pool's time is over: charged
+	eventAdmin                    // budgets, keys
+	eventSpool                    // the log file is read up to here
+	eventAdjust                   // a person's correction
+	eventRelease                  // a person gives back what a restore held
 )
 
 // event is one entry of the journal queue. The writer reads it without the
@@ -27,7 +28,7 @@ type event struct {
 	cost   budget.Amount
 	tokens budget.Tokens
 	at     int64
-	pools  []pool // eventOrphan: per leg, what the pools gave; eventPool: one
+	pools  []pool // eventOrphan: per leg, what the pools gave; eventPool, eventRelease: one
 	pooled *account
 	change *change
 	spool  budget.SpoolPosition
@@ -87,6 +88,9 @@ func (e *event) delta(i int) delta {
 	case eventPool:
 		p := e.pools[0]
 		return delta{spent: p.orphan, orphan: -p.orphan, residue: p.orphan}
+	case eventRelease:
+		p := e.pools[0]
+		return delta{spent: -p.residue, orphan: -p.orphan, residue: -p.residue}
 	default:
 		return delta{}
 	}

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"aigateway/budget"
 )
 
 // Inspector reads a ledger's database without its lock: beside the process that
@@ -80,4 +82,14 @@ func (i *Inspector) snapshot(ctx context.Context, f func(q querier) error) error
 		return fmt.Errorf("begin reading: %w", err)
 	}
 	return errors.Join(f(tx), tx.Rollback())
+}
+
+// SpoolPosition is how far the access-log file has durably been read.
+func (i *Inspector) SpoolPosition(ctx context.Context) (budget.SpoolPosition, error) {
+	var p budget.SpoolPosition
+	err := i.db.QueryRowContext(ctx, `SELECT file, offset FROM spool`).Scan(&p.File, &p.Offset)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return p, fmt.Errorf("read the log's position: %w", err)
+	}
+	return p, nil
 }

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -84,6 +85,11 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 			v.wall = n
 		case "last_account":
 			v.lastAccount = n
+		case "restored":
+			text, _ := value.(string)
+			if err := json.Unmarshal([]byte(text), &v.restored); err != nil {
+				return fmt.Errorf("what the last restore held: %w", err)
+			}
 		case "ring":
 			v.ring = uint64(n)
 		}
@@ -261,6 +267,13 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 			w.exec(s.stmts.mark, int64(v.marks[v.epoch-1]), int64(v.epoch-1))
 		}
 		w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
+		if v.restored != nil {
+			note, err := noteRestored(v.restored) // recovery may have taken some out
+			if err != nil {
+				return err
+			}
+			w.run(s.write, note)
+		}
 		for _, m := range []struct {
 			name  string
 			value any

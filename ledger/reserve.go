@@ -111,7 +111,10 @@ func refusal(a *account, bound budget.Amount) *budget.Error {
 	// Whoever answers a caller words it, and adds what would fit.
 	e := &budget.Error{Kind: budget.KindBudgetExceeded, Refusal: ref,
 		Message: fmt.Sprintf("the %s budget of %s does not admit the call", r.Period, targetName(r.Target))}
+	ref.Restored = a.restoredLeft()
 	switch {
+	case ref.Restored > 0 && bound <= ref.Remaining()+ref.Restored:
+		e.Reason = "cap_held_since_restore"
 	case spent >= a.cap:
 		e.Reason = "cap_reached"
 	case bound <= a.cap-spent:

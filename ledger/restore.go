@@ -20,8 +20,9 @@ type snapshot struct {
 	expired     []savedHold
 	orphaned    []budget.ReservationID
 	strays      []string
-	rolledBack  bool // restored from a backup: everything above the records is undecided
-	exact       bool // open has every reservation that was granted: nothing is undecided
+	rolledBack  bool                    // restored from a backup: everything above the records is undecided
+	restored    map[int64]budget.Amount // by account: what the last restore held
+	exact       bool                    // open has every reservation that was granted: nothing is undecided
 }
 
 // savedHold is a hold as the journal has it: legs by id.
@@ -110,6 +111,7 @@ func (c *core) restoreRules(s *snapshot, at instant) {
 		}
 		a := &account{id: row.id, rule: r, start: row.start, end: row.end}
 		a.cap, a.spent, a.orphan, a.residue, a.hw = r.Cap, row.spent, row.orphan, row.residue, row.hw
+		a.restored = s.restored[a.id]
 		c.accounts[a.id] = a
 		switch {
 		case a.start <= at.wall && at.wall < a.end:
@@ -155,6 +157,10 @@ func (c *core) holdBack(s *snapshot) []accountRow {
 		a.counters.recover(a.held)
 		if a.orphan > 0 {
 			c.pools = append(c.pools, a)
+		}
+		if a.orphan > row.orphan {
+			a.restored = 0 // a crash added to it, and nobody can tell what is whose
+			delete(s.restored, a.id)
 		}
 		if a.orphan != row.orphan || a.hw != row.hw {
 			row.orphan, row.hw = a.orphan, a.hw

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"aigateway/envoy"
 	"aigateway/ledger"
 )
 
@@ -14,13 +16,14 @@ func newLedgerCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "ledger", Short: "Check, prove, back up and restore the books",
 		Long: `These commands read the data directory itself, beside a running gateway or
-without one; repair and restore need the gateway to be stopped.`,
+without one; repair, restore and release need the gateway to be stopped.`,
 		Example: `  aigateway ledger check
   aigateway ledger verify
-  aigateway ledger backup /backups/ledger-2026-04-01.db`,
+  aigateway ledger backup /backups/ledger-2026-04-01.db
+  aigateway ledger restore /backups/ledger-2026-04-01.db`,
 	}
 	dir := a.dataDirFlags(c)
-	return group(c, newLedgerCheckCommand(a, dir), newLedgerVerifyCommand(a, dir), newLedgerRepairCommand(a, dir), newLedgerBackupCommand(a, dir), newLedgerRestoreCommand(a, dir))
+	return group(c, newLedgerCheckCommand(a, dir), newLedgerVerifyCommand(a, dir), newLedgerRepairCommand(a, dir), newLedgerBackupCommand(a, dir), newLedgerRestoreCommand(a, dir), newLedgerReleaseCommand(a, dir))
 }
 
 // checkedLedger is what `ledger check` found; the names are those of -o json.
@@ -170,8 +173,8 @@ func newLedgerRestoreCommand(a *app, dir *dataDir) *cobra.Command {
 		Use: "restore FILE", Short: "Replace the ledger by a backup; the gateway must be stopped",
 		Long: `Puts the backup in place and keeps the database that was there. Calls made since
 the backup are unknown to it, so every budget's current window is held up to its
-cap; corrections (aigateway adjustments create) and late logs free what was not
-spent. Budgets and keys are as they were at the backup: delete again what was
+cap. Start the gateway, which settles what the access log still tells; then
+"aigateway ledger release" gives back the rest. Budgets and keys are as they were at the backup: delete again what was
 deleted since.`,
 		Example: "  aigateway ledger restore /backups/ledger-2026-04-01.db",
 		Args:    arguments("the backup's file"),
@@ -188,6 +191,9 @@ deleted since.`,
 				return err
 			}
 			a.notef("restored the ledger as of %s; %s is held on %d budgets", r.Taken.Format("2006-01-02 15:04:05 MST"), r.Held.Display(), r.Budget)
+			if r.Held > 0 {
+				a.notef("next: start the gateway, so that it settles what %s tells since then; if nothing else was spent, stop it, and `aigateway ledger release` gives the rest back", filepath.Join(path, envoy.FileSpool))
+			}
 			if r.Aside != "" {
 				a.notef("the database that was there is now %s", r.Aside)
 			}

@@ -36,7 +36,7 @@ var providers = map[string]fakeprovider.Config{
 }
 
 var configTemplate = template.Must(template.New("config").Parse(`
-listen: {clients: "127.0.0.1:{{.Clients}}", rest: "127.0.0.1:{{.REST}}", grpc: "127.0.0.1:{{.GRPC}}"}
+listen: {clients: "127.0.0.1:{{.Clients}}", rest: "127.0.0.1:{{.REST}}", grpc: "127.0.0.1:{{.GRPC}}"{{.Listen}}}
 data_dir: {{.DataDir}}
 admin_key: {{.AdminKey}}
 reservations: {timeout: {{.HoldTimeout}}}
@@ -90,7 +90,7 @@ func newGateway(t *testing.T) *gateway {
 	ports := freePorts(t, 3)
 	g.settings = map[string]any{
 		"Clients": ports[0], "REST": ports[1], "GRPC": ports[2], "DataDir": filepath.Join(dir, "data"),
-		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute,
+		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Listen": "", "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute,
 	}
 	g.url, g.rest = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	g.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}

@@ -28,11 +28,12 @@ import (
 // four addresses are "host:port" or "unix:/path"; where a field says so, zero
 // means its default.
 type BootstrapConfig struct {
-	NodeID         string // how this Envoy names itself to the control plane
-	ClientsAddress string // where clients connect; port 0 picks a free one
-	AdminAddress   string // Envoy's admin interface; never expose it
-	ControlAddress string // our gRPC server: ext_authz, access logs, ADS, health
-	SpoolPath      string // the durable access log
+	NodeID         string      // how this Envoy names itself to the control plane
+	ClientsAddress string      // where clients connect; port 0 picks a free one
+	AdminAddress   string      // Envoy's admin interface; never expose it
+	ControlAddress string      // our gRPC server: ext_authz, access logs, ADS, health
+	SpoolPath      string      // the durable access log
+	ControlTLS     *ControlTLS // nil: the control plane is reached in clear
 
 	MaxBodyBytes      int           // longest request body; 0: 8 MiB
 	StreamIdleTimeout time.Duration // silence that ends an exchange; 0: 10 min

@@ -38,6 +38,7 @@ func (b *builder) control(name string) *clusterv3.Cluster {
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": b.any(http2Upstream()),
 		},
 	}
+	b.secureControl(c)
 	if name == ClusterALS {
 		// A health check finds a dead control plane within a second, and with
 		// the panic threshold at 0 entries wait for it instead of being lost on

@@ -57,7 +57,22 @@ type Listen struct {
 	GRPC       string // the admin gRPC services
 	Control    string // ext_authz, access logs and ADS, for Envoy only
 	EnvoyAdmin string // Envoy's own admin interface
+	// ControlGroup, by name or number, may use the socket Control besides this
+	// user; empty: none.
+	ControlGroup string
+	ControlTLS   ControlTLS
 }
+
+// ControlTLS are the files, with absolute paths, by which the control plane and
+// Envoy prove themselves to each other. All are set, or none.
+type ControlTLS struct {
+	CAFile                      string // signed both certificates
+	CertFile, KeyFile           string // the control plane's
+	EnvoyCertFile, EnvoyKeyFile string
+}
+
+// Set reports whether there are any.
+func (t ControlTLS) Set() bool { return t != ControlTLS{} }
 
 // Streams bounds a call to a provider.
 type Streams struct {
@@ -198,6 +213,17 @@ type fileListen struct {
 	GRPC       string `yaml:"grpc"`
 	Control    string `yaml:"control"`
 	EnvoyAdmin string `yaml:"envoy_admin"`
+
+	ControlGroup string         `yaml:"control_group"`
+	ControlTLS   fileControlTLS `yaml:"control_tls"`
+}
+
+type fileControlTLS struct {
+	CAFile        string `yaml:"ca_file"`
+	CertFile      string `yaml:"cert_file"`
+	KeyFile       string `yaml:"key_file"`
+	EnvoyCertFile string `yaml:"envoy_cert_file"`
+	EnvoyKeyFile  string `yaml:"envoy_key_file"`
 }
 
 type fileLimits struct {

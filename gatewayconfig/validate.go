@@ -77,13 +77,43 @@ func (v *validator) listen(l fileListen, dataDir string) Listen {
 		used[address] = field
 		return address
 	}
-	return Listen{
+	out := Listen{
+		ControlGroup: l.ControlGroup, ControlTLS: v.controlTLS(l.ControlTLS),
 		Clients:    check("clients", l.Clients, false),
 		REST:       check("rest", l.REST, false),
 		GRPC:       check("grpc", l.GRPC, false),
 		Control:    check("control", l.Control, true),
 		EnvoyAdmin: check("envoy_admin", l.EnvoyAdmin, true),
 	}
+	v.control(out)
+	return out
+}
+
+// control refuses to hand the providers' keys to whoever connects.
+func (v *validator) control(l Listen) {
+	socket := strings.HasPrefix(l.Control, "unix:")
+	host, _, _ := net.SplitHostPort(l.Control)
+	ip := net.ParseIP(host)
+	if !socket && ip != nil && !ip.IsLoopback() && !l.ControlTLS.Set() {
+		v.fail("listen.control", "is %s, and whoever connects there gets every provider's key; use a socket (remove it), or set listen.control_tls, so that only Envoy can", l.Control)
+	}
+	if l.ControlGroup != "" && !socket {
+		v.fail("listen.control_group", "is for a socket, and listen.control is %s; remove one", l.Control)
+	}
+}
+
+func (v *validator) controlTLS(f fileControlTLS) ControlTLS {
+	t := ControlTLS{
+		CAFile:        v.absolute("listen.control_tls.ca_file", f.CAFile),
+		CertFile:      v.absolute("listen.control_tls.cert_file", f.CertFile),
+		KeyFile:       v.absolute("listen.control_tls.key_file", f.KeyFile),
+		EnvoyCertFile: v.absolute("listen.control_tls.envoy_cert_file", f.EnvoyCertFile),
+		EnvoyKeyFile:  v.absolute("listen.control_tls.envoy_key_file", f.EnvoyKeyFile),
+	}
+	if t.Set() && (t.CAFile == "" || t.CertFile == "" || t.KeyFile == "" || t.EnvoyCertFile == "" || t.EnvoyKeyFile == "") {
+		v.fail("listen.control_tls", "needs all of ca_file, cert_file, key_file, envoy_cert_file and envoy_key_file")
+	}
+	return t
 }
 
 // maxSocketPath is what fits sockaddr_un on Linux, with its zero byte.

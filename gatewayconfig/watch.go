@@ -311,6 +311,8 @@ func NeedsRestart(running, next *Config) []string {
 	check("listen.rest", running.Listen.REST == next.Listen.REST)
 	check("listen.grpc", running.Listen.GRPC == next.Listen.GRPC)
 	check("listen.control", running.Listen.Control == next.Listen.Control)
+	check("listen.control_group", running.Listen.ControlGroup == next.Listen.ControlGroup)
+	check("listen.control_tls", running.Listen.ControlTLS == next.Listen.ControlTLS)
 	check("listen.envoy_admin", running.Listen.EnvoyAdmin == next.Listen.EnvoyAdmin)
 	check("data_dir", running.DataDir == next.DataDir)
 	check("time_zone", running.TimeZone.String() == next.TimeZone.String())

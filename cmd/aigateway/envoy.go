@@ -43,7 +43,7 @@ directory, where Envoy writes the access log that settles calls.`,
 		if err != nil {
 			return configError(err)
 		}
-		text, err := envoy.Bootstrap(bootstrapConfig(config))
+		text, err := renderBootstrap(config)
 		if err != nil {
 			return err
 		}
@@ -69,6 +69,7 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 	return envoy.BootstrapConfig{
 		NodeID:         nodeID,
 		ClientsAddress: c.Listen.Clients, AdminAddress: c.Listen.EnvoyAdmin, ControlAddress: c.Listen.Control,
+		ControlTLS:     controlTLS(c),
 		SpoolPath:      spoolPath(c),
 		MaxBodyBytes:   int(c.MaxBodyBytes),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams),
@@ -77,6 +78,26 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		Heartbeat:    c.ReservationTimeout / 10,
 		MaxHeapBytes: envoyHeap(""),
 	}
+}
+
+// controlTLS is Envoy's side of listen.control_tls; nil without.
+func controlTLS(c *gatewayconfig.Config) *envoy.ControlTLS {
+	t := c.Listen.ControlTLS
+	if !t.Set() {
+		return nil
+	}
+	return &envoy.ControlTLS{CertFile: t.EnvoyCertFile, KeyFile: t.EnvoyKeyFile, CAFile: t.CAFile, Dir: c.DataDir}
+}
+
+// renderBootstrap also writes what the bootstrap names, into the data directory.
+func renderBootstrap(c *gatewayconfig.Config) ([]byte, error) {
+	b := bootstrapConfig(c)
+	if b.ControlTLS != nil {
+		if err := b.ControlTLS.WriteSecrets(); err != nil {
+			return nil, err
+		}
+	}
+	return envoy.Bootstrap(b)
 }
 
 // spoolPath is the access-log file that Envoy writes and we read.

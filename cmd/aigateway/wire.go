@@ -172,7 +172,7 @@ func (c *controlPlane) rollOut(ctx context.Context, snapshot *gatewayconfig.Snap
 
 func (c *controlPlane) listen() error {
 	var err error
-	c.controlL, err = listen("listen.control", c.cfg.Listen.Control)
+	c.controlL, err = listenControl(c.cfg.Listen, c.log)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,11 @@ func (c *controlPlane) wire(a *app) error {
 		},
 	})
 
-	c.control = grpc.NewServer(extauthz.ServerOptions()...)
+	secure, err := controlCredentials(c.cfg.Listen.ControlTLS, a.log)
+	if err != nil {
+		return err
+	}
+	c.control = grpc.NewServer(append(extauthz.ServerOptions(), secure...)...)
 	check.Register(c.control)
 	accounting.NewStream(logs).Register(c.control)
 	c.xds.Register(c.control)
@@ -359,7 +363,7 @@ func (c *controlPlane) startEnvoy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := envoy.Bootstrap(bootstrapConfig(c.cfg))
+	text, err := renderBootstrap(c.cfg)
 	if err != nil {
 		return err
 	}

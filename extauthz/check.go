@@ -74,7 +74,7 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 		_, err := s.caller(r)
 		return &answer{keyOnly: true}, err
 	}
-	c, err := s.understand(r, now)
+	c, err := s.understand(ctx, r, now)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ type call struct {
 
 // understand names and bounds the call, or says what is wrong with it. The
 // cheap checks come first; nothing is looked up for a caller without a key.
-func (s *Server) understand(r *request, now time.Time) (call, error) {
+func (s *Server) understand(ctx context.Context, r *request, now time.Time) (call, error) {
 	var c call
 	var err error
 	if c.key, err = s.caller(r); err != nil {
@@ -129,8 +129,15 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 	if err != nil {
 		return c, err
 	}
+	if len(body) >= largeBody {
+		leave, err := s.bodies.enter(ctx, c.key.ID, len(body))
+		if err != nil {
+			return c, err
+		}
+		defer leave()
+	}
 	c.misnamed = !isJSON(r.headers.contentType)
-	parsed, err := pricing.ParseCall(c.endpoint, body)
+	parsed, err := pricing.ParseCallContext(ctx, c.endpoint, body)
 	if err != nil {
 		return c, err
 	}
@@ -150,6 +157,9 @@ func (s *Server) understand(r *request, now time.Time) (call, error) {
 	}
 	if parsed.Uncapped() {
 		parsed.DefaultCap = budget.SmallerDefault(c.key.DefaultMaxTokens, s.ledger.DefaultMaxTokens(c.tag, c.key.ID))
+	}
+	if err := ctx.Err(); err != nil {
+		return c, fmt.Errorf("before bounding: %w", err)
 	}
 	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err

@@ -62,3 +62,11 @@ func (s *Server) CheckWire(ctx context.Context, msg, dst []byte) ([]byte, error)
 	}
 	return s.check(ctx, &in).AppendWire(dst)
 }
+
+// Bodies gives turns to large bodies, for most bytes held.
+func Bodies(most int64) func(ctx context.Context, key string, size int) (leave func(), err error) {
+	return newBodies(most).enter
+}
+
+// LargeBody is the size from which a body waits for its turn.
+const LargeBody = largeBody

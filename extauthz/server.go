@@ -36,7 +36,7 @@ type Reserver interface {
 	DefaultMaxTokens(tag budget.Tag, keyID string) int64
 }
 
-// Config is what a Server works with; every field but Betas is required.
+// Config is what a Server works with; every field but the last two is required.
 type Config struct {
 	Keys    Authenticator
 	Ledger  Reserver
@@ -47,6 +47,9 @@ type Config struct {
 	Metrics prometheus.Registerer
 	// Betas are the values of anthropic-beta that a provider may get; nil: none.
 	Betas func(provider string) []string
+	// BodyMemory is how many bytes of bodies over 64 KiB are held at once, being
+	// decided or waiting for that; 0: 256 MiB.
+	BodyMemory int64
 }
 
 // Server decides calls. It is safe for concurrent use.
@@ -61,6 +64,7 @@ type Server struct {
 	log     *slog.Logger
 	metrics metrics
 	betas   func(provider string) []string
+	bodies  *bodies
 
 	requests sync.Pool // of *checkRequest, released
 }
@@ -71,8 +75,8 @@ func New(c Config) *Server {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
-		betas: c.Betas,
-		keys:  c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
+		betas: c.Betas, bodies: newBodies(c.BodyMemory),
+		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics),
 	}
 }

@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
@@ -113,10 +114,20 @@ func (c *Call) refuse(reason, field, message string) {
 // ParseCall reads a request body at least as strictly as any provider does:
 // one JSON object, no duplicate member at any depth, valid UTF-8, the members
 // that decide money with their exact types and ranges. The error is a
-// *budget.Error of kind invalid that names the field.
+// *budget.Error of kind invalid that names the field, or of kind too large for a
+// body with more members or elements than any call has.
 func ParseCall(e Endpoint, body []byte) (*Call, error) {
+	return ParseCallContext(context.Background(), e, body)
+}
+
+// ParseCallContext is ParseCall for as long as somebody waits for it: soon after
+// ctx ends, it returns the error of that.
+func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, error) {
+	if err := checkShape(body); err != nil {
+		return nil, err
+	}
 	d := e.declared()
-	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members}
+	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx}
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, p.explain(err)
 	}
@@ -137,6 +148,9 @@ func (p *parser) explain(err error) error {
 	var own *budget.Error
 	if errors.As(err, &own) {
 		return own
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
 	}
 	body := p.call.body
 	if len(bytes.TrimLeft(body, " \t\r\n")) == 0 {

@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -18,7 +19,9 @@ import (
 type parser struct {
 	call Call
 	dec  *jsontext.Decoder
-	top  *scope // of the endpoint
+	top  *scope          // of the endpoint
+	ctx  context.Context // of who waits for the call
+	read int             // values so far
 
 	rewriting bool // within something that the provider may write anew
 }
@@ -35,6 +38,9 @@ func (p *parser) object(member func(name []byte) error) error {
 // members reads an object whose opening brace was read.
 func (p *parser) members(member func(name []byte) error) error {
 	for p.dec.PeekKind() != '}' {
+		if err := p.waiting(); err != nil {
+			return err
+		}
 		raw, err := p.dec.ReadValue()
 		if err != nil {
 			return err
@@ -57,6 +63,9 @@ func (p *parser) array(item func(i int) error) error {
 		return err
 	}
 	for i := 0; p.dec.PeekKind() != ']'; i++ {
+		if err := p.waiting(); err != nil {
+			return err
+		}
 		if err := item(i); err != nil {
 			return err
 		}

@@ -47,6 +47,7 @@ func openReader(path string, offset int64) (*reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open access log file: %w", err)
 	}
+	keepPrivate(f)
 	r := &reader{path: path, f: f, offset: offset}
 	if offset > 0 {
 		if r.print, err = r.fingerprint(offset); err != nil && !errors.Is(err, io.EOF) {
@@ -54,6 +55,23 @@ func openReader(path string, offset int64) (*reader, error) {
 		}
 	}
 	return r, nil
+}
+
+// keepPrivate takes from others what the umask of an Envoy left them: the log
+// says who called which model when. A group that may write was given the file by
+// somebody. It is no error where the file is another user's.
+func keepPrivate(f *os.File) {
+	info, err := f.Stat()
+	if err != nil {
+		return
+	}
+	open := fs.FileMode(0o077)
+	if info.Mode()&0o020 != 0 {
+		open = 0o007
+	}
+	if mode := info.Mode().Perm(); mode&open != 0 {
+		_ = f.Chmod(mode &^ open)
+	}
 }
 
 func (r *reader) close() error { return r.f.Close() }

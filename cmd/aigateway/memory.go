@@ -8,19 +8,41 @@ import (
 	"strings"
 )
 
-// minEnvoyHeap keeps a wrong or tiny limit from stopping all traffic.
-const minEnvoyHeap = 256 << 20
+// minEnvoyHeap and minOwnMemory keep a wrong or tiny limit from stopping all
+// traffic.
+const (
+	minEnvoyHeap = 256 << 20
+	minOwnMemory = 128 << 20
+)
 
 // envoyHeap is the memory that Envoy may use, in bytes: half of what this
 // process may, as both share a machine or a container; 0 where that cannot be
 // told. root is the root of the file system.
 func envoyHeap(root string) int64 {
-	limit := min(machineMemory(root), controlGroupMemory(root))
+	limit := memory(root)
 	if limit == math.MaxInt64 {
 		return 0
 	}
 	return max(limit/2, minEnvoyHeap)
 }
+
+// ownMemory is the memory below which this process collects its garbage as late
+// as it likes, in bytes: three eighths beside Envoy's half, which leaves some for
+// what neither counts; 0 where that cannot be told.
+func ownMemory(root string) int64 {
+	limit := memory(root)
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return max(limit/8*3, minOwnMemory)
+}
+
+// bodyMemory is how much of that may be large bodies, which are in memory twice
+// while they are read; 0 where that cannot be told.
+func bodyMemory(root string) int64 { return ownMemory(root) / 4 }
+
+// memory is what there is, in bytes; MaxInt64 if unknown.
+func memory(root string) int64 { return min(machineMemory(root), controlGroupMemory(root)) }
 
 // machineMemory is the machine's memory in bytes; MaxInt64 if unknown.
 func machineMemory(root string) int64 {

@@ -37,5 +37,12 @@ func TestEnvoyHeap(t *testing.T) {
 		if got := envoyHeap(root); got != tc.want {
 			t.Errorf("%s: %d, want %d", name, got, tc.want)
 		}
+		own := tc.want / 4 * 3
+		if name == "a tiny one" {
+			own = minOwnMemory
+		}
+		if got := ownMemory(root); got != own || bodyMemory(root) != own/4 {
+			t.Errorf("%s: own memory %d, of that bodies %d, want %d", name, got, bodyMemory(root), own)
+		}
 	}
 }

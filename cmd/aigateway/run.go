@@ -69,6 +69,10 @@ func (a *app) runGateway(ctx context.Context, cfg *gatewayconfig.Config, withEnv
 		// each collection walks the latter: fewer of them for more memory.
 		debug.SetGCPercent(400)
 	}
+	if limit := ownMemory(""); limit > 0 && a.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(limit) // of a container, before its end
+	}
+	keepFilesPrivate()
 	p, err := newControlPlane(ctx, a, cfg, withEnvoy)
 	if err != nil {
 		return err

@@ -216,7 +216,8 @@ func (c *controlPlane) wire(a *app) error {
 	check := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
-		Betas: func(provider string) []string { return (*c.betas.Load())[provider] },
+		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
+		BodyMemory: bodyMemory(""),
 	})
 	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: accounting.NewRatios(c.metrics)}
 	c.spool = accounting.NewSpool(logs, accounting.File{

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// keepFilesPrivate has nothing to do where files have no such modes.
+func keepFilesPrivate() {}

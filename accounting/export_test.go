@@ -54,3 +54,10 @@ func ReadMessage(msg []byte) ([]Entry, error) {
 func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
 	r.observe(tag, basis, bound, cost)
 }
+
+// Cost is what a channel charges for an entry.
+func Cost(c Config, l *envoy.LogLine) budget.Amount {
+	ch := newChannel(c, "test")
+	s, _ := ch.settlement(l)
+	return s.Cost
+}

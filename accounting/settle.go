@@ -163,6 +163,7 @@ func (c *channel) charge(l *envoy.LogLine, token envoy.Token) (out pricing.Outco
 	served := c.catalog().Served(token.Model, time.Unix(0, token.ReservedAt))
 	ev := evidence(l, c.now())
 	ev.Start, ev.End = ran(l, token, ev.Duration)
+	ev.Refused = ev.Status == 403 && l.Code == 403 // the filter makes 502 of one about the account
 	return pricing.Charge(token.Pin, budget.Amount(token.Bound), ev, served)
 }
 

@@ -199,6 +199,22 @@ peaky peaks.22:30-24:00: 1 -> 2 +1 rises now`,
 `,
 		},
 		{
+			name: "hours of weekdays, which no source can say",
+			row: `- model: acme/peaky
+  peaks: [{from: "00:00", to: "01:00", multiplier: "2", weekdays: true}, {from: "22:30", to: "24:00", multiplier: "1.5", weekdays: true}]
+  prices:
+  - {source: old page, checked_at: 2026-10-01,
+     input: "1", output: "2"}
+`,
+			changes: `peaky peaks.22:30-24:00: 1.5 -> 2 +0.5 rises now`,
+			want: `- model: acme/peaky
+  peaks: [{from: "00:00", to: "01:00", multiplier: "2", weekdays: true}, {from: "22:30", to: "24:00", multiplier: "2"}]
+  prices:
+  - {source: genai-prices 9.9.9, checked_at: 2026-11-04,
+     input: "1", output: "2"}
+`,
+		},
+		{
 			name: "a price that would allow what is refused is not taken over",
 			row: `- model: acme/thinker
   prices:

@@ -17,6 +17,7 @@ type Evidence struct {
 	Cut      bool // did not end normally
 	Stream   bool // the answer was text/event-stream
 	Duration time.Duration
+	Refused  bool // the error is about the request's content, and not about our account
 	// When the call ran; zero: nobody knows, and the dearest hour that it could
 	// reach counts.
 	Start, End time.Time
@@ -92,7 +93,7 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 		out.flag(FlagUsageUnread)
 	}
 	switch {
-	case failed && ev.Status == 403 && p.terms.refusal > 0:
+	case failed && ev.Refused && p.terms.refusal > 0:
 		out.Basis, out.Cost = budget.BasisUsage, s.refusal()
 		out.flag(FlagContentRefused)
 	case failed: // a whole answer that says no; a cut one may have been billed

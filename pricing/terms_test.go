@@ -213,10 +213,11 @@ func TestContentRefusal(t *testing.T) {
 		ev   pricing.Evidence
 		cost budget.Amount
 	}{
-		{pricing.Evidence{Sent: true, Status: 403}, fee},
+		{pricing.Evidence{Sent: true, Status: 403, Refused: true}, fee},
+		{pricing.Evidence{Sent: true, Status: 403}, 0}, // about the account
 		{pricing.Evidence{Sent: true, Status: 400}, 0},
 		{pricing.Evidence{Sent: true, Status: 429}, 0},
-		{pricing.Evidence{Status: 403}, 0},
+		{pricing.Evidence{Status: 403, Refused: true}, 0},
 		{pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1000,"completion_tokens":10}`}, 2_060_000},
 	} {
 		if got := pricing.Charge(b.Pin, b.Amount, tt.ev, nil); got.Cost != tt.cost {
@@ -224,7 +225,7 @@ func TestContentRefusal(t *testing.T) {
 		}
 	}
 	other := mustBound(t, c, pricing.Chat, chatBody(kimi, `"max_tokens":10`), noon())
-	if got := pricing.Charge(other.Pin, other.Amount, pricing.Evidence{Sent: true, Status: 403}, nil); got.Cost != 0 {
+	if got := pricing.Charge(other.Pin, other.Amount, pricing.Evidence{Sent: true, Status: 403, Refused: true}, nil); got.Cost != 0 {
 		t.Errorf("another provider's 403 costs %s", got.Cost)
 	}
 }

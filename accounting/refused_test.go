@@ -1,0 +1,55 @@
+package accounting_test
+
+import (
+	"testing"
+	"time"
+
+	"aigateway/accounting"
+	"aigateway/budget"
+	"aigateway/envoy"
+	"aigateway/internal/envoytest"
+	"aigateway/pricing"
+)
+
+// xAI's fee is charged for content that it refuses, and not for a key that it
+// refuses, of which the filter makes a 502.
+func TestContentRefusalFee(t *testing.T) {
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "xai"}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	call, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"xai/grok-4.6","max_tokens":10,"messages":[{"role":"user","content":"x"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Resolve(call.Model, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := m.Bound(call, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed := newSealer(t).Seal(envoy.Token{ID: 1, Accounts: []int64{1}, Bound: int64(b.Amount), ReservedAt: noon.UnixNano(), KeyID: "key_1", Tag: "a", Model: "xai/grok-4.6", Provider: "xai", Pin: b.Pin})
+	for _, tt := range []struct {
+		name   string
+		change func(map[string]any)
+		want   budget.Amount
+	}{
+		{"content", func(m map[string]any) { m["code"] = 403 }, 5 * budget.Cent},
+		{"account", func(m map[string]any) {
+			m["code"], m["report"] = 502, envoytest.ReportText(envoy.Report{UpstreamStatus: 403})
+		}, 0},
+		{"another error", func(m map[string]any) { m["code"] = 400 }, 0},
+	} {
+		l, err := envoy.ParseLogLine([]byte(line(t, 1, with("rsv", sealed), tt.change)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, _ := config(t, &fakeLedger{})
+		cfg.Catalog = func() *pricing.Catalog { return c }
+		if got := accounting.Cost(cfg, &l); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}

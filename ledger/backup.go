@@ -16,17 +16,18 @@ import (
 // Backup writes a copy of the database as of one moment to file, which must not
 // exist, while the gateway runs or not. The copy holds secrets (the key that
 // signs reservations, the hashes of API keys): only its owner may read it. It
-// is durable on return.
+// is durable on return. What only grows is copied in slices before that moment,
+// so that the gateway can go on checkpointing its journal.
 func (i *Inspector) Backup(ctx context.Context, file string) error {
 	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s exists already; name a file that does not", file)
 	}
 	part := file + ".part"
-	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600) // VACUUM INTO takes an empty file
+	f, err := os.OpenFile(part, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("create backup: %w", err)
 	}
-	if _, err = i.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
+	if err := i.reading(func() error { return i.copyTo(ctx, part) }); err != nil {
 		return errors.Join(fmt.Errorf("copy database: %w", err), f.Close(), os.Remove(part))
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil { // SQLite does not sync the copy

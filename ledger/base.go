@@ -118,38 +118,24 @@ func each(ctx context.Context, q querier, query string, args []any, scan func(*s
 	return rows.Err()
 }
 
-// book sums every row that is still there.
-func book(ctx context.Context, q querier) (*booked, error) {
-	b := newBooked()
-	add := func(r *sql.Rows) error {
-		var basis, accounts, tag sql.RawBytes
-		var actual int64
-		if err := r.Scan(&basis, &actual, &accounts, &tag); err != nil {
-			return err
-		}
-		return b.add(basis, actual, accounts, tag)
+// always covers every row.
+func always(_, _ int64) bool { return true }
+
+// book sums every row that is still there, and apart from that those that s
+// covers.
+func book(ctx context.Context, q querier, s *seal) (all, sealed *booked, err error) {
+	all, sealed = newBooked(), newBooked()
+	err = eachSettled(ctx, q, "", nil, func(r *settledRow) error {
+		return errors.Join(all.settled(r, always), sealed.settled(r, s.covers))
+	})
+	for b, covers := range map[*booked]func(rid, link int64) bool{all: always, sealed: s.covers} {
+		err = errors.Join(err, b.strays(ctx, q, "", nil, covers), b.adjusts(ctx, q, "", nil, covers))
+		b.spread()
 	}
-	err := errors.Join(
-		each(ctx, q, `SELECT basis, actual, accounts, tag FROM settle`, nil, add),
-		each(ctx, q, `SELECT basis, actual, accounts, tag FROM stray`, nil, add),
-		each(ctx, q, `SELECT tag, amount, amount + residue, accounts FROM adjust`, nil, func(r *sql.Rows) error {
-			var amount, net int64
-			var tag, accounts sql.RawBytes
-			if err := r.Scan(&tag, &amount, &net, &accounts); err != nil {
-				return err
-			}
-			b.rows++
-			if len(tag) > 0 {
-				b.report(tag, 0, amount)
-			}
-			return b.charge(net, accounts)
-		}),
-	)
 	if err != nil {
-		return nil, fmt.Errorf("sum rows: %w", err)
+		return nil, nil, fmt.Errorf("sum rows: %w", err)
 	}
-	b.spread()
-	return b, nil
+	return all, sealed, nil
 }
 
 // rebase fills base once, when a database from before them is
@@ -162,7 +148,7 @@ func (s *store) rebase(ctx context.Context, wall int64) error {
 	}
 	w := s.writer(ctx)
 	err := s.transaction(ctx, func() error {
-		rows, err := book(ctx, s.write)
+		rows, _, err := book(ctx, s.write, &s.seal)
 		if err != nil {
 			return err
 		}
@@ -206,17 +192,26 @@ type genesis struct {
 
 const actionGenesis = "begin_hash_chain"
 
-// carry moves the sums of deleted rows to what no row explains.
-func (w *writer) carry(s *store, b *booked) {
-	b.spread()
-	for id, amount := range b.accounts {
+// carry moves the sums of deleted rows to what no row explains; sealed are those
+// among them that were sealed.
+func (w *writer) carry(s *store, gone, sealed *booked) {
+	gone.spread()
+	for id, amount := range gone.accounts {
 		if amount != 0 {
 			w.run(s.write, statement{
 				sql: `INSERT INTO base (account, amount) SELECT id, ? FROM account WHERE id = ?
 					ON CONFLICT (account) DO UPDATE SET amount = amount + excluded.amount`, args: []any{int64(amount), id}})
 		}
 	}
-	for tag, sum := range b.tags {
+	for tag, sum := range gone.tags {
 		w.run(s.write, usageTagSQL(tag, sum.requests, int64(sum.cost)))
+	}
+	if sealed.rows == 0 {
+		return
+	}
+	statements, err := sealed.sealedSQL(-1)
+	w.err = errors.Join(w.err, err)
+	for _, st := range statements {
+		w.run(s.write, st)
 	}
 }

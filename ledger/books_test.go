@@ -205,6 +205,11 @@ func TestTampering(t *testing.T) {
 		{`UPDATE usage SET tag = tag || 'x'`, true, false},
 		{`INSERT INTO usage_tag (tag, requests, cost) VALUES ('a', 0, 1)`, true, false},
 		{`UPDATE meta SET value = 1000000 WHERE name = 'tagged_after'`, false, true},
+		{`UPDATE sealed_account SET amount = amount + 1`, true, false},
+		{`UPDATE sealed_tag SET cost = cost + 1`, true, false},
+		{`DELETE FROM sealed_tag`, true, false},
+		{`UPDATE link SET calls = x'' WHERE no = (SELECT link FROM settle WHERE status = 0)`, false, true},
+		{`UPDATE link SET calls = x'ff' WHERE no = (SELECT link FROM settle WHERE status = 3)`, false, true},
 		{`DELETE FROM stray`, true, true},
 		{`UPDATE adjust SET reason = 'never mind' WHERE id = 1`, false, true},
 		{`UPDATE adjust SET amount = 14 WHERE id = 1`, true, true},
@@ -219,6 +224,7 @@ func TestTampering(t *testing.T) {
 		{`DELETE FROM link WHERE no = (SELECT max(no) FROM link)`, false, true},
 		{`UPDATE head SET hash = zeroblob(32)`, false, true},
 		{`INSERT INTO checkpoint SELECT no, hash, at, 0 FROM link WHERE no = 3`, false, true},
+		{`INSERT INTO settle SELECT 77, at, 0, 'released', 0, 0, x'', NULL, NULL, NULL, NULL, 'a', NULL, NULL, link, 0 FROM settle WHERE status = 0 LIMIT 1`, false, true},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {

@@ -88,15 +88,20 @@ func (p *linkPage) add(f func(buf []byte) entry) {
 	p.ends = append(p.ends, len(p.buf))
 }
 
-// digest does not depend on the order in which the entries were added: whoever
-// reads the rows back gets them in another one.
-func (p *linkPage) digest() digest {
+// sorted are the entries in an order that does not depend on the one in which
+// they were added: whoever reads the rows back gets them in another one.
+func (p *linkPage) sorted() [][]byte {
 	entries := make([][]byte, len(p.ends))
 	start := 0
 	for i, end := range p.ends {
 		entries[i], start = p.buf[start:end], end
 	}
 	slices.SortFunc(entries, bytes.Compare)
+	return entries
+}
+
+// digestOf is the content of a link whose sorted entries these are.
+func digestOf(entries [][]byte) digest {
 	h := sha256.New()
 	var size [binary.MaxVarintLen64]byte
 	for _, e := range entries {
@@ -148,8 +153,9 @@ func (w *writer) seal(at int64) {
 	next.commits++
 	if n := len(w.page.ends); n > 0 {
 		next.link++
-		next.hash = extend(next.hash, next.link, at, n, w.page.digest())
-		w.exec(w.s.link, int64(next.link), at, n, next.hash[:])
+		entries := w.page.sorted()
+		next.hash = extend(next.hash, next.link, at, n, digestOf(entries))
+		w.exec(w.s.link, int64(next.link), at, n, next.hash[:], encodeCalls(entries))
 	}
 	w.exec(w.s.head, int64(next.commits), int64(next.link), next.hash[:])
 }

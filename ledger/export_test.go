@@ -259,3 +259,9 @@ func MigrationNames(files fs.FS) ([]string, error) {
 	}
 	return names, err
 }
+
+// Between makes i call f between two slices of what it reads.
+func (i *Inspector) Between(f func()) { i.between = f }
+
+// SliceRows is about how many rows a slice has.
+const SliceRows = sliceRows

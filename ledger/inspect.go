@@ -15,8 +15,9 @@ import (
 // Inspector reads a ledger's database without its lock: beside the process that
 // serves it, or while nobody does. It never writes.
 type Inspector struct {
-	db   *sql.DB
-	path string
+	db      *sql.DB
+	path    string
+	between func() // tests look between two slices
 }
 
 // Exists reports whether dir has a ledger.
@@ -43,7 +44,7 @@ func inspectFile(ctx context.Context, file string) (*Inspector, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database for reading: %w", err)
 	}
-	i := &Inspector{db: db, path: path}
+	i := &Inspector{db: db, path: path, between: func() {}}
 	if err := i.checkSchema(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}

@@ -31,6 +31,9 @@ type Config struct {
 	// Retention is how long finished reservations stay on disk, and so how
 	// late a log entry may correct an expiry. 0 is 35 days.
 	Retention time.Duration
+	// UsageMonths is for how many months usage is kept by the quarter of an hour;
+	// what is older is kept by the day, in UTC and in Zone. 0 is 13.
+	UsageMonths int
 	// Zone is where the months of statements begin that name no zone. It is kept
 	// in the database, for those who read that alone; nil keeps the one that is
 	// there, at first UTC.
@@ -64,6 +67,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.HoldTimeout, 5*time.Minute)
 	setDefault(&c.JournalWait, 250*time.Millisecond)
 	setDefault(&c.Retention, 35*24*time.Hour)
+	setDefault(&c.UsageMonths, 13)
 	setDefault(&c.MetricBudgets, 200)
 	setDefault(&c.CheckEvery, time.Hour)
 	if c.boot == nil {
@@ -116,8 +120,10 @@ type Ledger struct {
 	absurd    int
 	absurdDay time.Time
 
-	checking  sync.Mutex // one recount at a time
-	snapshots chan *snapshotRequest
+	checking sync.Mutex // one recount at a time
+	suspects *touched   // what the last recount found to differ; nil before the first. Of checking.
+
+	jobs chan func() error // for the sync goroutine
 
 	wake    chan struct{} // work for the next commit
 	hurry   chan struct{} // somebody waits for it
@@ -142,7 +148,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	l := &Ledger{
 		config: config, base: config.Now(), lock: lock, synced: make(chan struct{}),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
-		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), snapshots: make(chan *snapshotRequest),
+		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), jobs: make(chan func() error),
 	}
 	key, err := l.recover(ctx)
 	if err != nil {
@@ -217,6 +223,9 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	}
 	if l.config.Zone != nil {
 		v.zone = l.config.Zone.String()
+	}
+	if err := l.store.loadSeal(ctx, v.zone); err != nil {
+		return k, err
 	}
 	k = ringKey{epoch: v.epoch, salt: randomSalt(), boot: l.config.boot()}
 	v.nextRing = k.salt

@@ -83,3 +83,28 @@ func (l *lock) setEpoch(epoch uint64) error {
 }
 
 func (l *lock) release() error { return l.f.Close() }
+
+// readsFile is locked, shared, by whoever reads the database for long in slices.
+// Meanwhile the gateway deletes nothing, so that what one slice has read is still
+// there for the next.
+const readsFile = "ledger.reads"
+
+func openReads(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, readsFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock file: %w", err)
+	}
+	return f, nil
+}
+
+// unread runs f if nobody reads for long, and keeps them waiting meanwhile.
+func unread(reads *os.File, f func() error) error {
+	fd := int(reads.Fd())
+	if err := syscall.Flock(fd, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil
+		}
+		return fmt.Errorf("lock %s: %w", readsFile, err)
+	}
+	return errors.Join(f(), syscall.Flock(fd, syscall.LOCK_UN))
+}

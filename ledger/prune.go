@@ -42,25 +42,32 @@ func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, l
 		if err := s.dropAccounts(ctx, retired); err != nil {
 			return err
 		}
-		gone := newBooked()
-		if err := s.pruneSettled(ctx, &p, gone, cutoff, base, limit); err != nil {
+		if _, err := s.write.ExecContext(ctx, `DELETE FROM usage_late`); err != nil { // nobody reads
+			return err
+		}
+		gone, sealed := newBooked(), newBooked()
+		if err := s.pruneSettled(ctx, &p, gone, sealed, cutoff, base, limit); err != nil {
 			return err
 		}
 		err = each(ctx, s.write, `DELETE FROM stray WHERE request_id IN
-			(SELECT request_id FROM stray WHERE at < ? AND link <= ? LIMIT ?) RETURNING request_id, basis, actual, accounts, tag`, []any{cutoff, base, limit}, func(r *sql.Rows) error {
+			(SELECT request_id FROM stray WHERE at < ? AND link <= ? LIMIT ?) RETURNING request_id, basis, actual, accounts, tag, link`, []any{cutoff, base, limit}, func(r *sql.Rows) error {
 			var id string
-			var actual int64
+			var actual, link int64
 			var basis, accounts, tag sql.RawBytes
-			if err := r.Scan(&id, &basis, &actual, &accounts, &tag); err != nil {
+			if err := r.Scan(&id, &basis, &actual, &accounts, &tag, &link); err != nil {
 				return err
 			}
 			p.strays = append(p.strays, id)
-			return gone.add(basis, actual, accounts, tag)
+			if s.seal.covers(0, link) {
+				err = sealed.add(basis, actual, accounts, tag)
+			}
+			return errors.Join(err, gone.add(basis, actual, accounts, tag))
 		})
 		if err != nil {
 			return err
 		}
-		if w.carry(s, gone); gone.rows > 0 || len(w.page.ends) > 0 {
+		if w.carry(s, gone, sealed); gone.rows > 0 || len(w.page.ends) > 0 {
+			s.prunes.Add(1)
 			w.seal(wall)
 		}
 		return w.err
@@ -131,6 +138,7 @@ func (s *store) dropAccounts(ctx context.Context, ids []int64) error {
 	for _, st := range []statement{
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
+		{sql: `DELETE FROM sealed_account WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 		{sql: `DELETE FROM account WHERE id IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 	} {
 		if _, err := s.write.ExecContext(ctx, st.sql, st.args...); err != nil {
@@ -181,7 +189,7 @@ func (s *store) closeEpochs(ctx context.Context, p *pruned, cutoff int64, curren
 	return err
 }
 
-func (s *store) pruneSettled(ctx context.Context, p *pruned, gone *booked, cutoff, base int64, limit int) error {
+func (s *store) pruneSettled(ctx context.Context, p *pruned, gone, sealed *booked, cutoff, base int64, limit int) error {
 	var closed sql.NullInt64
 	if err := s.write.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'closed_epoch'`).Scan(&closed); err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -190,15 +198,14 @@ func (s *store) pruneSettled(ctx context.Context, p *pruned, gone *booked, cutof
 	n := 0
 	err := each(ctx, s.write, `DELETE FROM settle WHERE rid IN (SELECT rid FROM settle ORDER BY rid LIMIT ?)
 		AND at < ? AND (status <> 3 OR rid >> 43 <= ?) AND link <= ? AND late_link <= ?
-		RETURNING rid, basis, actual, accounts, tag`, []any{limit, cutoff, closed.Int64, base, base}, func(r *sql.Rows) error {
-		var id, actual int64
-		var basis, accounts, tag sql.RawBytes
-		if err := r.Scan(&id, &basis, &actual, &accounts, &tag); err != nil {
+		RETURNING `+settledColumns, []any{limit, cutoff, closed.Int64, base, base}, func(r *sql.Rows) error {
+		var row settledRow
+		if err := row.scan(r); err != nil {
 			return err
 		}
 		n++
-		p.ids = append(p.ids, budget.ReservationID(id))
-		return gone.add(basis, actual, accounts, tag)
+		p.ids = append(p.ids, budget.ReservationID(row.rid))
+		return errors.Join(gone.settled(&row, always), sealed.settled(&row, s.seal.covers))
 	})
 	p.more = p.more || n == limit
 	return err

@@ -23,7 +23,7 @@ type Mismatch struct {
 
 func (m Mismatch) String() string {
 	where := "all accounts"
-	if m.What == whatRequests || m.What == whatCost {
+	if m.What == whatRequests || m.What == whatCost || m.What == whatSealed {
 		where = fmt.Sprintf("tag %q", m.Tag)
 	}
 	if m.Account != 0 {
@@ -37,29 +37,15 @@ const (
 	whatSpent    = "spent without what crashes left"
 	whatRequests = "number of reported requests"
 	whatCost     = "reported cost"
+	whatSealed   = "sum of what was sealed"
 )
 
-// Recount is the result of a check: every total computed again from rows.
+// Recount is the result of a check: totals computed again from rows.
 type Recount struct {
 	Accounts   int
 	Holds      int
-	Rows       int64
+	Rows       int64 // finished calls, strays and corrections that were read
 	Mismatches []Mismatch
-}
-
-// Check computes every total again from its rows and compares: what accounts
-// spent from settled calls, strays, corrections and what was pruned, what they
-// hold from open reservations, and the usage reports.
-func (i *Inspector) Check(ctx context.Context) (*Recount, error) {
-	var r *Recount
-	err := i.snapshot(ctx, func(q querier) (err error) {
-		r, err = recount(ctx, q, nil)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("check the books: %w", err)
-	}
-	return r, nil
 }
 
 // accountTotals are the stored totals of an account.
@@ -77,23 +63,29 @@ type inMemory struct {
 	journaled budget.Amount // open holds that are durable
 }
 
-// recount compares the rows with the stored totals, and with memory if it is
-// not nil.
-func recount(ctx context.Context, q querier, memory map[int64]*inMemory) (*Recount, error) {
-	rows, err := book(ctx, q)
+// recount compares all rows, in one state, with the stored totals.
+func recount(ctx context.Context, q querier) (*Recount, error) {
+	s, err := readSeal(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	c := counting{Recount: &Recount{Rows: rows.rows}, rows: rows, memory: memory}
-	err = errors.Join(c.readBase(ctx, q), c.readHolds(ctx, q), c.readAccounts(ctx, q), c.readUsage(ctx, q), c.readTwice(ctx, q))
+	rows, sealed, err := book(ctx, q, &s)
 	if err != nil {
 		return nil, err
 	}
-	return c.Recount, nil
+	stored, err := tagSums(ctx, q, `SELECT tag, sum(requests), sum(cost) FROM usage GROUP BY tag`)
+	if err != nil {
+		return nil, err
+	}
+	c := counting{Recount: &Recount{Rows: rows.rows}, q: q, rows: rows}
+	err = errors.Join(c.readBase(ctx), c.readHolds(ctx), c.readAccounts(ctx, ""), c.readTags(ctx, "", stored), c.readSealed(ctx, sealed), c.readTwice(ctx))
+	return c.Recount, err
 }
 
+// counting compares totals with what rows explains; memory may be nil.
 type counting struct {
 	*Recount
+	q      querier
 	rows   *booked
 	base   map[int64]budget.Amount
 	held   map[int64]budget.Amount
@@ -110,19 +102,26 @@ func (c *counting) report(m Mismatch) {
 	}
 }
 
-func (c *counting) readBase(ctx context.Context, q querier) error {
-	c.base = map[int64]budget.Amount{}
-	return each(ctx, q, `SELECT account, amount FROM base`, nil, func(r *sql.Rows) error {
-		var id, amount int64
-		err := r.Scan(&id, &amount)
-		c.base[id] = budget.Amount(amount)
-		return err
-	})
+func (c *counting) readBase(ctx context.Context) (err error) {
+	c.base, err = amounts(ctx, c.q, `SELECT account, amount FROM base`)
+	return err
 }
 
-func (c *counting) readHolds(ctx context.Context, q querier) error {
+// amounts reads pairs of an account and an amount.
+func amounts(ctx context.Context, q querier, query string, args ...any) (map[int64]budget.Amount, error) {
+	m := map[int64]budget.Amount{}
+	err := each(ctx, q, query, args, func(r *sql.Rows) error {
+		var id, amount int64
+		err := r.Scan(&id, &amount)
+		m[id] = budget.Amount(amount)
+		return err
+	})
+	return m, err
+}
+
+func (c *counting) readHolds(ctx context.Context) error {
 	b := newBooked()
-	err := each(ctx, q, `SELECT bound, accounts FROM hold`, nil, func(r *sql.Rows) error {
+	err := each(ctx, c.q, `SELECT bound, accounts FROM hold`, nil, func(r *sql.Rows) error {
 		var bound int64
 		var accounts sql.RawBytes
 		if err := r.Scan(&bound, &accounts); err != nil {
@@ -136,8 +135,8 @@ func (c *counting) readHolds(ctx context.Context, q querier) error {
 	return err
 }
 
-func (c *counting) readAccounts(ctx context.Context, q querier) error {
-	return each(ctx, q, `SELECT a.id, coalesce(b.id, ''), a.spent, a.orphan, a.residue, a.hw FROM account a LEFT JOIN budget b ON b.num = a.budget`, nil, func(r *sql.Rows) error {
+func (c *counting) readAccounts(ctx context.Context, where string, args ...any) error {
+	return each(ctx, c.q, `SELECT a.id, coalesce(b.id, ''), a.spent, a.orphan, a.residue, a.hw FROM account a LEFT JOIN budget b ON b.num = a.budget `+where, args, func(r *sql.Rows) error {
 		var id int64
 		var t accountTotals
 		if err := r.Scan(&id, &t.budget, (*int64)(&t.spent), (*int64)(&t.orphan), (*int64)(&t.residue), (*int64)(&t.hw)); err != nil {
@@ -169,38 +168,27 @@ func (c *counting) account(id int64, t accountTotals) {
 	c.compare(id, t.budget, "durable reservations in memory", m.journaled, c.held[id])
 }
 
-// readUsage compares each tag's reports with its rows and what was pruned.
-func (c *counting) readUsage(ctx context.Context, q querier) error {
-	sums := func(query string) (map[string]tagSum, error) {
-		m := map[string]tagSum{}
-		err := each(ctx, q, query, nil, func(r *sql.Rows) error {
-			var tag string
-			var sum tagSum
-			err := r.Scan(&tag, &sum.requests, (*int64)(&sum.cost))
-			m[tag] = sum
-			return err
-		})
-		return m, err
-	}
-	counted, err := sums(`SELECT tag, requests, cost FROM usage_tag`)
+// tagSums reads rows of a tag, its requests and its cost.
+func tagSums(ctx context.Context, q querier, query string, args ...any) (map[string]*tagSum, error) {
+	m := map[string]*tagSum{}
+	return m, each(ctx, q, query, args, func(r *sql.Rows) error { return addTag(m, r) })
+}
+
+// readTags compares each tag's reports, which are stored, with its rows and what
+// was pruned; where selects from usage_tag.
+func (c *counting) readTags(ctx context.Context, where string, stored map[string]*tagSum, args ...any) error {
+	counted, err := tagSums(ctx, c.q, `SELECT tag, requests, cost FROM usage_tag `+where, args...)
 	if err != nil {
 		return err
 	}
 	for tag, sum := range c.rows.tags {
-		base := counted[tag]
-		counted[tag] = tagSum{base.requests + sum.requests, base.cost + sum.cost}
-	}
-	stored, err := sums(`SELECT tag, sum(requests), sum(cost) FROM usage GROUP BY tag`)
-	if err != nil {
-		return err
+		counted[tag] = counted[tag].plus(sum)
 	}
 	for tag := range counted {
-		if _, ok := stored[tag]; !ok {
-			stored[tag] = tagSum{}
-		}
+		stored[tag] = stored[tag].plus(nil)
 	}
 	for _, tag := range slices.Sorted(maps.Keys(stored)) {
-		if s, n := stored[tag], counted[tag]; s != n {
+		if s, n := stored[tag], counted[tag].plus(nil); *s != *n {
 			c.report(Mismatch{Tag: tag, What: whatRequests, Stored: budget.Amount(s.requests), Counted: budget.Amount(n.requests)})
 			c.report(Mismatch{Tag: tag, What: whatCost, Stored: s.cost, Counted: n.cost})
 		}
@@ -208,9 +196,45 @@ func (c *counting) readUsage(ctx context.Context, q querier) error {
 	return nil
 }
 
+// plus is the sum of two that may be nil.
+func (t *tagSum) plus(u *tagSum) *tagSum {
+	var sum tagSum
+	for _, s := range []*tagSum{t, u} {
+		if s != nil {
+			sum.requests += s.requests
+			sum.cost += s.cost
+		}
+	}
+	return &sum
+}
+
+// readSealed compares the sealed sums with the rows they are of.
+func (c *counting) readSealed(ctx context.Context, sealed *booked) error {
+	accounts, err := amounts(ctx, c.q, `SELECT a.id, coalesce(s.amount, 0) FROM account a LEFT JOIN sealed_account s ON s.account = a.id`)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(accounts)) {
+		c.compare(id, "", whatSealed, accounts[id], sealed.accounts[id])
+	}
+	tags, err := tagSums(ctx, c.q, `SELECT tag, requests, cost FROM sealed_tag`)
+	if err != nil {
+		return err
+	}
+	for tag := range sealed.tags {
+		tags[tag] = tags[tag].plus(nil)
+	}
+	for _, tag := range slices.Sorted(maps.Keys(tags)) {
+		if s, n := tags[tag], sealed.tags[tag].plus(nil); *s != *n {
+			c.report(Mismatch{Tag: tag, What: whatSealed, Stored: s.cost, Counted: n.cost})
+		}
+	}
+	return nil
+}
+
 // readTwice looks for reservations that are open and finished.
-func (c *counting) readTwice(ctx context.Context, q querier) error {
-	return each(ctx, q, `SELECT count(*) FROM hold JOIN settle USING (rid)`, nil, func(r *sql.Rows) error {
+func (c *counting) readTwice(ctx context.Context) error {
+	return each(ctx, c.q, `SELECT count(*) FROM hold JOIN settle USING (rid)`, nil, func(r *sql.Rows) error {
 		var n int64
 		err := r.Scan(&n)
 		c.compare(0, "", "number of reservations that are open and finished", budget.Amount(n), 0)

@@ -52,7 +52,7 @@ func (s *store) repair(ctx context.Context, by budget.Author, wall int64) ([]Mis
 	var found *Recount
 	w := s.writer(ctx)
 	err := s.transaction(ctx, func() (err error) {
-		if found, err = recount(ctx, s.write, nil); err != nil {
+		if found, err = recount(ctx, s.write); err != nil {
 			return err
 		}
 		if len(found.Mismatches) == 0 {
@@ -66,7 +66,7 @@ func (s *store) repair(ctx context.Context, by budget.Author, wall int64) ([]Mis
 		if err := errors.Join(w.err, s.accept(ctx, found)); err != nil {
 			return err
 		}
-		left, err := recount(ctx, s.write, nil)
+		left, err := recount(ctx, s.write)
 		if err == nil && len(left.Mismatches) > 0 {
 			err = fmt.Errorf("%s: this cannot be accepted; restore a backup", left.Mismatches[0])
 		}
@@ -98,7 +98,7 @@ func (s *store) accept(ctx context.Context, found *Recount) error {
 	if err != nil {
 		return err
 	}
-	r, err := recount(ctx, s.write, nil)
+	r, err := recount(ctx, s.write)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,17 @@ func (s *store) accept(ctx context.Context, found *Recount) error {
 			}
 		}
 	}
+	if err := s.unseal(ctx); err != nil {
+		return err
+	}
 	return s.raiseMarks(ctx)
+}
+
+// unseal makes the next check begin at the front.
+func (s *store) unseal(ctx context.Context) error {
+	_, err := s.write.ExecContext(ctx, `DELETE FROM sealed_account; DELETE FROM sealed_tag; DELETE FROM sealed_usage;
+		UPDATE seal SET old = -1, link = listed, bucket = 0, tag = ''`)
+	return err
 }
 
 // acceptance are the statements that accept m.

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
@@ -32,7 +34,14 @@ type store struct {
 	// Of the sync goroutine.
 	chain chain
 	page  linkPage
-	step  func(int) // may be nil
+	seal  seal
+	zone  *time.Location // of the months of sealed usage
+	folds folds
+	// foldAt is a bucket: folded usage before it is in its place.
+	foldAt int64
+	step   func(int)    // may be nil
+	prunes atomic.Int64 // how often rows were deleted
+	reads  *os.File     // whoever reads for long keeps it locked: nothing is deleted then
 	// witness notes outside the database how many commits it has; may be nil.
 	witness func(commits uint64) error
 }
@@ -67,8 +76,11 @@ func openStore(ctx context.Context, dir string, wall int64) (*store, error) {
 		"cache_size(-65536)", "wal_autocheckpoint(4000)", "journal_size_limit(67108864)",
 	}, common...)
 	s := &store{}
+	if s.reads, err = openReads(dir); err != nil {
+		return nil, err
+	}
 	if s.db, err = sql.Open("sqlite", dsn(path, url.Values{}, writer...)); err != nil {
-		return nil, fmt.Errorf("open database: %w", err)
+		return nil, errors.Join(fmt.Errorf("open database: %w", err), s.reads.Close())
 	}
 	s.db.SetMaxOpenConns(1)
 	if err := s.prepare(ctx, path, wall, append(common, "query_only(1)", "cache_size(-16384)")); err != nil {
@@ -138,7 +150,7 @@ func (s *store) close() error {
 	if s.write != nil {
 		errs = append(errs, s.stmts.close(), s.write.Close())
 	}
-	errs = append(errs, s.db.Close())
+	errs = append(errs, s.db.Close(), s.reads.Close())
 	return errors.Join(errs...)
 }
 

@@ -48,8 +48,11 @@ func (l *Ledger) syncLoop() {
 	defer tick.Stop()
 	for {
 		select {
-		case s := <-l.snapshots:
-			l.snapshot(s)
+		case job := <-l.jobs:
+			if err := job(); err != nil {
+				l.fail(err)
+				return
+			}
 			continue
 		case <-l.wake:
 			if !w.pause() {
@@ -259,8 +262,21 @@ func (w *syncer) prune() bool {
 	return true
 }
 
-// prune deletes a batch of old rows, between two commits.
+// prune deletes a batch of old rows, between two commits, if nobody reads them.
 func (l *Ledger) prune(ctx context.Context) (more bool, err error) {
+	err = unread(l.store.reads, func() error {
+		if more, err = l.pruneBatch(ctx); err != nil {
+			return err
+		}
+		cutoff := time.Unix(0, l.windowTime()).UTC().AddDate(0, -l.config.UsageMonths, 0)
+		folding, err := l.store.foldUsage(ctx, cutoff.UnixNano())
+		more = more || folding
+		return err
+	})
+	return more, err
+}
+
+func (l *Ledger) pruneBatch(ctx context.Context) (more bool, err error) {
 	wall := l.windowTime()
 	cutoff := wall - int64(l.config.Retention)
 	ended, err := l.store.endedAccounts(ctx, cutoff, pruneBatch)

@@ -36,6 +36,9 @@ func (l *Ledger) TagCosts(ctx context.Context, w budget.Window, tags budget.TagP
 	if err := checkWindow(w); err != nil {
 		return nil, err
 	}
+	if err := l.store.exact(ctx, w, "", nil); err != nil {
+		return nil, err
+	}
 	if err := l.flush(ctx); err != nil {
 		return nil, err
 	}
@@ -46,22 +49,63 @@ func (l *Ledger) TagCosts(ctx context.Context, w budget.Window, tags budget.TagP
 	return rows, nil
 }
 
-func (s *store) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
+// tagCosts adds the sealed sums of a whole month of the gateway's zone and the
+// usage behind the seal; for another span it adds up all usage.
+func (s *store) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (out []budget.TagCost, err error) {
 	f := usageFilter{}
 	f.tags(tags)
-	query := "SELECT tag, sum(requests), sum(cost) FROM usage WHERE " + strings.Join(append(f.terms, "bucket >= ? AND bucket < ?"), " AND ") + " GROUP BY tag"
-	sums := map[string]*tagSum{}
 	first, last := bucketSpan(w.Start.UnixNano(), w.End.UnixNano())
-	err := s.inSlices(ctx, first, last, func(first, last int64) error {
-		return s.each(ctx, query, append(slices.Clip(f.args), first, last), func(r *sql.Rows) error { return addTag(sums, r) })
+	month := budget.Month.WindowAt(w.Start, s.zone)
+	sums := map[string]*tagSum{}
+	add := func(r *sql.Rows) error { return addTag(sums, r) }
+	if month.Start.Equal(w.Start) && month.End.Equal(w.End) {
+		err = unchanging(ctx, s.read, func(q querier) error { // the seal does not move meanwhile
+			seal, err := readSeal(ctx, q)
+			if err != nil {
+				return err
+			}
+			err = each(ctx, q, "SELECT tag, requests, cost FROM sealed_usage WHERE "+strings.Join(append(f.terms, "month = ?"), " AND "), append(slices.Clip(f.args), first), add)
+			if err != nil || seal.bucket < first {
+				return err
+			}
+			// The bucket that is sealed in part, here; the later ones do not move under us for hours.
+			rest := usageFilter{terms: slices.Clip(f.terms), args: slices.Clip(f.args)}
+			rest.add("bucket = ? AND bucket < ? AND tag > ?", seal.bucket, last, seal.tag)
+			first = seal.bucket + 1
+			return each(ctx, q, "SELECT tag, sum(requests), sum(cost) FROM usage WHERE "+strings.Join(rest.terms, " AND ")+" GROUP BY tag", rest.args, add)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	query := "SELECT tag, sum(requests), sum(cost) FROM usage WHERE " + strings.Join(append(f.terms, "bucket >= ? AND bucket < ?"), " AND ") + " GROUP BY tag"
+	err = s.inSlices(ctx, first, last, func(first, last int64) error {
+		return s.each(ctx, query, append(slices.Clip(f.args), first, last), add)
 	})
-	out := make([]budget.TagCost, 0, len(sums))
 	for tag, sum := range sums {
 		if *sum != (tagSum{}) {
 			out = append(out, budget.TagCost{Tag: budget.Tag(tag), Requests: sum.requests, Cost: sum.cost})
 		}
 	}
 	return out, err
+}
+
+// exact refuses a report that old usage, which is kept by the day, cannot answer.
+func (s *store) exact(ctx context.Context, w budget.Window, by budget.Dimension, zone *time.Location) error {
+	return exactUsage(ctx, s.read, w, by, zone)
+}
+
+func exactUsage(ctx context.Context, q querier, w budget.Window, by budget.Dimension, zone *time.Location) error {
+	f, err := readFolds(ctx, q)
+	if err != nil || len(f) == 0 {
+		return err
+	}
+	var oldest sql.NullInt64
+	err = each(ctx, q, `SELECT min(bucket) FROM usage`, nil, func(r *sql.Rows) error { return r.Scan(&oldest) })
+	if err != nil || !oldest.Valid {
+		return err
+	}
+	return f.exactSpan(w, oldest.Int64, by, zone)
 }
 
 // addTag adds a row of a tag, its requests and its cost to sums.
@@ -132,6 +176,13 @@ func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by [
 	if err != nil {
 		return nil, err
 	}
+	grain := budget.Dimension("")
+	if i := slices.IndexFunc(by, func(d budget.Dimension) bool { return d == budget.ByDay || d == budget.ByHour }); i >= 0 {
+		grain = by[i]
+	}
+	if err := l.store.exact(ctx, w, grain, zone); err != nil {
+		return nil, err
+	}
 	if err := l.flush(ctx); err != nil {
 		return nil, err
 	}
@@ -168,9 +219,10 @@ func groupColumns(by []budget.Dimension, timed bool) (map[string]bool, error) {
 	return columns, nil
 }
 
-// usageSlice is how much time one query of a report covers: no query of a long
-// report keeps the journal from being checkpointed for long. What a call cost is
-// in one row, and so in one slice.
+// usageSlice is how much time one query of a report covers, a day in UTC: no
+// query of a long report keeps the journal from being checkpointed for long. What
+// a call cost is in one row, and so in one slice; also while usage is folded,
+// which moves it within such a day.
 const usageSlice = 96
 
 // inSlices calls f with parts of the span from first to last (exclusive) that
@@ -181,10 +233,12 @@ func (s *store) inSlices(ctx context.Context, first, last int64, f func(first, l
 		return err
 	}
 	first, last = max(first, oldest.Int64), min(last, newest.Int64+1)
-	for ; first < last; first += usageSlice {
-		if err := f(first, min(last, first+usageSlice)); err != nil {
+	for first < last {
+		next := min(last, (first/usageSlice+1)*usageSlice)
+		if err := f(first, next); err != nil {
 			return err
 		}
+		first = next
 	}
 	return nil
 }

@@ -9,10 +9,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"aigateway/budget"
 )
 
 // Head names a point of the hash chain. Kept outside of the ledger, such as in
@@ -58,12 +62,13 @@ func (v *Verification) problem(format string, args ...any) {
 // Verify recomputes the hash chain from the rows: every settled call,
 // adjustment and change by an administrator that is retained, and the whole
 // audit log. expect are heads that somebody noted earlier; they must be on the
-// chain. It needs some 150 bytes of memory for each retained row.
+// chain. It reads in slices that are each of one state, as Check does. It needs
+// some 150 bytes of memory for each retained row of links that do not name their
+// calls, which are those from before version 6 of the schema.
 func (i *Inspector) Verify(ctx context.Context, expect ...Head) (*Verification, error) {
-	v := &verifier{Verification: &Verification{}, expect: expect, adjust: map[string]string{}}
-	err := i.snapshot(ctx, func(q querier) error {
-		v.q = q
-		for _, step := range []func(context.Context) error{v.readBase, v.readTagged, v.readAudit, v.readRows, v.readLinks, v.readHead} {
+	v := &verifier{Verification: &Verification{}, i: i, expect: expect, adjust: map[string]string{}}
+	err := i.reading(func() error {
+		for _, step := range []func(context.Context) error{v.begin, v.readAudit, v.readCalls, v.readStrays, v.readAdjusts, v.readLinks} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -78,34 +83,51 @@ func (i *Inspector) Verify(ctx context.Context, expect ...Head) (*Verification, 
 
 type verifier struct {
 	*Verification
-	q      querier
+	i      *Inspector
 	expect []Head
+	end    int64  // the last link at the start; rows of later ones are read with them
+	listed int64  // links up to here do not name their calls
 	last   digest // of the link before the next
 	begun  genesis
 	tagged int               // entries of later links have the tag
 	adjust map[string]string // per adjustment, the hash that the audit chain has
 	buf    []byte
-	refs   []entryRef
+	refs   []entryRef // of links that do not name their calls
 }
 
 // entryRef is an entry in buf.
 type entryRef struct{ link, start, end int }
 
-func (v *verifier) readBase(ctx context.Context) error {
-	return each(ctx, v.q, `SELECT no, hash, at FROM checkpoint ORDER BY no DESC LIMIT 1`, nil, func(r *sql.Rows) error {
-		var hash []byte
-		var at int64
-		err := r.Scan(&v.From, &hash, &at)
-		copy(v.last[:], hash)
-		v.FromTime = time.Unix(0, at).UTC()
-		return err
+// begin reads where the chain begins and ends, and from which link on entries
+// have a tag. To move that would change how entries are read, and so break their
+// links.
+func (v *verifier) begin(ctx context.Context) error {
+	return v.i.snapshot(ctx, func(q querier) error {
+		s, err := readSeal(ctx, q)
+		v.listed = s.listed
+		return errors.Join(err,
+			each(ctx, q, `SELECT no, hash, at, link FROM checkpoint ORDER BY no DESC LIMIT 1`, nil, func(r *sql.Rows) error {
+				var hash []byte
+				var at, link int64
+				err := r.Scan(&v.From, &hash, &at, &link)
+				copy(v.last[:], hash)
+				v.FromTime = time.Unix(0, at).UTC()
+				if link <= int64(v.From) {
+					v.problem("the checkpoint at link %d is on no link that is retained", v.From)
+				}
+				return err
+			}),
+			each(ctx, q, `SELECT no FROM link ORDER BY no LIMIT 1`, nil, func(r *sql.Rows) error {
+				var no uint64
+				err := r.Scan(&no)
+				if no <= v.From {
+					v.problem("link %d is there, and a checkpoint at %d says that it was pruned", no, v.From)
+				}
+				return err
+			}),
+			each(ctx, q, `SELECT value FROM meta WHERE name = 'tagged_after'`, nil, func(r *sql.Rows) error { return r.Scan(&v.tagged) }),
+			each(ctx, q, `SELECT link FROM head`, nil, func(r *sql.Rows) error { return r.Scan(&v.end) }))
 	})
-}
-
-// readTagged reads from which link on entries have a tag. To move it would
-// change how entries are read, and so break their links.
-func (v *verifier) readTagged(ctx context.Context) error {
-	return each(ctx, v.q, `SELECT value FROM meta WHERE name = 'tagged_after'`, nil, func(r *sql.Rows) error { return r.Scan(&v.tagged) })
 }
 
 func (v *verifier) withTag(e entry, link int, tag string) entry {
@@ -115,136 +137,258 @@ func (v *verifier) withTag(e entry, link int, tag string) entry {
 	return e.text(tag)
 }
 
-// add notes an entry of a link; links up to From are gone.
+// add notes an entry of a link that does not name its calls; links up to From are
+// gone.
 func (v *verifier) add(link int, f func(buf []byte) entry) {
-	if link > int(v.From) {
+	if link > int(v.From) && link <= int(v.listed) {
 		start := len(v.buf)
 		v.buf = f(v.buf)
 		v.refs = append(v.refs, entryRef{link, start, len(v.buf)})
 	}
 }
 
+// eachAudit calls f with rows of the audit log.
+func eachAudit(ctx context.Context, q querier, where string, args []any, f func(id int64, link int, e budget.AuditEntry, entry entry, hash []byte) error) (n int, err error) {
+	err = each(ctx, q, `SELECT id, at, actor, action, subject, detail, link, hash FROM audit `+where, args, func(r *sql.Rows) error {
+		var e budget.AuditEntry
+		var at int64
+		var link int
+		var hash []byte
+		if err := r.Scan(&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail, &link, &hash); err != nil {
+			return err
+		}
+		n++
+		return f(e.ID, link, e, auditEntry(at, e.Actor, e.Action, e.Subject, e.Detail), hash)
+	})
+	return n, err
+}
+
 // readAudit walks the audit chain from its first row; every row also belongs
 // to a link.
 func (v *verifier) readAudit(ctx context.Context) error {
 	var last digest
-	err := each(ctx, v.q, `SELECT id, at, actor, action, subject, detail, link, hash FROM audit ORDER BY id`, nil, func(r *sql.Rows) error {
-		var id, at int64
-		var link int
-		var actor, action, subject, detail string
-		var hash []byte
-		if err := r.Scan(&id, &at, &actor, &action, &subject, &detail, &link, &hash); err != nil {
-			return err
-		}
-		if v.Audit == 0 && len(hash) == 0 {
-			return nil // from before the chain; the first row of it says how many
-		}
-		e := auditEntry(at, actor, action, subject, detail)
-		if v.Audit == 0 {
-			if action != actionGenesis {
-				v.problem("audit row %d: the audit chain does not begin with %s", id, actionGenesis)
-			} else if err := json.Unmarshal([]byte(detail), &v.begun); err != nil {
-				v.problem("audit row %d: its detail is damaged", id)
-			} else if id != v.begun.Audit+1 {
-				v.problem("audit row %d begins the chain, but %d should", id, v.begun.Audit+1)
+	lastID, n := int64(math.MinInt64), sliceRows
+	var err error
+	for err == nil && n == sliceRows {
+		n, err = eachAudit(ctx, v.i.db, `WHERE id > ? ORDER BY id LIMIT ?`, []any{lastID, sliceRows}, func(id int64, link int, a budget.AuditEntry, e entry, hash []byte) error {
+			lastID = id
+			if v.Audit == 0 && len(hash) == 0 || int64(link) > v.end {
+				return nil // from before the chain, whose first row says how many, or from after the start
 			}
-		}
-		if last = extendAudit(last, e); !bytes.Equal(last[:], hash) {
-			v.problem("audit row %d (%s by %s) was changed, or a row before it was added or removed", id, action, actor)
-			copy(last[:], hash)
-		}
-		var adjusted adjustDetail
-		if action == actionAdjust && json.Unmarshal([]byte(detail), &adjusted) == nil {
-			v.adjust[subject] = adjusted.SHA256
-		}
-		v.Audit++
-		v.add(link, func(b []byte) entry { return append(b, e...) })
-		return nil
-	})
+			if v.Audit == 0 {
+				v.genesis(a)
+			}
+			if last = extendAudit(last, e); !bytes.Equal(last[:], hash) {
+				v.problem("audit row %d (%s by %s) was changed, or a row before it was added or removed", id, a.Action, a.Actor)
+				copy(last[:], hash)
+			}
+			var adjusted adjustDetail
+			if a.Action == actionAdjust && json.Unmarshal([]byte(a.Detail), &adjusted) == nil {
+				v.adjust[a.Subject] = adjusted.SHA256
+			}
+			v.Audit++
+			v.add(link, func(b []byte) entry { return append(b, e...) })
+			return nil
+		})
+	}
 	if err == nil && v.Audit == 0 {
 		v.problem("the audit chain has no first row")
 	}
 	return err
 }
 
-func (v *verifier) readRows(ctx context.Context) error {
-	return errors.Join(
-		each(ctx, v.q, `SELECT rid, at, status, basis, bound, actual, accounts, coalesce(tag, ''), link, late_link FROM settle`, nil, func(r *sql.Rows) error {
-			var rid, at, bound, actual int64
-			var status, link, late int
-			var basis, accounts sql.RawBytes
-			var tag string
-			if err := r.Scan(&rid, &at, &status, &basis, &bound, &actual, &accounts, &tag, &link, &late); err != nil {
-				return err
-			}
-			if link == 0 && rid > v.begun.Settle {
-				v.problem("settled call %d is on no link", rid)
-			}
-			v.add(link, func(b []byte) entry {
-				if status == statusExpired || status == statusLate {
-					return v.withTag(expiredEntry(b, rid, bound, accounts), link, tag)
-				}
-				return v.withTag(settleEntry(b, entrySettle, rid, at, status, string(basis), bound, actual, accounts), link, tag)
-			})
-			switch {
-			case status == statusLate:
-				v.add(late, func(b []byte) entry {
-					return v.withTag(settleEntry(b, entryLate, rid, at, status, string(basis), bound, actual, accounts), late, tag)
-				})
-			case status == statusExpired && (string(basis) != "expired" || actual != bound):
-				v.problem("expired call %d was charged %d of %d as %q", rid, actual, bound, basis)
-			}
-			return nil
-		}),
-		each(ctx, v.q, `SELECT rowid, request_id, at, basis, actual, accounts, coalesce(tag, ''), link FROM stray`, nil, func(r *sql.Rows) error {
-			var row, at, actual int64
-			var id, basis, tag string
-			var accounts sql.RawBytes
-			var link int
-			if err := r.Scan(&row, &id, &at, &basis, &actual, &accounts, &tag, &link); err != nil {
-				return err
-			}
-			if link == 0 && row > v.begun.Stray {
-				v.problem("call %q of unknown origin is on no link", id)
-			}
-			v.add(link, func(b []byte) entry { return v.withTag(strayEntry(b, id, at, basis, actual, accounts), link, tag) })
-			return nil
-		}),
-		each(ctx, v.q, `SELECT `+adjustColumns+`, link FROM adjust`, nil, func(r *sql.Rows) error {
-			var a adjustment
-			var link int
-			if err := a.scan(r, &link); err != nil {
-				return err
-			}
-			sum := sha256.Sum256(a.entry())
-			if v.adjust[a.ID] != hex.EncodeToString(sum[:]) {
-				v.problem("adjustment %s is not what the audit chain says", a.ID)
-			}
-			delete(v.adjust, a.ID)
-			v.add(link, func(b []byte) entry { return append(b, a.entry()...) })
-			return nil
-		}),
-		each(ctx, v.q, `SELECT no, hash, at, link FROM checkpoint`, nil, func(r *sql.Rows) error {
-			var no uint64
-			var at int64
-			var link int
-			var hash []byte
-			if err := r.Scan(&no, &hash, &at, &link); err != nil {
-				return err
-			}
-			v.add(link, func(b []byte) entry { return append(b, checkpointEntry(no, hash, at)...) })
-			return nil
-		}),
-	)
+func (v *verifier) genesis(a budget.AuditEntry) {
+	if a.Action != actionGenesis {
+		v.problem("audit row %d: the audit chain does not begin with %s", a.ID, actionGenesis)
+	} else if err := json.Unmarshal([]byte(a.Detail), &v.begun); err != nil {
+		v.problem("audit row %d: its detail is damaged", a.ID)
+	} else if a.ID != v.begun.Audit+1 {
+		v.problem("audit row %d begins the chain, but %d should", a.ID, v.begun.Audit+1)
+	}
 }
 
-func (v *verifier) readLinks(ctx context.Context) error {
+// readCalls looks at every finished call: it must be on a link, and that must
+// name it. Whether it is what the link says is readLinks's to see.
+func (v *verifier) readCalls(ctx context.Context) error {
+	last, n := int64(math.MinInt64), sliceRows
+	for n == sliceRows {
+		v.i.between()
+		n = 0
+		err := v.i.snapshot(ctx, func(q querier) error {
+			named := map[int64][]int64{} // calls by the link they are on
+			err := eachSettled(ctx, q, `WHERE rid > ? ORDER BY rid LIMIT ?`, []any{last, sliceRows}, func(r *settledRow) error {
+				n++
+				last = r.rid
+				v.call(r)
+				if r.link > v.listed && r.link > int64(v.From) {
+					named[r.link] = append(named[r.link], r.rid)
+				}
+				return nil
+			})
+			return errors.Join(err, v.named(ctx, q, named))
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// call checks one row by itself.
+func (v *verifier) call(r *settledRow) {
+	if r.link == 0 && r.rid > v.begun.Settle {
+		v.problem("settled call %d is on no link", r.rid)
+	}
+	if r.status == statusExpired && (string(r.basis) != "expired" || r.actual != r.bound) {
+		v.problem("expired call %d was charged %d of %d as %q", r.rid, r.actual, r.bound, r.basis)
+	}
+	v.add(int(r.link), func(b []byte) entry { return v.firstEntry(b, r) })
+	if r.status == statusLate {
+		v.add(int(r.late), func(b []byte) entry { return v.lateEntry(b, r) })
+	}
+}
+
+func (v *verifier) firstEntry(b []byte, r *settledRow) entry {
+	if r.status == statusExpired || r.status == statusLate {
+		return v.withTag(expiredEntry(b, r.rid, r.bound, r.accounts), int(r.link), string(r.tag))
+	}
+	return v.withTag(settleEntry(b, entrySettle, r.rid, r.at, r.status, string(r.basis), r.bound, r.actual, r.accounts), int(r.link), string(r.tag))
+}
+
+func (v *verifier) lateEntry(b []byte, r *settledRow) entry {
+	return v.withTag(settleEntry(b, entryLate, r.rid, r.at, r.status, string(r.basis), r.bound, r.actual, r.accounts), int(r.late), string(r.tag))
+}
+
+// named compares the calls on some links with the lists of these.
+func (v *verifier) named(ctx context.Context, q querier, calls map[int64][]int64) error {
+	list, err := json.Marshal(slices.Collect(maps.Keys(calls)))
+	if err != nil || len(calls) == 0 {
+		return err
+	}
+	err = each(ctx, q, `SELECT no, calls FROM link WHERE no IN (SELECT value FROM json_each(?))`, []any{string(list)}, func(r *sql.Rows) error {
+		var no int64
+		var text sql.RawBytes
+		if err := r.Scan(&no, &text); err != nil {
+			return err
+		}
+		names := decodeCalls(text)
+		for _, rid := range calls[no] {
+			if _, ok := slices.BinarySearch(names, rid); !ok {
+				v.problem("settled call %d names link %d, which does not name it", rid, no)
+			}
+		}
+		delete(calls, no)
+		return nil
+	})
+	for no, rids := range calls {
+		v.problem("%d rows name link %d, which does not exist", len(rids), no)
+	}
+	return err
+}
+
+func (v *verifier) readStrays(ctx context.Context) error {
+	return v.eachStray(ctx, v.i.db, "", nil, func(row int64, id string, link int, f func(b []byte) entry) {
+		if link == 0 && row > v.begun.Stray {
+			v.problem("call %q of unknown origin is on no link", id)
+		}
+		v.add(link, f)
+	})
+}
+
+func (v *verifier) eachStray(ctx context.Context, q querier, where string, args []any, f func(row int64, id string, link int, f func(b []byte) entry)) error {
+	return each(ctx, q, `SELECT rowid, request_id, at, basis, actual, accounts, coalesce(tag, ''), link FROM stray `+where, args, func(r *sql.Rows) error {
+		var row, at, actual int64
+		var id, basis, tag string
+		var accounts sql.RawBytes
+		var link int
+		if err := r.Scan(&row, &id, &at, &basis, &actual, &accounts, &tag, &link); err != nil {
+			return err
+		}
+		f(row, id, link, func(b []byte) entry { return v.withTag(strayEntry(b, id, at, basis, actual, accounts), link, tag) })
+		return nil
+	})
+}
+
+func (v *verifier) readAdjusts(ctx context.Context) error {
+	err := eachAdjust(ctx, v.i.db, "", nil, func(a *adjustment, link int) {
+		if int64(link) > v.end {
+			return
+		}
+		sum := sha256.Sum256(a.entry())
+		if v.adjust[a.ID] != hex.EncodeToString(sum[:]) {
+			v.problem("adjustment %s is not what the audit chain says", a.ID)
+		}
+		delete(v.adjust, a.ID)
+		v.add(link, func(b []byte) entry { return append(b, a.entry()...) })
+	})
 	for id := range v.adjust {
 		v.problem("adjustment %s is in the audit chain, and its row is missing", id)
 	}
+	return errors.Join(err, eachCheckpoint(ctx, v.i.db, "", nil, func(link int, e entry) {
+		v.add(link, func(b []byte) entry { return append(b, e...) })
+	}))
+}
+
+func eachAdjust(ctx context.Context, q querier, where string, args []any, f func(a *adjustment, link int)) error {
+	return each(ctx, q, `SELECT `+adjustColumns+`, link FROM adjust `+where, args, func(r *sql.Rows) error {
+		var a adjustment
+		var link int
+		err := a.scan(r, &link)
+		if err == nil {
+			f(&a, link)
+		}
+		return err
+	})
+}
+
+func eachCheckpoint(ctx context.Context, q querier, where string, args []any, f func(link int, e entry)) error {
+	return each(ctx, q, `SELECT no, hash, at, link FROM checkpoint `+where, args, func(r *sql.Rows) error {
+		var no uint64
+		var at int64
+		var link int
+		var hash []byte
+		err := r.Scan(&no, &hash, &at, &link)
+		if err == nil {
+			f(link, checkpointEntry(no, hash, at))
+		}
+		return err
+	})
+}
+
+// readLinks recomputes the links, some at a time, to the head.
+func (v *verifier) readLinks(ctx context.Context) error {
 	slices.SortFunc(v.refs, func(a, b entryRef) int { return a.link - b.link })
-	no, refs := v.From, v.refs
-	err := each(ctx, v.q, `SELECT no, at, rows, hash FROM link ORDER BY no`, nil, func(r *sql.Rows) error {
+	no := int64(v.From)
+	for more := true; more; {
+		v.i.between()
+		err := v.i.snapshot(ctx, func(q querier) error {
+			s, err := nextSpan(ctx, q, no, math.MaxInt64)
+			if err != nil {
+				return err
+			}
+			if err := v.links(ctx, q, &s); err != nil {
+				return err
+			}
+			if no, more = s.last, s.full; more {
+				return nil
+			}
+			return v.readHead(ctx, q)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// links recomputes the links of s.
+func (v *verifier) links(ctx context.Context, q querier, s *span) error {
+	pages, err := v.pages(ctx, q, s)
+	if err != nil {
+		return err
+	}
+	no := uint64(s.after)
+	err = each(ctx, q, `SELECT no, at, rows, hash FROM link WHERE no > ? AND no <= ? ORDER BY no`, []any{s.after, s.last}, func(r *sql.Rows) error {
 		var link uint64
 		var at int64
 		var rows int
@@ -256,16 +400,23 @@ func (v *verifier) readLinks(ctx context.Context) error {
 			v.problem("link %d follows link %d", link, no)
 		}
 		no = link
-		var p linkPage
-		for ; len(refs) > 0 && refs[0].link <= int(link); refs = refs[1:] {
-			p.add(func(b []byte) entry { return append(b, v.buf[refs[0].start:refs[0].end]...) })
+		p := pages[int(link)]
+		if p == nil {
+			p = &linkPage{}
 		}
-		sum := extend(v.last, link, at, rows, p.digest())
+		for ; len(v.refs) > 0 && v.refs[0].link <= int(link); v.refs = v.refs[1:] {
+			p.add(func(b []byte) entry { return append(b, v.buf[v.refs[0].start:v.refs[0].end]...) })
+		}
+		sum := extend(v.last, link, at, rows, digestOf(p.sorted()))
 		switch {
 		case len(p.ends) != rows:
 			v.problem("link %d of %s covers %d rows, and %d are there", link, time.Unix(0, at).UTC().Format(time.RFC3339), rows, len(p.ends))
 		case !bytes.Equal(sum[:], hash):
 			v.problem("link %d of %s does not match its rows: one of them, or the link, was changed", link, time.Unix(0, at).UTC().Format(time.RFC3339))
+		}
+		if len(hash) != len(v.last) {
+			v.problem("link %d has no hash", link)
+			return nil
 		}
 		copy(v.last[:], hash)
 		v.Links++
@@ -274,10 +425,39 @@ func (v *verifier) readLinks(ctx context.Context) error {
 		return nil
 	})
 	v.Head = Head{Link: no, Hash: v.last}
-	if len(refs) > 0 {
-		v.problem("%d rows name links that do not exist", len(refs))
-	}
 	return err
+}
+
+// pages are the entries of those links of s that name their calls.
+func (v *verifier) pages(ctx context.Context, q querier, s *span) (map[int]*linkPage, error) {
+	pages := map[int]*linkPage{}
+	add := func(link int, f func(b []byte) entry) {
+		if link <= int(v.listed) || !s.covers(0, int64(link)) {
+			return
+		}
+		if pages[link] == nil {
+			pages[link] = &linkPage{}
+		}
+		pages[link].add(f)
+	}
+	where, args := `WHERE link > ? AND link <= ?`, []any{s.after, s.last}
+	_, err := eachAudit(ctx, q, where, args, func(_ int64, link int, _ budget.AuditEntry, e entry, _ []byte) error {
+		add(link, func(b []byte) entry { return append(b, e...) })
+		return nil
+	})
+	return pages, errors.Join(err,
+		s.eachCall(ctx, q, func(r *settledRow) error {
+			add(int(r.link), func(b []byte) entry { return v.firstEntry(b, r) })
+			return nil
+		}),
+		s.eachLate(ctx, q, func(r *settledRow) error {
+			add(int(r.late), func(b []byte) entry { return v.lateEntry(b, r) })
+			return nil
+		}),
+		v.eachStray(ctx, q, where, args, func(_ int64, _ string, link int, f func(b []byte) entry) { add(link, f) }),
+		eachAdjust(ctx, q, where, args, func(a *adjustment, link int) { add(link, func(b []byte) entry { return append(b, a.entry()...) }) }),
+		eachCheckpoint(ctx, q, where, args, func(link int, e entry) { add(link, func(b []byte) entry { return append(b, e...) }) }),
+	)
 }
 
 // compare takes h off the expected heads, or reports that it differs.
@@ -290,7 +470,8 @@ func (v *verifier) compare(h Head) {
 	})
 }
 
-func (v *verifier) readHead(ctx context.Context) error {
+// readHead compares the last link with the head, in the state that it was read in.
+func (v *verifier) readHead(ctx context.Context, q querier) error {
 	for _, e := range v.expect {
 		if e.Link <= v.From {
 			v.problem("link %d, which was noted, is older than what is retained (%d)", e.Link, v.From)
@@ -298,7 +479,22 @@ func (v *verifier) readHead(ctx context.Context) error {
 			v.problem("link %d, which was noted, does not exist: the end of the history is missing", e.Link)
 		}
 	}
-	return each(ctx, v.q, `SELECT link, hash FROM head`, nil, func(r *sql.Rows) error {
+	var beyond int
+	for _, table := range []string{"stray", "adjust", "audit"} {
+		err := each(ctx, q, `SELECT count(*) FROM `+table+` WHERE link > ?`, []any{v.Head.Link}, func(r *sql.Rows) error {
+			var n int
+			err := r.Scan(&n)
+			beyond += n
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if beyond += len(v.refs); beyond > 0 {
+		v.problem("%d rows name links that do not exist", beyond)
+	}
+	return each(ctx, q, `SELECT link, hash FROM head`, nil, func(r *sql.Rows) error {
 		var h Head
 		var hash []byte
 		err := r.Scan(&h.Link, &hash)

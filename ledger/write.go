@@ -50,7 +50,7 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, late_link = ?, request_id = NULL, reserved_at = NULL,
 			unpriced = NULL, key_id = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
 		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts, tag, link) VALUES (?, ?, ?, ?, ?, ?, ?)`},
-		{&s.link, `INSERT INTO link (no, at, rows, hash) VALUES (?, ?, ?, ?)`},
+		{&s.link, `INSERT INTO link (no, at, rows, hash, calls) VALUES (?, ?, ?, ?, ?)`},
 		{&s.head, `UPDATE head SET commits = ?, link = ?, hash = ?`},
 		{&s.account, `INSERT INTO account (id, budget, start, "end", spent, orphan, residue, hw)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -61,12 +61,7 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 		{&s.spool, `INSERT INTO spool (one, file, offset) VALUES (1, ?, ?)
 			ON CONFLICT (one) DO UPDATE SET file = excluded.file, offset = excluded.offset`},
 		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (bucket, tag, model, provider, key_id) DO UPDATE SET requests = requests + excluded.requests,
-			unpriced = unpriced + excluded.unpriced, cost = cost + excluded.cost, input = input + excluded.input,
-			cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
-			output = output + excluded.output, estimated = estimated + excluded.estimated,
-			estimated_cost = estimated_cost + excluded.estimated_cost`},
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)` + usageConflictSQL},
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
 		if err != nil {
@@ -76,6 +71,14 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 	}
 	return s, nil
 }
+
+// usageConflictSQL adds a row of usage to the one that is there.
+const usageConflictSQL = `
+	ON CONFLICT (bucket, tag, model, provider, key_id) DO UPDATE SET requests = requests + excluded.requests,
+	unpriced = unpriced + excluded.unpriced, cost = cost + excluded.cost, input = input + excluded.input,
+	cache_read = cache_read + excluded.cache_read, cache_write = cache_write + excluded.cache_write,
+	output = output + excluded.output, estimated = estimated + excluded.estimated,
+	estimated_cost = estimated_cost + excluded.estimated_cost`
 
 func holdSQL(rows int) string {
 	return `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider) VALUES ` +
@@ -126,7 +129,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 		w.hold.flush(&w)
 		w.unholds.flush(&w)
 		w.settles.flush(&w)
-		w.flushUsage()
+		w.flushUsage(s)
 		if b.mark > 0 {
 			w.exec(s.stmts.mark, int64(b.mark), int64(b.epoch))
 		}
@@ -277,14 +280,16 @@ func (w *writer) settle(e *event, status int) {
 	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids, string(e.h.attr.Tag), w.no)
 }
 
-func (w *writer) flushUsage() {
+func (w *writer) flushUsage(s *store) {
 	for k, u := range w.usage {
 		if u == (tally{}) {
 			continue // a call that never reached its provider
 		}
+		k.bucket = s.folds.bucket(k.bucket)
 		w.exec(w.s.usage, k.bucket, string(k.attr.Tag), k.attr.Model, k.attr.Provider, k.attr.KeyID, u.requests, u.unpriced,
 			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output,
 			u.estimated, int64(u.estimatedCost))
+		w.addSealed(s, k.bucket, string(k.attr.Tag), u.requests, int64(u.cost))
 	}
 }
 

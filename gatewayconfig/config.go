@@ -29,6 +29,7 @@ type Config struct {
 	// ReservationTimeout is how long a reservation without any sign of life is
 	// held before its bound is charged; 1 minute to 24 hours.
 	ReservationTimeout time.Duration
+	Retention          Retention
 	Envoy              Envoy
 	AdminKey           Secret // empty: none configured
 
@@ -78,6 +79,12 @@ func (t ControlTLS) Set() bool { return t != ControlTLS{} }
 type Streams struct {
 	IdleTimeout time.Duration // without a byte in either direction; 1 s to 1 h
 	MaxDuration time.Duration // whole answer; 1 s to 24 h
+}
+
+// Retention is how long the ledger keeps what happened.
+type Retention struct {
+	CallsDays   int64 // finished calls, one by one; 2 to 3650
+	UsageMonths int64 // usage by the quarter of an hour, later by the day; 2 to 1200
 }
 
 // Envoy is how the Envoy child process is started.
@@ -202,6 +209,7 @@ type file struct {
 	Limits       fileLimits              `yaml:"limits"`
 	Streams      fileStreams             `yaml:"streams"`
 	Reservations fileReservations        `yaml:"reservations"`
+	Retention    fileRetention           `yaml:"retention"`
 	Envoy        fileEnvoy               `yaml:"envoy"`
 	TLS          fileTLS                 `yaml:"tls"`
 	AdminKey     secretText              `yaml:"admin_key"`
@@ -239,6 +247,11 @@ type fileStreams struct {
 
 type fileReservations struct {
 	Timeout time.Duration `yaml:"timeout"`
+}
+
+type fileRetention struct {
+	CallsDays   int64 `yaml:"calls_days"`
+	UsageMonths int64 `yaml:"usage_months"`
 }
 
 type fileEnvoy struct {
@@ -302,5 +315,6 @@ func defaults() file {
 		Limits:       fileLimits{MaxBodyBytes: 8 << 20, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: 10 * time.Minute, MaxDuration: 30 * time.Minute},
 		Reservations: fileReservations{Timeout: 5 * time.Minute},
+		Retention:    fileRetention{CallsDays: 35, UsageMonths: 13},
 	}
 }

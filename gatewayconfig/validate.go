@@ -30,6 +30,10 @@ func (v *validator) config(f *file, c *Config) {
 		MaxDuration: v.between("streams.max_duration", f.Streams.MaxDuration, time.Second, 24*time.Hour),
 	}
 	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, 5*time.Second, 24*time.Hour)
+	c.Retention = Retention{
+		CallsDays:   v.within("retention.calls_days", f.Retention.CallsDays, 2, 3650),
+		UsageMonths: v.within("retention.usage_months", f.Retention.UsageMonths, 2, 1200),
+	}
 	c.Envoy = Envoy{
 		Path:        v.absolute("envoy.path", f.Envoy.Path),
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),

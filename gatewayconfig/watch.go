@@ -321,6 +321,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("limits.streams_per_connection", running.MaxStreams == next.MaxStreams)
 	check("streams", running.Streams == next.Streams)
 	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)
+	check("retention", running.Retention == next.Retention)
 	check("envoy", running.Envoy == next.Envoy)
 	check("admin_key", running.AdminKey == next.AdminKey)
 	return fields

@@ -79,6 +79,8 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 		return nil, err
 	}
 	config.AcceptRollback, config.rollBack = true, true
+	// How long the gateway keeps what happened is not known here.
+	config.Retention, config.UsageMonths = 100*365*24*time.Hour, 1200
 	l, err := Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open restored ledger: %w", err)

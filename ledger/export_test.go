@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"aigateway/budget"
 )
@@ -265,3 +266,14 @@ func (i *Inspector) Between(f func()) { i.between = f }
 
 // SliceRows is about how many rows a slice has.
 const SliceRows = sliceRows
+
+// DaysLeft is growth.daysLeft over some sizes, the last of which is of now.
+func DaysLeft(free int64, every time.Duration, sizes ...int64) (days float64) {
+	var g growth
+	at := time.Unix(0, 0)
+	for _, s := range sizes {
+		days = g.daysLeft(at, s, free)
+		at = at.Add(every)
+	}
+	return days
+}

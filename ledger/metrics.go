@@ -23,7 +23,9 @@ type metrics struct {
 	mismatches prometheus.Gauge
 	checked    prometheus.Gauge
 
-	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned, descClock *prometheus.Desc
+	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned, descClock, descSize, descFull *prometheus.Desc
+
+	growth growth
 }
 
 func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
@@ -52,6 +54,8 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		descCap:      prometheus.NewDesc("aig_budget_cap_usd", "Cap of the budget.", []string{"budget", "target", "period"}, nil),
 		descBudgets:  prometheus.NewDesc("aig_budgets", "Budgets; above the limit the rest has no metrics of its own.", nil, nil),
 		descClock:    prometheus.NewDesc("aig_clock_ahead_seconds", "How far the clock is ahead of the time that windows go by; far from 0, it was set, and windows wait: an alarm.", nil, nil),
+		descSize:     prometheus.NewDesc("aig_ledger_bytes", "Size of the database and its journal.", nil, nil),
+		descFull:     prometheus.NewDesc("aig_disk_full_days", "Days for which the free disk lasts at the database's growth of the last day, 3651 for ten years and more; below 14 is an alarm.", nil, nil),
 		descOrphaned: prometheus.NewDesc("aig_orphaned_usd", "Held because a crash left it undecided, over all accounts.", nil, nil),
 	}
 	for _, b := range []budget.Basis{budget.BasisUsage, budget.BasisElapsed, budget.BasisBound, budget.BasisProviderError, budget.BasisReleased, budget.BasisUnpriced} {
@@ -115,7 +119,7 @@ func (m *metrics) settle(s settled) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned, m.descClock} {
+	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned, m.descClock, m.descSize, m.descFull} {
 		ch <- d
 	}
 }
@@ -129,6 +133,10 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, g := range m.read() {
 		gauge(g.desc, g.value, g.labels...)
+	}
+	if bytes, free, err := diskUse(m.l.config.Dir); err == nil {
+		gauge(m.descSize, float64(bytes))
+		gauge(m.descFull, m.growth.daysLeft(m.l.config.Now(), bytes, free))
 	}
 	for _, s := range out {
 		ch <- s

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"aigateway/gatewayconfig"
+	"aigateway/ledger"
 	"aigateway/pricing"
 
 	"github.com/spf13/cobra"
@@ -20,6 +21,22 @@ type checkedConfig struct {
 	Providers []checkedProvider `json:"providers"`
 	Catalog   string            `json:"catalog_version"`
 	Models    int               `json:"priced_models"`
+	Retention checkedRetention  `json:"retention"`
+}
+
+// checkedRetention is what is kept for how long, and what that takes of the disk.
+type checkedRetention struct {
+	CallsDays   int64 `json:"calls_days"`
+	UsageMonths int64 `json:"usage_months"`
+	BytesAt10   int64 `json:"bytes_at_10_calls_per_second"`
+	BytesAt1000 int64 `json:"bytes_at_1000_calls_per_second"`
+}
+
+func checkRetention(r gatewayconfig.Retention) checkedRetention {
+	estimate := func(rate int64) int64 {
+		return ledger.DiskEstimate(rate, time.Duration(r.CallsDays)*24*time.Hour, int(r.UsageMonths))
+	}
+	return checkedRetention{CallsDays: r.CallsDays, UsageMonths: r.UsageMonths, BytesAt10: estimate(10), BytesAt1000: estimate(1000)}
 }
 
 // checkedProvider never shows a credential, only whether there is one.
@@ -70,7 +87,7 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 		if err != nil {
 			return err
 		}
-		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: catalog.Version(), Models: len(catalog.Models(a.now()))}
+		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: catalog.Version(), Models: len(catalog.Models(a.now())), Retention: checkRetention(config.Retention)}
 		for _, p := range config.Providers {
 			doc.Providers = append(doc.Providers, checkProvider(p))
 		}
@@ -161,6 +178,9 @@ func (a *app) printChecked(out *format, doc checkedConfig) error {
 	if err := a.print(out, doc, t); err != nil {
 		return err
 	}
+	r := doc.Retention
+	a.notef("calls are kept for %d days, usage by the quarter of an hour for %d months: some %.1f GB of disk at 10 calls/s, %.0f GB at 1,000",
+		r.CallsDays, r.UsageMonths, float64(r.BytesAt10)/1e9, float64(r.BytesAt1000)/1e9)
 	a.notef("%s is right; catalog %s prices %d models of its providers", name, doc.Catalog, doc.Models)
 	return nil
 }

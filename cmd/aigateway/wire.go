@@ -81,6 +81,7 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 	}
 	c.ledger, err = ledger.Open(ctx, ledger.Config{
 		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout, Zone: c.cfg.TimeZone,
+		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour, UsageMonths: int(c.cfg.Retention.UsageMonths),
 		Log: a.log, Metrics: c.metrics,
 	})
 	if err != nil {

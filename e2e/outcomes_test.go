@@ -63,7 +63,6 @@ var outcomes = map[string]outcome{
 	"status 504":            {fault: "status=504", status: 504, charge: wholeHold},
 	"status 524":            {fault: "status=524", status: 524, charge: wholeHold},
 	"status 307":            {fault: "status=307", status: 502, kind: "provider_error", charge: free},
-	"status 304":            {fault: "status=304", status: 502, kind: "provider_error", charge: free},
 	"status 401":            {fault: "status=401", status: 502, kind: "provider_error", charge: free},
 	"status 402":            {fault: "status=402", status: 502, kind: "provider_error", charge: free},
 	"status 403":            {fault: "status=403", status: 502, kind: "provider_error", charge: free},

@@ -59,10 +59,14 @@ type vm struct {
 	l *lua.LState
 }
 
-func newVM(t testing.TB) *vm {
+func newVM(t testing.TB) *vm { return newVMWith(t, func(*lua.LState) {}) }
+
+// newVMWith prepares the state before the filter is loaded.
+func newVMWith(t testing.TB, prepare func(*lua.LState)) *vm {
 	t.Helper()
 	l := lua.NewState(lua.Options{RegistryMaxSize: 1 << 20}) // for long concatenations
 	t.Cleanup(l.Close)
+	prepare(l)
 	for _, src := range []string{envoy.LuaSource(), standIn} {
 		if err := l.DoString(src); err != nil {
 			t.Fatalf("load Lua: %v", err)

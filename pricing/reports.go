@@ -43,15 +43,21 @@ func isReport(raw string) bool {
 func (s *settlement) read() (reports, bool) {
 	texts := s.ev.texts()
 	var list []usage
-	last := isReport(s.ev.Usage)
+	first := false // list has the first report alone
+	last := s.ev.Usage != "" // else there was one that is not here
 	for i, raw := range texts {
 		one := *s.ev
 		one.Usage, one.FirstUsage = raw, ""
-		if s.dialect() == anthropicMessages && s.ev.Stream && i > 0 {
-			one.FirstUsage = texts[0] // message_start
+		start := s.dialect() == anthropicMessages && s.ev.Stream && i > 0
+		if start {
+			one.FirstUsage = texts[0] // message_start, which is no report of its own beside a later one
 		}
 		u, err := s.pin.read(&one)
 		if err == nil {
+			if start && first {
+				list = list[:0]
+			}
+			first = i == 0
 			list = append(list, u)
 		} else if i == len(texts)-1 && last {
 			s.out.flag(FlagUsageMalformed)

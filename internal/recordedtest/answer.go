@@ -29,8 +29,8 @@ func Events(answer string) []string {
 // billed units is the usage where there is no other. Nulls are left out; a text
 // that is no object has none.
 func Members(text string) map[string]string {
-	var top map[string]json.RawMessage
-	if json.Unmarshal([]byte(text), &top) != nil {
+	top := members(text)
+	if top == nil {
 		return nil
 	}
 	found := make(map[string]string)
@@ -57,4 +57,28 @@ func Members(text string) map[string]string {
 // Terminal reports whether an event of this type, in quotes, ends an answer.
 func Terminal(kind string) bool {
 	return slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`}, kind)
+}
+
+// members are those of an object, as far as it goes where it is cut; nil for any
+// other text.
+func members(text string) map[string]json.RawMessage {
+	d := json.NewDecoder(strings.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil
+	}
+	top := map[string]json.RawMessage{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			break
+		}
+		var v json.RawMessage
+		if d.Decode(&v) != nil {
+			break
+		}
+		if name, ok := name.(string); ok {
+			top[name] = v
+		}
+	}
+	return top
 }

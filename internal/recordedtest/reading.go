@@ -100,6 +100,9 @@ func (r *reader) choice(i int, raw json.RawMessage) bool {
 func (r *reader) take(text string, whole bool) bool {
 	found := Members(text)
 	usage := found["usage"]
+	if strings.Trim(usage, "{} ") == "" {
+		usage = ""
+	}
 	if usage != "" {
 		if r.Usage != "" && r.Usage != r.FirstUsage {
 			r.OtherUsage = append(r.OtherUsage, r.Usage)

@@ -43,7 +43,7 @@ func isReport(raw string) bool {
 func (s *settlement) read() (reports, bool) {
 	texts := s.ev.texts()
 	var list []usage
-	first := false // list has the first report alone
+	first := false           // list has the first report alone
 	last := s.ev.Usage != "" // else there was one that is not here
 	for i, raw := range texts {
 		one := *s.ev

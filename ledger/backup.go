@@ -79,8 +79,7 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 		return nil, err
 	}
 	config.AcceptRollback, config.rollBack = true, true
-	// How long the gateway keeps what happened is not known here.
-	config.Retention, config.UsageMonths = 100*365*24*time.Hour, 1200
+	config.keepAll()
 	l, err := Open(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open restored ledger: %w", err)
@@ -106,6 +105,10 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 	l.admin.Unlock()
 	return out, errors.Join(err, l.Close(ctx))
 }
+
+// keepAll keeps a command, which does not know how long the gateway keeps what
+// happened, from deleting or folding any of it.
+func (c *Config) keepAll() { c.Retention, c.UsageMonths = 100*365*24*time.Hour, 1200 }
 
 // install puts a checked copy of file in place of dir's database. The caller
 // holds the lock of dir.

@@ -46,6 +46,7 @@ func Release(ctx context.Context, config Config, by budget.Author) (out []Releas
 	if !printable(by.Reason, budget.MaxReasonBytes) || !printable(by.Actor, 128) {
 		return nil, budget.Invalid("field_invalid", "reason", fmt.Sprintf("a release needs its author, and a reason of 1 to %d bytes of printable text", budget.MaxReasonBytes))
 	}
+	config.keepAll()
 	l, err := Open(ctx, config)
 	if err != nil {
 		return nil, err

@@ -226,7 +226,7 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 			}),
 			Edits:      edits,
 			StripUsage: c.bound.StripUsage,
-			Anthropic:  c.endpoint == pricing.Messages,
+			Anthropic:  c.endpoint.Anthropic(),
 			Betas:      c.betas,
 		},
 		misnamed:    c.misnamed,

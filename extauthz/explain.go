@@ -21,7 +21,7 @@ func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 	}
 	refusal := *e.Refusal
 	refusal.MaxTokensThatFit, refusal.Lines = nil, bound.Lines()
-	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && capField(endpoint) != "" {
+	if most, ok := bound.LargestCap(refusal.Remaining()); ok && most > 0 && endpoint.CapField() != "" {
 		refusal.MaxTokensThatFit = &most
 	}
 	out := *e
@@ -48,9 +48,9 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 	switch {
 	case r.Remaining() == 0: // nothing fits, however short
 	case r.MaxTokensThatFit != nil:
-		b.WriteString(" " + capField(endpoint) + " " + strconv.FormatInt(*r.MaxTokensThatFit, 10) + " fits.")
-	case capField(endpoint) != "":
-		b.WriteString(" No " + capField(endpoint) + " fits: its input alone costs more.")
+		b.WriteString(" " + endpoint.CapField() + " " + strconv.FormatInt(*r.MaxTokensThatFit, 10) + " fits.")
+	case endpoint.CapField() != "":
+		b.WriteString(" No " + endpoint.CapField() + " fits: its input alone costs more.")
 	default:
 		b.WriteString(" Only a shorter input fits.")
 	}
@@ -64,15 +64,4 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 		b.WriteString(" The budget starts anew at " + r.ResetsAt.UTC().Format(time.RFC3339) + ".")
 	}
 	return b.String()
-}
-
-// capField is the member that caps the output; empty where there is none.
-func capField(e pricing.Endpoint) string {
-	switch e {
-	case pricing.Embeddings, pricing.Rerank:
-		return ""
-	case pricing.Responses:
-		return "max_output_tokens"
-	}
-	return "max_tokens"
 }

@@ -100,7 +100,7 @@ func (r *request) id() (string, error) {
 func (r *request) keyOnly() bool { return string(r.step) == envoy.StepKey }
 
 // anthropic reports whether the client speaks Anthropic's own API.
-func (r *request) anthropic() bool { return string(r.api) == string(pricing.Messages) }
+func (r *request) anthropic() bool { return pricing.Endpoint(r.api).Anthropic() }
 
 // secret is the key's text. Anthropic's SDKs send theirs in x-api-key, so its
 // API takes that, too. Both headers may be sent where they hold the same key, as
@@ -220,14 +220,12 @@ func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
 
 // endpoint is the kind of call, from the route that Envoy found.
 func (r *request) endpoint() (pricing.Endpoint, error) {
-	switch e := pricing.Endpoint(r.api); e {
-	case pricing.Chat, pricing.Embeddings, pricing.Responses, pricing.Messages, pricing.Completions, pricing.Rerank:
+	if e := pricing.Endpoint(r.api); e.Known() {
 		return e, nil
-	default:
-		return "", &budget.Error{
-			Kind: budget.KindInternal, Reason: "api_unknown",
-			Message: "the gateway's route names no API that this version decides; use the routes it serves itself",
-		}
+	}
+	return "", &budget.Error{
+		Kind: budget.KindInternal, Reason: "api_unknown",
+		Message: "the gateway's route names no API that this version decides; use the routes it serves itself",
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"aigateway/envoy"
+	"aigateway/pricing"
 )
 
 // Config is a configuration that is complete, checked and resolved: every
@@ -94,21 +95,8 @@ type Envoy struct {
 }
 
 // API is an inference endpoint a provider may offer; it is the value of the
-// ext_authz context extension "api".
-type API string
-
-// The endpoints that are supported.
-const (
-	Chat        API = "chat"        // POST /v1/chat/completions
-	Embeddings  API = "embeddings"  // POST /v1/embeddings
-	Responses   API = "responses"   // POST /v1/responses
-	Messages    API = "messages"    // POST /v1/messages, Anthropic's own
-	Completions API = "completions" // POST /v1/completions
-	Rerank      API = "rerank"      // POST /v1/rerank
-)
-
-// APIs lists every endpoint.
-func APIs() []API { return []API{Chat, Embeddings, Responses, Messages, Completions, Rerank} }
+// ext_authz context extension "api". Which there are is declared in pricing.
+type API = pricing.Endpoint
 
 // Provider is one upstream: where it is, how to authenticate there, and how it
 // speaks.
@@ -144,7 +132,7 @@ func (p *Provider) endpoint(api API) Endpoint {
 	if e, ok := p.Endpoints[api]; ok {
 		return e
 	}
-	return Endpoint{Path: api.suffix(), Auth: p.Auth}
+	return Endpoint{Path: api.Path(), Auth: p.Auth}
 }
 
 // Header is a fixed header on every request to a provider. It travels to Envoy

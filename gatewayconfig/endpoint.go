@@ -5,34 +5,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"aigateway/pricing"
 )
 
-// suffix is the API's usual path below a base URL and, after /v1, at this
-// gateway; empty for an unknown API.
-func (a API) suffix() string {
-	switch a {
-	case Chat:
-		return "/chat/completions"
-	case Embeddings:
-		return "/embeddings"
-	case Responses:
-		return "/responses"
-	case Messages:
-		return "/messages"
-	case Completions:
-		return "/completions"
-	case Rerank:
-		return "/rerank"
-	}
-	return ""
-}
-
-// path is the API's path at this gateway.
-func (a API) path() string { return "/v1" + a.suffix() }
+// pathOf is the API's path at this gateway.
+func pathOf(api API) string { return "/v1" + api.Path() }
 
 func apiNames() []string {
 	var out []string
-	for _, a := range APIs() {
+	for _, a := range pricing.Endpoints() {
 		out = append(out, string(a))
 	}
 	return out
@@ -49,7 +31,7 @@ func (v *validator) apis(field string, given, preset []string) []API {
 	for _, name := range names {
 		api := API(name)
 		switch {
-		case api.suffix() == "":
+		case !api.Known():
 			v.fail(field, "holds %s, which is no API%s", shown(name), suggest(name, apiNames()))
 		case slices.Contains(out, api):
 			v.fail(field, "holds %s twice", name)
@@ -63,11 +45,11 @@ func (v *validator) apis(field string, given, preset []string) []API {
 // endpoints fills in the APIs that differ, the file's words over the preset's.
 func (v *validator) endpoints(field string, p *Provider, given, preset map[string]fileEndpoint) {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if API(name).suffix() == "" {
+		if !API(name).Known() {
 			v.fail(join(field, "endpoints."+name), "is no API%s", suggest(name, apiNames()))
 		}
 	}
-	for _, api := range APIs() {
+	for _, api := range pricing.Endpoints() {
 		f, own := given[string(api)]
 		base, known := preset[string(api)]
 		if !own && !known {
@@ -75,14 +57,14 @@ func (v *validator) endpoints(field string, p *Provider, given, preset map[strin
 		}
 		at := join(field, "endpoints."+string(api))
 		e := Endpoint{
-			Path: first(api.suffix(), f.Path, base.Path),
+			Path: first(api.Path(), f.Path, base.Path),
 			Auth: Auth{
 				Header: strings.ToLower(first(p.Auth.Header, f.AuthHeader, base.AuthHeader)),
 				Prefix: first(p.Auth.Prefix, f.AuthPrefix, base.AuthPrefix),
 			},
 		}
 		if !validPath(e.Path) {
-			v.fail(join(at, "path"), "is %s; write what stands behind base_url, such as %s", shown(e.Path), api.suffix())
+			v.fail(join(at, "path"), "is %s; write what stands behind base_url, such as %s", shown(e.Path), api.Path())
 		}
 		v.checkAuth(at, p, e.Auth)
 		if p.Endpoints == nil {

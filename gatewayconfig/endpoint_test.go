@@ -10,6 +10,7 @@ import (
 
 	"aigateway/envoy"
 	"aigateway/gatewayconfig"
+	"aigateway/pricing"
 )
 
 func TestEndpointsOfPresets(t *testing.T) {
@@ -101,7 +102,7 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 	})
 	t.Run("paths and context extensions", func(t *testing.T) {
 		before := len(d.checks())
-		for _, api := range gatewayconfig.APIs() {
+		for _, api := range pricing.Endpoints() {
 			path := map[gatewayconfig.API]string{"chat": "/v1/chat/completions"}[api]
 			if path == "" {
 				path = "/v1/" + string(api)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"aigateway/pricing"
 )
 
 func (v *validator) providers(in map[string]fileProvider, listen Listen) []Provider {
@@ -115,9 +117,9 @@ func (v *validator) baseURL(field, text string) *url.URL {
 		v.fail(field, "has a path with escapes, spaces or //; write a plain path")
 		return nil
 	}
-	for _, api := range APIs() {
-		if strings.HasSuffix(u.Path, api.suffix()) {
-			v.fail(field, "ends in %s, which is added to it; write what stands before", api.suffix())
+	for _, api := range pricing.Endpoints() {
+		if strings.HasSuffix(u.Path, api.Path()) {
+			v.fail(field, "ends in %s, which is added to it; write what stands before", api.Path())
 			return nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"aigateway/envoy"
+	"aigateway/pricing"
 )
 
 // routes is the one route configuration: what Check decided, what it has yet
@@ -25,13 +26,13 @@ import (
 // wins, so the order is the policy.
 func routes(c *Config) (*routev3.RouteConfiguration, error) {
 	b := &routeBuilder{config: c}
-	for _, api := range APIs() {
+	for _, api := range pricing.Endpoints() {
 		for i := range c.Providers {
 			b.decided(&c.Providers[i], api)
 		}
 		b.undecided("large-"+string(api), api, largeMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
 		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
-		b.refusal("no-"+string(api), api, prefix(api.path()), "route_unknown", "only POST "+api.path()+" is served here")
+		b.refusal("no-"+string(api), api, prefix(pathOf(api)), "route_unknown", "only POST "+pathOf(api)+" is served here")
 	}
 	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
 		b.rest(prefix(p))
@@ -212,7 +213,7 @@ func errorBody(api API, status int, reason, message string) any {
 		Code     int      `json:"code,omitempty"`
 		Metadata metadata `json:"metadata"`
 	}
-	if api == Messages {
+	if api.Anthropic() {
 		return struct {
 			Type  string `json:"type"`
 			Error body   `json:"error"`
@@ -242,7 +243,7 @@ func setHeader(name, value string) *corev3.HeaderValueOption {
 // to say.
 func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 	var out []*corev3.HeaderValueOption
-	if api == Messages {
+	if api.Anthropic() {
 		version := setHeader("anthropic-version", "2023-06-01") // the API refuses a call without one
 		version.AppendAction = corev3.HeaderValueOption_ADD_IF_ABSENT
 		// What Check allowed of the client's own header, which is removed: a beta
@@ -253,7 +254,7 @@ func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 }
 
 func inferenceMatch(api API) *routev3.RouteMatch {
-	match := path(api.path())
+	match := path(pathOf(api))
 	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
 	return match
 }

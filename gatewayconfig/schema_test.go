@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"aigateway/gatewayconfig"
+	"aigateway/pricing"
 )
 
 type schema struct {
@@ -39,6 +40,13 @@ func TestSchemaMatchesFile(t *testing.T) {
 	}
 	if diff := cmp.Diff(presets, provider.Properties["preset"].Enum); diff != "" {
 		t.Errorf("presets (-file +schema):\n%s", diff)
+	}
+	var apis []string
+	for _, e := range pricing.Endpoints() {
+		apis = append(apis, string(e))
+	}
+	if diff := cmp.Diff(apis, provider.Properties["apis"].Items.Enum); diff != "" {
+		t.Errorf("endpoints (-declared +schema):\n%s", diff)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"aigateway/pricing"
 )
 
 func (v *validator) wire(field string, f fileProvider, base preset) Wire {
@@ -90,7 +92,7 @@ func dialects() []string {
 
 func (v *validator) dialects(field string, given, preset map[string]fileEndpoint) map[API]string {
 	out := map[API]string{}
-	for _, api := range APIs() {
+	for _, api := range pricing.Endpoints() {
 		if d := first("", given[string(api)].Dialect, preset[string(api)].Dialect); d != "" {
 			v.oneOf(join(field, "endpoints."+string(api)+".dialect"), d, dialects()...)
 			out[api] = d

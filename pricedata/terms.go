@@ -73,7 +73,7 @@ func (c *comparison) limit(by claim, field string, old, new int64) int64 {
 // others is no number of tokens.
 func (c *comparison) generates() bool {
 	return len(c.sheet.Endpoints) == 0 || slices.ContainsFunc(c.sheet.Endpoints, func(e pricing.Endpoint) bool {
-		return e != pricing.Embeddings && e != pricing.Rerank
+		return e.CapField() != ""
 	})
 }
 

@@ -72,7 +72,7 @@ type Upstream struct {
 	StrictBody             bool // refuse top-level members nobody here knows
 	DenyOmittedImageDetail bool // refuse images without detail high or low
 	AllowPDF               bool // bound a PDF by the model's whole context
-	AllowStoredInput       bool // bound references to stored input likewise
+	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
 
 	multiplier ratio // PriceMultiplier
 }

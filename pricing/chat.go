@@ -263,12 +263,13 @@ func (p *parser) cacheOptions() error {
 		return p.wrongType("an object")
 	}
 	return p.object(func(name []byte) error {
-		switch string(name) {
-		case "mode":
+		id, err := p.find(cacheOptionsObject, name)
+		switch id {
+		case isMode:
 			mode, err := p.text()
 			p.call.cacheManual = mode == "explicit"
 			return err
-		case "ttl":
+		case isTTL:
 			raw, err := p.dec.ReadValue()
 			switch string(raw) {
 			case "null", `"30m"`, `"5m"`: // OpenAI's and Moonshot's defaults
@@ -276,8 +277,10 @@ func (p *parser) cacheOptions() error {
 				p.call.cacheLong = p.call.cacheLong || err == nil
 			}
 			return err
+		case isPrewarm:
+			return p.prewarmMember()
 		}
-		return p.walkMember(name)
+		return err
 	})
 }
 

@@ -34,6 +34,10 @@ const (
 	isOperation
 	isError
 	isHosted
+	isMode
+	isTTL
+	isPrewarm
+	isMemory
 )
 
 // What a refusal says of media in an inner object.
@@ -191,6 +195,17 @@ var (
 			"web_search", "file_search", "server_url", "server_label", "connector_id", "vector_store_ids", "mcp_servers"),
 		plain("name", "description", "parameters", "input_schema", "strict", "format", "defer_loading", "allowed_callers", "output_schema", "eager_input_streaming", "input_examples"),
 	))
+
+	containerObject = newScope("the container of a hosted code tool", join(
+		[]member{{name: "memory_limit", id: isMemory, about: "multiplies its fee"}},
+		plain("type", "file_ids"),
+	))
+
+	cacheOptionsObject = newScope("prompt_cache_options", []member{
+		{name: "mode", id: isMode, about: "explicit: only what a breakpoint marks is written"},
+		{name: "ttl", id: isTTL, about: "long-lived writes have a price of their own"},
+		{name: "prewarm", id: isPrewarm, about: "fills the cache"},
+	})
 
 	documentObject = newScope("a document to rank", join(
 		media(documentRemedy, "image", "images", "image_url", "img", "url", "video", "video_url", "audio", "file", "file_id", "content", "source", "data"),

@@ -117,6 +117,8 @@ func TestEverySpellingInsideIsGuarded(t *testing.T) {
 		`{` + sol + `"messages":[{"role":"user","content":[{"type":"text",%}]}]}`:                        {"type", "image_url", "input_audio", "video_url", "document_url", "audio_url", "file_id"},
 		`{` + sol + `"messages":[{"content":[{"type":"image_url","image_url":{"url":"https://a",%}}]}]}`: {"url", "detail"},
 		`{` + sol + `"tools":[{"type":"function",%}]}`:                                                   {"type", "tools", "max_uses", "function", "google_search", "code_execution", "server_url"},
+		`{` + sol + `"prompt_cache_options":{%}}`:                                                        {"mode", "ttl", "prewarm"},
+		`{` + sol + `"tools":[{"type":"code_interpreter","container":{%}}]}`:                             {"memory_limit"},
 		`{` + sol + `"options":{%}}`:                                                                     {"num_predict", "num_ctx", "max_tokens"},
 		`{` + sonnet + `"messages":[{"role":"user",%}]}`:                                                 {"content", "tools", "images", "attachments"},
 		`{` + sonnet + `"system":[{"type":"text",%}]}`:                                                   {"type", "source", "content", "image_url", "file_id"},

@@ -108,7 +108,7 @@ func (p *parser) cacheControl() error {
 	}
 	p.call.cacheShort = true
 	return p.object(func(name []byte) error {
-		if string(name) != "ttl" {
+		if !bytes.EqualFold(name, []byte("ttl")) {
 			return p.walk()
 		}
 		raw, err := p.dec.ReadValue()

@@ -96,8 +96,12 @@ func (p *parser) container(t *hostedTool) error {
 		return p.walk()
 	}
 	return p.object(func(name []byte) error {
-		if string(name) != "memory_limit" || p.dec.PeekKind() == 'n' {
-			return p.walkMember(name)
+		id, err := p.find(containerObject, name)
+		if id == done || p.dec.PeekKind() == 'n' {
+			if id != done {
+				err = p.dec.SkipValue()
+			}
+			return err
 		}
 		t.size = 0
 		if p.dec.PeekKind() != '"' {

@@ -323,17 +323,11 @@ func pricingUpstreams(providers []gatewayconfig.Provider) []pricing.Upstream {
 	for i, p := range providers {
 		w := p.Wire
 		out[i] = pricing.Upstream{
-			Provider: p.Name, Dialect: w.Dialect, StreamUsage: w.StreamUsage, CapField: w.CapField, Honours: w.Honours,
+			Provider: p.Name, Dialect: w.Dialect, Dialects: w.Dialects, StreamUsage: w.StreamUsage, CapField: w.CapField, Honours: w.Honours,
 			RunningUsage: w.RunningUsage, CancelsOnDisconnect: w.CancelsOnDisconnect, MaxTokensPerSecond: w.MaxTokensPerSecond,
 			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens, DefaultGeo: w.DefaultGeo, PriceMultiplier: w.PriceMultiplier, InputBound: w.InputBound,
 			RequireMaxTokens: w.RequireMaxTokens, StrictBody: w.StrictBody, DenyOmittedImageDetail: w.DenyOmittedImageDetail,
 			AllowPDF: w.AllowPDF, AllowStoredInput: w.AllowStoredInput,
-		}
-		for api, dialect := range w.Dialects {
-			if out[i].Dialects == nil {
-				out[i].Dialects = map[pricing.Endpoint]string{}
-			}
-			out[i].Dialects[pricing.Endpoint(api)] = dialect
 		}
 		if x := w.Extractor; x != nil {
 			out[i].Extractor = &pricing.Extractor{

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -83,7 +82,7 @@ func (x *explainFlags) check(c *cobra.Command) (room budget.Amount, err error) {
 		return 0, usagef(c.CommandPath(), "--tag asks the running gateway, which has its own prices and budgets: leave --config and --room out")
 	case x.file == "":
 		return 0, usagef(c.CommandPath(), "-f is missing; name the file with the request's body, or - for standard input")
-	case !slices.Contains(pricing.Endpoints(), pricing.Endpoint(x.endpoint)):
+	case !pricing.Endpoint(x.endpoint).Known():
 		return 0, usagef(c.CommandPath(), "--endpoint is %q; use %s", x.endpoint, endpointNames())
 	case !c.Flags().Changed("room"):
 		return -1, nil

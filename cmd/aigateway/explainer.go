@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"math/big"
-	"slices"
 	"strings"
 	"time"
 
@@ -110,7 +109,7 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 	if q.Endpoint == "" {
 		q.Endpoint = string(pricing.Chat)
 	}
-	if !slices.Contains(pricing.Endpoints(), pricing.Endpoint(q.Endpoint)) {
+	if !pricing.Endpoint(q.Endpoint).Known() {
 		return nil, budget.Invalid("field_invalid", "endpoint", "endpoint is none of "+endpointNames())
 	}
 	if strings.TrimSpace(string(q.Body)) == "" {

@@ -8,6 +8,7 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/pricing"
 )
 
 // Evidence is what an entry proves.
@@ -61,3 +62,21 @@ func Cost(c Config, l *envoy.LogLine) budget.Amount {
 	s, _ := ch.settlement(l)
 	return s.Cost
 }
+
+// Observe remembers an answer as the end of its call does.
+func Observe(a *Answers, keyID, model, id string, items []string, pin string, out pricing.Outcome) {
+	l := &envoy.LogLine{}
+	l.AnswerID, l.ItemIDs = id, items
+	a.observe(l, &envoy.Token{KeyID: keyID, Model: model, Pin: pin}, &out)
+}
+
+// ObserveAny remembers an answer of model m with key k.
+func ObserveAny(a *Answers, id string, items []string) {
+	known := &answer{keyID: "k", Answered: pricing.Answered{Response: 2, Output: 1}}
+	for _, name := range append(items, id) {
+		a.keep(answerName{"m", name}, known)
+	}
+}
+
+// Remembered is how many names are kept.
+func Remembered(a *Answers) int { return len(a.byName) }

@@ -34,7 +34,8 @@ type Settler interface {
 	IsOpen(id budget.ReservationID) bool
 }
 
-// Config is what both channels work with; every field but Ratios is required.
+// Config is what both channels work with; every field but Ratios and Answers is
+// required.
 type Config struct {
 	Ledger Settler
 	Sealer *envoy.Sealer
@@ -44,8 +45,9 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Ratios learns from what is settled; nil: nothing does.
-	Ratios *Ratios
+	// Ratios and Answers learn from what is settled; nil: nothing does.
+	Ratios  *Ratios
+	Answers *Answers
 }
 
 // channel reads the entries of one log channel.
@@ -57,10 +59,11 @@ type channel struct {
 	log     *slog.Logger
 	metrics metrics
 	ratios  *Ratios
+	answers *Answers
 }
 
 func newChannel(c Config, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name), ratios: c.Ratios}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name), ratios: c.Ratios, answers: c.Answers}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -90,6 +93,7 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 	}
 	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
 	c.ratios.observe(budget.Tag(token.Tag), out.Basis, budget.Amount(token.Bound), out.Cost)
+	c.answers.observe(l, &token, out)
 	if out.Served != "" {
 		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()
 	}

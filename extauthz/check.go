@@ -161,8 +161,20 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 	if err := ctx.Err(); err != nil {
 		return c, fmt.Errorf("before bounding: %w", err)
 	}
+	s.settle(&c, parsed)
 	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err
+}
+
+// settle bounds what the body only names by what was settled for it.
+func (s *Server) settle(c *call, parsed *pricing.Call) {
+	names := parsed.StoredNames()
+	if s.settled == nil || len(names) == 0 {
+		return
+	}
+	if n, ok := s.settled.Tokens(c.key.ID, c.model.Slug, names, parsed.WholeTurns()); ok {
+		parsed.Settle(n)
+	}
 }
 
 // caller is the key that asks, if it may call models.

@@ -36,7 +36,16 @@ type Reserver interface {
 	DefaultMaxTokens(tag budget.Tag, keyID string) int64
 }
 
-// Config is what a Server works with; every field but the last two is required.
+// Settled knows what earlier answers can amount to. It answers from memory and
+// is safe for concurrent use.
+type Settled interface {
+	// Tokens is the most input tokens that names together can amount to in a call
+	// of the model with the key; false when some of them may be anything. whole
+	// says that the reasoning of all turns counts, whatever a turn left out.
+	Tokens(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
+}
+
+// Config is what a Server works with; every field but the last three is required.
 type Config struct {
 	Keys    Authenticator
 	Ledger  Reserver
@@ -50,6 +59,8 @@ type Config struct {
 	// BodyMemory is how many bytes of bodies over 64 KiB are held at once, being
 	// decided or waiting for that; 0: 256 MiB.
 	BodyMemory int64
+	// Settled bounds what a body only names; nil: nothing was settled.
+	Settled Settled
 }
 
 // Server decides calls. It is safe for concurrent use.
@@ -65,6 +76,7 @@ type Server struct {
 	metrics metrics
 	betas   func(provider string) []string
 	bodies  *bodies
+	settled Settled // may be nil
 
 	requests sync.Pool // of *checkRequest, released
 }
@@ -75,7 +87,7 @@ func New(c Config) *Server {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
-		betas: c.Betas, bodies: newBodies(c.BodyMemory),
+		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics),
 	}

@@ -65,12 +65,16 @@ type Call struct {
 	unread      string // the first top-level member nobody here knows
 	vague       string // the first image without a detail that bounds it
 	stored      storedInput
-	pdf         *budget.Error // a PDF, whose pages nobody counted
-	items       int64         // embeddings inputs, or documents to rank
-	rank        *ranking
-	tokenInput  bool  // … given as token ids
-	tokens      int64 // … and how many
-	unbounded   *budget.Error
+	allTurns    bool // asks for the reasoning of all turns, which are input
+	// hostedInside says that hosted tools stand in the input, with which they
+	// may come again when it is named.
+	hostedInside bool
+	pdf          *budget.Error // a PDF, whose pages nobody counted
+	items        int64         // embeddings inputs, or documents to rank
+	rank         *ranking
+	tokenInput   bool  // … given as token ids
+	tokens       int64 // … and how many
+	unbounded    *budget.Error
 }
 
 // span is a range of body bytes.

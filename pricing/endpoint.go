@@ -37,6 +37,8 @@ type declaration struct {
 	defaultCap int64
 	// asksUsage says that a stream reports its usage only when asked to.
 	asksUsage bool
+	// stores says that later calls can name an answer and what is in it.
+	stores bool
 	// complete checks what only the whole body shows; nil: nothing.
 	complete func(*Call) error
 	// members are those of a body, see topLevel.
@@ -57,7 +59,7 @@ var declarations = []declaration{
 	{
 		name: Responses, in: inResponses, path: "/responses", about: "OpenAI's Responses API",
 		members: scopeOf(inResponses, "the body"),
-		caps:    []string{"max_output_tokens"}, dialect: DialectOpenAIResponses,
+		caps:    []string{"max_output_tokens"}, dialect: DialectOpenAIResponses, stores: true,
 	},
 	{
 		name: Messages, in: inMessages, path: "/messages", about: "Anthropic's Messages API",

@@ -38,6 +38,7 @@ const (
 	isTTL
 	isPrewarm
 	isMemory
+	isContext
 )
 
 // What a refusal says of media in an inner object.
@@ -206,6 +207,11 @@ var (
 		{name: "ttl", id: isTTL, about: "long-lived writes have a price of their own"},
 		{name: "prewarm", id: isPrewarm, about: "fills the cache"},
 	})
+
+	reasoningObject = newScope("reasoning", join(
+		[]member{{name: "context", id: isContext, about: "all_turns: what an earlier turn left out may be input again"}},
+		plain("effort", "summary", "generate_summary", "mode", "max_tokens", "enabled", "exclude"),
+	))
 
 	documentObject = newScope("a document to rank", join(
 		media(documentRemedy, "image", "images", "image_url", "img", "url", "video", "video_url", "audio", "file", "file_id", "content", "source", "data"),

@@ -11,6 +11,7 @@ import (
 // settling must not depend on what the catalog says later.
 type pin struct {
 	flags   uint64
+	stored  int64 // input tokens that the body only names, as they were settled
 	choices int64
 	rate    int64 // output tokens a second, per choice
 	input   int64 // bound of the input tokens
@@ -52,6 +53,9 @@ const (
 	pinFlatCache  // a cheaper service tier does not make cache reads cheaper
 
 	pinDialect = 16 // the dialect's number stands in four bits from here on
+
+	pinNamed   uint64 = 1 << 20 // the answer may be named later; what of the input was named follows
+	pinGuessed uint64 = 1 << 21 // … of which nobody had settled all
 )
 
 // dialect is how the call's answer reports its usage.
@@ -92,6 +96,9 @@ func (p *pin) encode() string {
 	}
 	if p.has(pinHasTerms) {
 		b = p.terms.append(b)
+	}
+	if p.has(pinNamed) {
+		b = binary.AppendUvarint(b, uint64(p.stored))
 	}
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
@@ -195,6 +202,17 @@ func (p *pin) appendPaths(b []byte) []byte {
 	return append(b, outside)
 }
 
+// pinFlags are a pin's flags, without reading the rest of it; 0 of none.
+func pinFlags(text string) uint64 {
+	const first = 16 // characters: the version, and flags of any length
+	raw, err := base64.RawURLEncoding.DecodeString(text[:min(first, len(text))])
+	if err != nil || len(raw) == 0 || raw[0] != pinVersion {
+		return 0
+	}
+	flags, _ := binary.Uvarint(raw[1:])
+	return flags
+}
+
 // decodePin reads what encode wrote and refuses everything else.
 func decodePin(text string) (*pin, error) {
 	if len(text) > pinMaxBytes {
@@ -224,6 +242,9 @@ func decodePin(text string) (*pin, error) {
 	}
 	if p.has(pinHasTerms) {
 		d.terms(&p.terms)
+	}
+	if p.has(pinNamed) {
+		p.stored = d.count()
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, errPin

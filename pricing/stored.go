@@ -62,6 +62,61 @@ func (c *Call) StoredNames() []StoredName {
 // the model that is called.
 func (c *Call) Settle(tokens int64) { c.stored.settled, c.stored.tokens = true, max(tokens, 0) }
 
+// WholeTurns reports whether the body asks for the reasoning of all earlier
+// turns, which a turn may have left out of its own input.
+func (c *Call) WholeTurns() bool { return c.allTurns }
+
+// Answered is how many input tokens an answer can amount to when a later call of
+// the same model names it.
+type Answered struct {
+	Response int64 // the response, and all that led to it
+	Output   int64 // all items that the model wrote
+	// Whole says that Response has the reasoning of all turns, whether or not a
+	// turn left some of it out.
+	Whole bool
+}
+
+// Answer is what a call's answer can amount to, by its pin and its report; false
+// when no later call can name it, or nobody can tell.
+func Answer(text string, out Outcome) (Answered, bool) {
+	if out.Basis != budget.BasisUsage || out.Served != "" || pinFlags(text)&(pinNamed|pinPriced) != pinNamed|pinPriced {
+		return Answered{}, false
+	}
+	p, err := decodePin(text)
+	if err != nil {
+		return Answered{}, false
+	}
+	for _, f := range out.Flags {
+		switch f {
+		case FlagBucketUnpriced, FlagTierUnpriced, FlagBoundExceeded: // which say nothing against the counts
+		default:
+			return Answered{}, false
+		}
+	}
+	t := out.Tokens
+	in := t.Input + t.CacheRead + t.CacheWrite
+	if p.stored > 0 { // a turn may leave out what it names, and the next one read it
+		in = max(in, p.stored+min(in, max(p.input-p.stored, 0)))
+	}
+	return Answered{Response: in + t.Output, Output: t.Output, Whole: !p.has(pinGuessed)}, true
+}
+
+// reasoningMember reads how the model is to reason.
+func (p *parser) reasoningMember() error {
+	if p.dec.PeekKind() != '{' {
+		return p.walk()
+	}
+	return p.object(func(name []byte) error {
+		id, err := p.find(reasoningObject, name)
+		if id == isContext {
+			raw, err := p.dec.ReadValue()
+			p.call.allTurns = err == nil && string(raw) != "null" && string(raw) != `"auto"` && string(raw) != `"current_turn"`
+			return err
+		}
+		return err
+	})
+}
+
 // stores notes something that is not in the body.
 func (p *parser) stores(field string) {
 	if p.call.stored.why == nil {
@@ -243,6 +298,8 @@ func (p *parser) itemTools(it *item) error {
 	if p.dec.PeekKind() != '[' {
 		return p.walk()
 	}
+	before := len(p.call.hosted)
+	defer func() { p.call.hostedInside = p.call.hostedInside || len(p.call.hosted) > before }()
 	return p.array(func(int) error {
 		kind, err := p.readTool(false)
 		if err == nil && kind == "" && it.untyped == "" {

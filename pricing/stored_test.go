@@ -317,3 +317,53 @@ func TestToolTypesAreExact(t *testing.T) {
 		}
 	}
 }
+
+// An answer amounts to all that led to it and its output, also to what a turn
+// left out of its own input.
+func TestAnswer(t *testing.T) {
+	c := mustLoad(t)
+	bound := func(e pricing.Endpoint, members string, settled int64) *pricing.Bound {
+		call, err := pricing.ParseCall(e, []byte(`{"model":"`+storing+`",`+members+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if settled >= 0 {
+			call.Settle(settled)
+		}
+		return boundCall(t, c, call)
+	}
+	usage := pricing.Outcome{Basis: budget.BasisUsage, Tokens: budget.Tokens{Input: 100, CacheRead: 40, CacheWrite: 10, Output: 25}}
+	with := func(change func(*pricing.Outcome)) pricing.Outcome {
+		out := usage
+		change(&out)
+		return out
+	}
+	const first, next = `"max_output_tokens":10,"input":"hi"`, `"max_output_tokens":10,"input":"hi","previous_response_id":"resp_1"`
+	const again = `"max_output_tokens":10,"input":"hi","previous_response_id":"resp_1","reasoning":{"context":"all_turns"}`
+	for name, tt := range map[string]struct {
+		pin  *pricing.Bound
+		out  pricing.Outcome
+		want pricing.Answered
+		ok   bool
+	}{
+		"a first turn":               {bound(pricing.Responses, first, -1), usage, pricing.Answered{Response: 175, Output: 25, Whole: true}, true},
+		"a turn that was measured":   {bound(pricing.Responses, next, 1000), usage, pricing.Answered{Response: 1000 + 150 + 25, Output: 25, Whole: true}, true},
+		"a turn that may be all":     {bound(pricing.Responses, next, -1), usage, pricing.Answered{Response: 175, Output: 25}, true},
+		"one with all its turns":     {bound(pricing.Responses, again, -1), usage, pricing.Answered{Response: 175, Output: 25, Whole: true}, true},
+		"no price for cache reads":   {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Flags = []string{pricing.FlagBucketUnpriced} }), pricing.Answered{Response: 175, Output: 25, Whole: true}, true},
+		"no report":                  {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Basis = budget.BasisBound }), pricing.Answered{}, false},
+		"a report out of joint":      {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Flags = []string{pricing.FlagUsageInconsistent} }), pricing.Answered{}, false},
+		"another model":              {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Served = "openai/gpt-4o" }), pricing.Answered{}, false},
+		"a model nobody knows":       {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Flags = []string{pricing.FlagServedUnknown} }), pricing.Answered{}, false},
+		"chat, which stores nothing": {bound(pricing.Chat, `"max_tokens":10,"messages":[]`, -1), usage, pricing.Answered{}, false},
+		"hosted tools in its input":  {bound(pricing.Responses, `"max_output_tokens":10,"max_tool_calls":1,"input":[{"type":"additional_tools","tools":[{"type":"web_search"}]}]`, -1), usage, pricing.Answered{}, false},
+	} {
+		got, ok := pricing.Answer(tt.pin.Pin, tt.out)
+		if ok != tt.ok || got != tt.want {
+			t.Errorf("%s: %+v, %t; want %+v, %t", name, got, ok, tt.want, tt.ok)
+		}
+	}
+	if _, ok := pricing.Answer("AQA", usage); ok {
+		t.Error("a call without a price is remembered")
+	}
+}

@@ -206,6 +206,14 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	if m.Row.rules.flatCache {
 		p.flags |= pinFlatCache
 	}
+	if c.Endpoint.declared().stores && !c.hostedInside {
+		p.flags |= pinNamed
+		if c.stored.settled {
+			p.stored = c.stored.tokens
+		} else if c.stored.why != nil && !c.allTurns {
+			p.flags |= pinGuessed
+		}
+	}
 	if len(a.byUse) > 0 {
 		p.flags |= pinFees
 		p.counted = a.byUse

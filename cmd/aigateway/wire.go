@@ -214,13 +214,15 @@ func (c *controlPlane) wire(a *app) error {
 		return err
 	}
 	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
+	answers := accounting.NewAnswers()
 	check := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
 		BodyMemory: bodyMemory(""),
+		Settled:    answers,
 	})
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: accounting.NewRatios(c.metrics)}
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: accounting.NewRatios(c.metrics), Answers: answers}
 	c.spool = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {

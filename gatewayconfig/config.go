@@ -27,6 +27,7 @@ type Config struct {
 	// requests at a time on one HTTP/2 connection.
 	MaxConnections, MaxStreams int64
 	Streams                    Streams
+	Drain                      Drain
 	// ReservationTimeout is how long a reservation without any sign of life is
 	// held before its bound is charged; 1 minute to 24 hours.
 	ReservationTimeout time.Duration
@@ -86,6 +87,12 @@ type Streams struct {
 type Retention struct {
 	CallsDays   int64 // finished calls, one by one; 2 to 3650
 	UsageMonths int64 // usage by the quarter of an hour, later by the day; 2 to 1200
+}
+
+// Drain is how `aigateway run` stops.
+type Drain struct {
+	Accept  time.Duration // still takes new connections, not ready any more; 0 to 10 min
+	Timeout time.Duration // then running calls may end; 1 s to 24 h
 }
 
 // Envoy is how the Envoy child process is started.
@@ -196,6 +203,7 @@ type file struct {
 	Models       *yaml.Node              `yaml:"models"`
 	Limits       fileLimits              `yaml:"limits"`
 	Streams      fileStreams             `yaml:"streams"`
+	Drain        fileDrain               `yaml:"drain"`
 	Reservations fileReservations        `yaml:"reservations"`
 	Retention    fileRetention           `yaml:"retention"`
 	Envoy        fileEnvoy               `yaml:"envoy"`
@@ -231,6 +239,11 @@ type fileLimits struct {
 type fileStreams struct {
 	IdleTimeout time.Duration `yaml:"idle_timeout"`
 	MaxDuration time.Duration `yaml:"max_duration"`
+}
+
+type fileDrain struct {
+	Accept  time.Duration `yaml:"accept"`
+	Timeout time.Duration `yaml:"timeout"`
 }
 
 type fileReservations struct {
@@ -302,6 +315,7 @@ func defaults() file {
 		TimeZone:     "UTC",
 		Limits:       fileLimits{MaxBodyBytes: 8 << 20, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: 10 * time.Minute, MaxDuration: 30 * time.Minute},
+		Drain:        fileDrain{Accept: 2 * time.Second},
 		Reservations: fileReservations{Timeout: 5 * time.Minute},
 		Retention:    fileRetention{CallsDays: 35, UsageMonths: 13},
 	}

@@ -29,6 +29,9 @@ type secretText string
 type decoder struct {
 	*report
 	places map[string]place // dotted field path -> where its value stands
+	// broken are the fields that did not decode. What else may be wrong with one,
+	// or with what it holds, follows from that and is not told.
+	broken []string
 }
 
 // at returns where the field stands, or its nearest enclosing field.
@@ -47,6 +50,11 @@ func (d *decoder) at(field string) place {
 
 // fail adds a problem at a field's place.
 func (d *decoder) fail(field, format string, args ...any) {
+	for _, b := range d.broken {
+		if b == "" || b == field || strings.HasPrefix(field, b+".") {
+			return
+		}
+	}
 	d.add(d.at(field), field, format, args...)
 }
 

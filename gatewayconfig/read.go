@@ -33,6 +33,14 @@ func ReadWithoutSecrets(path string, getenv func(string) string, rows Rows) (*Co
 	return config, err
 }
 
+// Check is Read for `aigateway config check`: it also refuses what works, but not
+// as meant on this machine: prices of providers that there are not, and an
+// envoy.path without a program.
+func Check(path string, getenv func(string) string, rows Rows) (*Config, error) {
+	config, _, err := read(path, &secretSource{getenv: getenv, strict: true}, rows)
+	return config, err
+}
+
 // read also returns the secret and CA files it looked at, even when it fails:
 // the Watcher must notice when one of them is put right.
 func read(path string, secrets *secretSource, rows Rows) (*Config, []string, error) {
@@ -63,9 +71,11 @@ func parse(path string, data []byte, secrets *secretSource, rows Rows) (*Config,
 	secrets.dir = dir
 	v := &validator{decoder: d, secrets: secrets, dir: dir}
 	config := &Config{Path: path}
-	decoded := len(r.list) == 0
+	for _, p := range r.list {
+		d.broken = append(d.broken, p.Field)
+	}
 	v.rows(&f, config, rows)
-	if decoded { // a value that did not decode would cause follow-on errors
+	if root != nil && (root.Kind == yaml.MappingNode || isNull(root)) {
 		v.config(&f, config)
 	}
 	if err := r.err(); err != nil {
@@ -225,6 +235,9 @@ func (v *validator) absolute(field, path string) string {
 			v.fail(field, "holds a zero byte; write a path")
 		}
 		return ""
+	}
+	if problem := unexpanded(path); problem != "" {
+		v.fail(field, "%s", problem)
 	}
 	if filepath.IsAbs(path) {
 		return filepath.Clean(path)

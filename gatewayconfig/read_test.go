@@ -207,6 +207,8 @@ func TestAllProblemsAtOnce(t *testing.T) {
 		`aigateway.yaml:2:3: listen.client: unknown key; did you mean "clients"?`,
 		`aigateway.yaml:3:1: timezone: unknown key; did you mean "time_zone"?`,
 		`aigateway.yaml:6:5: providers.opnai.apikey: unknown key; did you mean "apis"?`,
+		`aigateway.yaml:6:5: providers.opnai: is no preset's name, so it needs a preset or a base_url; did you mean "openai"?`,
+		`aigateway.yaml:6:5: providers.opnai.base_url: is missing and the preset has none; write the address before /chat/completions, such as https://llm.example.com/v1`,
 	}
 	want[2] = strings.Replace(want[2], `"apis"`, `"api_key"`, 1)
 	if diff := cmp.Diff(want, got); diff != "" {

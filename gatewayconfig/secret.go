@@ -42,6 +42,7 @@ type secretSource struct {
 	getenv func(string) string
 	dir    string   // what a relative path is relative to
 	skip   bool     // nobody needs the secrets: they are empty
+	strict bool     // see Check
 	files  []string // every file read or tried, for the Watcher
 }
 
@@ -67,6 +68,9 @@ func (s *secretSource) read(path string) (string, error) {
 	if path == "" || strings.ContainsRune(path, 0) {
 		return "", fmt.Errorf("file: needs a path, as in file:/run/secrets/openai")
 	}
+	if problem := unexpanded(path); problem != "" {
+		return "", fmt.Errorf("file: %s", problem)
+	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
@@ -83,6 +87,11 @@ func (s *secretSource) read(path string) (string, error) {
 }
 
 func (s *secretSource) expand(text string) (string, bool, error) {
+	// What shells and templates replace would be sent as it stands; no key looks
+	// like that.
+	if strings.HasPrefix(text, "$") && !strings.HasPrefix(text, "${") || strings.HasPrefix(text, "{{") || strings.HasPrefix(text, "env:") {
+		return "", false, fmt.Errorf("begins like a variable, which is not replaced when written so; write ${NAME} or file:PATH")
+	}
 	var b strings.Builder
 	outside := false
 	for {
@@ -105,6 +114,14 @@ func (s *secretSource) expand(text string) (string, bool, error) {
 		b.WriteString(value)
 		outside, text = true, after
 	}
+}
+
+// unexpanded says what is wrong with a path that only a shell would understand.
+func unexpanded(path string) string {
+	if strings.HasPrefix(path, "~") || strings.Contains(path, "$") {
+		return "has ~ or $, which are not replaced in paths; write the path out"
+	}
+	return ""
 }
 
 func isVariableName(s string) bool {

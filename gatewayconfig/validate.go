@@ -3,12 +3,17 @@ package gatewayconfig
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"maps"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // validator turns a decoded file into a Config and reports what is wrong.
@@ -29,18 +34,44 @@ func (v *validator) config(f *file, c *Config) {
 		IdleTimeout: v.between("streams.idle_timeout", f.Streams.IdleTimeout, time.Second, time.Hour),
 		MaxDuration: v.between("streams.max_duration", f.Streams.MaxDuration, time.Second, 24*time.Hour),
 	}
+	c.Drain = Drain{Accept: v.between("drain.accept", f.Drain.Accept, 0, 10*time.Minute), Timeout: c.Streams.MaxDuration}
+	if f.Drain.Timeout != 0 {
+		c.Drain.Timeout = v.between("drain.timeout", f.Drain.Timeout, time.Second, 24*time.Hour)
+	}
 	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, 5*time.Second, 24*time.Hour)
 	c.Retention = Retention{
 		CallsDays:   v.within("retention.calls_days", f.Retention.CallsDays, 2, 3650),
 		UsageMonths: v.within("retention.usage_months", f.Retention.UsageMonths, 2, 1200),
 	}
 	c.Envoy = Envoy{
-		Path:        v.absolute("envoy.path", f.Envoy.Path),
+		Path:        v.envoyPath(f.Envoy.Path),
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
 	}
 	c.AdminKey = v.adminKey(string(f.AdminKey))
 	c.Providers = v.providers(f.Providers, c.Listen)
+	if v.secrets.strict {
+		v.modelsOfProviders(f)
+	}
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
+}
+
+// modelsOfProviders refuses prices of providers that there are not: they would
+// price nothing, and a misspelt one leaves its model without a price.
+func (v *validator) modelsOfProviders(f *file) {
+	if len(f.Providers) == 0 || f.Models == nil || f.Models.Kind != yaml.SequenceNode {
+		return
+	}
+	names := slices.Sorted(maps.Keys(f.Providers))
+	for i, row := range f.Models.Content {
+		for j := 0; row.Kind == yaml.MappingNode && j+1 < len(row.Content); j += 2 {
+			if value := row.Content[j+1]; row.Content[j].Value == "model" && value.Kind == yaml.ScalarNode {
+				provider, _, found := strings.Cut(value.Value, "/")
+				if found && !slices.Contains(names, provider) {
+					v.add(placeOf(value), fmt.Sprintf("models[%d].model", i), "is of the provider %s, which is not under providers%s", shown(provider), suggest(provider, names))
+				}
+			}
+		}
+	}
 }
 
 func (v *validator) dataDir(path string) string {
@@ -52,6 +83,21 @@ func (v *validator) dataDir(path string) string {
 		return ""
 	}
 	return v.absolute("data_dir", path)
+}
+
+// envoyPath wants a program there.
+func (v *validator) envoyPath(path string) string {
+	path = v.absolute("envoy.path", path)
+	if path == "" || !v.secrets.strict {
+		return path
+	}
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		v.fail("envoy.path", "%v; leave it out to take one on PATH or of: aigateway envoy install", err)
+	case !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0:
+		v.fail("envoy.path", "%s is no program; name the envoy binary, or leave it out to take one on PATH or of: aigateway envoy install", path)
+	}
+	return path
 }
 
 func (v *validator) zone(name string) *time.Location {

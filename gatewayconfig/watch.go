@@ -320,6 +320,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("limits.connections", running.MaxConnections == next.MaxConnections)
 	check("limits.streams_per_connection", running.MaxStreams == next.MaxStreams)
 	check("streams", running.Streams == next.Streams)
+	check("drain", running.Drain == next.Drain)
 	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)
 	check("retention", running.Retention == next.Retention)
 	check("envoy", running.Envoy == next.Envoy)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"aigateway/envoy"
 	"aigateway/gatewayconfig"
 	"aigateway/ledger"
 	"aigateway/pricing"
@@ -79,7 +80,7 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 			}
 			path = args[0]
 		}
-		config, err := a.readConfig(path)
+		config, err := a.checkConfig(path)
 		if err != nil {
 			return configError(err)
 		}
@@ -90,6 +91,9 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: catalog.Version(), Models: len(catalog.Models(a.now())), Retention: checkRetention(config.Retention)}
 		for _, p := range config.Providers {
 			doc.Providers = append(doc.Providers, checkProvider(p))
+		}
+		if _, err := envoy.Find(config.Envoy.Path); err != nil {
+			a.notef("warning: `aigateway run` would not start here, only `aigateway serve`: %s", err)
 		}
 		return a.printChecked(out, doc)
 	}
@@ -108,6 +112,13 @@ func optionalArgument(c *cobra.Command, args []string) error {
 func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
 	if path != "" {
 		return gatewayconfig.Read(path, a.getenv, checkRows)
+	}
+	return gatewayconfig.Default(a.getenv)
+}
+
+func (a *app) checkConfig(path string) (*gatewayconfig.Config, error) {
+	if path != "" {
+		return gatewayconfig.Check(path, a.getenv, checkRows)
 	}
 	return gatewayconfig.Default(a.getenv)
 }

@@ -81,6 +81,7 @@ models:
   - {model: openai/three}
   - {model: openai/four, aliases: [openai/gpt-5.5], prices: [{input: "1", output: "1"}]}
 streams: {idle_timeout: 1ms}
+providers: {openai: {api_key: x}}
 `)
 	r := runCLI(t, env, "config", "check", file)
 	wantError(t, r, exitError, "the configuration has 12 problems", "`aigateway config example` prints a file that is right")

@@ -137,6 +137,7 @@ func (a *app) demoConfig(dir, clients, provider, envoyPath string) (*gatewayconf
 	path := filepath.Join(dir, "aigateway.yaml")
 	text := fmt.Sprintf(`listen: {clients: %q, rest: %q, grpc: %q}
 data_dir: data
+drain: {accept: 0s, timeout: 10s}
 envoy: {path: %q, concurrency: 1}
 providers:
   moonshot: {base_url: "http://%s/v1", api_key: sk-fake}

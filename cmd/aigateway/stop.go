@@ -10,8 +10,9 @@ import (
 	"google.golang.org/grpc"
 )
 
-// drainTimeout is how long running calls get after SIGTERM before they are cut.
-const drainTimeout = 30 * time.Second
+// failedDrain is how long running calls get once the ledger has failed: nothing
+// new is admitted until this process has started again.
+const failedDrain = 30 * time.Second
 
 // Close stops in the reverse order of the start: Envoy first, for it talks to
 // everything else; the ledger last, once both log channels have had their say.
@@ -59,10 +60,23 @@ func (c *controlPlane) closeLedger(ctx context.Context) error {
 	return err
 }
 
+// drainEnvoy lets load balancers notice that this gateway goes, then clients
+// end what they have begun.
 func (c *controlPlane) drainEnvoy(ctx context.Context) error {
-	cut, err := c.envoy.Drain(ctx, drainTimeout)
+	c.stopping.Store(true)
+	drain := c.cfg.Drain
+	if c.ledger.Failed() != nil {
+		drain.Accept, drain.Timeout = 0, min(drain.Timeout, failedDrain)
+	}
+	c.log.Info("stopping: not ready any more, and then running calls may end; a second signal ends this at once", "accept", drain.Accept, "timeout", drain.Timeout)
+	select {
+	case <-time.After(drain.Accept):
+	case <-c.ledger.Err():
+	case <-c.envoy.Done():
+	}
+	cut, err := c.envoy.Drain(ctx, drain.Timeout)
 	if cut > 0 {
-		c.log.Warn("calls were still running and were cut; they are charged by their evidence", "calls", cut, "waited", drainTimeout)
+		c.log.Warn("calls were still running and were cut; they are charged by their evidence", "calls", cut, "waited", drain.Timeout)
 	}
 	return errors.Join(err, c.envoyLog.Close())
 }

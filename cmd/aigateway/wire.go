@@ -37,6 +37,7 @@ type controlPlane struct {
 	log       *slog.Logger
 	metrics   *prometheus.Registry
 	withEnvoy bool
+	stopping  atomic.Bool // it drains: not ready any more
 	adminKey  string
 
 	ledger  *ledger.Ledger
@@ -271,7 +272,12 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 	if config.Err == nil && !c.xds.Alone() {
 		config.Warning = c.xds.Lagging()
 	}
+	var stopping error
+	if c.stopping.Load() {
+		stopping = errors.New("the gateway is stopping")
+	}
 	return []adminapi.Condition{
+		{Name: "stopping", Err: stopping},
 		{Name: "ledger", Err: c.ledger.Ready()},
 		{Name: "spool", Err: spool},
 		{Name: "envoy", Err: c.envoyReady()},

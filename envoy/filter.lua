@@ -16,7 +16,7 @@ local MAX_CHOICES = 8192 -- choices whose end is noted
 local byte, find, match, sub, concat = string.byte, string.find, string.match, string.sub, table.concat
 
 -- Members looked for at the top, and one level down inside one of PARENT.
-local TOP = { usage = true, model = true, service_tier = true, tool_usage = true, type = true, meta = true, id = true }
+local TOP = { usage = true, model = true, service_tier = true, tool_usage = true, type = true, meta = true, id = true, error = true, status = true }
 local INNER = { usage = true, model = true, service_tier = true, tool_usage = true }
 local PARENT = { message = true, response = true, delta = true }
 -- Arrays at the top whose elements are output.
@@ -32,6 +32,8 @@ local TERMINAL = {
   ['"response.completed"'] = true, ['"response.incomplete"'] = true, ['"response.failed"'] = true, ['"message_stop"'] = true,
 }
 local SILENT = { ['"ping"'] = true, ['"message_stop"'] = true }
+-- States in which a document says that its answer is not finished.
+local UNFINISHED = { ['"in_progress"'] = true, ['"queued"'] = true }
 
 -- Request --------------------------------------------------------------------------------------------------------
 
@@ -88,7 +90,10 @@ local function scanner(told)
     ends = nil, -- choices that finished
     stopped = false, -- a delta at the top gives a reason for the end
     output = false, -- there is output
+    failed = false, -- it tells of an error
     opened = false,
+    documents = 0, -- objects that began at the top
+    counted = 0, -- the one that the last usage is in
   }
 end
 
@@ -213,7 +218,7 @@ end
 
 local function take_usage(sc, raw, depth)
   if raw and byte(raw, 1) ~= 123 then return end
-  sc.top = depth == 1
+  sc.top, sc.counted = depth == 1, sc.documents
   if raw and find(raw, "%S", 2) == #raw then return end -- {} says nothing
   if raw and #raw > MAX_USAGE then
     raw = shorten(raw)
@@ -257,6 +262,8 @@ local function take(sc, name, raw, depth)
   elseif name == "id" then
     local id = raw and plain(raw)
     if id and (depth > 1 or sc.told.id == nil) then tell(sc.told, "id", id) end
+  elseif name == "error" then
+    sc.failed = raw ~= "false" and raw ~= '""' and raw ~= "{}"
   else
     sc.found[name] = raw
   end
@@ -421,7 +428,10 @@ local function scan(sc, s)
       elseif c == 123 or c == 91 then
         d = d + 1
         sc.depth, sc.opened = d, true
-        if d == 1 then sc.key[1], sc.floor = nil, 2 end
+        if d == 1 then
+          sc.key[1], sc.floor = nil, 2
+          if c == 123 then sc.documents = sc.documents + 1 end
+        end
         if d <= 4 then
           sc.obj[d] = c == 123
           if cap == nil then
@@ -617,7 +627,7 @@ local function conclude(st, sc)
     tell_found(told, sc)
     st.late, st.outdated = false, false
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
-  elseif output or sc.choices == "full" or kind and not SILENT[kind] then
+  elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] then
     after_report(st, output)
   end
   st.ended = st.ended or TERMINAL[kind or ""]
@@ -842,7 +852,8 @@ local function events_reader(strip)
   }
 end
 
--- An error without a report is never done: it may be one of Envoy's own, which come through here too.
+-- An error without a report is never done: it may be one of Envoy's own, which come through here too. Nor is an answer in
+-- several documents whose last has no report, nor one that says that it goes on.
 local function json_reader(failed)
   local told = report()
   local sc = scanner(told)
@@ -856,7 +867,8 @@ local function json_reader(failed)
     local meta = sc.found.meta
     if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
     tell_found(told, sc)
-    if sc.opened and sc.depth == 0 and not (failed and told.usage == nil) then tell(told, "done", "true") end
+    local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
+    if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then tell(told, "done", "true") end
     return ""
   end
   return { told = told, read = read, finish = finish, whole = function() return sc.opened and sc.depth == 0 end }

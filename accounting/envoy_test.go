@@ -24,6 +24,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 	"aigateway/extauthz"
 	"aigateway/fakeprovider"
 	"aigateway/gatewayconfig"
@@ -116,7 +117,7 @@ func (p *plant) serveControl(dir, upstream string) {
 		CancelsOnDisconnect: p.rate > 0, MaxTokensPerSecond: p.rate,
 	}}, c.Streams.MaxDuration)
 	p.must(err)
-	g := grpc.NewServer(extauthz.ServerOptions()...)
+	g := grpc.NewServer(wire.ServerOptions()...)
 	ads.Register(g)
 	extauthz.New(extauthz.Config{
 		Keys: p.ledger, Ledger: p.ledger, Catalog: func() *pricing.Catalog { return p.catalog },

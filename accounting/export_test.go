@@ -2,12 +2,16 @@ package accounting
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 
-	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
-	"google.golang.org/grpc/mem"
+	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
+	"google.golang.org/protobuf/proto"
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 	"aigateway/pricing"
 )
 
@@ -25,31 +29,6 @@ func (s *Spool) Close() { s.close() }
 
 // MaxLine is the longest line that is read.
 const MaxLine = maxLine
-
-// Entry is an entry of the stream as it was read.
-type Entry struct {
-	Kind logv3.AccessLogType
-	Line envoy.LogLine
-	Bad  bool
-}
-
-// ReadMessage reads a message of the stream from the wire.
-func ReadMessage(msg []byte) ([]Entry, error) {
-	var m message
-	defer m.release()
-	if err := m.ReadWire(mem.BufferSlice{mem.SliceBuffer(msg)}); err != nil {
-		return nil, err
-	}
-	var out []Entry
-	for _, e := range m.entries {
-		kind, line, err := readEntry(e)
-		if err != nil {
-			line = envoy.LogLine{}
-		}
-		out = append(out, Entry{kind, line, err != nil})
-	}
-	return out, nil
-}
 
 // Observe counts a settled call.
 func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
@@ -80,3 +59,25 @@ func ObserveAny(a *Answers, id string, items []string) {
 
 // Remembered is how many names are kept.
 func Remembered(a *Answers) int { return len(a.byName) }
+
+// StreamAccessLogs serves a stream of generated types, for tests that have no
+// connection.
+func (s *Stream) StreamAccessLogs(stream alsv3.AccessLogService_StreamAccessLogsServer) error {
+	for {
+		msg, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return stream.SendAndClose(&alsv3.StreamAccessLogsResponse{})
+		}
+		if err != nil {
+			return fmt.Errorf("receive access log entries: %w", err)
+		}
+		for _, in := range msg.GetHttpLogs().GetLogEntry() {
+			b, err := proto.MarshalOptions{AllowPartial: true}.Marshal(in)
+			if err != nil {
+				return err
+			}
+			e, err := wire.ReadEntry(b)
+			s.take(stream.Context(), &e, err)
+		}
+	}
+}

@@ -24,7 +24,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/budget"
 	"aigateway/envoy"
-	"aigateway/extauthz"
+	"aigateway/envoy/wire"
 	"aigateway/internal/envoytest"
 	"aigateway/ledger"
 	"aigateway/pricing"
@@ -170,7 +170,7 @@ func (c *call) entry(t *testing.T, usage, model string) *logv3.HTTPAccessLogEntr
 	return entry(t, 0, func(e *logv3.HTTPAccessLogEntry) {
 		e.Request.RequestId = c.id
 		e.CommonProperties.Metadata.FilterMetadata = map[string]*structpb.Struct{
-			envoy.NamespaceDecision: envoy.Decision{Token: c.token}.Encode(),
+			envoy.NamespaceDecision: envoytest.Metadata(envoy.Decision{Token: c.token}),
 			envoy.NamespaceReport:   {Fields: map[string]*structpb.Value{envoy.KeyReport: structpb.NewStringValue(answeredReport(usage, model))}},
 		}
 	})
@@ -188,7 +188,7 @@ func (w *world) stream(entries ...*logv3.HTTPAccessLogEntry) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	g := grpc.NewServer(extauthz.ServerOptions()...)
+	g := grpc.NewServer(wire.ServerOptions()...)
 	accounting.NewStream(w.config()).Register(g)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(lis) }()
@@ -201,7 +201,9 @@ func (w *world) stream(entries ...*logv3.HTTPAccessLogEntry) {
 		w.t.Fatal(err)
 	}
 	for _, e := range entries {
-		if err := s.Send(httpMessage(e)); err != nil {
+		if err := s.Send(&alsv3.StreamAccessLogsMessage{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{
+			HttpLogs: &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: []*logv3.HTTPAccessLogEntry{e}},
+		}}); err != nil {
 			w.t.Fatal(err)
 		}
 	}

@@ -11,56 +11,39 @@ import (
 	"google.golang.org/grpc"
 
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 )
 
 // Stream is the access log service that Envoy streams to. It is safe for
 // concurrent use. What it misses, the file has.
 type Stream struct {
-	alsv3.UnimplementedAccessLogServiceServer
 	channel
 }
 
 // NewStream returns the service.
 func NewStream(c Config) *Stream { return &Stream{channel: newChannel(c, "stream")} }
 
-// StreamAccessLogs settles what ends and extends what goes on. An entry that
-// cannot be read or settled is counted and left to the file; the stream goes
-// on, for it carries those of everybody else.
-func (s *Stream) StreamAccessLogs(stream alsv3.AccessLogService_StreamAccessLogsServer) error {
-	for {
-		msg, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return stream.SendAndClose(&alsv3.StreamAccessLogsResponse{})
-		}
-		if err != nil {
-			return fmt.Errorf("receive access log entries: %w", err)
-		}
-		for _, e := range msg.GetHttpLogs().GetLogEntry() {
-			l, err := envoy.FromStream(e)
-			s.take(stream.Context(), e.GetCommonProperties().GetAccessLogType(), &l, err)
-		}
-	}
-}
-
-// Register adds the service to r, whose codec must let a message read itself
-// (extauthz.ServerOptions). It serves the same method as
-// alsv3.RegisterAccessLogServiceServer, without decoding entries into objects.
+// Register adds the service to r, which must have been made with
+// wire.ServerOptions. It serves the same method as
+// alsv3.RegisterAccessLogServiceServer, without decoding entries into objects:
+// that costs several times as much as settling them, and one text that is not
+// UTF-8, from a provider's answer, would make the generated decoder refuse the
+// batch and end the stream.
 func (s *Stream) Register(r grpc.ServiceRegistrar) {
-	desc := alsv3.AccessLogService_ServiceDesc
 	r.RegisterService(&grpc.ServiceDesc{
-		ServiceName: desc.ServiceName,
-		HandlerType: desc.HandlerType,
-		Streams:     []grpc.StreamDesc{{StreamName: "StreamAccessLogs", Handler: streamHandler, ClientStreams: true}},
-		Metadata:    desc.Metadata,
+		ServiceName: alsv3.AccessLogService_ServiceDesc.ServiceName,
+		HandlerType: (*any)(nil),
+		Streams: []grpc.StreamDesc{{StreamName: "StreamAccessLogs", ClientStreams: true,
+			Handler: func(_ any, stream grpc.ServerStream) error { return s.serve(stream) }}},
+		Metadata: alsv3.AccessLogService_ServiceDesc.Metadata,
 	}, s)
 }
 
-func streamHandler(srv any, stream grpc.ServerStream) error {
-	s, ok := srv.(*Stream)
-	if !ok {
-		return errors.New("the access log service is not an accounting.Stream")
-	}
-	var m message
+// serve settles what ends and extends what goes on. An entry that cannot be read
+// or settled is counted and left to the file; the stream goes on, for it carries
+// those of everybody else.
+func (s *Stream) serve(stream grpc.ServerStream) error {
+	var m wire.LogMessage
 	for {
 		err := stream.RecvMsg(&m)
 		if errors.Is(err, io.EOF) {
@@ -69,27 +52,27 @@ func streamHandler(srv any, stream grpc.ServerStream) error {
 		if err != nil {
 			return fmt.Errorf("receive access log entries: %w", err)
 		}
-		for _, e := range m.entries {
-			kind, l, err := readEntry(e)
-			s.take(stream.Context(), kind, &l, err)
+		for _, msg := range m.Entries {
+			e, err := wire.ReadEntry(msg)
+			s.take(stream.Context(), &e, err)
 		}
-		m.release()
+		m.Release()
 	}
 }
 
 // take handles one entry; err says that it could not be read.
-func (s *Stream) take(ctx context.Context, kind logv3.AccessLogType, l *envoy.LogLine, err error) {
-	switch {
+func (s *Stream) take(ctx context.Context, e *wire.Entry, err error) {
+	switch kind := e.Kind; {
 	case kind != logv3.AccessLogType_DownstreamEnd && kind != logv3.AccessLogType_DownstreamPeriodic:
 		s.metrics.other.Inc()
 	case err != nil:
 		s.metrics.malformed.Inc()
 	case kind == logv3.AccessLogType_DownstreamPeriodic:
 		s.metrics.periodic.Inc()
-		s.heartbeat(l)
+		s.heartbeat(&e.Line)
 	default:
 		s.metrics.ended.Inc()
-		s.settle(ctx, l)
+		s.settle(ctx, &e.Line)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/internal/envoytest"
 	"aigateway/pricing"
 )
 
@@ -72,7 +73,7 @@ func entry(t *testing.T, id int, changes ...func(*logv3.HTTPAccessLogEntry)) *lo
 			TimeToFirstUpstreamTxByte: durationpb.New(time.Millisecond),
 			AccessLogType:             logv3.AccessLogType_DownstreamEnd, UpstreamCluster: "moonshot",
 			Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-				envoy.NamespaceDecision: envoy.Decision{Token: token(t, id)}.Encode(),
+				envoy.NamespaceDecision: envoytest.Metadata(envoy.Decision{Token: token(t, id)}),
 			}},
 		},
 		Request: &logv3.HTTPRequestProperties{RequestId: fmt.Sprintf("req-%d", id)},
@@ -102,7 +103,7 @@ func answered(code uint32, details string) func(*logv3.HTTPAccessLogEntry) {
 }
 
 func forged(e *logv3.HTTPAccessLogEntry) {
-	e.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceDecision] = envoy.Decision{Token: "AAAA"}.Encode()
+	e.CommonProperties.Metadata.FilterMetadata[envoy.NamespaceDecision] = envoytest.Metadata(envoy.Decision{Token: "AAAA"})
 }
 
 func TestStreamSettlesEndsAndExtendsTheRest(t *testing.T) {

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 )
 
 // LogLine is one access-log entry: a line of the file log, or an entry of the
@@ -191,59 +189,4 @@ func PeekToken(line []byte) ([]byte, bool) {
 	}
 	token, _, ok := bytes.Cut(rest, []byte(`"`))
 	return token, ok
-}
-
-// FromStream reads one entry of the access-log stream.
-func FromStream(e *accesslogv3.HTTPAccessLogEntry) (LogLine, error) {
-	common, resp := e.GetCommonProperties(), e.GetResponse()
-	report, err := DecodeReport(common.GetMetadata().GetFilterMetadata())
-	if err != nil {
-		return LogLine{}, fmt.Errorf("access log entry: %w", err)
-	}
-	return LogLine{
-		Periodic:    common.GetAccessLogType() == accesslogv3.AccessLogType_DownstreamPeriodic,
-		RequestID:   e.GetRequest().GetRequestId(),
-		Start:       common.GetStartTime().AsTime(),
-		Duration:    common.GetDuration().AsDuration(),
-		Code:        int(resp.GetResponseCode().GetValue()),
-		Flags:       FlagText(common.GetResponseFlags()),
-		Details:     resp.GetResponseCodeDetails(),
-		Cluster:     common.GetUpstreamCluster(),
-		ContentType: resp.GetResponseHeaders()["content-type"],
-		Sent:        common.GetTimeToFirstUpstreamTxByte() != nil,
-		Report:      report,
-	}, nil
-}
-
-// FlagText is a stream entry's response flags in the file log's short form, in
-// Envoy's order.
-func FlagText(f *accesslogv3.ResponseFlags) string {
-	if f == nil {
-		return ""
-	}
-	var b []byte
-	for _, flag := range [...]struct {
-		set  bool
-		name string
-	}{
-		{f.FailedLocalHealthcheck, "LH"}, {f.NoHealthyUpstream, "UH"}, {f.UpstreamRequestTimeout, "UT"},
-		{f.LocalReset, "LR"}, {f.UpstreamRemoteReset, "UR"}, {f.UpstreamConnectionFailure, "UF"},
-		{f.UpstreamConnectionTermination, "UC"}, {f.UpstreamOverflow, "UO"}, {f.NoRouteFound, "NR"},
-		{f.DelayInjected, "DI"}, {f.FaultInjected, "FI"}, {f.RateLimited, "RL"},
-		{f.UnauthorizedDetails != nil, "UAEX"}, {f.RateLimitServiceError, "RLSE"},
-		{f.DownstreamConnectionTermination, "DC"}, {f.UpstreamRetryLimitExceeded, "URX"},
-		{f.StreamIdleTimeout, "SI"}, {f.InvalidEnvoyRequestHeaders, "IH"}, {f.DownstreamProtocolError, "DPE"},
-		{f.UpstreamMaxStreamDurationReached, "UMSDR"}, {f.ResponseFromCacheFilter, "RFCF"},
-		{f.NoFilterConfigFound, "NFCF"}, {f.DurationTimeout, "DT"}, {f.UpstreamProtocolError, "UPE"},
-		{f.NoClusterFound, "NC"}, {f.OverloadManager, "OM"}, {f.DnsResolutionFailure, "DF"},
-		{f.DownstreamRemoteReset, "DR"},
-	} {
-		if flag.set {
-			if len(b) > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, flag.name...)
-		}
-	}
-	return string(b)
 }

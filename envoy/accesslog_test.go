@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
-	logdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"aigateway/envoy"
+	"aigateway/internal/envoytest"
 )
 
 // fileLine is a line of the file log about a call.
@@ -123,20 +123,8 @@ func FuzzParseLogLine(f *testing.F) {
 	})
 }
 
-func TestFlagText(t *testing.T) {
-	got := envoy.FlagText(&logdatav3.ResponseFlags{
-		UpstreamConnectionFailure: true, UpstreamRetryLimitExceeded: true, UnauthorizedDetails: &logdatav3.ResponseFlags_Unauthorized{},
-	})
-	if want := "UF,UAEX,URX"; got != want {
-		t.Errorf("FlagText = %q, want %q", got, want)
-	}
-	if got := envoy.FlagText(nil); got != "" {
-		t.Errorf("FlagText(nil) = %q", got)
-	}
-}
-
 func TestDecodeReport(t *testing.T) {
-	decision := envoy.Decision{Token: "tok", StripUsage: true, Edits: []envoy.Edit{{At: 1, Del: 2, Ins: "x:1 2"}}}.Encode()
+	decision := envoytest.Metadata(envoy.Decision{Token: "tok", StripUsage: true, Edits: []envoy.Edit{{At: 1, Del: 2, Ins: "x:1 2"}}})
 	if got, want := decision.AsMap()["edits"], "1 2 5:x:1 2"; got != want {
 		t.Errorf("edits %q, want %q", got, want)
 	}
@@ -144,7 +132,7 @@ func TestDecodeReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: decision, envoy.NamespaceReport: seen})
+	got, err := envoytest.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: decision, envoy.NamespaceReport: seen})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +140,7 @@ func TestDecodeReport(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got, err := envoy.DecodeReport(nil); err != nil || !cmp.Equal(got, envoy.Report{}) {
+	if got, err := envoytest.DecodeReport(nil); err != nil || !cmp.Equal(got, envoy.Report{}) {
 		t.Errorf("no metadata: %+v, %v", got, err)
 	}
 	for _, bad := range []any{
@@ -162,7 +150,7 @@ func TestDecodeReport(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceReport: s}); err == nil {
+		if got, err := envoytest.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceReport: s}); err == nil {
 			t.Errorf("%v decoded as %+v", bad, got)
 		}
 	}
@@ -170,7 +158,7 @@ func TestDecodeReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := envoy.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: s}); err == nil {
+	if _, err := envoytest.DecodeReport(map[string]*structpb.Struct{envoy.NamespaceDecision: s}); err == nil {
 		t.Error("a token that is no text was accepted")
 	}
 }

@@ -52,7 +52,7 @@ func (e *env) logged(t *testing.T, id string) envoy.LogLine {
 			return fmt.Errorf("no stream entry for %q", id)
 		}
 		var err error
-		stream, err = envoy.FromStream(entry)
+		stream, err = envoytest.FromStream(entry)
 		return err
 	})
 	envoytest.Eventually(t, func() error {

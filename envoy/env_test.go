@@ -187,7 +187,7 @@ func allow(upstream string, d envoy.Decision) func(*authv3.CheckRequest) *authv3
 					Header: &corev3.HeaderValue{Key: envoy.HeaderBoundUSD, Value: "0.5"},
 				}},
 			}},
-			DynamicMetadata: d.Encode(),
+			DynamicMetadata: envoytest.Metadata(d),
 		}
 	}
 }

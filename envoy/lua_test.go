@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/envoy"
+	"aigateway/internal/envoytest"
 )
 
 func TestVersionIsThePin(t *testing.T) {
@@ -59,7 +60,7 @@ func TestSpliceProperty(t *testing.T) {
 			pos = at + del
 		}
 		want += body[pos:]
-		md := envoy.Decision{Token: "t", Edits: edits}.Encode().AsMap()
+		md := envoytest.Metadata(envoy.Decision{Token: "t", Edits: edits}).AsMap()
 		got, passed, err := v.request(md, &body)
 		if err != nil || !passed || got != want {
 			rt.Fatalf("splice(%q, %v) = %q, passed %v, %v; want %q", body, edits, got, passed, err, want)

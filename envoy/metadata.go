@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Edit replaces Del bytes of a request body at offset At with Ins. Offsets are
@@ -33,9 +31,9 @@ type Decision struct {
 // Members of the decision namespace; filter.lua reads the same names.
 const (
 	KeyToken     = "rsv"
-	keyEdits     = "edits"
-	keyStrip     = "strip_usage"
-	keyAnthropic = "anthropic"
+	KeyEdits     = "edits"
+	KeyStrip     = "strip_usage"
+	KeyAnthropic = "anthropic"
 	// KeyBetas is read by routes, too.
 	KeyBetas = "betas"
 )
@@ -48,26 +46,6 @@ const (
 
 // KeyReport is the one member of NamespaceReport, see Report.Read.
 const KeyReport = "report"
-
-// Encode is the decision as ext_authz dynamic metadata. Numbers in a Struct are
-// doubles and nested values cost Lua a table each, so the edits travel as one
-// text, see EncodeEdits.
-func (d Decision) Encode() *structpb.Struct {
-	fields := map[string]*structpb.Value{KeyToken: structpb.NewStringValue(d.Token)}
-	if len(d.Edits) > 0 {
-		fields[keyEdits] = structpb.NewStringValue(EncodeEdits(d.Edits))
-	}
-	if d.StripUsage {
-		fields[keyStrip] = structpb.NewBoolValue(true)
-	}
-	if d.Anthropic {
-		fields[keyAnthropic] = structpb.NewBoolValue(true)
-	}
-	if d.Betas != "" {
-		fields[KeyBetas] = structpb.NewStringValue(d.Betas)
-	}
-	return &structpb.Struct{Fields: fields}
-}
 
 // EncodeEdits writes each edit as "at del length:ins", one after the other; the
 // length counts the bytes of ins. filter.lua reads this back.
@@ -138,25 +116,6 @@ type Report struct {
 	UpstreamStatus int
 }
 
-// DecodeReport reads the filter_metadata of a log entry. Metadata without our
-// namespaces is an empty Report; a member of the wrong type is an error, since
-// only our own filter writes there. It never retains md.
-func DecodeReport(md map[string]*structpb.Struct) (Report, error) {
-	var r Report
-	var err error
-	if r.Token, err = member(md, NamespaceDecision, KeyToken); err != nil {
-		return Report{}, err
-	}
-	text, err := member(md, NamespaceReport, KeyReport)
-	if err != nil {
-		return Report{}, err
-	}
-	if err := r.Read(text); err != nil {
-		return Report{}, err
-	}
-	return r, nil
-}
-
 // Read sets what text, written by filter.lua, says: "name length:value" for
 // each member, one after the other; names it does not know are passed over.
 // With an error, r is meaningless.
@@ -223,16 +182,4 @@ func number(name, value string, into *int) error {
 	}
 	*into = int(n)
 	return nil
-}
-
-func member(md map[string]*structpb.Struct, namespace, name string) (string, error) {
-	v := md[namespace].GetFields()[name]
-	if v == nil {
-		return "", nil
-	}
-	str, ok := v.GetKind().(*structpb.Value_StringValue)
-	if !ok {
-		return "", fmt.Errorf("metadata %s.%s: want a string", namespace, name)
-	}
-	return str.StringValue, nil
 }

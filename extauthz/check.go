@@ -7,37 +7,11 @@ import (
 	"runtime/debug"
 	"time"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/protobuf/proto"
-
 	"aigateway/apierror"
 	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/pricing"
 )
-
-// Check decides one call. It implements authv3.AuthorizationServer on the
-// generated types, at their cost; Register serves the same decision without
-// them. The error is never a refusal: it says that no message could be read.
-func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	msg, err := proto.Marshal(in)
-	if err != nil {
-		return nil, fmt.Errorf("encode check request: %w", err)
-	}
-	var r request
-	if err := r.read(msg); err != nil {
-		return nil, err
-	}
-	msg, err = s.check(ctx, &r).AppendWire(nil)
-	if err != nil {
-		return nil, err
-	}
-	out := new(authv3.CheckResponse)
-	if err := proto.Unmarshal(msg, out); err != nil {
-		return nil, fmt.Errorf("decode check response: %w", err)
-	}
-	return out, nil
-}
 
 func (s *Server) check(ctx context.Context, r *request) *answer {
 	start := s.now()
@@ -53,7 +27,7 @@ func (s *Server) check(ctx context.Context, r *request) *answer {
 func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
-			a = s.refuse(r, string(r.headers.requestID.value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			a = s.refuse(r, string(r.Headers.RequestID.Value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 		}
 	}()
 	id, err := r.id()
@@ -136,7 +110,7 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 		}
 		defer leave()
 	}
-	c.misnamed = !isJSON(r.headers.contentType)
+	c.misnamed = !isJSON(r.Headers.ContentType)
 	parsed, err := pricing.ParseCallContext(ctx, c.endpoint, body)
 	if err != nil {
 		return c, err

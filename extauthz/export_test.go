@@ -2,48 +2,13 @@ package extauthz
 
 import (
 	"context"
+	"fmt"
 
-	"google.golang.org/grpc/mem"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
 
 	"aigateway/envoy"
 )
-
-// HeaderFacts is one header as the projection saw it.
-type HeaderFacts struct {
-	Value string
-	N     int
-}
-
-// Facts is everything the projection of a CheckRequest took.
-type Facts struct {
-	Headers map[string]HeaderFacts
-	Raw     bool
-	Method  string
-	API     string
-	Body    string
-}
-
-// HeaderNames are the headers that decide.
-var HeaderNames = []string{
-	"x-request-id", "authorization", "x-api-key", "x-aig-tag", "content-type", "content-encoding",
-	"content-length", "upgrade", "x-envoy-auth-partial-body", "anthropic-beta",
-}
-
-// ReadFacts projects a CheckRequest, through the codec.
-func ReadFacts(msg []byte) (Facts, error) {
-	var in checkRequest
-	defer in.release()
-	if err := newCodec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(msg)}, &in); err != nil {
-		return Facts{}, err
-	}
-	f := Facts{Headers: map[string]HeaderFacts{}, Raw: in.raw, Method: string(in.method), API: string(in.api), Body: string(in.body())}
-	for _, name := range HeaderNames {
-		if h := in.headers.at([]byte(name)); h.n > 0 {
-			f.Headers[name] = HeaderFacts{string(h.value), h.n}
-		}
-	}
-	return f, nil
-}
 
 // EncodeOK encodes a yes without a budget.
 func EncodeOK(requestID, provider string, d envoy.Decision) []byte {
@@ -57,7 +22,7 @@ func EncodeOK(requestID, provider string, d envoy.Decision) []byte {
 // CheckWire is the hot path without gRPC: bytes in, bytes out.
 func (s *Server) CheckWire(ctx context.Context, msg, dst []byte) ([]byte, error) {
 	var in request
-	if err := in.read(msg); err != nil {
+	if err := in.Read(msg); err != nil {
 		return nil, err
 	}
 	return s.check(ctx, &in).AppendWire(dst)
@@ -70,3 +35,25 @@ func Bodies(most int64) func(ctx context.Context, key string, size int) (leave f
 
 // LargeBody is the size from which a body waits for its turn.
 const LargeBody = largeBody
+
+// Check decides one call on the generated types; the error says that no message
+// could be read.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	msg, err := proto.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode check request: %w", err)
+	}
+	var r request
+	if err := r.Read(msg); err != nil {
+		return nil, err
+	}
+	msg, err = s.check(ctx, &r).AppendWire(nil)
+	if err != nil {
+		return nil, err
+	}
+	out := new(authv3.CheckResponse)
+	if err := proto.Unmarshal(msg, out); err != nil {
+		return nil, fmt.Errorf("decode check response: %w", err)
+	}
+	return out, nil
+}

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
-	"aigateway/extauthz"
+	"aigateway/envoy/wire"
 )
 
 // serve runs a control server on a socket and returns a connection to it.
@@ -26,7 +26,7 @@ func serve(t testing.TB, register func(*grpc.Server)) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := grpc.NewServer(extauthz.ServerOptions()...)
+	g := grpc.NewServer(wire.ServerOptions()...)
 	register(g)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -120,7 +120,7 @@ func TestInterceptorSeesTheCall(t *testing.T) {
 		t.Fatal(err)
 	}
 	var method string
-	g := grpc.NewServer(append(extauthz.ServerOptions(), grpc.UnaryInterceptor(
+	g := grpc.NewServer(append(wire.ServerOptions(), grpc.UnaryInterceptor(
 		func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 			method = info.FullMethod
 			return next(ctx, req)

@@ -9,98 +9,40 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 	"aigateway/pricing"
 )
 
 // maxRequestID is the longest request id taken; Envoy's own are 36 bytes.
 const maxRequestID = 128
 
-// field is one request header: its last value and how often it was sent.
-type field struct {
-	value []byte
-	n     int
-}
-
-// fields are the headers a decision depends on.
-type fields struct {
-	requestID, authorization, apiKey, tag       field
-	contentType, contentEncoding, contentLength field
-	upgrade, partialBody, beta                  field
-}
-
-// at returns where the header named key is kept; nil for all others.
-func (f *fields) at(key []byte) *field {
-	switch string(key) { // does not allocate
-	case envoy.HeaderRequestID:
-		return &f.requestID
-	case "authorization":
-		return &f.authorization
-	case "x-api-key":
-		return &f.apiKey
-	case envoy.HeaderTag:
-		return &f.tag
-	case "content-type":
-		return &f.contentType
-	case "content-encoding":
-		return &f.contentEncoding
-	case "content-length":
-		return &f.contentLength
-	case "upgrade":
-		return &f.upgrade
-	case envoy.HeaderBeta:
-		return &f.beta
-	case "x-envoy-auth-partial-body":
-		return &f.partialBody
-	default:
-		return nil
-	}
-}
-
-// request is what a decision needs of Envoy's CheckRequest. Its byte slices
-// alias the message and live as long as the call.
-type request struct {
-	headers fields
-	// raw says that the headers came one by one (encode_raw_headers) and not
-	// as a map, in which repeated headers are joined by a comma.
-	raw    bool
-	method []byte
-	api    []byte // context extension "api" of the route
-	step   []byte // context extension "step"
-	text   []byte // body as text
-	data   []byte // body as bytes (pack_as_bytes)
-}
-
-func (r *request) body() []byte {
-	if len(r.data) > 0 {
-		return r.data
-	}
-	return r.text
-}
+// request is what Envoy asks, with what this package reads out of it.
+type request struct{ wire.Check }
 
 // id is the request id that Envoy made, which joins the decision, both log
 // channels and our own log.
 func (r *request) id() (string, error) {
-	f := r.headers.requestID
-	if f.n != 1 || len(f.value) == 0 || len(f.value) > maxRequestID {
+	f := r.Headers.RequestID
+	if f.N != 1 || len(f.Value) == 0 || len(f.Value) > maxRequestID {
 		return "", &budget.Error{
 			Kind: budget.KindInternal, Reason: "request_id_missing",
 			Message: "the gateway's Envoy sent no usable x-request-id; use the bootstrap that `aigateway envoy bootstrap` prints",
 		}
 	}
-	for _, c := range f.value {
+	for _, c := range f.Value {
 		if c <= ' ' || c > '~' {
 			return "", &budget.Error{Kind: budget.KindInternal, Reason: "request_id_missing", Message: "the gateway's Envoy sent an x-request-id that is not printable ASCII"}
 		}
 	}
-	return string(f.value), nil
+	return string(f.Value), nil
 }
 
 // keyOnly reports whether nothing but the key is in question: the body has yet
 // to be read.
-func (r *request) keyOnly() bool { return string(r.step) == envoy.StepKey }
+func (r *request) keyOnly() bool { return string(r.Step) == envoy.StepKey }
 
 // anthropic reports whether the client speaks Anthropic's own API.
-func (r *request) anthropic() bool { return pricing.Endpoint(r.api).Anthropic() }
+func (r *request) anthropic() bool { return pricing.Endpoint(r.API).Anthropic() }
 
 // secret is the key's text. Anthropic's SDKs send theirs in x-api-key, so its
 // API takes that, too. Both headers may be sent where they hold the same key, as
@@ -108,26 +50,26 @@ func (r *request) anthropic() bool { return pricing.Endpoint(r.api).Anthropic() 
 // first. One header sent twice is refused whatever it holds: HTTP has no such
 // Authorization, and what a proxy makes of it cannot be told from a longer key.
 func (r *request) secret() (string, error) {
-	h := &r.headers
+	h := &r.Headers
 	switch {
-	case h.authorization.n > 1:
+	case h.Authorization.N > 1:
 		return "", budget.KeyRepeated("Authorization")
-	case h.apiKey.n > 1 && (r.anthropic() || h.authorization.n > 0):
+	case h.APIKey.N > 1 && (r.anthropic() || h.Authorization.N > 0):
 		return "", budget.KeyRepeated("x-api-key")
-	case h.authorization.n > 0 && h.apiKey.n > 0:
-		key, err := bearer(h.authorization.value)
-		if err != nil || !budget.SameKey(key, bytes.Trim(h.apiKey.value, " ")) {
+	case h.Authorization.N > 0 && h.APIKey.N > 0:
+		key, err := bearer(h.Authorization.Value)
+		if err != nil || !budget.SameKey(key, bytes.Trim(h.APIKey.Value, " ")) {
 			return "", denied("key_invalid", "authorization", "Authorization and x-api-key were sent with different keys; "+r.oneOfBoth())
 		}
 		return ownKey("authorization", key)
-	case r.anthropic() && h.apiKey.n == 1:
-		return ownKey("x-api-key", bytes.Trim(h.apiKey.value, " "))
-	case r.anthropic() && h.authorization.n == 0:
+	case r.anthropic() && h.APIKey.N == 1:
+		return ownKey("x-api-key", bytes.Trim(h.APIKey.Value, " "))
+	case r.anthropic() && h.Authorization.N == 0:
 		return "", denied("key_missing", "x-api-key", "no key was sent; send x-api-key: "+budget.KeyPrefix+"… or Authorization: Bearer "+budget.KeyPrefix+"…")
-	case h.authorization.n == 0:
+	case h.Authorization.N == 0:
 		return "", denied("key_missing", "authorization", "no key was sent; send Authorization: Bearer "+budget.KeyPrefix+"…")
 	}
-	key, err := bearer(h.authorization.value)
+	key, err := bearer(h.Authorization.Value)
 	if err != nil {
 		return "", err
 	}
@@ -153,10 +95,10 @@ func bearer(value []byte) ([]byte, error) {
 
 // refusal is err, with which the key was refused, or a better reason for it.
 func (r *request) refusal(err error) error {
-	if h := &r.headers; r.anthropic() && h.authorization.n == 0 {
-		return budget.KeyRefusal(err, "x-api-key", string(h.apiKey.value))
+	if h := &r.Headers; r.anthropic() && h.Authorization.N == 0 {
+		return budget.KeyRefusal(err, "x-api-key", string(h.APIKey.Value))
 	}
-	return budget.KeyRefusal(err, "Authorization", string(r.headers.authorization.value))
+	return budget.KeyRefusal(err, "Authorization", string(r.Headers.Authorization.Value))
 }
 
 func ownKey(field string, key []byte) (string, error) {
@@ -174,15 +116,15 @@ func denied(reason, field, message string) *budget.Error {
 // allowed, once each. Others are left out, not refused: clients send betas that
 // they can do without, and a body that cannot is refused by the provider.
 func (r *request) betas(allowed []string) (string, error) {
-	f := &r.headers.beta
+	f := &r.Headers.Beta
 	switch {
-	case f.n == 0 || len(allowed) == 0:
+	case f.N == 0 || len(allowed) == 0:
 		return "", nil
-	case f.n > 1:
+	case f.N > 1:
 		return "", budget.Invalid("field_invalid", envoy.HeaderBeta, "anthropic-beta was sent more than once; send one header with the names joined by commas")
 	}
 	var kept []string
-	for name := range bytes.SplitSeq(f.value, []byte(",")) {
+	for name := range bytes.SplitSeq(f.Value, []byte(",")) {
 		name = bytes.TrimSpace(name)
 		for _, a := range allowed {
 			if string(name) == a && !slices.Contains(kept, a) {
@@ -195,17 +137,17 @@ func (r *request) betas(allowed []string) (string, error) {
 
 // tagFor is the tag the call is charged to.
 func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
-	f := r.headers.tag
+	f := r.Headers.Tag
 	switch {
-	case f.n == 0 && key.DefaultTag != "":
+	case f.N == 0 && key.DefaultTag != "":
 		return key.DefaultTag, nil // checked when the key was made
-	case f.n > 1, !r.raw && bytes.IndexByte(f.value, ',') >= 0:
+	case f.N > 1, !r.Raw && bytes.IndexByte(f.Value, ',') >= 0:
 		return "", budget.Invalid("tag_repeated", envoy.HeaderTag, "x-aig-tag was sent more than once; a call has one tag")
 	}
 	tag := budget.Untagged
-	if f.n == 1 {
+	if f.N == 1 {
 		var err error
-		if tag, err = budget.ParseTag(string(f.value)); err != nil {
+		if tag, err = budget.ParseTag(string(f.Value)); err != nil {
 			return "", err
 		}
 	}
@@ -220,7 +162,7 @@ func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
 
 // endpoint is the kind of call, from the route that Envoy found.
 func (r *request) endpoint() (pricing.Endpoint, error) {
-	if e := pricing.Endpoint(r.api); e.Known() {
+	if e := pricing.Endpoint(r.API); e.Known() {
 		return e, nil
 	}
 	return "", &budget.Error{
@@ -232,45 +174,45 @@ func (r *request) endpoint() (pricing.Endpoint, error) {
 // content checks that the body is one whole, plain JSON document: whatever is
 // hidden in an encoding or cut off could not be bounded.
 func (r *request) content() ([]byte, error) {
-	h := &r.headers
-	body := r.body()
+	h := &r.Headers
+	body := r.Body()
 	switch {
-	case string(r.method) != "POST":
+	case string(r.Method) != "POST":
 		return nil, budget.NotFound("route_unknown", "this address answers POST only; send a JSON body with POST")
-	case h.partialBody.n > 0 && string(h.partialBody.value) != "false":
+	case h.PartialBody.N > 0 && string(h.PartialBody.Value) != "false":
 		return nil, &budget.Error{Kind: budget.KindTooLarge, Reason: "body_too_large", Message: "the body is longer than this gateway reads; send a shorter one"}
-	case h.upgrade.n > 0:
+	case h.Upgrade.N > 0:
 		return nil, budget.Invalid("body_missing", "upgrade", "this address takes a JSON body, no upgraded connection; leave the upgrade header out")
-	case h.contentEncoding.n > 0 && !isIdentity(h.contentEncoding):
+	case h.ContentEncoding.N > 0 && !isIdentity(h.ContentEncoding):
 		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as plain JSON without a content-encoding")
-	case !mayBeJSON(h.contentType):
+	case !mayBeJSON(h.ContentType):
 		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is in parts, in another character set or there twice; send the body as JSON, with content-type: application/json")
 	case len(body) == 0:
 		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object")
-	case !h.contentLength.agrees(len(body)):
+	case !agrees(h.ContentLength, len(body)):
 		return nil, budget.Invalid("body_missing", "content-length", "the body is not as long as its content-length says; send it whole")
 	}
 	return body, nil
 }
 
-func (f field) agrees(length int) bool {
-	if f.n == 0 {
+func agrees(f wire.Header, length int) bool {
+	if f.N == 0 {
 		return true
 	}
-	n, err := strconv.Atoi(string(f.value))
-	return err == nil && f.n == 1 && n == length
+	n, err := strconv.Atoi(string(f.Value))
+	return err == nil && f.N == 1 && n == length
 }
 
-func isIdentity(f field) bool {
-	return f.n == 1 && bytes.EqualFold(bytes.TrimSpace(f.value), []byte("identity"))
+func isIdentity(f wire.Header) bool {
+	return f.N == 1 && bytes.EqualFold(bytes.TrimSpace(f.Value), []byte("identity"))
 }
 
 // mayBeJSON accepts every content type, as `curl -d` calls JSON a form: the body
 // has to be JSON whatever it is called, and the provider is told so (see
 // isJSON). What says that it has parts or another character set has to be meant.
-func mayBeJSON(f field) bool {
-	media, params, _ := bytes.Cut(f.value, []byte(";"))
-	if f.n > 1 || bytes.IndexByte(f.value, ',') >= 0 || hasPrefixFold(bytes.TrimSpace(media), "multipart/") {
+func mayBeJSON(f wire.Header) bool {
+	media, params, _ := bytes.Cut(f.Value, []byte(";"))
+	if f.N > 1 || bytes.IndexByte(f.Value, ',') >= 0 || hasPrefixFold(bytes.TrimSpace(media), "multipart/") {
 		return false
 	}
 	for len(params) > 0 {
@@ -295,7 +237,7 @@ func hasPrefixFold(s []byte, prefix string) bool {
 // isJSON reports whether the body is called what it is. If not, the provider
 // gets another name for it: one that reads a form would read another call than
 // the one that was bounded.
-func isJSON(f field) bool {
-	media, _, _ := bytes.Cut(f.value, []byte(";"))
+func isJSON(f wire.Header) bool {
+	media, _, _ := bytes.Cut(f.Value, []byte(";"))
 	return bytes.EqualFold(bytes.TrimSpace(media), []byte("application/json"))
 }

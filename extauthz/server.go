@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/keepalive"
 
 	"aigateway/budget"
 	"aigateway/envoy"
@@ -65,8 +63,6 @@ type Config struct {
 
 // Server decides calls. It is safe for concurrent use.
 type Server struct {
-	authv3.UnimplementedAuthorizationServer
-
 	keys    Authenticator
 	ledger  Reserver
 	catalog func() *pricing.Catalog
@@ -78,7 +74,7 @@ type Server struct {
 	bodies  *bodies
 	settled Settled // may be nil
 
-	requests sync.Pool // of *checkRequest, released
+	requests sync.Pool // of *request, released
 }
 
 // New returns a Server that counts into c.Metrics.
@@ -93,68 +89,38 @@ func New(c Config) *Server {
 	}
 }
 
-// Register adds the server to s, which must have been made with ServerOptions.
-// It serves the same method as authv3.RegisterAuthorizationServer, at a third
-// of the cost: requests and answers are read and written without objects.
+// Register adds the server to r, which must have been made with
+// wire.ServerOptions. It serves the same method as
+// authv3.RegisterAuthorizationServer, at a third of the cost: requests and
+// answers are read and written without objects.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	r.RegisterService(&grpc.ServiceDesc{
 		ServiceName: authv3.Authorization_ServiceDesc.ServiceName,
-		HandlerType: (*authv3.AuthorizationServer)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: checkHandler}},
-		Metadata:    authv3.Authorization_ServiceDesc.Metadata,
+		HandlerType: (*any)(nil),
+		Methods: []grpc.MethodDesc{{MethodName: "Check", Handler: func(_ any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+			return s.serve(ctx, decode, intercept)
+		}}},
+		Metadata: authv3.Authorization_ServiceDesc.Metadata,
 	}, s)
 }
 
-func checkHandler(srv any, ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
-	s, ok := srv.(*Server)
+func (s *Server) serve(ctx context.Context, decode func(any) error, intercept grpc.UnaryServerInterceptor) (any, error) {
+	in, ok := s.requests.Get().(*request)
 	if !ok {
-		return nil, errors.New("the authorization service is not an extauthz.Server")
-	}
-	in, ok := s.requests.Get().(*checkRequest)
-	if !ok {
-		in = new(checkRequest)
+		in = new(request)
 	}
 	defer func() {
-		in.release()
+		in.Release()
 		s.requests.Put(in)
 	}()
 	if err := decode(in); err != nil {
 		return nil, fmt.Errorf("decode check request: %w", err)
 	}
 	if intercept == nil {
-		return s.check(ctx, &in.request), nil
+		return s.check(ctx, in), nil
 	}
-	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}
+	info := &grpc.UnaryServerInfo{Server: s, FullMethod: authv3.Authorization_Check_FullMethodName}
 	return intercept(ctx, in, info, func(ctx context.Context, _ any) (any, error) {
-		return s.check(ctx, &in.request), nil
+		return s.check(ctx, in), nil
 	})
-}
-
-const (
-	maxMessage   = 40 << 20 // the largest body a configuration allows, 32 MiB, and its headers
-	streamWindow = 16 << 20
-	connWindow   = 64 << 20
-	buffer       = 64 << 10
-	workers      = 32
-)
-
-// ServerOptions are the options of the gRPC server that Envoy calls, for every
-// service on it.
-//
-// Static windows keep a large body from waiting for window updates, which was
-// most of the cost of bodies over 16 KiB. Workers keep their grown stacks
-// between calls. The enforcement policy allows Envoy's keepalive, which pings
-// each ten seconds also when idle. A body may be over gRPC's default limit of
-// 4 MiB.
-func ServerOptions() []grpc.ServerOption {
-	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(newCodec()),
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.StaticStreamWindowSize(streamWindow),
-		grpc.StaticConnWindowSize(connWindow),
-		grpc.ReadBufferSize(buffer),
-		grpc.WriteBufferSize(buffer),
-		grpc.NumStreamWorkers(workers),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
-	}
 }

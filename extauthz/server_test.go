@@ -12,6 +12,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
@@ -204,4 +205,12 @@ func headerOf(options []*corev3.HeaderValueOption, key string) string {
 		}
 	}
 	return ""
+}
+
+func TestDeniedStatusIsTheHTTPStatus(t *testing.T) {
+	s := newServer(t, &keyring{}, &fakeLedger{})
+	got := check(t, s, newCheck("req-1", `{}`))
+	if got.GetDeniedResponse().GetStatus().GetCode() != typev3.StatusCode_Unauthorized || got.GetStatus().GetCode() == 0 {
+		t.Errorf("answer without a key: %v", got)
+	}
 }

@@ -24,6 +24,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/adminapi"
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 	"aigateway/extauthz"
 	"aigateway/gatewayconfig"
 	"aigateway/ledger"
@@ -235,7 +236,7 @@ func (c *controlPlane) wire(a *app) error {
 	if err != nil {
 		return err
 	}
-	c.control = grpc.NewServer(append(extauthz.ServerOptions(), secure...)...)
+	c.control = grpc.NewServer(append(wire.ServerOptions(), secure...)...)
 	check.Register(c.control)
 	accounting.NewStream(logs).Register(c.control)
 	c.xds.Register(c.control)

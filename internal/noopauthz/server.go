@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 
-	"aigateway/extauthz"
+	"aigateway/envoy/wire"
 )
 
 // Stock is a server as the gRPC tutorial makes one: default options, generated
@@ -28,7 +28,7 @@ func Tuned() (*grpc.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	s := grpc.NewServer(extauthz.ServerOptions()...)
+	s := grpc.NewServer(wire.ServerOptions()...)
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: authv3.Authorization_ServiceDesc.ServiceName,
 		HandlerType: (*any)(nil),
@@ -58,11 +58,11 @@ func (generated) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResp
 // blind is a request that is not read.
 type blind struct{}
 
-// ReadWire implements extauthz.WireReader.
+// ReadWire implements wire.Reader.
 func (blind) ReadWire(mem.BufferSlice) error { return nil }
 
 // fixed is an answer that is encoded already.
 type fixed []byte
 
-// AppendWire implements extauthz.WireWriter.
+// AppendWire implements wire.Writer.
 func (f fixed) AppendWire(dst []byte) ([]byte, error) { return append(dst, f...), nil }

@@ -1,4 +1,4 @@
-package accounting
+package wire
 
 import (
 	"fmt"
@@ -25,9 +25,15 @@ type entryReader struct {
 	decision, lua   []byte // Structs of our two namespaces
 }
 
-// readEntry is envoy.FromStream for an entry on the wire, plus its kind. The
-// line is meaningless with an error.
-func readEntry(msg []byte) (logv3.AccessLogType, envoy.LogLine, error) {
+// Entry is one entry of the access log stream.
+type Entry struct {
+	Kind logv3.AccessLogType
+	Line envoy.LogLine
+}
+
+// ReadEntry reads one of a LogMessage's entries. With an error, only Kind means
+// anything.
+func ReadEntry(msg []byte) (Entry, error) {
 	var r entryReader
 	err := eachField(msg, func(f field) error {
 		switch {
@@ -45,7 +51,10 @@ func readEntry(msg []byte) (logv3.AccessLogType, envoy.LogLine, error) {
 	if err == nil {
 		err = r.finish()
 	}
-	return r.kind, r.line, err
+	if err != nil {
+		return Entry{Kind: r.kind}, fmt.Errorf("access log entry: %w", err)
+	}
+	return Entry{r.kind, r.line}, nil
 }
 
 func (r *entryReader) common(f field) error {
@@ -132,9 +141,9 @@ func (r *entryReader) finish() error {
 	if r.flags != nil { // rare: something unusual happened
 		var flags logv3.ResponseFlags
 		if err := proto.Unmarshal(r.flags, &flags); err != nil {
-			return fmt.Errorf("access log entry: response flags: %w", err)
+			return fmt.Errorf("response flags: %w", err)
 		}
-		r.line.Flags = envoy.FlagText(&flags)
+		r.line.Flags = FlagText(&flags)
 	}
 	return r.report()
 }
@@ -154,7 +163,8 @@ func readTime(msg []byte, seconds, nanos *int64) error {
 	})
 }
 
-// report reads the metadata as envoy.DecodeReport does.
+// report reads the metadata of our two namespaces: a member of the wrong type is
+// an error, since only our own filter writes there.
 func (r *entryReader) report() error {
 	token, err := textOf(r.decision, envoy.KeyToken)
 	if err != nil {
@@ -166,4 +176,37 @@ func (r *entryReader) report() error {
 	}
 	r.line.Report = envoy.Report{Token: token}
 	return r.line.Report.Read(text)
+}
+
+// FlagText is a stream entry's response flags in the file log's short form, in
+// Envoy's order.
+func FlagText(f *logv3.ResponseFlags) string {
+	if f == nil {
+		return ""
+	}
+	var b []byte
+	for _, flag := range [...]struct {
+		set  bool
+		name string
+	}{
+		{f.FailedLocalHealthcheck, "LH"}, {f.NoHealthyUpstream, "UH"}, {f.UpstreamRequestTimeout, "UT"},
+		{f.LocalReset, "LR"}, {f.UpstreamRemoteReset, "UR"}, {f.UpstreamConnectionFailure, "UF"},
+		{f.UpstreamConnectionTermination, "UC"}, {f.UpstreamOverflow, "UO"}, {f.NoRouteFound, "NR"},
+		{f.DelayInjected, "DI"}, {f.FaultInjected, "FI"}, {f.RateLimited, "RL"},
+		{f.UnauthorizedDetails != nil, "UAEX"}, {f.RateLimitServiceError, "RLSE"},
+		{f.DownstreamConnectionTermination, "DC"}, {f.UpstreamRetryLimitExceeded, "URX"},
+		{f.StreamIdleTimeout, "SI"}, {f.InvalidEnvoyRequestHeaders, "IH"}, {f.DownstreamProtocolError, "DPE"},
+		{f.UpstreamMaxStreamDurationReached, "UMSDR"}, {f.ResponseFromCacheFilter, "RFCF"},
+		{f.NoFilterConfigFound, "NFCF"}, {f.DurationTimeout, "DT"}, {f.UpstreamProtocolError, "UPE"},
+		{f.NoClusterFound, "NC"}, {f.OverloadManager, "OM"}, {f.DnsResolutionFailure, "DF"},
+		{f.DownstreamRemoteReset, "DR"},
+	} {
+		if flag.set {
+			if len(b) > 0 {
+				b = append(b, ',')
+			}
+			b = append(b, flag.name...)
+		}
+	}
+	return string(b)
 }

@@ -1,4 +1,4 @@
-package accounting_test
+package wire_test
 
 import (
 	"testing"
@@ -8,14 +8,15 @@ import (
 	logv3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
-	"aigateway/accounting"
 	"aigateway/envoy"
+	"aigateway/envoy/wire"
 	"aigateway/internal/envoytest"
 )
 
@@ -41,13 +42,13 @@ func full(t testing.TB) *logv3.HTTPAccessLogEntry {
 		ProtocolVersion: logv3.HTTPAccessLogEntry_HTTP11,
 		CommonProperties: &logv3.AccessLogCommon{
 			SampleRate: 1, DownstreamRemoteAddress: address, DownstreamLocalAddress: address, UpstreamRemoteAddress: address,
-			StartTime: timestamppb.New(noon.Add(123456789)), Duration: durationpb.New(1500 * time.Millisecond),
+			StartTime: timestamppb.New(time.Unix(1_790_000_000, 123456789)), Duration: durationpb.New(1500 * time.Millisecond),
 			TimeToLastRxByte: durationpb.New(1), TimeToFirstUpstreamTxByte: durationpb.New(2), TimeToLastDownstreamTxByte: durationpb.New(3),
 			UpstreamCluster: "moonshot", RouteName: "moonshot-chat", UpstreamRequestAttemptCount: 2,
 			ResponseFlags: &logv3.ResponseFlags{DownstreamConnectionTermination: true, UpstreamRetryLimitExceeded: true},
 			StreamId:      "s", AccessLogType: logv3.AccessLogType_DownstreamEnd,
 			Metadata: &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
-				envoy.NamespaceDecision: envoy.Decision{Token: token(t, 1), Edits: []envoy.Edit{{Ins: "x"}}}.Encode(),
+				envoy.NamespaceDecision: envoytest.Metadata(envoy.Decision{Token: "token", Edits: []envoy.Edit{{Ins: "x"}}}),
 				envoy.NamespaceReport:   report,
 				"another":               {},
 			}},
@@ -60,6 +61,27 @@ func full(t testing.TB) *logv3.HTTPAccessLogEntry {
 			ResponseHeaders: map[string]string{"content-type": "text/event-stream", "content-encoding": "identity"},
 		},
 	}
+}
+
+// entry is an entry as it was read.
+type entry struct {
+	wire.Entry
+	Bad bool
+}
+
+// readMessage reads a message of the stream as the server does.
+func readMessage(msg []byte) ([]entry, error) {
+	var m wire.LogMessage
+	defer m.Release()
+	if err := m.ReadWire(mem.BufferSlice{mem.SliceBuffer(msg)}); err != nil {
+		return nil, err
+	}
+	var out []entry
+	for _, e := range m.Entries {
+		got, err := wire.ReadEntry(e)
+		out = append(out, entry{got, err != nil})
+	}
+	return out, nil
 }
 
 func FuzzStreamCodec(f *testing.F) {
@@ -84,12 +106,12 @@ func FuzzStreamCodec(f *testing.F) {
 		if proto.Unmarshal(msg, &in) != nil {
 			return // the projection may be more lenient on what it does not read
 		}
-		var want []accounting.Entry
+		var want []entry
 		for _, e := range in.GetHttpLogs().GetLogEntry() {
-			line, err := envoy.FromStream(e)
-			want = append(want, accounting.Entry{Kind: e.GetCommonProperties().GetAccessLogType(), Line: line, Bad: err != nil})
+			line, err := envoytest.FromStream(e)
+			want = append(want, entry{wire.Entry{Kind: e.GetCommonProperties().GetAccessLogType(), Line: line}, err != nil})
 		}
-		got, err := accounting.ReadMessage(msg)
+		got, err := readMessage(msg)
 		if err != nil {
 			t.Fatalf("the projection refuses what protobuf accepts: %v", err)
 		}
@@ -107,7 +129,7 @@ func BenchmarkReadEntry(b *testing.B) {
 	b.Run("projected", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if got, err := accounting.ReadMessage(msg); err != nil || len(got) != 1 || got[0].Bad {
+			if got, err := readMessage(msg); err != nil || len(got) != 1 || got[0].Bad {
 				b.Fatal(got, err)
 			}
 		}
@@ -119,9 +141,21 @@ func BenchmarkReadEntry(b *testing.B) {
 			if err := proto.Unmarshal(msg, &in); err != nil {
 				b.Fatal(err)
 			}
-			if _, err := envoy.FromStream(in.GetHttpLogs().GetLogEntry()[0]); err != nil {
+			if _, err := envoytest.FromStream(in.GetHttpLogs().GetLogEntry()[0]); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
+}
+
+func TestFlagText(t *testing.T) {
+	got := wire.FlagText(&logv3.ResponseFlags{
+		UpstreamConnectionFailure: true, UpstreamRetryLimitExceeded: true, UnauthorizedDetails: &logv3.ResponseFlags_Unauthorized{},
+	})
+	if want := "UF,UAEX,URX"; got != want {
+		t.Errorf("FlagText = %q, want %q", got, want)
+	}
+	if got := wire.FlagText(nil); got != "" {
+		t.Errorf("FlagText(nil) = %q", got)
+	}
 }

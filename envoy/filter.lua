@@ -69,9 +69,10 @@ end
 
 -- A scanner takes JSON in pieces, cut anywhere, and keeps only the raw text of the members looked for. It finds its
 -- way by strings, brackets and, near the top, commas and colons; it never holds more than the longest of them.
-local function scanner(told)
+local function scanner(told, whole)
   return {
     told = told, -- the report
+    whole = whole, -- a whole document, whose end says that its choices ended
     depth = 0, -- open brackets
     floor = 2, -- members are looked for down to this depth
     obj = {}, -- by depth: is it an object
@@ -81,7 +82,7 @@ local function scanner(told)
     esc = false, -- the last piece ended in a backslash that escapes the next byte
     keep = nil, -- inside a member name worth keeping: its text so far
     nums = false, -- inside an array that may hold numbers only
-    cap = nil, -- the value being captured
+    cap = nil, cap_depth = 0, parts = nil, size = 0, -- the value being captured: as what, where, its text in earlier pieces
     found = {}, -- raw text by name
     fresh = false, -- a report was found since the flag was cleared
     top = false, -- the last usage stood at the top
@@ -202,8 +203,9 @@ end
 -- one after it is kept.
 local function record(told, raw)
   local last = told.usage
-  if last and last ~= "" and last ~= raw and last ~= told.first and not told.kept[last] and not (raw and grows(last, raw)) then
-    local others = told.others
+  if last and last ~= "" and last ~= raw and last ~= told.first and not (told.kept and told.kept[last]) and not (raw and grows(last, raw)) then
+    local others = told.others or {}
+    told.others, told.kept = others, told.kept or {}
     if #others < MAX_OTHERS and told.others_size + #last <= MAX_OTHERS_SIZE then
       others[#others + 1] = last
       told.others_size = told.others_size + #last
@@ -235,9 +237,10 @@ local function plain(raw)
 end
 
 local function take_item(told, raw)
-  local id = plain(raw)
-  if id == nil or told.items[id] or #told.items >= MAX_ITEMS then return end
-  told.items[id], told.items[#told.items + 1], told.changed = true, id, true
+  local id, items = plain(raw), told.items or {}
+  if id == nil or items["id " .. id] or #items >= MAX_ITEMS then return end
+  items["id " .. id], items[#items + 1] = true, id
+  told.items, told.changed = items, true
 end
 
 local function ends(sc, index)
@@ -270,18 +273,18 @@ local function take(sc, name, raw, depth)
 end
 
 local function capture_end(sc, piece)
-  local c = sc.cap
-  sc.cap = nil
-  local raw
-  if c.size + #piece <= (LIMIT[c.name] or MAX_CAPTURE) then
-    if #c.parts > 0 then
-      c.parts[#c.parts + 1] = piece
-      piece = concat(c.parts)
+  local name, parts, raw = sc.cap, sc.parts, nil
+  if sc.size + #piece <= (LIMIT[name] or MAX_CAPTURE) then
+    if parts then
+      parts[#parts + 1] = piece
+      piece = concat(parts)
     end
     raw = trim(piece)
-    if raw == nil or raw == "null" then return end
+  else
+    raw = false
   end
-  take(sc, c.name, raw, c.depth)
+  sc.cap, sc.parts, sc.size = nil, nil, 0
+  if raw ~= nil and raw ~= "null" then take(sc, name, raw or nil, sc.cap_depth) end
 end
 
 -- What to capture the value of member k at depth d as; nil: nothing. Says how deep to look inside.
@@ -303,9 +306,13 @@ local function wanted(sc, d, k)
   elseif parent == "output" then
     return d == 3 and k == "id" and "item" or nil
   elseif parent == "choices" then
+    if sc.whole and sc.output then
+      sc.floor = 2
+      return nil
+    end
     if d == 4 then return k ~= "role" and not sc.output and "text" or nil end
     sc.floor = (k == "delta" or k == "message") and obj[3] and 4 or 3
-    return (k == "index" or k == "finish_reason" or k == "text") and k or nil
+    return (k == "text" or not sc.whole and (k == "index" or k == "finish_reason")) and k or nil
   end
 end
 
@@ -401,7 +408,7 @@ local function scan(sc, s)
       end
     else
       local d, cap = sc.depth, sc.cap
-      local floor = cap and cap.depth or sc.floor
+      local floor = cap and sc.cap_depth or sc.floor
       if d > floor then
         i, d = skip(s, i, n, d, floor)
         sc.depth, sc.iskey = d, false
@@ -453,13 +460,13 @@ local function scan(sc, s)
         if cap == nil and k and d <= sc.floor and sc.obj[d] then
           local name = wanted(sc, d, k)
           if name then
-            sc.cap = { name = name, depth = d, parts = {}, size = 0 }
+            sc.cap, sc.cap_depth = name, d
             from = p + 1
           end
           if d > 3 then sc.key[d] = nil end
         end
       else -- a comma or a closing bracket
-        if cap and cap.depth == d then capture_end(sc, sub(s, from, p - 1)) end
+        if cap and sc.cap_depth == d then capture_end(sc, sub(s, from, p - 1)) end
         if c == 44 then
           sc.iskey = sc.obj[d] == true
         else
@@ -473,10 +480,12 @@ local function scan(sc, s)
       i = p + 1
     end
   end
-  local c = sc.cap
-  if c then
-    c.size = c.size + n - from + 1
-    if c.size <= (LIMIT[c.name] or MAX_CAPTURE) then c.parts[#c.parts + 1] = sub(s, from) end
+  if sc.cap then
+    sc.size = sc.size + n - from + 1
+    if sc.size <= (LIMIT[sc.cap] or MAX_CAPTURE) then
+      local parts = sc.parts or {}
+      parts[#parts + 1], sc.parts = sub(s, from), parts
+    end
   end
   if sc.keep then
     if #sc.keep + n - kfrom + 1 <= MAX_KEY then
@@ -491,7 +500,7 @@ end
 -- Reporting ------------------------------------------------------------------------------------------------------
 
 local function report()
-  return { others = {}, others_size = 0, kept = {}, items = {}, got = 0, put = 0 }
+  return { others_size = 0, got = 0, put = 0 }
 end
 
 -- What stands beside a report.
@@ -526,8 +535,8 @@ local function publish(h, told)
     if value then n = write(out, n, name, value) end
   end
   if told.first and told.first ~= told.usage then n = write(out, n, "first_usage", told.first) end
-  for i = 1, #told.others do n = write(out, n, "other_usage", told.others[i]) end
-  for i = 1, #told.items do n = write(out, n, "item", told.items[i]) end
+  for i = 1, told.others and #told.others or 0 do n = write(out, n, "other_usage", told.others[i]) end
+  for i = 1, told.items and #told.items or 0 do n = write(out, n, "item", told.items[i]) end
   local text = concat(out)
   told.put = told.put + #text
   h:streamInfo():dynamicMetadata():set(REPORT, "report", text)
@@ -845,41 +854,39 @@ end
 local function events_reader(strip)
   local st = stream(strip)
   tell(st.told, "framing", "events")
-  return {
-    told = st.told,
-    read = function(s) return feed(st, s) end,
-    finish = function() return flush(st) end,
-  }
+  return { told = st.told, state = st, read = feed, finish = flush }
+end
+
+local function read_json(sc, s)
+  scan(sc, s)
+  local told = sc.told
+  if sc.output then tell_output(told) end
+  if sc.fresh and sc.depth > 0 then tell_found(told, sc) end -- the rest may never come
 end
 
 -- An error without a report is never done: it may be one of Envoy's own, which come through here too. Nor is an answer in
 -- several documents whose last has no report, nor one that says that it goes on.
-local function json_reader(failed)
+local function finish_json(sc, failed)
+  local meta, told = sc.found.meta, sc.told
+  if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
+  tell_found(told, sc)
+  local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
+  if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then tell(told, "done", "true") end
+  return ""
+end
+
+local function json_reader()
   local told = report()
-  local sc = scanner(told)
   tell(told, "framing", "json")
-  local function read(s)
-    scan(sc, s)
-    if sc.output then tell_output(told) end
-    if sc.fresh and sc.depth > 0 then tell_found(told, sc) end -- the rest may never come
-  end
-  local function finish()
-    local meta = sc.found.meta
-    if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
-    tell_found(told, sc)
-    local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
-    if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then tell(told, "done", "true") end
-    return ""
-  end
-  return { told = told, read = read, finish = finish, whole = function() return sc.opened and sc.depth == 0 end }
+  return { told = told, state = scanner(told, true), read = read_json, finish = finish_json, json = true }
 end
 
 -- What reads an answer that begins with s, which may begin with blanks or a byte order mark: not what the provider calls
 -- it but what it is. nil: nothing tells yet; false: nothing here can.
-local function reader_of(s, strip, failed)
+local function reader_of(s, strip)
   local c = byte(s, find(s, "[^ \t\r\n\239\187\191]") or #s + 1)
   if c == nil then return nil end
-  if c == 123 or c == 91 then return json_reader(failed) end
+  if c == 123 or c == 91 then return json_reader() end
   if c == 58 or c >= 65 and c <= 90 or c >= 97 and c <= 122 then return events_reader(strip) end
   return false
 end
@@ -892,7 +899,7 @@ local function on_answer(h, strip, failed)
     if n > 0 then
       text = chunk:getBytes(0, n)
       if reader == nil then
-        reader = reader_of(text, strip, failed)
+        reader = reader_of(text, strip)
         if reader == false then
           local told = report()
           tell(told, "unread", not failed and "true" or nil)
@@ -903,8 +910,8 @@ local function on_answer(h, strip, failed)
       if reader then
         local told = reader.told
         told.got = told.got + n
-        local changed = reader.read(text)
-        if not (reader.whole and reader.whole()) then publish(h, told) end
+        local changed = reader.read(reader.state, text)
+        if not (reader.json and reader.state.depth == 0) then publish(h, told) end -- which may have been all
         if changed then
           chunk:setBytes(changed)
           text = changed
@@ -913,7 +920,7 @@ local function on_answer(h, strip, failed)
     end
   end
   if not reader then return end
-  local rest = reader.finish()
+  local rest = reader.finish(reader.state, failed)
   publish(h, reader.told)
   -- The last chunk can still be written to, unless trailers came after it.
   if rest ~= "" then pcall(function() last:setBytes(text .. rest) end) end
@@ -1036,10 +1043,10 @@ local function on_error(h, status, anthropic, credentials)
     return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
       .. " and a body in an encoding that nobody asked for.")
   end
-  local reader = reader_of(text, false, true)
+  local reader = reader_of(text, false)
   if reader then
-    reader.read(text)
-    reader.finish()
+    reader.read(reader.state, text)
+    reader.finish(reader.state, true)
     publish(h, reader.told)
   end
   local clean = redact(text, credentials)

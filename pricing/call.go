@@ -53,13 +53,15 @@ type Call struct {
 	images      []image
 	audios      []audio
 	hosted      []hostedTool
-	toolCalls   int64 // max_tool_calls: of all hosted tools together; -1: no limit
-	clientTools int64 // client-run tools with a versioned prompt of their own
-	cacheShort  bool  // a cache_control asks for cache writes
-	cacheLong   bool  // … for longer than the short time
-	cacheManual bool  // prompt_cache_options.mode is explicit
-	breakpoints bool  // some member names a cache breakpoint
-	prewarm     bool  // asks to fill the cache
+	toolCalls   int64       // max_tool_calls: of all hosted tools together; -1: no limit
+	clientTools int64       // client-run tools with a versioned prompt of their own
+	named       []namedTool // tools of the Messages API
+	references  []string    // tools that are referred to, by name
+	cacheShort  bool        // a cache_control asks for cache writes
+	cacheLong   bool        // … for longer than the short time
+	cacheManual bool        // prompt_cache_options.mode is explicit
+	breakpoints bool        // some member names a cache breakpoint
+	prewarm     bool        // asks to fill the cache
 	audioOut    bool
 	prediction  bool
 	unread      string // the first top-level member nobody here knows
@@ -194,6 +196,7 @@ func completeMessages(c *Call) error {
 	if !c.maxTokens.set {
 		return budget.Invalid("max_tokens_required", "max_tokens", "max_tokens is missing; the Messages API requires it")
 	}
+	c.expand()
 	return nil
 }
 

@@ -34,6 +34,7 @@ const (
 	isOperation
 	isError
 	isHosted
+	isName
 	isMode
 	isTTL
 	isPrewarm
@@ -120,6 +121,8 @@ var (
 			{name: "content", id: isContent, about: "a text, or blocks"},
 			{name: "tools", id: isTools, about: "tools, as beside messages"},
 			{name: "input", id: isInput, about: "arguments count as the longest of their renderings"},
+			{name: "tool_references", id: isContent, about: "blocks that refer to tools"},
+			{name: "tool_name", id: isName, about: "a reference stands for the tool of that name once more"},
 		},
 		media(blockRemedy, "image_url", "input_audio", "video_url", "file", "video", "audio", "image"),
 		media(elsewhereRemedy, "file_id", "file_ids"),
@@ -191,10 +194,11 @@ var (
 			{name: "function", id: isFunction, about: "makes a tool without a type one of the client"},
 			{name: "container", id: isContainer, about: "the size of a hosted code tool"},
 			{name: "tools", id: isTools, about: "the tools of a namespace, as if they stood outside"},
+			{name: "name", id: isName, about: "what references to it call it"},
 		},
 		hostedMembers("google_search", "google_search_retrieval", "google_maps", "enterprise_web_search", "url_context", "code_execution", "retrieval",
 			"web_search", "file_search", "server_url", "server_label", "connector_id", "vector_store_ids", "mcp_servers"),
-		plain("name", "description", "parameters", "input_schema", "strict", "format", "defer_loading", "allowed_callers", "output_schema", "eager_input_streaming", "input_examples"),
+		plain("description", "parameters", "input_schema", "strict", "format", "defer_loading", "allowed_callers", "output_schema", "eager_input_streaming", "input_examples"),
 	))
 
 	containerObject = newScope("the container of a hosted code tool", join(

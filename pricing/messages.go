@@ -57,7 +57,7 @@ func (p *parser) block(int) error {
 	default:
 		return p.wrongType("an object with a type")
 	}
-	kind, src := "", source{}
+	kind, tool, src := "", "", source{}
 	err := p.object(func(name []byte) error {
 		id, err := p.find(blockObject, name)
 		switch id {
@@ -74,11 +74,16 @@ func (p *parser) block(int) error {
 			return p.walk()
 		case isInput:
 			return p.rewritten(p.walk)
+		case isName:
+			tool, err = p.word()
 		}
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if kind == "tool_reference" {
+		p.call.references = append(p.call.references, tool)
 	}
 	return p.checkBlock(kind, &src)
 }

@@ -143,6 +143,14 @@ func (p *parser) text() (string, error) {
 	return "", p.wrongType("a string")
 }
 
+// word reads a text that means something only where it is one.
+func (p *parser) word() (string, error) {
+	if p.dec.PeekKind() != '"' {
+		return "", p.walk()
+	}
+	return p.text()
+}
+
 // boolean reads true, false or null, which is false.
 func (p *parser) boolean() (bool, error) {
 	switch k := p.dec.PeekKind(); k {

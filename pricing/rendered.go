@@ -12,12 +12,17 @@ import "unicode/utf8"
 // toolFrame is what a provider writes around a tool, in bytes.
 const toolFrame = 48
 
+// longNumber is how many bytes longer a number can get that is written with an
+// exponent: JavaScript and Go print 1e20 with 21 digits.
+const longNumber = 22
+
 // rendering measures a JSON text by its bytes, one after the other. Text that is
 // no JSON is measured too, as if it were.
 type rendering struct {
 	size   int64 // bytes, and one for each level of an indent: every vocabulary that knows code has a token for that
 	depth  int64
 	text   bool // within a string
+	digit  bool // behind a digit outside of one
 	escape bool // behind a backslash in it
 	opened bool // nothing since an opening bracket
 }
@@ -51,6 +56,10 @@ func (r *rendering) add(c byte) {
 		r.opened = false
 	}
 	r.size++
+	if r.digit && (c == 'e' || c == 'E') {
+		r.size += longNumber
+	}
+	r.digit = c >= '0' && c <= '9'
 	switch c {
 	case '"':
 		r.text = true
@@ -83,6 +92,15 @@ func (r *rendering) growth(c byte) int {
 		return len(`\u4e2d`) - 3
 	}
 	return len(`\ud83d\ude00`) - 4
+}
+
+// printed is the longest rendering of a JSON text, in bytes.
+func printed(raw []byte) int64 {
+	r := rendering{depth: 1} // what the provider puts around it
+	for _, c := range raw {
+		r.add(c)
+	}
+	return r.size
 }
 
 // addQuoted measures the text that is in a JSON string, without its quotes.
@@ -128,16 +146,15 @@ func (p *parser) rewritten(read func() error) error {
 	for len(raw) > 0 && (raw[0] == ':' || raw[0] == ',' || raw[0] == ' ' || raw[0] == '\n' || raw[0] == '\t' || raw[0] == '\r') {
 		raw = raw[1:]
 	}
-	r := rendering{depth: 1} // what the provider puts around it
+	size := int64(0)
 	if len(raw) > 2 && raw[0] == '"' {
-		r.depth = 0
+		r := rendering{}
 		r.addQuoted(raw[1 : len(raw)-1])
+		size = r.size
 	} else {
-		for _, c := range raw {
-			r.add(c)
-		}
+		size = printed(raw)
 	}
-	p.call.rendered += max(0, r.size-int64(len(raw)))
+	p.call.rendered += max(0, size-int64(len(raw)))
 	return nil
 }
 

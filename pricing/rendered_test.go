@@ -39,8 +39,9 @@ func prints(t testing.TB, text string) []string {
 			spaced.WriteByte(' ')
 		}
 	}
-	out := []string{small.String(), spaced.String(), indented.String()}
-	for _, s := range out[:3] {
+	numbers := strings.ReplaceAll(indented.String(), "1e20", "1"+strings.Repeat("0", 20)) // as JavaScript and Go write them
+	out := []string{small.String(), spaced.String(), indented.String(), numbers}
+	for _, s := range out[:4] {
 		var ascii strings.Builder
 		for _, r := range s {
 			switch {
@@ -66,7 +67,8 @@ func TestSchemasAreBoundedAsTheyMayBePrinted(t *testing.T) {
 	deep := strings.Repeat(`{"items":`, 200) + `{"enum":[1,2,3]}` + strings.Repeat("}", 200)
 	foreign := `"` + strings.Repeat("数é😀", 2000) + `"`
 	html := `"` + strings.Repeat("<a href='b'>&", 2000) + `"`
-	for name, schema := range map[string]string{"an enum": `{"type":"integer","enum":` + numbers + `}`, "a deep one": deep, "foreign": `{"const":` + foreign + `}`, "HTML": `{"const":` + html + `}`} {
+	powers := "[" + strings.TrimSuffix(strings.Repeat("1e20,", 2000), ",") + "]"
+	for name, schema := range map[string]string{"an enum": `{"type":"integer","enum":` + numbers + `}`, "powers": `{"enum":` + powers + `}`, "a deep one": deep, "foreign": `{"const":` + foreign + `}`, "HTML": `{"const":` + html + `}`} {
 		args := jsonText(t, `{"a":`+schema+`}`)
 		fn := `{"name":"f","parameters":` + schema + `}`
 		for where, tt := range map[string]struct {
@@ -170,6 +172,44 @@ func TestRenderingIsLinear(t *testing.T) {
 		body := chatBody("openai/gpt-6-sol", `"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":`+schema+`}}]`)
 		if got := inputOf(t, mustBound(t, c, pricing.Chat, body, noon())); got != 1_050_000 && got < int64(len(body)) {
 			t.Errorf("%d bytes are bounded by %d tokens", len(body), got)
+		}
+	}
+}
+
+// Some vocabularies have a token for each digit, and Go and JavaScript write 21
+// of them for 1e20.
+func TestNumbersMayBeWrittenOut(t *testing.T) {
+	const n = 2000
+	schema := `{"enum":[` + strings.TrimSuffix(strings.Repeat("1e20,", n), ",") + `]}`
+	body := chatBody("openai/gpt-5.5", `"max_tokens":1,"tools":[{"type":"function","function":{"name":"f","parameters":`+schema+`}}]`)
+	if got := inputOf(t, mustBound(t, mustLoad(t), pricing.Chat, body, noon())); got < n*(21+2) {
+		t.Errorf("bounded by %d tokens, written out they are %d", got, n*(21+2))
+	}
+}
+
+// A reference to a tool stands for its whole definition, each time.
+func TestToolReferencesStandForTools(t *testing.T) {
+	c := edgeCatalog(t)
+	const big = 3000
+	tools := `,"tools":[{"name":"big","description":"` + strings.Repeat("a ", big/2) + `","input_schema":{}},{"name":"small","input_schema":{}}]`
+	input := func(block string) int64 {
+		body := `{"model":"anthropic/edge","max_tokens":9` + tools + `,"messages":[{"role":"user","content":[{"type":"tool_result","tool_use_id":"t","content":[` + block + `]}]}]}`
+		return inputOf(t, mustBound(t, c, pricing.Messages, body, noon()))
+	}
+	none := input("")
+	for name, tt := range map[string]struct {
+		block     string
+		low, high int64
+	}{
+		"ten":          {strings.TrimSuffix(strings.Repeat(`{"type":"tool_reference","tool_name":"big"},`, 10), ","), 10 * big, 11*big + 1000},
+		"a small one":  {`{"type":"tool_reference","tool_name":"small"}`, 30, 500},
+		"unknown":      {`{"type":"tool_reference","tool_name":"other"}`, big, big + 500},
+		"none":         {`{"type":"tool_reference"}`, big, big + 500},
+		"found":        {`{"type":"tool_search_tool_search_result","tool_references":[{"type":"tool_reference","tool_name":"big"}]}`, big, big + 500},
+		"name, escape": {`{"type":"tool_reference","tool_name":"\u0062ig"}`, big, big + 500},
+	} {
+		if got := input(tt.block) - none; got < tt.low || got > tt.high {
+			t.Errorf("%s: %d tokens more, want %d to %d", name, got, tt.low, tt.high)
 		}
 	}
 }

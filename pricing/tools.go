@@ -17,7 +17,8 @@ func (p *parser) readTool(sort bool) (string, error) {
 	}
 	p.call.rendered += toolFrame
 	t := hostedTool{uses: -1, size: 1}
-	function, hosted := false, false
+	function, hosted, tool := false, false, namedTool{}
+	tool.at = int(p.dec.InputOffset())
 	err := p.object(func(name []byte) error {
 		id, err := p.find(toolObject, name)
 		switch id {
@@ -29,6 +30,8 @@ func (p *parser) readTool(sort bool) (string, error) {
 				t.uses = n
 			}
 			return err
+		case isName:
+			tool.name, err = p.word()
 		case isFunction:
 			function = true
 			return p.walk()
@@ -45,6 +48,9 @@ func (p *parser) readTool(sort bool) (string, error) {
 		}
 		return err
 	})
+	if tool.end = int(p.dec.InputOffset()); p.call.Endpoint == Messages {
+		p.call.named = append(p.call.named, tool)
+	}
 	if t.kind == "" && function {
 		t.kind = "function" // some providers let the type out
 	}
@@ -52,6 +58,33 @@ func (p *parser) readTool(sort bool) (string, error) {
 		p.sortTool(&t, hosted)
 	}
 	return t.kind, err
+}
+
+// namedTool is where a tool stands in the body, and its name.
+type namedTool struct {
+	span
+	name string
+}
+
+// expand adds what references to tools stand for: the provider puts the whole
+// definition in the place of each.
+// https://platform.claude.com/docs/en/agents-and-tools/tool-use/tool-search-tool
+func (c *Call) expand() {
+	if len(c.references) == 0 {
+		return
+	}
+	sizes, most := make(map[string]int64, len(c.named)), int64(0)
+	for _, t := range c.named {
+		n := toolFrame + printed(c.body[t.at:t.end])
+		sizes[t.name], most = max(sizes[t.name], n), max(most, n)
+	}
+	for _, name := range c.references {
+		n, ok := sizes[name]
+		if !ok {
+			n = most
+		}
+		c.rendered += n
+	}
 }
 
 // sortTool takes a tool whose type is known to run at the client for nothing but

@@ -25,7 +25,7 @@ type build struct {
 	root    string // of the repository
 	overlay map[string]string
 	work    string // a folder of our own
-	tmp     string // the tests'; short, for sockets are in it
+	tmp     string // the workers' folders begin with it
 	binary  string
 	all     []*mutant
 	mutants []*mutant // those to run
@@ -148,7 +148,7 @@ func (b *build) settle(p *loaded, points map[string][]*point) (map[string]string
 	const helperName = "aig_mutants.go"
 	for range 20 {
 		b.all = nil
-		for _, name := range sorted(points) {
+		for _, name := range b.target.files {
 			slices.SortStableFunc(points[name], func(a, b *point) int { return a.start - b.start })
 			for _, pt := range points[name] {
 				if pt.dropped {

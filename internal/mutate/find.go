@@ -49,11 +49,11 @@ func (f *finder) typeOf(e ast.Expr) types.Type { return f.info.TypeOf(e) }
 func (f *finder) isConst(e ast.Expr) bool { return f.info.Types[e].Value != nil }
 
 // add notes one alternative to a node.
-func (f *finder) add(n ast.Node, kind pointKind, typ, text, shown string) {
-	f.put(f.at(n.Pos()), f.at(n.End()), kind, typ, f.text(n), text, shown)
+func (f *finder) add(n ast.Node, kind pointKind, typ, text, shown string) *mutant {
+	return f.put(f.at(n.Pos()), f.at(n.End()), kind, typ, f.text(n), text, shown)
 }
 
-func (f *finder) put(start, end int, kind pointKind, typ, from, text, shown string) {
+func (f *finder) put(start, end int, kind pointKind, typ, from, text, shown string) *mutant {
 	if shown == "" {
 		shown = text
 	}
@@ -63,9 +63,9 @@ func (f *finder) put(start, end int, kind pointKind, typ, from, text, shown stri
 		i = len(f.points) - 1
 	}
 	line := 1 + strings.Count(f.src[:start], "\n")
-	f.points[i].alts = append(f.points[i].alts, &mutant{
-		file: f.name, line: line, function: f.function, from: oneLine(from), to: oneLine(shown), text: text,
-	})
+	m := &mutant{file: f.name, line: line, function: f.function, from: oneLine(from), to: oneLine(shown), text: text}
+	f.points[i].alts = append(f.points[i].alts, m)
+	return m
 }
 
 // typeText is a type as the file can write it; false when it cannot.
@@ -224,10 +224,14 @@ func (f *finder) binary(n *ast.BinaryExpr) {
 		}
 	}
 	compares := n.Op == token.EQL || n.Op == token.NEQ || n.Op == token.LSS || n.Op == token.LEQ || n.Op == token.GTR || n.Op == token.GEQ
+	var boundary *mutant
 	for _, op := range binaries[n.Op] {
 		text := x + " " + op.String() + " " + y
 		if compares {
-			f.add(n, boolean, "", text, "")
+			m := f.add(n, boolean, "", text, "")
+			if m.finer = boundary; boundary == nil {
+				boundary = m
+			}
 		} else if isNumber(f.typeOf(n)) {
 			f.addValue(n, text, "")
 		}
@@ -304,7 +308,7 @@ func forPeople(name string) bool {
 	return false
 }
 
-// literal moves a number by one. Its key shows where it stands.
+// literal makes a number one more. Its key shows where it stands.
 func (f *finder) literal(n *ast.BasicLit, parent ast.Node) {
 	tv := f.info.Types[n]
 	if n.Kind != token.INT || tv.Value == nil || !isNumber(tv.Type) {
@@ -321,13 +325,11 @@ func (f *finder) literal(n *ast.BasicLit, parent ast.Node) {
 	around := f.text(parent)
 	start, end := f.at(n.Pos()), f.at(n.End())
 	at := start - f.at(parent.Pos())
-	for _, other := range []int64{v + 1, v - 1} {
-		if other < 0 || sameAsBoundary(parent, n, other > v) {
-			continue
-		}
-		text := strconv.FormatInt(other, 10)
-		f.put(start, end, value, typ, around, text, around[:at]+text+around[at+end-start:])
+	if sameAsBoundary(parent, n) {
+		return
 	}
+	text := strconv.FormatInt(v+1, 10)
+	f.put(start, end, value, typ, around, text, around[:at]+text+around[at+end-start:])
 }
 
 // fails reports whether a return gives an error that is not nil, or ends in false.
@@ -336,9 +338,9 @@ func (f *finder) fails(r *ast.ReturnStmt) bool {
 	return f.text(last) == "false" || f.text(last) != "nil" && isError(f.typeOf(last))
 }
 
-// sameAsBoundary reports whether a comparison with a number one higher or lower
-// is what binary makes of it anyway: n < 4 is n <= 3.
-func sameAsBoundary(parent ast.Node, n *ast.BasicLit, higher bool) bool {
+// sameAsBoundary reports whether a comparison with a number one higher is what
+// binary makes of it anyway: n < 4 is n <= 3.
+func sameAsBoundary(parent ast.Node, n *ast.BasicLit) bool {
 	b, ok := parent.(*ast.BinaryExpr)
 	if !ok {
 		return false
@@ -347,11 +349,5 @@ func sameAsBoundary(parent ast.Node, n *ast.BasicLit, higher bool) bool {
 	if b.X == ast.Expr(n) { // 3 > n is n < 3
 		op = map[token.Token]token.Token{token.LSS: token.GTR, token.LEQ: token.GEQ, token.GTR: token.LSS, token.GEQ: token.LEQ}[op]
 	}
-	switch op {
-	case token.LSS, token.GEQ:
-		return higher
-	case token.LEQ, token.GTR:
-		return !higher
-	}
-	return false
+	return op == token.LSS || op == token.GEQ
 }

@@ -100,11 +100,14 @@ var luaOther = map[string][]string{
 func luaMutants(name, src string) ([]*mutant, error) {
 	var out []*mutant
 	function, offset := "", 0
-	add := func(line, start, end int, with, from, to string) {
+	add := func(line, start, end int, with, from, to string) *mutant {
 		text := src[:start] + with + src[end:]
-		if _, err := parse.Parse(strings.NewReader(text), name); err == nil {
-			out = append(out, &mutant{file: name, line: line, function: function, from: oneLine(from), to: oneLine(to), text: text})
+		if _, err := parse.Parse(strings.NewReader(text), name); err != nil {
+			return nil
 		}
+		m := &mutant{file: name, line: line, function: function, from: oneLine(from), to: oneLine(to), text: text}
+		out = append(out, m)
+		return m
 	}
 	if _, err := parse.Parse(strings.NewReader(src), name); err != nil {
 		return nil, err
@@ -121,9 +124,16 @@ func luaMutants(name, src string) ([]*mutant, error) {
 		}
 		for _, at := range luaToken.FindAllStringIndex(body, -1) {
 			tok := body[at[0]:at[1]]
+			var boundary *mutant
 			for _, other := range luaOthers(tok) {
 				changed := body[:at[0]] + other + body[at[1]:]
-				add(line, offset+at[0], offset+at[1], other, body, changed)
+				m := add(line, offset+at[0], offset+at[1], other, body, changed)
+				if m != nil && boundary != nil {
+					m.finer = boundary
+				}
+				if boundary == nil {
+					boundary = m
+				}
 			}
 		}
 		offset += len(text)
@@ -133,11 +143,7 @@ func luaMutants(name, src string) ([]*mutant, error) {
 
 func luaOthers(tok string) []string {
 	if n, err := strconv.ParseInt(tok, 0, 64); err == nil && tok[0] >= '0' && tok[0] <= '9' {
-		others := []string{strconv.FormatInt(n+1, 10)}
-		if n > 0 {
-			others = append(others, strconv.FormatInt(n-1, 10))
-		}
-		return others
+		return []string{strconv.FormatInt(n+1, 10)}
 	}
 	return luaOther[tok]
 }

@@ -15,6 +15,10 @@ type mutant struct {
 	nth      int    // 2 for the second of that kind in the function, and so on
 
 	text string // what replaces the source, as code
+
+	// finer is, for the opposite of a comparison, the mutant of its boundary: what
+	// notices that notices the opposite, too.
+	finer *mutant
 }
 
 // key names the mutant in survivors.txt, whatever moves around it.

@@ -10,9 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,13 +25,13 @@ type test struct {
 	name    string
 	took    time.Duration
 	reaches map[int]bool
-	lua     bool // it runs the filter outside of Envoy
-	kills   int  // so far
+	lua     bool         // it runs the filter outside of Envoy
+	kills   atomic.Int64 // so far
 }
 
 // worth is how likely the test is to notice the next mutant, by its time. It
 // orders the runs of a mutant and changes no result.
-func (t *test) worth() float64 { return float64(t.kills+1) / t.took.Seconds() }
+func (t *test) worth() float64 { return float64(t.kills.Load()+1) / t.took.Seconds() }
 
 // run runs the mutants of a build that were chosen.
 func (b *build) run(ctx context.Context, sum *tally) error {
@@ -43,15 +46,58 @@ func (b *build) run(ctx context.Context, sum *tally) error {
 		return err
 	}
 	fmt.Fprintf(sum.out, "%s: %d mutants, %d tests\n", b.target.dir, len(b.mutants), len(tests))
-	for _, m := range b.mutants {
-		killer, err := b.try(ctx, m, tests)
-		if err != nil {
-			return err
+	sum.start(len(b.mutants))
+	errs := make([]error, runtime.NumCPU())
+	var all sync.WaitGroup
+	work := feed(b.mutants)
+	for i := range errs {
+		w := worker{build: b, dir: b.tmp + strconv.Itoa(i)}
+		all.Go(func() { errs[i] = w.run(ctx, work, tests, sum) })
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// feed gives each mutant out together with those that depend on it.
+func feed(list []*mutant) <-chan []*mutant {
+	var groups [][]*mutant
+	for _, m := range list {
+		if last := len(groups) - 1; last >= 0 && m.finer != nil && m.finer == groups[last][0] {
+			groups[last] = append(groups[last], m)
+			continue
 		}
-		sum.add(m, killer)
-		for _, t := range tests {
-			if t.name == killer {
-				t.kills++
+		groups = append(groups, []*mutant{m})
+	}
+	out := make(chan []*mutant, len(groups))
+	for _, g := range groups {
+		out <- g
+	}
+	close(out)
+	return out
+}
+
+// worker runs mutants one after the other, with temporary files of its own.
+type worker struct {
+	*build
+	dir string // the tests' folder; short, for sockets are in it
+}
+
+func (w worker) run(ctx context.Context, work <-chan []*mutant, tests []*test, sum *tally) error {
+	for group := range work {
+		for _, m := range group {
+			killer, err := w.try(ctx, m, tests)
+			if err != nil {
+				return err
+			}
+			sum.add(m, killer)
+			for _, t := range tests {
+				if t.name == killer {
+					t.kills.Add(1)
+				}
+			}
+			if killer != "" && len(group) > 1 {
+				sum.left(len(group) - 1)
+				break
 			}
 		}
 	}
@@ -61,16 +107,20 @@ func (b *build) run(ctx context.Context, sum *tally) error {
 // trace runs each test alone, without a mutant, to learn what it reaches and
 // how long it takes.
 func (b *build) trace(ctx context.Context, sum *tally) ([]*test, error) {
-	out, err := b.command(ctx, "-test.list", "^(Test|Fuzz|Example)").Output()
+	w := worker{build: b, dir: b.tmp}
+	out, err := w.command(ctx, "-test.list", "^(Test|Fuzz|Example)").Output()
 	if err != nil {
 		return nil, fmt.Errorf("list the tests: %w", err)
 	}
 	luaTests := b.luaTests()
 	var tests []*test
 	for _, name := range strings.Fields(string(out)) {
+		if b.target.slow != nil && b.target.slow.MatchString(name) {
+			continue
+		}
 		t := &test{name: name, lua: luaTests[name], reaches: map[int]bool{}}
 		file := filepath.Join(b.work, "trace")
-		cmd := b.command(ctx, "-test.run", "^"+name+"$")
+		cmd := w.command(ctx, "-test.run", "^"+name+"$")
 		cmd.Env = append(cmd.Env, "AIG_MUTANT_TRACE="+file)
 		began := time.Now()
 		text, err := runGroup(cmd, 10*time.Minute)
@@ -99,15 +149,15 @@ func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }
 
 // try runs the tests that reach a mutant until one fails, and returns its name;
 // empty: none does. Those that noticed the most in the least time come first.
-func (b *build) try(ctx context.Context, m *mutant, tests []*test) (killer string, err error) {
+func (w worker) try(ctx context.Context, m *mutant, tests []*test) (killer string, err error) {
 	var names []string
 	var sum time.Duration
 	flush := func() (string, error) {
 		if len(names) == 0 {
 			return "", nil
 		}
-		cmd := b.command(ctx, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
-		if err := b.set(cmd, m); err != nil {
+		cmd := w.command(ctx, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
+		if err := w.set(cmd, m); err != nil {
 			return "", err
 		}
 		out, err := runGroup(cmd, 20*time.Second+6*sum)
@@ -117,10 +167,11 @@ func (b *build) try(ctx context.Context, m *mutant, tests []*test) (killer strin
 		}
 		return killerOf(out, err), nil
 	}
+	tests = slices.Clone(tests)
 	slices.SortStableFunc(tests, func(x, y *test) int { return cmp.Compare(y.worth(), x.worth()) })
 	limit := time.Second
 	for _, t := range tests {
-		if !b.concerns(m, t) {
+		if !w.concerns(m, t) {
 			continue
 		}
 		if sum+t.took > limit {
@@ -136,12 +187,12 @@ func (b *build) try(ctx context.Context, m *mutant, tests []*test) (killer strin
 }
 
 // set switches m on.
-func (b *build) set(cmd *exec.Cmd, m *mutant) error {
+func (w worker) set(cmd *exec.Cmd, m *mutant) error {
 	if m.id > 0 {
 		cmd.Env = append(cmd.Env, "AIG_MUTANT="+strconv.Itoa(m.id))
 		return nil
 	}
-	file := filepath.Join(b.work, "mutant.lua")
+	file := filepath.Join(w.dir, "mutant.lua")
 	cmd.Env = append(cmd.Env, luaVariable+"="+file)
 	return os.WriteFile(file, []byte(m.text), 0o600)
 }
@@ -173,16 +224,16 @@ func killerOf(out []byte, err error) string {
 
 // command is a run of the test binary in the package's folder, with a folder
 // for temporary files that is emptied each time: what was killed leaves some.
-func (b *build) command(ctx context.Context, args ...string) *exec.Cmd {
-	_ = os.RemoveAll(b.tmp)
-	_ = os.MkdirAll(b.tmp, 0o755)
+func (w worker) command(ctx context.Context, args ...string) *exec.Cmd {
+	_ = os.RemoveAll(w.dir)
+	_ = os.MkdirAll(w.dir, 0o755)
 	args = append(args, "-test.short") // a search of minutes is no way to notice one change
-	if b.seeded() {
+	if w.seeded() {
 		args = append(args, "-rapid.seed=1")
 	}
-	cmd := exec.CommandContext(ctx, b.binary, args...)
-	cmd.Dir = filepath.Join(b.root, b.target.dir)
-	cmd.Env = append(os.Environ(), "TMPDIR="+b.tmp)
+	cmd := exec.CommandContext(ctx, w.binary, args...)
+	cmd.Dir = filepath.Join(w.root, w.target.dir)
+	cmd.Env = append(os.Environ(), "TMPDIR="+w.dir)
 	return cmd
 }
 

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 // survivors are the mutants that may go unnoticed, by key, with the reason.
@@ -52,11 +54,35 @@ type tally struct {
 	known    survivors
 	out      io.Writer
 	verbose  bool
+	mu       sync.Mutex // guards what is below
+	began    time.Time  // with the package at hand
+	told     time.Time  // when progress was told
+	done, of int        // its mutants
 	killed   []*mutant
 	survived []*mutant
 }
 
+// start begins a package with n mutants.
+func (t *tally) start(n int) {
+	t.began, t.told, t.done, t.of = time.Now(), time.Now(), 0, n
+}
+
+// left is called for n mutants that need no run.
+func (t *tally) left(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done += n
+}
+
 func (t *tally) add(m *mutant, killer string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done++
+	if now := time.Now(); now.Sub(t.told) > time.Minute {
+		t.told = now
+		more := now.Sub(t.began) * time.Duration(t.of-t.done) / time.Duration(t.done)
+		fmt.Fprintf(t.out, "%d of %d; about %s more for this package\n", t.done, t.of, more.Round(time.Minute))
+	}
 	if killer == "" {
 		t.survived = append(t.survived, m)
 		if t.known[m.key()] == "" || t.verbose {

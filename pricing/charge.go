@@ -289,7 +289,7 @@ type prices struct {
 	tiers              []namedRatio
 	terms              pinTerms
 	fixed              ratio            // of a pin without terms; a denominator of 0: it has them
-	fees               map[string]int64 // of another model than the pinned; nil: the pin's
+	fees               map[string]int64 // of another model than the pinned, where it has them
 	context, maxOutput int64
 	flatCache          bool // a cheaper service tier does not make cache reads cheaper
 }
@@ -343,7 +343,7 @@ func (s *settlement) factor(geo string, of *prices) ratio {
 // the catalog knows it as another model.
 func (s *settlement) answered() prices {
 	var name string
-	if s.ev.Model != "" && s.ev.Model != "null" && json.Unmarshal([]byte(s.ev.Model), &name) != nil {
+	if json.Unmarshal([]byte(s.ev.Model), &name) != nil {
 		name = ""
 	}
 	of, slug := s.find(name, s.pinned())
@@ -374,11 +374,7 @@ func (s *settlement) find(name string, own prices) (prices, string) {
 		return own, ""
 	}
 	s.floor = s.floor || s.has(pinOwn) && !m.Row.own
-	fees := m.Row.fees
-	if fees == nil {
-		fees = map[string]int64{}
-	}
-	of := prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: fees, context: m.Row.Context, maxOutput: m.Row.MaxOutput, flatCache: m.Row.rules.flatCache}
+	of := prices{rates: m.Row.tiers, tiers: m.Row.rules.tiers, fees: m.Row.fees, context: m.Row.Context, maxOutput: m.Row.MaxOutput, flatCache: m.Row.rules.flatCache}
 	if !s.has(pinHasTerms) {
 		if of.fixed = s.pin.factor; m.peak.above(of.fixed) {
 			of.fixed = m.peak

@@ -9,7 +9,8 @@ import (
 
 // helper is the file that switches a package's mutants. With a trace file, it
 // notes there which mutants are reached. On Linux, a mutant that allocates
-// without end dies of it instead of taking the machine along.
+// without end dies of it instead of taking the machine along, as does one that
+// computes without end.
 const helper = `package %s
 
 import (
@@ -31,6 +32,9 @@ func init() {
 	if aigMutant != 0 {
 		const most = 6 << 30
 		_ = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most})
+	}
+	if s, err := strconv.ParseUint(os.Getenv("AIG_MUTANT_SECONDS"), 10, 64); err == nil {
+		_ = syscall.Setrlimit(0, &syscall.Rlimit{Cur: s, Max: s}) // RLIMIT_CPU, which syscall does not name
 	}
 }
 

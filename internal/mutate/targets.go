@@ -18,8 +18,9 @@ var targets = []target{
 	{dir: "pricing", files: []string{
 		"charge.go", "reports.go", "usage.go", "usage_messages.go", "usage_other.go", "usage_responses.go", "usage_values.go",
 		"bound.go", "input.go", "wide.go", "decimal.go", "rates.go", "terms.go", "members.go", "parse.go",
-	}},
-	{dir: "envoy", files: []string{"token.go", "metadata.go", "filter.lua"}, lua: "lua_*_test.go"},
+	}, slow: regexp.MustCompile("^Test(SchemasAreBounded|ProvidersBill|TooManyValues|PinsAreShort|CountingConcurrently)")},
+	{dir: "envoy", files: []string{"token.go", "metadata.go", "filter.lua"}, lua: "lua_*_test.go",
+		slow: regexp.MustCompile("^Test(.*Envoy|NoDecision|Timers|SilentConnections|StreamsPer|ConnectionLimit|Script|HeapLimit|Process|Drain|DiesWith|AsParent|Install|Find)")},
 	{dir: "accounting", files: []string{"settle.go", "entry.go"}},
 	{dir: "ledger", files: []string{"step.go", "reserve.go", "settle.go", "core.go", "counters.go", "hold.go"},
 		slow: regexp.MustCompile("^Fuzz|^Test(Model|Simulation|Kill|Fault|FullDisk|FailedFsync|Linearizable|TenThousand|ManyTags|CapEdits|Ring(Bit|Stops|Goes)|BackupWhile|CheckUnder|Tampering)")},

@@ -509,7 +509,7 @@ func (p *pin) multiplier(factor ratio) ratio {
 func (s *settlement) billed(u *usage, of prices) ratio {
 	var name string
 	raw := s.ev.ServiceTier
-	if raw == "" || raw == "null" || json.Unmarshal([]byte(raw), &name) != nil {
+	if raw == "null" || json.Unmarshal([]byte(raw), &name) != nil {
 		name = u.tier
 	}
 	factor := s.factor(u.geo, &of)

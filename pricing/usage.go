@@ -63,18 +63,19 @@ type counts struct {
 // p prices them separately.
 func (c *counts) normalise(p *pin) (usage, error) {
 	var u usage
+	in := c.prompt
 	if p.has(pinNoOutput) {
-		c.prompt = largest(&c.prompt, &c.total)
+		in = largest(&c.prompt, &c.total)
 	}
-	if !c.prompt.set || !c.completion.set && !c.total.set && !p.has(pinNoOutput) || c.prompt.bad || c.completion.bad || c.total.bad {
+	if !in.set || !c.completion.set && !c.total.set && !p.has(pinNoOutput) || in.bad || c.completion.bad || c.total.bad {
 		return usage{}, errUsage
 	}
 	prompt, cached, write := c.prompt.n, c.cached.value(), c.write.value()
 	if c.cacheOutside {
 		prompt += cached + write
-		if p.has(pinNoOutput) {
-			prompt = max(prompt, c.total.n)
-		}
+	}
+	if p.has(pinNoOutput) {
+		prompt = max(prompt, c.total.n)
 	}
 	u.prompt = prompt
 	tier := p.ratesFor(prompt)
@@ -226,7 +227,7 @@ func (r *openAIUsage) counts(native bool) counts {
 		c.audioOut = largest(&c.audioOut, &g.v.Audio)
 		c.audioOut.bad = c.audioOut.bad || g.bad
 	}
-	if r.Read.set || r.Write.set {
+	if r.Read.set || r.Write.set || r.Read.bad || r.Write.bad {
 		c.cacheOutside = c.outside(native || r.Prompt.set)
 	}
 	return c

@@ -2,7 +2,6 @@ package extauthz
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -70,11 +69,12 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	if c.unbounded != nil {
 		s.metrics.unpriced.Inc()
 	}
-	return s.admit(id, &c, &res), nil
+	return s.admit(id, c, &res), nil
 }
 
 // call is a request understood.
 type call struct {
+	server    *Server
 	key       *budget.Key
 	tag       budget.Tag
 	endpoint  pricing.Endpoint
@@ -87,8 +87,8 @@ type call struct {
 
 // understand names and bounds the call, or says what is wrong with it. The
 // cheap checks come first; nothing is looked up for a caller without a key.
-func (s *Server) understand(ctx context.Context, r *request, now time.Time) (call, error) {
-	var c call
+func (s *Server) understand(ctx context.Context, r *request, now time.Time) (*call, error) {
+	c := &call{server: s}
 	var err error
 	if c.key, err = s.caller(r); err != nil {
 		return c, err
@@ -111,44 +111,39 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 		defer leave()
 	}
 	c.misnamed = !isJSON(r.Headers.ContentType)
-	parsed, err := pricing.ParseCallContext(ctx, c.endpoint, body)
+	quote, err := s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, c)
 	if err != nil {
 		return c, err
 	}
-	if !c.key.MayUseModel(parsed.Model) {
-		return c, &budget.Error{
-			Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
-			Message: fmt.Sprintf("this key may not call the model %q; name one of its allowed models", shorten(parsed.Model)),
-		}
-	}
-	if c.model, err = s.catalog().Resolve(parsed.Model, now); err != nil {
-		return c, err
-	}
+	c.model, c.bound, c.unbounded = quote.Model, quote.Bound, quote.Unbounded
 	if r.anthropic() {
-		if c.betas, err = r.betas(s.betas(c.model.Provider)); err != nil {
-			return c, err
-		}
+		c.betas, err = r.betas(s.betas(c.model.Provider))
 	}
-	if parsed.Uncapped() {
-		parsed.DefaultCap = budget.SmallerDefault(c.key.DefaultMaxTokens, s.ledger.DefaultMaxTokens(c.tag, c.key.ID))
-	}
-	if err := ctx.Err(); err != nil {
-		return c, fmt.Errorf("before bounding: %w", err)
-	}
-	s.settle(&c, parsed)
-	c.bound, c.unbounded, err = boundOf(c.model, parsed, now)
 	return c, err
 }
 
-// settle bounds what the body only names by what was settled for it.
-func (s *Server) settle(c *call, parsed *pricing.Call) {
-	names := parsed.StoredNames()
-	if s.settled == nil || len(names) == 0 {
-		return
+// MayCall implements pricing.Caller.
+func (c *call) MayCall(slug string) error {
+	if c.key.MayUseModel(slug) {
+		return nil
 	}
-	if n, ok := s.settled.Tokens(c.key.ID, c.model.Slug, names, parsed.WholeTurns()); ok {
-		parsed.Settle(n)
+	return &budget.Error{
+		Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
+		Message: fmt.Sprintf("this key may not call the model %q; name one of its allowed models", shorten(slug)),
 	}
+}
+
+// DefaultCap implements pricing.Caller.
+func (c *call) DefaultCap() int64 {
+	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.server.ledger.DefaultMaxTokens(c.tag, c.key.ID))
+}
+
+// Settled implements pricing.Caller.
+func (c *call) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
+	if c.server.settled == nil {
+		return 0, false
+	}
+	return c.server.settled.Tokens(c.key.ID, model, names, whole)
 }
 
 // caller is the key that asks, if it may call models.
@@ -168,32 +163,6 @@ func (s *Server) caller(r *request) (*budget.Key, error) {
 		}
 	}
 	return key, nil
-}
-
-// boundOf bounds the call. A call that is sound but has no bound is not refused
-// here: whether that matters depends on whether a budget watches it, which the
-// ledger decides with the reservation, in one step.
-func boundOf(m pricing.Model, c *pricing.Call, now time.Time) (*pricing.Bound, *budget.Error, error) {
-	bound, err := m.Bound(c, now)
-	if err == nil {
-		return bound, nil, nil
-	}
-	var e *budget.Error
-	if !errors.As(err, &e) || !unboundable(e.Reason) {
-		return nil, nil, err
-	}
-	return m.UnpricedEdits(c), e, nil
-}
-
-// unboundable lists the reasons that concern only the bound; every other
-// reason is a fault of the request, wherever it is charged.
-func unboundable(reason string) bool {
-	switch reason {
-	case "model_not_priced", "tier_not_priced", "max_output_unknown", "unbounded_tool", "unbounded_input", "unbounded_media":
-		return true
-	default:
-		return false
-	}
 }
 
 // admit is the answer for a call whose bound is held.

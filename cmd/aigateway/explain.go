@@ -65,7 +65,7 @@ the key and the tag, and what calls with that tag cost of what they held.`,
 		if err != nil {
 			return err
 		}
-		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: x.endpoint, Model: x.model, Body: body}, nil, 0, a.now())
+		doc, err := explain(c.Context(), catalog, pricing.Query{Endpoint: pricing.Endpoint(x.endpoint), Model: x.model, Body: body, At: a.now()}, nil)
 		if err != nil {
 			return x.hint(domainError(err), err)
 		}

@@ -78,7 +78,7 @@ func TestExplainIsWhatTheGatewayDoes(t *testing.T) {
 	const room = 300_000_000 * budget.Amount(1)
 	explained := func(body string) *adminapi.Explanation {
 		t.Helper()
-		doc, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(body)}, nil, 0, time.Now())
+		doc, err := explain(t.Context(), catalog, pricing.Query{Endpoint: "chat", Body: []byte(body), At: time.Now()}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,10 +158,11 @@ func TestExplainer(t *testing.T) {
 		}
 		return budget.Status{Budget: budget.Budget{ID: "bud_3", Target: budget.Target{KeyID: "key_1"}, Cap: 31 * budget.Cent}, Spent: budget.Cent}, watched
 	}
+	settled := func(string, string, []pricing.StoredName, bool) (int64, bool) { return 0, false }
 	learned := func(tag budget.Tag) (accounting.Ratio, bool) {
 		return accounting.Ratio{Calls: 7, Bound: 10 * budget.Dollar, Cost: 3 * budget.Dollar}, tag == "team/a"
 	}
-	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, learned: learned, tightest: tightest}
+	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaults: func(budget.Tag, string) int64 { return 0 }, learned: learned, tightest: tightest, settled: settled}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
 	if err != nil {
@@ -174,7 +175,7 @@ func TestExplainer(t *testing.T) {
 	if want := (&adminapi.ExplanationLearned{Tag: "team/a", Calls: 7, BoundUSD: "10.00", CostUSD: "3.00", BoundOverCost: "3.34", LikelyUSD: likely.String()}); *x.Learned != *want {
 		t.Errorf("learned %+v, want %+v", x.Learned, want)
 	}
-	command, err := explain(catalog, adminapi.ExplainQuery{Endpoint: "chat", Body: []byte(sixtyKB(t))}, nil, 0, time.Now())
+	command, err := explain(t.Context(), catalog, pricing.Query{Endpoint: "chat", Body: []byte(sixtyKB(t)), At: time.Now()}, nil)
 	if err != nil || command.BoundUSD != x.BoundUSD || !slices.Equal(command.Lines, x.Lines) {
 		t.Errorf("the command says %+v, %v; the API %+v", command, err, x)
 	}

@@ -18,34 +18,19 @@ type explained struct {
 	bound *pricing.Bound
 }
 
-// explain does what the gateway does between parsing and reserving, for the
-// command as for the API. may refuses a model by its slug; nil refuses none.
-// defaultCap is the caller's own default output cap; 0: none.
-func explain(catalog *pricing.Catalog, q adminapi.ExplainQuery, may func(slug string) error, defaultCap int64, now time.Time) (*explained, error) {
-	call, err := pricing.ParseCall(pricing.Endpoint(q.Endpoint), q.Body)
+// explain says what q can cost at most, as the gateway's decision has it; caller
+// may be nil.
+func explain(ctx context.Context, catalog *pricing.Catalog, q pricing.Query, caller pricing.Caller) (*explained, error) {
+	quote, err := catalog.Quote(ctx, q, caller)
 	if err != nil {
 		return nil, err
 	}
-	call.DefaultCap = defaultCap
-	slug := q.Model
-	if slug == "" {
-		slug = call.Model
+	if quote.Unbounded != nil {
+		return nil, quote.Unbounded
 	}
-	if may != nil {
-		if err := may(slug); err != nil {
-			return nil, err
-		}
-	}
-	model, err := catalog.Resolve(slug, now)
-	if err != nil {
-		return nil, err
-	}
-	bound, err := model.Bound(call, now)
-	if err != nil {
-		return nil, err
-	}
+	model, bound := quote.Model, quote.Bound
 	doc := &explained{&adminapi.Explanation{
-		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: q.Endpoint, Stream: call.Stream,
+		Model: model.Slug, UpstreamModel: model.UpstreamModel, Endpoint: string(q.Endpoint), Stream: quote.Call.Stream,
 		Lines: []adminapi.ExplanationLine{}, BoundUSD: bound.Amount.String(),
 		CatalogVersion: catalog.Version(), PricesCheckedAt: date(model.Row.CheckedAt),
 	}, bound}
@@ -100,12 +85,14 @@ type explainer struct {
 	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
 	// defaults is the smallest default output cap of the budgets that watch a call.
 	defaults func(tag budget.Tag, keyID string) int64
+	// settled is what earlier answers can amount to.
+	settled func(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
 	// learned is what the calls of a tag held and cost.
 	learned func(tag budget.Tag) (accounting.Ratio, bool)
 	now     func() time.Time
 }
 
-func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.ExplainQuery) (*adminapi.Explanation, error) {
+func (e explainer) Explain(ctx context.Context, key *budget.Key, q adminapi.ExplainQuery) (*adminapi.Explanation, error) {
 	if q.Endpoint == "" {
 		q.Endpoint = string(pricing.Chat)
 	}
@@ -115,15 +102,8 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 	if strings.TrimSpace(string(q.Body)) == "" {
 		return nil, budget.Invalid("body_missing", "body", "body is missing; send the call to explain, as an object or as its text")
 	}
-	doc, err := explain(e.catalog(), q, func(slug string) error {
-		if key.MayUseModel(slug) {
-			return nil
-		}
-		return &budget.Error{
-			Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
-			Message: "this key may not call that model; name one of its allowed models",
-		}
-	}, budget.SmallerDefault(key.DefaultMaxTokens, e.defaults(q.Tag, key.ID)), e.now())
+	query := pricing.Query{Endpoint: pricing.Endpoint(q.Endpoint), Body: q.Body, Model: q.Model, At: e.now()}
+	doc, err := explain(ctx, e.catalog(), query, &explainCaller{e, key, q.Tag})
 	if err != nil {
 		return nil, err
 	}
@@ -134,4 +114,29 @@ func (e explainer) Explain(_ context.Context, key *budget.Key, q adminapi.Explai
 		doc.learn(q.Tag, r)
 	}
 	return doc.Explanation, nil
+}
+
+// explainCaller is who asks to explain; it implements pricing.Caller.
+type explainCaller struct {
+	explainer
+	key *budget.Key
+	tag budget.Tag
+}
+
+func (c *explainCaller) MayCall(slug string) error {
+	if c.key.MayUseModel(slug) {
+		return nil
+	}
+	return &budget.Error{
+		Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
+		Message: "this key may not call that model; name one of its allowed models",
+	}
+}
+
+func (c *explainCaller) DefaultCap() int64 {
+	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaults(c.tag, c.key.ID))
+}
+
+func (c *explainCaller) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
+	return c.settled(c.key.ID, model, names, whole)
 }

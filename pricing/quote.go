@@ -1,0 +1,103 @@
+package pricing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"aigateway/budget"
+)
+
+// Query is a call whose cost is in question.
+type Query struct {
+	Endpoint Endpoint
+	Body     []byte // must not change while the Quote is in use
+	Model    string // slug to price in place of the body's; empty: the body's
+	At       time.Time
+}
+
+// Caller is who asks, and what that changes.
+type Caller interface {
+	// MayCall says why a model with this slug may not be called; nil: it may.
+	MayCall(slug string) error
+	// DefaultCap is the output cap for a body without one; 0: none of its own. It
+	// is asked only about such a body.
+	DefaultCap() int64
+	// Settled is the most input tokens of the model that names together can amount
+	// to; false when they may be anything. whole says that the reasoning of all
+	// turns counts. It is asked only about a body that names something.
+	Settled(model string, names []StoredName, whole bool) (int64, bool)
+}
+
+// Quote is a call understood: what it asks for, of which model, and what it can
+// cost at most.
+type Quote struct {
+	Call  *Call
+	Model Model
+	// Bound has the edits, too. Its amount is 0 where Unbounded is set.
+	Bound *Bound
+	// Unbounded is why a sound call has no bound. Whether that matters depends on
+	// whether a budget watches it.
+	Unbounded *budget.Error
+}
+
+// Quote parses a call, resolves its model and bounds it: the one way from a body
+// to an amount. A nil caller may call every model and brings nothing. The error is a *budget.Error about the call, or that of ctx,
+// soon after nobody waits any more.
+func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, error) {
+	call, err := ParseCallContext(ctx, q.Endpoint, q.Body)
+	if err != nil {
+		return Quote{}, err
+	}
+	slug := q.Model
+	if slug == "" {
+		slug = call.Model
+	}
+	if caller != nil {
+		if err := caller.MayCall(slug); err != nil {
+			return Quote{}, err
+		}
+	}
+	out := Quote{Call: call}
+	if out.Model, err = c.Resolve(slug, q.At); err != nil {
+		return Quote{}, err
+	}
+	if caller != nil {
+		call.ask(caller, out.Model.Slug)
+	}
+	if err := ctx.Err(); err != nil {
+		return Quote{}, fmt.Errorf("before bounding: %w", err)
+	}
+	if out.Bound, err = out.Model.Bound(call, q.At); err != nil {
+		var e *budget.Error
+		if !errors.As(err, &e) || !unboundable(e.Reason) {
+			return Quote{}, err
+		}
+		out.Bound, out.Unbounded = out.Model.UnpricedEdits(call), e
+	}
+	return out, nil
+}
+
+// ask takes what the caller has for what the body leaves out.
+func (c *Call) ask(caller Caller, model string) {
+	if c.Uncapped() {
+		c.DefaultCap = caller.DefaultCap()
+	}
+	if names := c.StoredNames(); len(names) > 0 {
+		if n, ok := caller.Settled(model, names, c.WholeTurns()); ok {
+			c.Settle(n)
+		}
+	}
+}
+
+// unboundable lists the reasons that concern only the bound; every other
+// reason is a fault of the request, wherever it is charged.
+func unboundable(reason string) bool {
+	switch reason {
+	case "model_not_priced", "tier_not_priced", "max_output_unknown", "unbounded_tool", "unbounded_input", "unbounded_media":
+		return true
+	default:
+		return false
+	}
+}

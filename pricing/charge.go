@@ -519,7 +519,11 @@ func (s *settlement) billed(u *usage, of prices) ratio {
 	r := rules{tiers: of.tiers}
 	best := ratio{}
 	for _, tier := range [2]string{name, u.speed} {
-		f, ok := r.tier(strings.ToLower(tier))
+		tier = strings.ToLower(tier)
+		f, ok := r.tier(tier)
+		if tier == "auto" && s.asked.above(f) { // not what was billed
+			f = s.asked
+		}
 		if !ok {
 			s.out.flag(FlagTierUnpriced)
 			return s.dearestTier(factor, of.tiers)

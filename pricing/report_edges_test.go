@@ -143,3 +143,18 @@ func TestReportsWithoutWhatIsBilledAreNone(t *testing.T) {
 		}
 	}
 }
+
+// An answer that says auto repeats what was asked for, or its default, and does
+// not say what was billed.
+func TestAutoIsNoTier(t *testing.T) {
+	c := edgeCatalog(t)
+	b := mustBound(t, c, pricing.Messages, messagesBody("anthropic/edge", `,"service_tier":"priority"`), noon())
+	for tier, want := range map[string]budget.Amount{`"auto"`: 200_000, `"AUTO"`: 200_000, `"standard"`: 100_000} {
+		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{
+			Sent: true, Status: 200, Done: true, Usage: `{"input_tokens":100,"output_tokens":0}`, ServiceTier: tier,
+		}, nil)
+		if got.Basis != budget.BasisUsage || got.Cost != want {
+			t.Errorf("%s: %s %v, want %v", tier, got.Basis, got.Cost, want)
+		}
+	}
+}

@@ -89,6 +89,8 @@ func TestTierSpeedAndRegionOfAReport(t *testing.T) {
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"priority","speed":"fast"}`, "", 300_000, nil},
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"standard","speed":"fast"}`, "", 200_000, nil},
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"priority"}`, "null", 300_000, nil},
+		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"fast","service_tier":"fast"}`, "", 200_000, nil},
+		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"fast","service_tier":"standard"}`, "", 300_000, []string{pricing.FlagTierUnpriced}},
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"inference_geo":"us"}`, "", 150_000, nil},
 		{"slow", "quick", `{"input_tokens":100,"output_tokens":0,"inference_geo":"eu"}`, "", 200_000, nil},
 		{"slow", "", `{"input_tokens":100,"output_tokens":0,"inference_geo":"eu"}`, "", 110_000, []string{pricing.FlagGeoUnpriced}},

@@ -35,11 +35,11 @@ func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.
 	r.observe(tag, basis, bound, cost)
 }
 
-// Cost is what a channel charges for an entry.
-func Cost(c Config, l *envoy.LogLine) budget.Amount {
+// Settlement is what a channel makes of an entry.
+func Settlement(c Config, l *envoy.LogLine) budget.Settlement {
 	ch := newChannel(c, "test")
 	s, _ := ch.settlement(l)
-	return s.Cost
+	return s
 }
 
 // Observe remembers an answer as the end of its call does.

@@ -48,7 +48,7 @@ func TestContentRefusalFee(t *testing.T) {
 		}
 		cfg, _ := config(t, &fakeLedger{})
 		cfg.Catalog = func() *pricing.Catalog { return c }
-		if got := accounting.Cost(cfg, &l); got != tt.want {
+		if got := accounting.Settlement(cfg, &l).Cost; got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}

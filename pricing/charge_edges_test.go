@@ -44,6 +44,7 @@ func TestChargeAtTheBordersOfItsOutcomes(t *testing.T) {
 		{"more reports than are kept", moonshot, pricing.Evidence{Status: 200, Done: true, Many: true, Usage: usage}, budget.BasisBound, bound, []string{pricing.FlagUsageMany}},
 		{"the last report is none", moonshot, pricing.Evidence{Status: 200, Done: true, FirstUsage: usage, Usage: `{"prompt_tokens":"?"}`}, budget.BasisBound, bound, []string{pricing.FlagUsageMalformed}},
 		{"nothing but what came first", moonshot, pricing.Evidence{Status: 200, Done: true, FirstUsage: usage}, budget.BasisBound, bound, nil},
+		{"a tier nobody knows, and no report", moonshot, pricing.Evidence{Status: 200, Done: true, ServiceTier: `"surprise"`}, budget.BasisBound, bound, nil},
 		{"a name with something behind it is no name", moonshot, pricing.Evidence{Status: 200, Done: true, Usage: usage, Model: `"kimi-k9" 1`}, budget.BasisUsage, cost, nil},
 		{"a model nobody knows", moonshot, pricing.Evidence{Status: 200, Done: true, Usage: usage, Model: `"kimi-k9"`}, budget.BasisUsage, cost, []string{pricing.FlagServedUnknown}},
 	} {

@@ -62,7 +62,7 @@ soak: envoy ## kill the ledger and the gateway KILLS times each (3000), then sim
 	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 .PHONY: mutants
-mutants: envoy ## change the code that decides money and see tests fail (FILES='ledger/*', N=100): hours for all
+mutants: envoy ## change the code that decides money and see tests fail (FILES='ledger/*', N=100): about 20 minutes
 	$(GO) run ./internal/mutate $(if $(FILES),-files '$(FILES)') $(if $(N),-n $(N))
 
 .PHONY: bench

@@ -135,6 +135,7 @@ func TestOlderPinsTakeThePeakOfTheModelThatAnswered(t *testing.T) {
 	const pin = "AQEBAMMI8P05gJL0AQEBAQEAAAIEZmxleAEBCW9uX2RlbWFuZAEBAQBD8P05gOIJgJL0AQ" // Moonshot
 	const name = `"deepseek-v4-pro"`
 	const usage = `{"prompt_tokens":1000,"completion_tokens":0}`
+	absurd := map[int]budget.Amount{}
 	for _, tt := range []struct {
 		hour int
 		cost budget.Amount
@@ -145,5 +146,10 @@ func TestOlderPinsTakeThePeakOfTheModelThatAnswered(t *testing.T) {
 		if got.Cost != tt.cost || got.Served != "deepseek/deepseek-v4-pro" {
 			t.Errorf("at %d:00: %+v, want %s", tt.hour, got, tt.cost)
 		}
+		ev.Usage = `{"prompt_tokens":1e15,"completion_tokens":0}`
+		absurd[tt.hour] = pricing.Charge(pin, budget.Cent, ev, c.Served("deepseek/asked", at)).Cost
+	}
+	if absurd[14] == 0 || absurd[2] != 2*absurd[14] { // what its full context costs then
+		t.Errorf("absurd bills are cut at %v", absurd)
 	}
 }

@@ -57,6 +57,11 @@ func TestUnreadablePartsWithoutAPrice(t *testing.T) {
 	if got := answered(b, usage); got.Basis != budget.BasisUsage || got.Cost != 20_000 {
 		t.Errorf("%+v", got)
 	}
+	for _, part := range []string{"cache_read_input_tokens", "cache_creation_input_tokens"} { // beside the input they are a loss
+		if got := answered(b, `{"input_tokens":10,"output_tokens":5,"`+part+`":"?"}`); got.Basis != budget.BasisBound || got.Cost != b.Amount {
+			t.Errorf("%s: %+v", part, got)
+		}
+	}
 	call, err := pricing.ParseCall(pricing.Chat, []byte(chatBody("moonshot/new", "")))
 	if err != nil {
 		t.Fatal(err)

@@ -59,13 +59,21 @@ func TestCountsThatAreNone(t *testing.T) {
 		got, bound := speltCharge(t, c, pricing.Chat, "", pricing.Evidence{Usage: `{"completion_tokens":1,"prompt_tokens":` + count + `}`})
 		t.Run(count, func(t *testing.T) { checkReport(t, got, -1, bound) })
 	}
+	for _, usage := range []string{
+		`{"prompt_tokens":1,"completion_tokens":"?","total_tokens":5}`,
+		`{"prompt_tokens":1000,"completion_tokens":1,"prompt_tokens_details":{"cache_write_tokens":"?","cache_creation_tokens":300,"cache_write_tokens_details":7}}`,
+	} {
+		got, bound := speltCharge(t, c, pricing.Chat, "", pricing.Evidence{Usage: usage})
+		t.Run(usage, func(t *testing.T) { checkReport(t, got, -1, bound) })
+	}
 	for details, cost := range map[string]budget.Amount{`[]`: 10_000, `[ ]`: 10_000, `""`: 10_000, `0`: 10_000, `false`: 10_000, `null`: 10_000, `" "`: -1, `[0]`: -1, `7`: -1, `true`: -1} {
 		got, bound := speltCharge(t, c, pricing.Chat, "", pricing.Evidence{Usage: `{"completion_tokens":1,"prompt_tokens":1,"prompt_tokens_details":` + details + `}`})
 		t.Run(details, func(t *testing.T) { checkReport(t, got, cost, bound) })
 	}
 }
 
-// What follows a report makes it none, on every dialect.
+// What follows a report makes it none on every dialect, as does a count that is
+// none where parts of a token are usual.
 func TestReportsWithATail(t *testing.T) {
 	var n yaml.Node
 	if err := yaml.Load([]byte(`[{model: odd/embed, family: bytes, prices: [{input: "2", output: "0"}]}, {model: odd/chat, family: bytes, limits: {max_output: 100}, prices: [{input: "2", output: "8"}]}, {model: vllm/rank, family: rerank, prices: [{input: "2", output: "0"}]}]`), &n); err != nil {
@@ -86,6 +94,9 @@ func TestReportsWithATail(t *testing.T) {
 		{pricing.Rerank, `{"model":"vllm/rank","query":"a","documents":["b"]}`, `{"total_tokens":5} x`, -1},
 		{pricing.Embeddings, `{"model":"odd/embed","input":"a"}`, `{"in":5,"out":0}`, 10_000},
 		{pricing.Embeddings, `{"model":"odd/embed","input":"a"}`, `{"in":5,"out":0} x`, -1},
+		{pricing.Embeddings, `{"model":"odd/embed","input":"a"}`, `{"in":"1ex","out":0}`, -1},
+		{pricing.Embeddings, `{"model":"odd/embed","input":"a"}`, `{"in":".5","out":0}`, -1},
+		{pricing.Embeddings, `{"model":"odd/embed","input":"a"}`, `{"in":"5.","out":0}`, -1},
 		{pricing.Chat, chatBody("odd/chat", `"max_tokens":100`), `{"in":5,"out":1,"bill":{"usd":0.0001}}`, 100_000},
 		{pricing.Chat, chatBody("odd/chat", `"max_tokens":100`), `{"in":5,"out":1}`, 18_000},
 	} {

@@ -1,8 +1,8 @@
 // Command mutate changes the code that decides money, one small change at a
 // time, and sees whether a test fails.
 //
-//	go run ./internal/mutate                     all files of targets
-//	go run ./internal/mutate -files 'ledger/*'   those that match one of the patterns
+//	go run ./internal/mutate                     the files of targets that are covered
+//	go run ./internal/mutate -files 'ledger/*'   those of all that match one of the patterns
 //	go run ./internal/mutate -n 50               50 mutants, spread evenly over them
 //	go run ./internal/mutate -list               what would be changed, and nothing else
 //
@@ -116,7 +116,7 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 		return nil
 	}
 	fmt.Fprintf(stdout, "in %s\n", time.Since(began).Round(time.Second))
-	return sum.verdict(built, o)
+	return sum.verdict(built)
 }
 
 // only is the target with those of its files that match.
@@ -125,7 +125,7 @@ func (t target) only(patterns string) target {
 		return t
 	}
 	var files []string
-	for _, f := range t.files {
+	for _, f := range slices.Concat(t.files, t.more) {
 		name := path.Join(t.dir, f)
 		if slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
 			ok, _ := path.Match(p, name)

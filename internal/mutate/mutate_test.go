@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func TestCommittedSurvivors(t *testing.T) {
 	}
 	files := map[string]bool{}
 	for _, t := range targets {
-		for _, f := range t.files {
+		for _, f := range slices.Concat(t.files, t.more) {
 			files[t.dir+"/"+f] = true
 		}
 	}

@@ -97,7 +97,7 @@ func (t *tally) add(m *mutant, killer string) {
 }
 
 // verdict compares what survived with what may.
-func (t *tally) verdict(built []*build, o options) error {
+func (t *tally) verdict(built []*build) error {
 	var errs []error
 	survived := map[string]bool{}
 	unlisted := 0
@@ -128,7 +128,7 @@ func (t *tally) verdict(built []*build, o options) error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(t.known)) {
 		file, _, _ := strings.Cut(k, " ")
-		if !exists[k] && (files[file] || o.files == "") {
+		if !exists[k] && files[file] {
 			errs = append(errs, fmt.Errorf("survivors.txt lists what no longer exists: %s", k))
 		}
 	}

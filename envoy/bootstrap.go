@@ -42,7 +42,9 @@ type BootstrapConfig struct {
 	CheckTimeout      time.Duration // for a decision; 0: 1 s
 	MaxConnections    int           // client connections at a time; 0: 20,000
 	MaxStreams        int           // requests at a time on one HTTP/2 connection; 0: 100
-	FirstByteTimeout  time.Duration // for a connection's first bytes; 0: 10 s
+	// FirstByteTimeout is for a connection's first line, the headers of a request,
+	// and the next request on an HTTP/2 connection that has none; 0: 10 s.
+	FirstByteTimeout time.Duration
 	// MaxHeapBytes is the memory Envoy may use: at nine tenths of it new requests
 	// are answered 503; 0: no limit.
 	MaxHeapBytes int64
@@ -209,9 +211,19 @@ func (b *builder) overload() *overloadv3.OverloadManager {
 	}
 	m.ResourceMonitors = append(m.ResourceMonitors, b.monitor(heap, &heapv3.FixedHeapConfig{MaxHeapSizeBytes: uint64(b.c.MaxHeapBytes)}))
 	m.Actions = []*overloadv3.OverloadAction{
-		b.shortenIdle(heap), action("shrink_heap", heap, 0.8), action("stop_accepting_requests", heap, 0.9),
+		b.shortenIdle(heap), b.giveBack(heap), action("stop_accepting_requests", heap, 0.9),
 	}
 	return m
+}
+
+// giveBack returns free memory to the system, as KeyFirst counts what Envoy has
+// from it: near the half from which strangers show a key first.
+func (b *builder) giveBack(monitor string) *overloadv3.OverloadAction {
+	a := action("shrink_heap", monitor, 0.4)
+	a.TypedConfig = b.any(&overloadv3.ShrinkHeapConfig{
+		TimerInterval: durationpb.New(time.Second), MaxUnfreedMemoryBytes: wrapperspb.UInt64(uint64(b.c.MaxHeapBytes / 16)),
+	})
+	return a
 }
 
 // shortenIdle ends connections that do nothing the sooner, the less memory is

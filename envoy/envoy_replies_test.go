@@ -207,11 +207,18 @@ func TestTimers(t *testing.T) {
 	}
 }
 
-// TestSilentConnectionsEnd: who connects and says nothing, or no whole line, is
-// let go within seconds; who speaks is served.
+// TestSilentConnectionsEnd: who connects and asks for nothing, or never to the end
+// of its headers, is let go within seconds; who speaks is served.
 func TestSilentConnectionsEnd(t *testing.T) {
 	e := start(t, envoy.BootstrapConfig{FirstByteTimeout: 300 * time.Millisecond}, nil)
-	for _, said := range []string{"", "P", "POST /v1/chat", "PRI * HTTP/2.0\r\n"} {
+	const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+	const settings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+	for _, said := range []string{
+		"", "P", "POST /v1/chat", "PRI * HTTP/2.0\r\n",
+		"POST / HTTP/1.1\r\nHost: x\r\nX-A: ", preface, preface + settings,
+		preface + settings + "\x00\x00\x06\x06\x00\x00\x00\x00\x00",     // half a PING
+		preface + settings + "\x00\x00\x01\x01\x00\x00\x00\x00\x01\x83", // HEADERS that do not end
+	} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
 		if err != nil {
 			t.Fatal(err)
@@ -223,9 +230,19 @@ func TestSilentConnectionsEnd(t *testing.T) {
 		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
+		// Byte by byte, for as long as it may.
+		drip := time.AfterFunc(0, func() {
+			for strings.HasSuffix(said, "X-A: ") {
+				if _, err := io.WriteString(c, "a"); err != nil {
+					return
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
 		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("a connection that said %q stays open", said)
 		}
+		drip.Stop()
 	}
 	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
 	if r := e.do(t, "POST", chat, "{}"); r.status != 200 {

@@ -35,14 +35,28 @@ func (b *builder) listener() *listenerv3.Listener {
 			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&inspectorv3.HttpInspector{})},
 		}},
 		ListenerFiltersTimeout: durationpb.New(b.c.FirstByteTimeout),
-		FilterChains: []*listenerv3.FilterChain{{Filters: []*listenerv3.Filter{{
-			Name:       "envoy.filters.network.http_connection_manager",
-			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.manager())},
-		}}}},
+		FilterChains: []*listenerv3.FilterChain{
+			// An HTTP/2 connection says that it ends and no request is lost by it, so
+			// one without any is not kept. A client of HTTP/1 may be sending the next.
+			b.chain("http2", &listenerv3.FilterChainMatch{ApplicationProtocols: []string{"h2c"}}, b.c.FirstByteTimeout),
+			b.chain("http1", nil, time.Hour),
+		},
 	}
 }
 
-func (b *builder) manager() *hcmv3.HttpConnectionManager {
+// chain serves connections that match; idle is how long one may be without a
+// request.
+func (b *builder) chain(name string, match *listenerv3.FilterChainMatch, idle time.Duration) *listenerv3.FilterChain {
+	return &listenerv3.FilterChain{
+		Name: name, FilterChainMatch: match,
+		Filters: []*listenerv3.Filter{{
+			Name:       "envoy.filters.network.http_connection_manager",
+			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.manager(idle))},
+		}},
+	}
+}
+
+func (b *builder) manager(idle time.Duration) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix: StatPrefix,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
@@ -53,7 +67,7 @@ func (b *builder) manager() *hcmv3.HttpConnectionManager {
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
-			IdleTimeout:       durationpb.New(time.Hour), // between requests of a connection
+			IdleTimeout:       durationpb.New(idle), // between requests of a connection
 			MaxStreamDuration: durationpb.New(b.c.MaxStreamDuration),
 			// Some servers read x_api_key as x-api-key; we would not strip it.
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_DROP_HEADER,
@@ -65,7 +79,7 @@ func (b *builder) manager() *hcmv3.HttpConnectionManager {
 		},
 		StreamIdleTimeout:     durationpb.New(b.c.StreamIdleTimeout),
 		RequestTimeout:        durationpb.New(RequestTimeout),
-		RequestHeadersTimeout: durationpb.New(10 * time.Second),
+		RequestHeadersTimeout: durationpb.New(b.c.FirstByteTimeout),
 		RequestIdExtension: &hcmv3.RequestIDExtension{TypedConfig: b.any(&uuidv3.UuidRequestIdConfig{
 			PackTraceReason: wrapperspb.Bool(false), // leave the id a plain random UUID
 		})},

@@ -26,8 +26,10 @@ type Config struct {
 	// MaxConnections are clients' connections at a time, and MaxStreams the
 	// requests at a time on one HTTP/2 connection.
 	MaxConnections, MaxStreams int64
-	Streams                    Streams
-	Drain                      Drain
+	// EnvoyMemory is what Envoy may use, in bytes; 0: half of what there is.
+	EnvoyMemory int64
+	Streams     Streams
+	Drain       Drain
 	// ReservationTimeout is how long a reservation without any sign of life is
 	// held before its bound is charged; 1 minute to 24 hours.
 	ReservationTimeout time.Duration
@@ -234,6 +236,7 @@ type fileLimits struct {
 	MaxBodyBytes         byteSize `yaml:"max_body_bytes"`
 	Connections          int64    `yaml:"connections"`
 	StreamsPerConnection int64    `yaml:"streams_per_connection"`
+	EnvoyMemory          byteSize `yaml:"envoy_memory"`
 }
 
 type fileStreams struct {

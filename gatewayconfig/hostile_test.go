@@ -39,6 +39,7 @@ func hostile() []string {
 	add("time_zone: %s", "[]", "{}", "3")
 	add("data_dir: %s", "[]", "{}", "\"\\0\"", "\"a\\0b\"", "${HOME}/x")
 	add("limits: {max_body_bytes: %s}", "0", "-1", "1023", "33554433", "99999999999999999999", "1e6", "8MB", "8 GiB", "x", "[]", "{}", "0x10", "1.5", "-8MiB", "MiB", "9223372036854775807KiB", "''")
+	add("limits: {envoy_memory: %s}", "-1", "127MiB", "1025GiB", "half", "[]", "1.5GiB")
 	add("streams: {idle_timeout: %s}", "0s", "-1s", "10", "x", "1h1s", "[]", "{}", "1d", "99999999999h", "''")
 	add("streams: {max_duration: %s}", "0s", "25h", "1800")
 	add("reservations: {timeout: %s}", "1s", "0", "25h", "never")

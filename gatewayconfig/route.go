@@ -25,12 +25,16 @@ import (
 // to decide, our REST API, and a plain no for everything else. First match
 // wins, so the order is the policy.
 func routes(c *Config) (*routev3.RouteConfiguration, error) {
-	b := &routeBuilder{config: c}
+	keyFirst, err := envoy.KeyFirst(c.EnvoyMemory, int(c.Envoy.Concurrency))
+	if err != nil {
+		return nil, fmt.Errorf("render the matcher of calls that show their key first: %w", err)
+	}
+	b := &routeBuilder{config: c, keyFirst: keyFirst}
 	for _, api := range pricing.Endpoints() {
 		for i := range c.Providers {
 			b.decided(&c.Providers[i], api)
 		}
-		b.undecided("large-"+string(api), api, largeMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
+		b.undecided("key-first-"+string(api), api, b.keyFirstMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
 		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
 		b.refusal("no-"+string(api), api, prefix(pathOf(api)), "route_unknown", "only POST "+pathOf(api)+" is served here")
 	}
@@ -50,9 +54,10 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 }
 
 type routeBuilder struct {
-	config *Config
-	routes []*routev3.Route
-	err    error
+	config   *Config
+	keyFirst *matcherv3.StringMatcher
+	routes   []*routev3.Route
+	err      error
 }
 
 func (b *routeBuilder) pack(m proto.Message) *anypb.Any {
@@ -259,16 +264,13 @@ func inferenceMatch(api API) *routev3.RouteMatch {
 	return match
 }
 
-// largeMatch is inferenceMatch for bodies that may be 10,000 bytes or longer:
-// the length has five digits, or is not told. What a stranger's smaller ones hold
-// until they are complete is about what any request holds.
-func largeMatch(api API) *routev3.RouteMatch {
+// keyFirstMatch is inferenceMatch for calls whose caller shows a key before the
+// body is taken.
+func (b *routeBuilder) keyFirstMatch(api API) *routev3.RouteMatch {
 	match := inferenceMatch(api)
 	match.Headers = append(match.Headers, &routev3.HeaderMatcher{
-		Name: "content-length", InvertMatch: true, TreatMissingHeaderAsEmpty: true,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: "[0-9]{1,4}"}},
-		}},
+		Name: "content-length", TreatMissingHeaderAsEmpty: true,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: b.keyFirst},
 	})
 	return match
 }

@@ -319,6 +319,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("limits.max_body_bytes", running.MaxBodyBytes == next.MaxBodyBytes)
 	check("limits.connections", running.MaxConnections == next.MaxConnections)
 	check("limits.streams_per_connection", running.MaxStreams == next.MaxStreams)
+	check("limits.envoy_memory", running.EnvoyMemory == next.EnvoyMemory)
 	check("streams", running.Streams == next.Streams)
 	check("drain", running.Drain == next.Drain)
 	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 
@@ -76,9 +77,12 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
 		Heartbeat:    c.ReservationTimeout / 10,
-		MaxHeapBytes: envoyHeap(""),
+		MaxHeapBytes: envoyMemory(c),
 	}
 }
+
+// envoyMemory is what Envoy may use, in bytes; 0 where nobody knows.
+func envoyMemory(c *gatewayconfig.Config) int64 { return cmp.Or(c.EnvoyMemory, envoyHeap("")) }
 
 // controlTLS is Envoy's side of listen.control_tls; nil without.
 func controlTLS(c *gatewayconfig.Config) *envoy.ControlTLS {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -140,7 +142,10 @@ func (c *controlPlane) apply(ctx context.Context, cfg *gatewayconfig.Config) err
 	if err != nil {
 		return err
 	}
-	snapshot, err := gatewayconfig.Render(cfg, cfg.Listen.REST)
+	onThisMachine := *cfg
+	onThisMachine.EnvoyMemory = envoyMemory(cfg)
+	onThisMachine.Envoy.Concurrency = cmp.Or(cfg.Envoy.Concurrency, int64(runtime.NumCPU()))
+	snapshot, err := gatewayconfig.Render(&onThisMachine, cfg.Listen.REST)
 	if err != nil {
 		return fmt.Errorf("render the Envoy configuration: %w", err)
 	}

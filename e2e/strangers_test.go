@@ -1,0 +1,125 @@
+package e2e_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// unending is all of a body but its last byte.
+type unending struct {
+	left  int
+	drawn *atomic.Int64
+	done  <-chan struct{}
+}
+
+func (u *unending) Read(p []byte) (int, error) {
+	if u.left == 0 {
+		u.drawn.Add(1)
+		<-u.done
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := min(len(p), u.left)
+	clear(p[:n])
+	u.left -= n
+	return n, nil
+}
+
+// TestStrangersHoldHalf opens 2,700 HTTP/2 requests without a key whose bodies
+// never end: Envoy takes them while half of its memory is free, and asks the rest
+// for a key. Who has one is served, and pays one question while memory is free.
+func TestStrangersHoldHalf(t *testing.T) {
+	t.Parallel()
+	const memory = 256 // MiB
+	g := newGateway(t)
+	g.settings["Extra"] = fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory)
+	g.writeConfig()
+	g.startServe()
+	g.startEnvoy()
+	g.waitReady()
+	before := g.checks()
+	if r := g.chat("fake/m1", "tag", strings.Repeat("long ", 12_000), `,"max_tokens":9`); r.status != http.StatusOK {
+		t.Fatalf("%d %s %v", r.status, r.body, r.err)
+	}
+	if asked := g.checks() - before; asked != 1 {
+		t.Errorf("a call of 60 kB cost %d questions", asked)
+	}
+
+	s := strangers{done: make(chan struct{})}
+	defer close(s.done)
+	for range 30 {
+		s.connect(t, g.url, 90, 99_999)
+	}
+	eventually(t, 2*time.Minute, "strangers are asked for a key", func() bool {
+		return s.refused.Load() >= 300 && s.held.Load()+s.refused.Load()+s.failed.Load() >= 2700
+	})
+	used := anonymousMiB(t, g.envoy.pid())
+	t.Logf("held at most %d, refused %d, failed %d, Envoy uses %d MiB", s.held.Load(), s.refused.Load(), s.failed.Load(), used)
+	if used > memory*3/4 {
+		t.Errorf("Envoy uses %d MiB of %d for strangers", used, memory)
+	}
+	for _, words := range []int{10, 12_000, 100_000} {
+		if r := g.chat("fake/m1", "tag", strings.Repeat("long ", words), `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Errorf("with a key: %d %s %v", r.status, r.body, r.err)
+		}
+	}
+	g.settle(time.Minute)
+	g.wantBooksEqual(t)
+}
+
+// strangers have no key; done lets them go.
+type strangers struct {
+	held, refused, failed atomic.Int64
+	done                  chan struct{}
+}
+
+// connect opens a connection with so many requests, which end before their last
+// byte.
+func (s *strangers) connect(t *testing.T, url string, requests, size int) {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: p}
+	t.Cleanup(transport.CloseIdleConnections)
+	for range requests {
+		body := &unending{left: size - 1, drawn: &s.held, done: s.done}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/chat/completions", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.ContentLength = int64(size)
+		go func() {
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				s.failed.Add(1)
+				return
+			}
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusUnauthorized {
+				s.refused.Add(1)
+			} else {
+				s.failed.Add(1)
+			}
+		}()
+	}
+}
+
+// checks is how many questions Envoy has asked.
+func (g *gateway) checks() int {
+	g.t.Helper()
+	r := g.try(http.MethodGet, g.rest+"/metrics", "", nil)
+	m := regexp.MustCompile(`(?m)^aig_decision_seconds_count (\d+)$`).FindSubmatch(r.body)
+	if m == nil {
+		g.t.Fatalf("no count of questions: %d %.500s", r.status, r.body)
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,53 @@
+package envoy
+
+import (
+	"fmt"
+	"os"
+
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+)
+
+// KeyFirst matches the content-length of a call whose caller shows a key before
+// the body is taken: always from 100,000 bytes, or when no length is told; below
+// while half of memory, the bytes that Envoy may use, is taken or promised, so
+// that callers with a key have the other half. An Envoy with that many workers
+// must evaluate it once for each call. Where memory is 0, or Envoy cannot tell
+// what it uses (no Linux), it matches from 10,000 bytes.
+func KeyFirst(memory int64, workers int) (*matcherv3.StringMatcher, error) {
+	return luaMatcher(fmt.Sprintf(keyFirst, memory/2, os.Getpagesize(), max(workers, 1), int(RequestTimeout.Seconds())))
+}
+
+// keyFirst looks at the memory once for about 64 KiB of bodies. A body that was
+// let in without a key may come for as long as a request may take, after the
+// memory was looked at; so what was announced in that time counts, too, and as
+// much for each other worker.
+const keyFirst = `
+local most, page, workers, keep = %d, %d, %d, %d
+local find, time, open = string.find, os.time, io.open
+local began, now_announced, before_announced = 0, 0, 0
+local unseen, used = 65536, nil
+
+local function look()
+  unseen, used = 0, nil
+  local f = open("/proc/self/statm")
+  if not f then return end
+  local _, resident, shared = f:read("*n", "*n", "*n")
+  f:close()
+  if shared then used = (resident - shared) * page end
+end
+
+function envoy_match(length)
+  if length == "" or #length > 5 or find(length, "%%D") then return true end
+  local n, now = tonumber(length), time()
+  if now < began or now >= began + keep then
+    before_announced = now < began + 2 * keep and now_announced or 0
+    began, now_announced = now, 0
+  end
+  unseen = unseen + n + 4096
+  if unseen >= 65536 then look() end
+  if most == 0 or not used then return #length == 5 end
+  if used + workers * (before_announced + now_announced + n) > most then return true end
+  now_announced = now_announced + n
+  return false
+end
+`

@@ -190,3 +190,12 @@ func TestDialectOfALaterVersion(t *testing.T) {
 		t.Errorf("got %+v, want the bound", got)
 	}
 }
+
+// auto in an answer is the default beside a call that asked for less.
+func TestAutoIsNoCheaperTier(t *testing.T) {
+	b := mustBound(t, mustLoad(t), pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1,"service_tier":"flex"`), noon())
+	ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1000,"completion_tokens":0}`, ServiceTier: `"auto"`}
+	if got := pricing.Charge(b.Pin, b.Amount, ev, nil); got.Cost != 5_000_000 {
+		t.Errorf("got %+v, want the default's price", got)
+	}
+}

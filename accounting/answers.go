@@ -1,6 +1,7 @@
 package accounting
 
 import (
+	"strings"
 	"sync"
 
 	"aigateway/envoy"
@@ -61,6 +62,7 @@ func (a *Answers) keep(name answerName, of *answer) {
 		}
 		return
 	}
+	name.id = strings.Clone(name.id) // a part of the whole report, which would stay for it
 	a.byName[name] = of
 	if len(a.order) < maxAnswers {
 		a.order = append(a.order, name)

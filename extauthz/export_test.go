@@ -57,3 +57,13 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 	}
 	return out, nil
 }
+
+// BodiesAndKeys is Bodies, and how many keys it keeps.
+func BodiesAndKeys(most int64) (enter func(ctx context.Context, key string, size int) (leave func(), err error), keys func() int) {
+	b := newBodies(most)
+	return b.enter, func() int {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return len(b.keys)
+	}
+}

@@ -120,7 +120,12 @@ func (b *ackBook) OnDeltaStreamClosed(id int64, _ *corev3.Node) {
 	b.wake()
 }
 
-// OnStreamDeltaResponse notes what is sent.
+// maxPending is how many answers one Envoy may owe; it owes one of each type, or
+// a few when changes follow each other closely.
+const maxPending = 100
+
+// OnStreamDeltaResponse notes what is sent. A stream that asks and asks and
+// answers nothing is cut.
 func (b *ackBook) OnStreamDeltaResponse(id int64, _ *discoveryv3.DeltaDiscoveryRequest, r *discoveryv3.DeltaDiscoveryResponse) {
 	a := &answer{typeURL: r.GetTypeUrl(), version: r.GetSystemVersionInfo(), set: map[string]string{}, removed: r.GetRemovedResources()}
 	for _, item := range r.GetResources() {
@@ -131,6 +136,9 @@ func (b *ackBook) OnStreamDeltaResponse(id int64, _ *discoveryv3.DeltaDiscoveryR
 	if s := b.streams[id]; s != nil {
 		a.of, a.target = b.installed, b.target
 		s.pending[r.GetNonce()] = a
+		if len(s.pending) > maxPending {
+			b.cut(s)
+		}
 	}
 }
 

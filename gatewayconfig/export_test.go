@@ -56,3 +56,17 @@ func (s *Snapshot) WithCluster(c *clusterv3.Cluster) (*Snapshot, error) {
 	bad.clusters[c.GetName()] = c
 	return newSnapshot(bad, s.secrets)
 }
+
+// Held is how much a Server keeps of the Envoys that are connected.
+func (s *Server) Held() int {
+	s.acks.mu.Lock()
+	defer s.acks.mu.Unlock()
+	n := len(s.acks.streams)
+	for _, state := range s.acks.streams {
+		n += len(state.accepted) + len(state.pending)
+	}
+	if info := s.cache.GetStatusInfo(nodeKey); info != nil {
+		n += info.GetNumDeltaWatches() + info.GetNumWatches()
+	}
+	return n
+}

@@ -301,6 +301,7 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Au
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
+		{sql: `DELETE FROM sealed_account WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
 		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
 		l.auditBudget(by, "delete_budget", r.Budget),
 	}, func() { l.core.removeRule(r) })

@@ -170,7 +170,10 @@ func TestPrunedBooksAgree(t *testing.T) {
 // TestTampering changes the files behind the ledger's back, one way at a time.
 func TestTampering(t *testing.T) {
 	b, _ := eventful(t)
-	head := b.agree()
+	b.clock.add(5 * time.Hour)
+	b.tick()
+	b.reserve("a", 12)
+	head := b.agree() // seals usage, too
 	b.shut()
 	for _, c := range []struct {
 		sql           string
@@ -180,8 +183,8 @@ func TestTampering(t *testing.T) {
 		{`UPDATE account SET residue = residue + 1 WHERE id = 1`, true, false},
 		{`UPDATE account SET hw = spent - 1 WHERE id = 1`, true, false},
 		{`UPDATE base SET amount = amount + 1 WHERE account = 1`, true, false},
-		{`UPDATE usage SET cost = cost - 1`, true, false},
-		{`UPDATE usage SET requests = requests + 1`, true, false},
+		{`UPDATE usage SET cost = cost - 1`, true, true},
+		{`UPDATE usage SET requests = requests + 1`, true, true},
 		{`UPDATE hold SET bound = bound + 1000000`, true, false},
 		{`INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '' FROM settle LIMIT 1`, true, false},
 		{`UPDATE settle SET actual = actual + 1 WHERE status = 0`, true, true},
@@ -202,12 +205,25 @@ func TestTampering(t *testing.T) {
 		{`UPDATE settle SET tag = 'x' WHERE status = 1`, true, true},
 		{`UPDATE settle SET tag = 'x' WHERE status = 2`, true, true},
 		{`UPDATE settle SET tag = 'x' WHERE status = 3`, true, true},
-		{`UPDATE usage SET tag = tag || 'x'`, true, false},
+		{`UPDATE usage SET tag = tag || 'x'`, true, true},
 		{`INSERT INTO usage_tag (tag, requests, cost) VALUES ('a', 0, 1)`, true, false},
 		{`UPDATE meta SET value = 1000000 WHERE name = 'tagged_after'`, false, true},
-		{`UPDATE sealed_account SET amount = amount + 1`, true, false},
-		{`UPDATE sealed_tag SET cost = cost + 1`, true, false},
-		{`DELETE FROM sealed_tag`, true, false},
+		{`UPDATE sealed_account SET amount = amount + 1`, true, true},
+		{`DELETE FROM sealed_account`, true, true},
+		{`UPDATE sealed_account SET amount = amount - 1; UPDATE account SET spent = spent - 1`, true, true},
+		{`UPDATE sealed_tag SET cost = cost + 1`, true, true},
+		{`UPDATE sealed_tag SET requests = requests + 1`, true, true},
+		{`INSERT INTO sealed_tag VALUES ('x', 1, 1)`, true, true},
+		{`DELETE FROM sealed_tag`, true, true},
+		{`UPDATE sealed_usage SET cost = cost - 1`, true, true},
+		{`UPDATE sealed_usage SET cost = cost - 1 WHERE month > 0`, true, true},
+		{`UPDATE sealed_usage SET requests = requests + 1 WHERE month < 0`, true, true},
+		{`UPDATE sealed_usage SET month = month + 1 WHERE month > 0`, true, true},
+		{`INSERT INTO sealed_usage VALUES (5, 'x', 0, 1)`, true, true},
+		{`DELETE FROM sealed_usage`, true, true},
+		{`UPDATE seal SET link = link - 1`, true, true},
+		{`UPDATE seal SET link = 0`, true, true},
+		{`UPDATE seal SET bucket = bucket - 1`, true, true},
 		{`UPDATE link SET calls = x'' WHERE no = (SELECT link FROM settle WHERE status = 0)`, false, true},
 		{`UPDATE link SET calls = x'ff' WHERE no = (SELECT link FROM settle WHERE status = 3)`, false, true},
 		{`DELETE FROM stray`, true, true},

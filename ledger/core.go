@@ -125,10 +125,12 @@ func (c *core) newAccount(r *rule, start, end int64) *account {
 
 // forget drops an account that nothing can change any more. An unused mark is
 // given back first: what is not in memory may be deleted, and no commit may
-// write it again then.
+// write it again then. What a late log would refund is of no use to a deleted
+// budget.
 func (c *core) forget(a *account) {
 	current := !a.rule.deleted && (a.rule.cur == a || a.rule.next == a)
-	if !current && a.refs == 0 && a.orphan == 0 && a.residue == 0 && !a.raised && !a.wanted && a.inNo == 0 {
+	settled := a.orphan == 0 && (a.residue == 0 || a.rule.deleted)
+	if !current && a.refs == 0 && settled && !a.raised && !a.wanted && a.inNo == 0 {
 		delete(c.accounts, a.id)
 	}
 }

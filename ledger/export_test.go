@@ -203,6 +203,25 @@ func (l *Ledger) Sizes() (open, expired, requests, accounts int) {
 	return len(l.core.open), len(l.core.expired), len(l.core.requests), len(l.core.accounts)
 }
 
+// Entries are the lengths of all that lives in memory, by name.
+func (l *Ledger) Entries() map[string]int64 {
+	l.keys.mu.RLock()
+	defer l.keys.mu.RUnlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, x := l.core, &l.core.rules
+	n := map[string]int64{}
+	for name, size := range map[string]int{
+		"open": len(c.open), "expired": len(c.expired), "requests": len(c.requests), "orphaned": len(c.orphaned), "strays": len(c.strays),
+		"accounts": len(c.accounts), "marks": len(c.marks), "pools": len(c.pools), "queue": len(c.queue), "wanted": len(c.wanted), "raised": len(c.raised),
+		"budgets": len(x.byID), "budget ids": len(x.ids), "targets": len(x.target), "exact": len(x.exact), "subtree": len(x.subtree), "all": len(x.all),
+		"budgets of keys": len(x.keys), "groups": len(x.groups), "keys": len(l.keys.byID), "key ids": len(l.keys.ids),
+	} {
+		n[name] = int64(size)
+	}
+	return n
+}
+
 // PruneNow deletes rows older than the retention and returns how many of them
 // memory knew.
 func (l *Ledger) PruneNow(ctx context.Context) error {

@@ -21,7 +21,7 @@ import (
 // checkpointing its journal; that one deletes no old rows meanwhile. It needs
 // some 100 bytes of memory for each account and tag.
 func (i *Inspector) Check(ctx context.Context) (*Recount, error) {
-	c := &fullCheck{i: i, rows: newBooked(), sealed: newBooked(), usage: map[string]*tagSum{}, tags: newTouched(), out: &Recount{}}
+	c := &fullCheck{i: i, rows: newBooked(), tags: newTouched(), out: &Recount{}}
 	err := i.reading(func() error {
 		for _, step := range []func(context.Context) error{c.begin, c.readSettled, c.readUsage, c.compareAccounts, c.compareTags} {
 			if err := step(ctx); err != nil {
@@ -56,17 +56,15 @@ func (i *Inspector) reading(f func() error) error {
 type fullCheck struct {
 	i      *Inspector
 	out    *Recount
-	seal   seal  // at the start
 	link   int64 // rows has the links up to here
 	rows   *booked
-	sealed *booked            // the part of rows that seal covers
-	usage  map[string]*tagSum // that seal covers
+	sealed *sealedRows // the part of rows, and of usage, that is sealed
 	tags   *touched
 }
 
 func (c *fullCheck) begin(ctx context.Context) error {
 	return c.i.snapshot(ctx, func(q querier) (err error) {
-		if c.seal, err = readSeal(ctx, q); err != nil {
+		if c.sealed, err = readSealedRows(ctx, q); err != nil {
 			return err
 		}
 		return each(ctx, q, `SELECT link FROM head`, nil, func(r *sql.Rows) error { return r.Scan(&c.link) })
@@ -85,7 +83,7 @@ func (c *fullCheck) readSettled(ctx context.Context) error {
 		err := eachSettled(ctx, c.i.db, `WHERE rid > ? ORDER BY rid LIMIT ?`, []any{last, sliceRows}, func(r *settledRow) error {
 			n++
 			last = r.rid
-			return errors.Join(c.rows.settled(r, covers), c.sealed.settled(r, c.seal.covers))
+			return errors.Join(c.rows.settled(r, covers), c.sealed.rows.settled(r, c.sealed.seal.covers))
 		})
 		if err != nil {
 			return err
@@ -93,31 +91,16 @@ func (c *fullCheck) readSettled(ctx context.Context) error {
 	}
 	return errors.Join(
 		c.rows.strays(ctx, c.i.db, "", nil, covers), c.rows.adjusts(ctx, c.i.db, "", nil, covers),
-		c.sealed.strays(ctx, c.i.db, "", nil, c.seal.covers), c.sealed.adjusts(ctx, c.i.db, "", nil, c.seal.covers))
+		c.sealed.others(ctx, c.i.db))
 }
 
 // readUsage sums the usage that hardly changes any more.
 func (c *fullCheck) readUsage(ctx context.Context) error {
-	bucket, tag, n := int64(math.MinInt64), "", sliceRows
-	for n == sliceRows {
-		c.i.between()
-		n = 0
-		err := each(ctx, c.i.db, `SELECT bucket, tag, sum(requests), sum(cost) FROM usage WHERE (bucket, tag) > (?, ?)
-			GROUP BY bucket, tag ORDER BY bucket, tag LIMIT ?`, []any{bucket, tag, sliceRows}, func(r *sql.Rows) error {
-			var sum tagSum
-			err := r.Scan(&bucket, &tag, &sum.requests, (*int64)(&sum.cost))
-			n++
-			c.tags.tags[tag] = true
-			if c.seal.coversUsage(bucket, tag) {
-				c.usage[tag] = c.usage[tag].plus(&sum)
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return each(ctx, c.i.db, `SELECT tag FROM usage_tag`, nil, c.tags.scanTag)
+	err := c.i.eachUsage(ctx, func(bucket int64, tag string, sum *tagSum) {
+		c.tags.tags[tag] = true
+		c.sealed.addUsage(bucket, tag, sum)
+	})
+	return errors.Join(err, each(ctx, c.i.db, `SELECT tag FROM usage_tag`, nil, c.tags.scanTag))
 }
 
 // slice runs f on one state, with all rows of it.
@@ -145,7 +128,6 @@ func (c *fullCheck) slice(ctx context.Context, f func(*counting) error) error {
 }
 
 func (c *fullCheck) compareAccounts(ctx context.Context) error {
-	c.sealed.spread()
 	all := newTouched()
 	err := each(ctx, c.i.db, `SELECT id FROM account`, nil, func(r *sql.Rows) error {
 		var id int64
@@ -163,9 +145,9 @@ func (c *fullCheck) compareAccounts(ctx context.Context) error {
 			for _, id := range ids {
 				n.rows.accounts[id] += c.rows.accounts[id]
 			}
-			now, err := readSeal(ctx, n.q)
-			if err == nil && first == 0 && now.link == c.seal.link && now.old == c.seal.old { // a running gateway may have gone on
-				err = n.readSealed(ctx, c.sealed)
+			var err error
+			if first == 0 {
+				err = n.compareSealed(ctx, c.sealed)
 			}
 			return errors.Join(err, n.accountsOf(ctx, ids, first == 0))
 		})
@@ -184,7 +166,7 @@ func (c *fullCheck) compareTags(ctx context.Context) error {
 	}
 	for tags := range slices.Chunk(slices.Sorted(maps.Keys(c.tags.tags)), compareAtOnce) {
 		found := len(c.out.Mismatches)
-		err := c.slice(ctx, func(n *counting) error { return c.tagsIn(ctx, n, tags, c.seal.bucket, c.seal.tag) })
+		err := c.slice(ctx, func(n *counting) error { return c.tagsIn(ctx, n, tags, c.sealed.seal.bucket, c.sealed.seal.tag) })
 		if err != nil {
 			return err
 		}
@@ -206,7 +188,7 @@ func (c *fullCheck) compareTags(ctx context.Context) error {
 	return nil
 }
 
-// tagsIn compares tags, whose usage up to a bucket and a tag is in c.usage.
+// tagsIn compares tags, whose usage up to a bucket and a tag is in c.sealed.
 func (c *fullCheck) tagsIn(ctx context.Context, n *counting, tags []string, bucket int64, tag string) error {
 	list, err := json.Marshal(tags)
 	if err != nil {
@@ -221,7 +203,7 @@ func (c *fullCheck) tagsIn(ctx context.Context, n *counting, tags []string, buck
 		rows[t] = c.rows.tags[t].plus(n.rows.tags[t])
 		stored[t] = stored[t].plus(nil)
 		if bucket != math.MinInt64 {
-			stored[t] = stored[t].plus(c.usage[t])
+			stored[t] = stored[t].plus(c.sealed.usage[sealedKey{everyMonth, t}])
 		}
 	}
 	n.rows.tags = rows

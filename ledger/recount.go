@@ -23,7 +23,7 @@ type Mismatch struct {
 
 func (m Mismatch) String() string {
 	where := "all accounts"
-	if m.What == whatRequests || m.What == whatCost || m.What == whatSealed {
+	if m.What == whatRequests || m.What == whatCost || m.What == whatSealed || m.What == whatSealedRequests {
 		where = fmt.Sprintf("tag %q", m.Tag)
 	}
 	if m.Account != 0 {
@@ -38,6 +38,8 @@ const (
 	whatRequests = "number of reported requests"
 	whatCost     = "reported cost"
 	whatSealed   = "sum of what was sealed"
+
+	whatSealedRequests = "number of requests that were sealed"
 )
 
 // Recount is the result of a check: totals computed again from rows.
@@ -65,11 +67,23 @@ type inMemory struct {
 
 // recount compares all rows, in one state, with the stored totals.
 func recount(ctx context.Context, q querier) (*Recount, error) {
-	s, err := readSeal(ctx, q)
+	s, err := readSealedRows(ctx, q)
 	if err != nil {
 		return nil, err
 	}
-	rows, sealed, err := book(ctx, q, &s)
+	rows, sealed, err := book(ctx, q, &s.seal)
+	if err != nil {
+		return nil, err
+	}
+	s.rows = sealed
+	err = each(ctx, q, `SELECT bucket, tag, sum(requests), sum(cost) FROM usage GROUP BY bucket, tag ORDER BY bucket, tag`, nil, func(r *sql.Rows) error {
+		var bucket int64
+		var tag string
+		var sum tagSum
+		err := r.Scan(&bucket, &tag, &sum.requests, (*int64)(&sum.cost))
+		s.addUsage(bucket, tag, &sum)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +92,7 @@ func recount(ctx context.Context, q querier) (*Recount, error) {
 		return nil, err
 	}
 	c := counting{Recount: &Recount{Rows: rows.rows}, q: q, rows: rows}
-	err = errors.Join(c.readBase(ctx), c.readHolds(ctx), c.readAccounts(ctx, ""), c.readTags(ctx, "", stored), c.readSealed(ctx, sealed), c.readTwice(ctx))
+	err = errors.Join(c.readBase(ctx), c.readHolds(ctx), c.readAccounts(ctx, ""), c.readTags(ctx, "", stored), c.compareSealed(ctx, s), c.readTwice(ctx))
 	return c.Recount, err
 }
 
@@ -227,6 +241,7 @@ func (c *counting) readSealed(ctx context.Context, sealed *booked) error {
 	for _, tag := range slices.Sorted(maps.Keys(tags)) {
 		if s, n := tags[tag], sealed.tags[tag].plus(nil); *s != *n {
 			c.report(Mismatch{Tag: tag, What: whatSealed, Stored: s.cost, Counted: n.cost})
+			c.report(Mismatch{Tag: tag, What: whatSealedRequests, Stored: budget.Amount(s.requests), Counted: budget.Amount(n.requests)})
 		}
 	}
 	return nil

@@ -281,8 +281,10 @@ func (s *store) sealUsage(ctx context.Context, border int64, t *touched) (n int,
 }
 
 // month is the first bucket of the month that a bucket is in.
-func (s *store) month(bucket int64) int64 {
-	return budget.Month.WindowAt(time.Unix(0, bucket*bucketNanos), s.zone).Start.UnixNano() / bucketNanos
+func (s *store) month(bucket int64) int64 { return monthOf(bucket, s.zone) }
+
+func monthOf(bucket int64, zone *time.Location) int64 {
+	return budget.Month.WindowAt(time.Unix(0, bucket*bucketNanos), zone).Start.UnixNano() / bucketNanos
 }
 
 // addSealed keeps the sealed sums right when a row that is sealed changes.
@@ -291,7 +293,7 @@ func (w *writer) addSealed(s *store, bucket int64, tag string, requests, cost in
 		return
 	}
 	w.run(s.write, statement{sql: `INSERT INTO usage_late (bucket, tag) VALUES (?, ?)`, args: []any{bucket, tag}})
-	for _, month := range []int64{-1, s.month(bucket)} {
+	for _, month := range []int64{everyMonth, s.month(bucket)} {
 		w.run(s.write, statement{sql: `INSERT INTO sealed_usage (month, tag, requests, cost) VALUES (?, ?, ?, ?)
 			ON CONFLICT (month, tag) DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`, args: []any{month, tag, requests, cost}})
 	}

@@ -63,12 +63,13 @@ func (v *Verification) problem(format string, args ...any) {
 // adjustment and change by an administrator that is retained, and the whole
 // audit log. expect are heads that somebody noted earlier; they must be on the
 // chain. It reads in slices that are each of one state, as Check does. It needs
-// some 150 bytes of memory for each retained row of links that do not name their
-// calls, which are those from before version 6 of the schema.
+// some 100 bytes of memory for each account, and for each tag and month, and 150 for
+// each retained row of links that do not name their calls, which are those from
+// before version 6 of the schema.
 func (i *Inspector) Verify(ctx context.Context, expect ...Head) (*Verification, error) {
 	v := &verifier{Verification: &Verification{}, i: i, expect: expect, adjust: map[string]string{}}
 	err := i.reading(func() error {
-		for _, step := range []func(context.Context) error{v.begin, v.readAudit, v.readCalls, v.readStrays, v.readAdjusts, v.readLinks} {
+		for _, step := range []func(context.Context) error{v.begin, v.readAudit, v.readCalls, v.readStrays, v.readAdjusts, v.readSealed, v.readLinks} {
 			if err := step(ctx); err != nil {
 				return err
 			}
@@ -93,6 +94,7 @@ type verifier struct {
 	adjust map[string]string // per adjustment, the hash that the audit chain has
 	buf    []byte
 	refs   []entryRef // of links that do not name their calls
+	sealed *sealedRows
 }
 
 // entryRef is an entry in buf.
@@ -103,9 +105,12 @@ type entryRef struct{ link, start, end int }
 // links.
 func (v *verifier) begin(ctx context.Context) error {
 	return v.i.snapshot(ctx, func(q querier) error {
-		s, err := readSeal(ctx, q)
-		v.listed = s.listed
-		return errors.Join(err,
+		var err error
+		if v.sealed, err = readSealedRows(ctx, q); err != nil {
+			return err
+		}
+		v.listed = v.sealed.seal.listed
+		return errors.Join(
 			each(ctx, q, `SELECT no, hash, at, link FROM checkpoint ORDER BY no DESC LIMIT 1`, nil, func(r *sql.Rows) error {
 				var hash []byte
 				var at, link int64
@@ -220,6 +225,9 @@ func (v *verifier) readCalls(ctx context.Context) error {
 				n++
 				last = r.rid
 				v.call(r)
+				if err := v.sealed.rows.settled(r, v.sealed.seal.covers); err != nil {
+					return err
+				}
 				if r.link > v.listed && r.link > int64(v.From) {
 					named[r.link] = append(named[r.link], r.rid)
 				}
@@ -350,6 +358,23 @@ func eachCheckpoint(ctx context.Context, q querier, where string, args []any, f 
 		err := r.Scan(&no, &hash, &at, &link)
 		if err == nil {
 			f(link, checkpointEntry(no, hash, at))
+		}
+		return err
+	})
+}
+
+// readSealed compares the sealed sums with the rows, which the links prove: so the
+// chain covers what is checked only once.
+func (v *verifier) readSealed(ctx context.Context) error {
+	err := v.i.eachUsage(ctx, func(bucket int64, tag string, sum *tagSum) { v.sealed.addUsage(bucket, tag, sum) })
+	if err = errors.Join(err, v.sealed.others(ctx, v.i.db)); err != nil {
+		return err
+	}
+	return v.i.snapshot(ctx, func(q querier) error {
+		c := &counting{Recount: &Recount{}, q: q}
+		err := c.compareSealed(ctx, v.sealed)
+		for _, m := range c.Mismatches {
+			v.problem("%s", m)
 		}
 		return err
 	})

@@ -122,7 +122,7 @@ func (b *ackBook) OnDeltaStreamClosed(id int64, _ *corev3.Node) {
 
 // maxPending is how many answers one Envoy may owe; it owes one of each type, or
 // a few when changes follow each other closely.
-const maxPending = 100
+const maxPending = 50
 
 // OnStreamDeltaResponse notes what is sent. A stream that asks and asks and
 // answers nothing is cut.

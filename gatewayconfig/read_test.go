@@ -246,3 +246,27 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func TestRetentionHasBounds(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "35 13", "retention: {calls_days: 2, usage_months: 2}": "2 2", "retention: {calls_days: 3650, usage_months: 1200}": "3650 1200",
+		"retention: {calls_days: 7}":      "7 13",
+		"retention: {calls_days: 1}":      "retention.calls_days: is 1; write 2 to 3650",
+		"retention: {calls_days: 0}":      "retention.calls_days: is 0; write 2 to 3650",
+		"retention: {calls_days: 3651}":   "retention.calls_days: is 3651; write 2 to 3650",
+		"retention: {usage_months: 1}":    "retention.usage_months: is 1; write 2 to 1200",
+		"retention: {usage_months: 1201}": "retention.usage_months: is 1201; write 2 to 1200",
+		"retention: {usage_months: -1}":   "retention.usage_months: is -1; write 2 to 1200",
+		"retention: {days: 9}":            "retention.days: unknown key",
+		"retention: {calls_days: 1.5}":    "retention.calls_days",
+	} {
+		c, err := parse(t, text)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = fmt.Sprint(c.Retention.CallsDays, " ", c.Retention.UsageMonths)
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

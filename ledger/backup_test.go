@@ -245,3 +245,42 @@ func TestReleaseLeavesACrash(t *testing.T) {
 		t.Errorf("released %+v, %v", released, err)
 	}
 }
+
+// TestCommandsDeleteNothing: a restore and a release do not know how long the
+// gateway keeps what happened, and leave calls that the default would delete.
+func TestCommandsDeleteNothing(t *testing.T) {
+	keep := func(c *ledger.Config) { c.Retention, c.UsageMonths = 1000*24*time.Hour, 60 }
+	b := start(t, keep)
+	b.budget("a", budget.Month, budget.MaxAmount)
+	for range 3 {
+		b.calls("a", 5)
+		b.clock.add(100 * 24 * time.Hour)
+	}
+	b.shut()
+	b = reopen(t, b.dir, b.clock, keep) // an epoch that is young
+	b.calls("a", 1)
+	count := func() (rows [3]int64) {
+		for i, table := range []string{"settle", "link", "usage"} {
+			var err error
+			if rows[i], err = b.Count(t.Context(), `SELECT count(*) FROM `+table); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return rows
+	}
+	before := count()
+	file := backup(t, b)
+	b.shut()
+	config := ledger.Config{Dir: b.dir, Now: b.clock.now}
+	if _, err := ledger.Restore(t.Context(), config, file); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ledger.Release(t.Context(), config, budget.Author{Actor: "test", Reason: "nothing else was sent"}); err != nil {
+		t.Fatal(err)
+	}
+	b = reopen(t, b.dir, b.clock, keep)
+	if after := count(); after[0] != before[0] || after[1] < before[1] || after[2] != before[2] {
+		t.Errorf("calls, links and usage %v before the commands, %v after them", before, after)
+	}
+	b.agree()
+}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -127,5 +129,41 @@ func TestConfigCheckOfPricesFile(t *testing.T) {
 	file = writeFile(t, "aigateway.yaml", "prices_file: "+good+"\n"+models)
 	if r := runCLI(t, env, "config", "check", file); r.code != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestConfigCheckTellsTheDisk: an estimate follows the settings, and goes where
+// scripts can read it.
+func TestConfigCheckTellsTheDisk(t *testing.T) {
+	env := map[string]string{"XDG_DATA_HOME": t.TempDir()}
+	bytes := map[string]int64{}
+	for _, text := range []string{"", "retention: {calls_days: 7}\n", "retention: {usage_months: 130}\n"} {
+		file := writeFile(t, "aigateway.yaml", text+"listen: {}\n")
+		r := runCLI(t, env, "config", "check", file, "-o", "json")
+		var doc struct {
+			Retention struct {
+				CallsDays   int64 `json:"calls_days"`
+				UsageMonths int64 `json:"usage_months"`
+				BytesAt10   int64 `json:"bytes_at_10_calls_per_second"`
+				BytesAt1000 int64 `json:"bytes_at_1000_calls_per_second"`
+			} `json:"retention"`
+		}
+		if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || r.code != 0 {
+			t.Fatalf("%+v: %v", r, err)
+		}
+		got := doc.Retention
+		told := fmt.Sprintf("calls are kept for %d days, usage by the quarter of an hour for %d months: some %.1f GB of disk at 10 calls/s, %.0f GB at 1,000",
+			got.CallsDays, got.UsageMonths, float64(got.BytesAt10)/1e9, float64(got.BytesAt1000)/1e9)
+		if !strings.Contains(r.stderr, told) {
+			t.Errorf("%q: %s, want %s", text, r.stderr, told)
+		}
+		// A call takes 50 to 200 bytes, so that is what the estimate has to be near.
+		if calls := got.CallsDays * 86400; got.BytesAt10 < 10*calls*50 || got.BytesAt1000 < 1000*calls*50 || got.BytesAt1000 > 1000*calls*200+10e9 {
+			t.Errorf("%q: %+v", text, got)
+		}
+		bytes[text] = got.BytesAt10
+	}
+	if all := bytes[""]; bytes["retention: {calls_days: 7}\n"] >= all || bytes["retention: {usage_months: 130}\n"] <= all {
+		t.Errorf("estimates %v do not follow the settings", bytes)
 	}
 }

@@ -21,13 +21,13 @@ func TestOldPricesGo(t *testing.T) {
 	dir := envoytest.Dir(t)
 	read := func(i int) *gatewayconfig.Config {
 		config := writeFile(t, "aigateway.yaml", fmt.Sprintf(`
-listen: {control: "unix:%s/control.sock", rest: "unix:%[1]s/rest.sock", grpc: "unix:%[1]s/grpc.sock"}
+listen: {control: "unix:%s/control.sock", rest: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 data_dir: %s
 providers:
   openai: {preset: openai, api_key: sk-x}
   p%d: {base_url: "http://127.0.0.1:9/v1", api_key: k}
 models:
-- {model: p%[3]d/m, context: 1000, max_output: 100, prices: [{input: %[3]d.5, output: 9}]}
+- {model: p%[3]d/m, limits: {context: 1000, max_output: 100}, prices: [{input: "%[3]d.5", output: "9"}]}
 `, dir, filepath.Join(dir, "data"), i))
 		c, err := gatewayconfig.Read(config, os.Getenv, checkRows)
 		if err != nil {

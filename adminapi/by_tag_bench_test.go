@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"syscall"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ func BenchmarkByTag(b *testing.B) {
 				}
 			}
 			var bytes int64
+			before := cpuTime(b)
 			for b.Loop() {
 				q, err := http.NewRequestWithContext(b.Context(), http.MethodGet, rest.URL+"/v1/usage/by-tag?month=2026-04", nil)
 				if err != nil {
@@ -81,6 +83,17 @@ func BenchmarkByTag(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(bytes), "bytes")
+			b.ReportMetric(float64((cpuTime(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 		})
 	}
+}
+
+// cpuTime is what the process has used, the client of the benchmark included.
+func cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -56,7 +56,7 @@ func TestNamesOfOthersAddNoMetrics(t *testing.T) {
 			line := &envoy.LogLine{RequestID: fmt.Sprint("r", i), Code: 200, Details: "via_upstream", Sent: true, Start: noon, Duration: time.Second, ContentType: "application/json"}
 			line.Token = newSealer(t).Seal(envoy.Token{ID: uint64(i + 1), Bound: int64(b.Amount), ReservedAt: noon.UnixNano(), KeyID: fmt.Sprint("key_", i), Tag: fmt.Sprint("once/", i), Model: m.Slug, Provider: m.Provider, Pin: b.Pin})
 			line.Usage, line.Model, line.Done = `{"prompt_tokens":5,"completion_tokens":3,"total_tokens":8}`, `"`+name+`"`, true
-			accounting.Cost(c, line)
+			accounting.Settlement(c, line)
 		}
 		return series(t, registry)
 	}

@@ -69,12 +69,11 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	if c.unbounded != nil {
 		s.metrics.unpriced.Inc()
 	}
-	return s.admit(id, c, &res), nil
+	return s.admit(id, &c, &res), nil
 }
 
 // call is a request understood.
 type call struct {
-	server    *Server
 	key       *budget.Key
 	tag       budget.Tag
 	endpoint  pricing.Endpoint
@@ -87,8 +86,8 @@ type call struct {
 
 // understand names and bounds the call, or says what is wrong with it. The
 // cheap checks come first; nothing is looked up for a caller without a key.
-func (s *Server) understand(ctx context.Context, r *request, now time.Time) (*call, error) {
-	c := &call{server: s}
+func (s *Server) understand(ctx context.Context, r *request, now time.Time) (call, error) {
+	var c call
 	var err error
 	if c.key, err = s.caller(r); err != nil {
 		return c, err
@@ -111,7 +110,7 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (*ca
 		defer leave()
 	}
 	c.misnamed = !isJSON(r.Headers.ContentType)
-	quote, err := s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, c)
+	quote, err := s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, &payer{s, c.key, c.tag})
 	if err != nil {
 		return c, err
 	}
@@ -122,9 +121,16 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (*ca
 	return c, err
 }
 
+// payer is who the call is charged to; it implements pricing.Caller.
+type payer struct {
+	server *Server
+	key    *budget.Key
+	tag    budget.Tag
+}
+
 // MayCall implements pricing.Caller.
-func (c *call) MayCall(slug string) error {
-	if c.key.MayUseModel(slug) {
+func (p *payer) MayCall(slug string) error {
+	if p.key.MayUseModel(slug) {
 		return nil
 	}
 	return &budget.Error{
@@ -134,16 +140,16 @@ func (c *call) MayCall(slug string) error {
 }
 
 // DefaultCap implements pricing.Caller.
-func (c *call) DefaultCap() int64 {
-	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.server.ledger.DefaultMaxTokens(c.tag, c.key.ID))
+func (p *payer) DefaultCap() int64 {
+	return budget.SmallerDefault(p.key.DefaultMaxTokens, p.server.ledger.DefaultMaxTokens(p.tag, p.key.ID))
 }
 
 // Settled implements pricing.Caller.
-func (c *call) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
-	if c.server.settled == nil {
+func (p *payer) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
+	if p.server.settled == nil {
 		return 0, false
 	}
-	return c.server.settled.Tokens(c.key.ID, model, names, whole)
+	return p.server.settled.Tokens(p.key.ID, model, names, whole)
 }
 
 // caller is the key that asks, if it may call models.

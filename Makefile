@@ -28,7 +28,7 @@ test: ## every check and test, as CI runs them
 	@$(MAKE) -j2 check sdks # one computes, the other waits for the network
 	@$(MAKE) envoy
 	SIM_SECONDS=60 $(GO) test -race -parallel 4 -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -v /e2e)
-	$(GO) test -count=1 -timeout $(TIMEOUT) ./pricing # its searches in full: the race detector makes each twenty times slower
+	$(GO) test -count=1 -timeout $(TIMEOUT) ./pricing ./envoy # searches and the filter in full: the race detector makes each ten times slower
 	$(GO) test -count=1 -timeout $(TIMEOUT) ./e2e/... # alone: its processes want the machine
 	@$(MAKE) fuzz
 

@@ -64,6 +64,9 @@ func newVM(t testing.TB) *vm { return newVMWith(t, func(*lua.LState) {}) }
 // newVMWith prepares the state before the filter is loaded.
 func newVMWith(t testing.TB, prepare func(*lua.LState)) *vm {
 	t.Helper()
+	if raceDetector {
+		t.Skip("the interpreter has one goroutine, which the race detector makes ten times slower; these run without it")
+	}
 	l := lua.NewState(lua.Options{RegistryMaxSize: 1 << 20}) // for long concatenations
 	t.Cleanup(l.Close)
 	prepare(l)

@@ -143,7 +143,7 @@ func TestStreamSplitAtEveryByte(t *testing.T) {
 				check(t, v, strip, want, tc.report, tc.body)
 				check(t, v, strip, want, tc.report, tc.body, "")
 				step := 1
-				if len(tc.body) > 2000 {
+				if len(tc.body) > 1000 {
 					step = len(tc.body) / 100
 				}
 				for i := 1; i < len(tc.body); i += step {
@@ -200,7 +200,7 @@ func TestStreamOversizeEventPassesThrough(t *testing.T) {
 			}
 			for _, strip := range []bool{false, true} {
 				want, report, _ := refStream(body, strip)
-				for _, cut := range []int{100, len(body) / 2, len(body) - 17, len(body) - 15, len(body) - 1} {
+				for _, cut := range []int{100, len(body) - 16, len(body) - 1} {
 					check(t, v, strip, want, report, body[:cut], body[cut:])
 				}
 			}
@@ -218,14 +218,17 @@ func TestStreamReadsEventsOfAnySize(t *testing.T) {
 		t.Fatalf("the event has %d bytes only", len(last))
 	}
 	want := map[string]any{"usage": respUsage, "first_usage": respUsage, "model": `"g"`, "done": true}
-	for _, end := range []string{"\n\n", "\r\n\r\n", "\r\r", ""} {
+	for i, end := range []string{"\n\n", "\r\n\r\n", "\r\r", ""} {
 		eol := strings.TrimSuffix(end, end[len(end)/2:])
 		body := event("response.created", `{"type":"response.created","response":{"id":"resp_1","usage":null}}`) +
 			"event: response.completed" + cmp2(eol, "\n") + "data: " + last + end
-		for _, size := range []int{len(body), 100_000, 16_384, 4_099} {
+		for _, size := range [][]int{{len(body), 16_384}, {100_000}, {4_099}, {16_384}}[i] {
 			for _, strip := range []bool{false, true} {
 				pieces := chop(body, size)
 				check(t, v, strip, body, want, pieces...)
+				if strip {
+					continue
+				}
 				if got := v.respond(sse, strip, pieces...).Report; got["id"] != "resp_1" || got["items"] != "msg_1" {
 					t.Fatalf("ids %v %v", got["id"], got["items"])
 				}

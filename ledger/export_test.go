@@ -228,14 +228,12 @@ func (l *Ledger) PruneNow(ctx context.Context) error {
 	if err := l.flush(ctx); err != nil {
 		return err
 	}
-	// The sync goroutine prunes and commits in turn; here the gate keeps its
-	// commits away meanwhile.
-	if g, ok := l.journal.(gated); ok {
-		g.gate.commit.Lock()
-		defer g.gate.commit.Unlock()
-	}
-	_, err := l.prune(ctx)
-	return err
+	var failed error                    // prune's own, which does not end the ledger here
+	err := l.onSync(ctx, func() error { // it prunes by itself, too, and has the one connection that writes
+		_, failed = l.prune(ctx)
+		return nil
+	})
+	return errors.Join(err, failed)
 }
 
 // Count runs a query that returns one number.

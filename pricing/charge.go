@@ -85,8 +85,9 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
 	u, reported := s.report()
 	silent := !ev.hasUsage()
-	// A redirect is no answer of a model, and is not followed; nor are other protocols.
-	redirect := (ev.Status > 0 && ev.Status < 200 || ev.Status >= 300 && ev.Status < 400) && silent
+	// A redirect is no answer of a model, and is not followed; nor is another
+	// protocol. The other 1xx come before an answer, which nobody saw.
+	redirect := (ev.Status == 101 || ev.Status >= 300 && ev.Status < 400) && silent
 	failed := redirect || ev.Status >= 400 && !ev.Cut && silent && !gaveUp(ev.Status)
 	out := &s.out
 	if ev.Unread && !failed {

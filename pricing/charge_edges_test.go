@@ -31,7 +31,7 @@ func TestChargeAtTheBordersOfItsOutcomes(t *testing.T) {
 		{"the last redirect", moonshot, pricing.Evidence{Status: 399, Cut: true}, budget.BasisProviderError, 0, nil},
 		{"the first redirect", moonshot, pricing.Evidence{Status: 300}, budget.BasisProviderError, 0, nil},
 		{"a redirect with a report", moonshot, pricing.Evidence{Status: 302, Usage: usage, Done: true}, budget.BasisUsage, cost, nil},
-		{"the last status of another protocol", moonshot, pricing.Evidence{Status: 199}, budget.BasisProviderError, 0, nil},
+		{"another protocol", moonshot, pricing.Evidence{Status: 101}, budget.BasisProviderError, 0, nil},
 		{"the first success", moonshot, pricing.Evidence{Status: 200}, budget.BasisBound, bound, nil},
 		{"an error", moonshot, pricing.Evidence{Status: 400}, budget.BasisProviderError, 0, nil},
 		{"an error cut short", moonshot, pricing.Evidence{Status: 400, Cut: true}, budget.BasisBound, bound, nil},

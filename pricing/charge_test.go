@@ -232,6 +232,8 @@ func TestChargeOutcomes(t *testing.T) {
 		{"a redirect", openai, pricing.Evidence{Sent: true, Status: 307}, budget.BasisProviderError, 0},
 		{"a redirect, and the client left", openai, pricing.Evidence{Sent: true, Status: 302, Cut: true}, budget.BasisProviderError, 0},
 		{"another protocol", openai, pricing.Evidence{Sent: true, Status: 101}, budget.BasisProviderError, 0},
+		{"told to go on, and left before the answer", openai, pricing.Evidence{Sent: true, Status: 100, Cut: true}, budget.BasisBound, openai.Amount},
+		{"early hints, and no answer", openai, pricing.Evidence{Sent: true, Status: 103}, budget.BasisBound, openai.Amount},
 		{"provider refuses", openai, pricing.Evidence{Sent: true, Status: 429}, budget.BasisProviderError, 0},
 		{"provider's edge: no connection", openai, pricing.Evidence{Sent: true, Status: 502}, budget.BasisProviderError, 0},
 		{"provider's edge: its server is down", openai, pricing.Evidence{Sent: true, Status: 522}, budget.BasisProviderError, 0},

@@ -14,23 +14,7 @@ import (
 // xAI's fee is charged for content that it refuses, and not for a key that it
 // refuses, of which the filter makes a 502.
 func TestContentRefusalFee(t *testing.T) {
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "xai"}}, time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
-	call, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"xai/grok-4.6","max_tokens":10,"messages":[{"role":"user","content":"x"}]}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := c.Resolve(call.Model, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := m.Bound(call, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := newSealer(t).Seal(envoy.Token{ID: 1, Accounts: []int64{1}, Bound: int64(b.Amount), ReservedAt: noon.UnixNano(), KeyID: "key_1", Tag: "a", Model: "xai/grok-4.6", Provider: "xai", Pin: b.Pin})
+	c, sealed := pricedCall(t, "xai", pricing.Chat, `{"model":"xai/grok-4.6","max_tokens":10,"messages":[{"role":"user","content":"x"}]}`)
 	for _, tt := range []struct {
 		name   string
 		change func(map[string]any)
@@ -52,4 +36,22 @@ func TestContentRefusalFee(t *testing.T) {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
+}
+
+// pricedCall is the built-in price list for a provider, and the sealed token of a
+// call that was bounded by it.
+func pricedCall(t *testing.T, provider string, e pricing.Endpoint, body string) (*pricing.Catalog, string) {
+	t.Helper()
+	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: provider}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := c.Quote(t.Context(), pricing.Query{Endpoint: e, Body: []byte(body), At: noon}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, newSealer(t).Seal(envoy.Token{
+		ID: 1, Accounts: []int64{1}, Bound: int64(q.Bound.Amount), ReservedAt: noon.UnixNano(),
+		KeyID: "key_1", Tag: "a", Model: q.Model.Slug, Provider: q.Model.Provider, Pin: q.Bound.Pin,
+	})
 }

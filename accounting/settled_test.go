@@ -13,23 +13,7 @@ import (
 // A settlement carries the tokens of the report, and the answer's name is
 // remembered with them for the calls that build on it.
 func TestSettlementCarriesTokensAndRemembersTheAnswer(t *testing.T) {
-	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: "openai"}}, 1e12)
-	if err != nil {
-		t.Fatal(err)
-	}
-	call, err := pricing.ParseCall(pricing.Responses, []byte(`{"model":"openai/gpt-5.5","max_output_tokens":10,"input":"hi"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := c.Resolve(call.Model, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := m.Bound(call, noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sealed := newSealer(t).Seal(envoy.Token{ID: 1, Accounts: []int64{1}, Bound: int64(b.Amount), ReservedAt: noon.UnixNano(), KeyID: "key_1", Tag: "a", Model: "openai/gpt-5.5", Provider: "openai", Pin: b.Pin})
+	c, sealed := pricedCall(t, "openai", pricing.Responses, `{"model":"openai/gpt-5.5","max_output_tokens":10,"input":"hi"}`)
 	report := envoy.Report{Usage: `{"input_tokens":10,"output_tokens":5,"input_tokens_details":{"cached_tokens":4}}`, Done: true, AnswerID: "resp_1"}
 	l, err := envoy.ParseLogLine([]byte(line(t, 1, with("rsv", sealed), with("report", envoytest.ReportText(report)))))
 	if err != nil {

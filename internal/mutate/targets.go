@@ -21,8 +21,8 @@ var targets = []target{
 		files: []string{"amount.go", "window.go", "parse.go", "tag.go", "reservation.go"},
 	}, {
 		dir:   "pricing",
-		files: []string{"charge.go", "reports.go", "usage.go", "usage_messages.go", "usage_other.go", "usage_responses.go", "usage_values.go"},
-		more:  []string{"bound.go", "input.go", "wide.go", "decimal.go", "rates.go", "terms.go", "members.go", "parse.go"},
+		files: []string{"charge.go", "usage_reports.go", "usage.go", "usage_messages.go", "usage_other.go", "usage_responses.go", "usage_values.go"},
+		more:  []string{"bound.go", "bound_input.go", "wide.go", "decimal.go", "catalog_rates.go", "bound_terms.go", "members.go", "call_parse.go"},
 		slow:  regexp.MustCompile("^Test(SchemasAreBounded|ProvidersBill|TooManyValues|PinsAreShort|CountingConcurrently)"),
 	}, {
 		dir:  "envoy",
@@ -35,7 +35,7 @@ var targets = []target{
 		slow: regexp.MustCompile("^TestRealEnvoy"),
 	}, {
 		dir:  "ledger",
-		more: []string{"step.go", "reserve.go", "settle.go", "core.go", "counters.go", "hold.go"},
+		more: []string{"core_step.go", "reserve.go", "settle.go", "core.go", "core_counters.go", "core_hold.go"},
 		slow: regexp.MustCompile("^Fuzz|^Test(Model|Simulation|Kill|Fault|FullDisk|FailedFsync|Linearizable|TenThousand|ManyTags|CapEdits|Ring(Bit|Stops|Goes)|BackupWhile|CheckUnder|Tampering)"),
 	}, {
 		dir:  "extauthz",

@@ -2,5 +2,5 @@
 
 package ledger
 
-// dieAt is for tests; see die.go.
+// dieAt is for tests; see journal_die.go.
 func dieAt() func(step int) { return nil }

@@ -42,7 +42,7 @@ func corpus(t testing.TB) []corpusCall {
 		}
 		return strings.ToValidUTF8(string(b[:min(len(b), most)]), "")
 	}
-	prose, code, openapi := file("../ledger/DESIGN.md", 16<<10), file("charge.go", 12<<10), file("../adminapi/openapi.json", 24<<10)
+	prose, code, openapi := file("../ledger/DESIGN.md", 16<<10), file("call_stored.go", 12<<10), file("../adminapi/openapi.json", 24<<10)
 	assistant := say("system", "You are a careful assistant. Answer briefly, in the language of the question, and say when you do not know.")
 	var chat []chatMessage
 	for i, turn := range strings.SplitAfter(prose, "\n\n") {

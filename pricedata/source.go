@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"aigateway/pricing"
 )
 
 // Source is one published package, read.
@@ -57,26 +59,12 @@ type list struct {
 
 func (l *list) windowed() bool { return l.window[0] != l.window[1] }
 
-// providerNames are what sources call our providers where names differ.
-func providerNames(provider string) []string {
-	names := map[string][]string{
-		"gemini":   {"google"},
-		"moonshot": {"moonshotai"},
-		"voyage":   {"voyageai"},
-		"xai":      {"x-ai", "xai"},
-	}[provider]
-	if names == nil {
-		return []string{provider}
-	}
-	return names
-}
-
 // find returns what the source says about a model of ours: by the name the
 // provider is sent, which is the one vendors publish, else by the slug's own.
 // Names are compared whole; nearly the same name is another model.
 func (s *Source) find(slug, upstream string) *model {
 	provider, name, _ := strings.Cut(slug, "/")
-	for _, p := range providerNames(provider) {
+	for _, p := range append(pricing.VendorNames(provider), provider) {
 		list := s.models[p]
 		for _, want := range []string{upstream, name} {
 			for i := range list {

@@ -76,7 +76,7 @@ func (r *rules) counts(u *Upstream) bool {
 // loadTokenizers loads the vocabularies that some model is counted with. One
 // takes some 6 MiB of memory, so the others stay out of it.
 func (c *Catalog) loadTokenizers() error {
-	for slug, e := range c.entries {
+	for slug, e := range c.names.slugs {
 		provider, _, _ := strings.Cut(slug, "/")
 		up, configured := c.providers[provider]
 		for _, row := range e.rows {

@@ -83,9 +83,8 @@ type Catalog struct {
 	longest    time.Duration // of a call: how far ahead bounds look for dearer prices
 	date       time.Time
 	providers  map[string]Upstream
-	entries    map[string]*entry     // by slug and alias
+	names      index
 	slugs      []string              // sorted, without aliases
-	byUpstream map[string]*entry     // by provider/upstream model
 	tokenizers map[string]*tokenizer // by name: those that some model is counted with
 }
 
@@ -93,7 +92,7 @@ type Catalog struct {
 type entry struct {
 	slug, upstreamModel, quoted string
 	aliases                     []string
-	dated                       bool
+	dated                       bool             // its versions cost what it does
 	rows                        []*Row           // by From, ascending
 	family                      map[string]ratio // its family's service tiers
 }
@@ -235,34 +234,23 @@ func (u *Upstream) honours(field string) bool {
 }
 
 func (c *Catalog) addRows(b *builder) error {
+	entries := make(map[string]*entry, len(b.rows))
 	for slug, s := range b.rows {
 		e, err := b.entry(s)
 		if err != nil {
 			return err
 		}
-		c.entries[slug] = e
+		entries[slug] = e
 		c.slugs = append(c.slugs, slug)
-		provider, _, _ := strings.Cut(slug, "/")
-		if key := provider + "/" + e.upstreamModel; c.byUpstream[key] == nil || slug < c.byUpstream[key].slug {
-			c.byUpstream[key] = e
-		}
 		for _, r := range e.rows {
 			if r.CheckedAt.After(c.date) {
 				c.date = r.CheckedAt
 			}
 		}
 	}
-	if err := c.loadTokenizers(); err != nil {
-		return err
-	}
 	slices.Sort(c.slugs)
-	for _, slug := range c.slugs {
-		e := c.entries[slug]
-		for _, a := range e.aliases {
-			c.entries[a] = e
-		}
-	}
-	return nil
+	c.names = newIndex(entries, c.slugs)
+	return c.loadTokenizers()
 }
 
 // Version is a short hash of the embedded catalog and the overlay.
@@ -284,20 +272,24 @@ func (c *Catalog) Models(at time.Time) []Model {
 	return out
 }
 
-// Resolve finds a slug's model and its price row. A model of a configured
-// provider without a price is no error: its Row is nil. The error is a
-// *budget.Error of kind model not found.
+// Resolve finds the model that a client names, and its price row: by its slug, or
+// by what its vendor calls the provider, the model or a version of it. A model of
+// a configured provider without a price is no error: its Row is nil. The error is
+// a *budget.Error of kind model not found.
 func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	provider, name, ok := strings.Cut(slug, "/")
 	if !ok || provider == "" || name == "" {
 		return Model{}, notFound("model_unknown", fmt.Sprintf("model is %q; write provider/model, such as openai/gpt-5.4-mini, and see GET /v1/models", clip(slug)))
 	}
-	up, ok := c.providers[provider]
+	up, ok := c.configured(provider)
 	if !ok {
 		return Model{}, notFound("provider_unknown", fmt.Sprintf("no provider %q is configured; configured: %s", clip(provider), c.providerNames()))
 	}
-	m := Model{Slug: slug, Provider: provider, UpstreamModel: name, Upstream: up, longest: c.longest}
-	e, dated := c.find(slug)
+	if up.Provider != provider {
+		slug = up.Provider + "/" + name
+	}
+	m := Model{Slug: slug, Provider: up.Provider, UpstreamModel: name, Upstream: up, longest: c.longest}
+	e, version := c.names.find(slug, false)
 	if e == nil {
 		m.quoted = quoteJSON(name)
 		return m, nil
@@ -306,35 +298,12 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	if m.Row != nil && m.Row.rules.counts(&up) {
 		m.tokens = c.tokenizers[m.Row.rules.tokenizer]
 	}
-	if dated { // a version is asked for by its own name
-		m.quoted = quoteJSON(name)
-		return m, nil
-	}
 	m.UpstreamModel, m.quoted = e.upstreamModel, e.quoted
+	if version != "" { // it is asked for by its own name
+		m.UpstreamModel += version
+		m.quoted = quoteJSON(m.UpstreamModel)
+	}
 	return m, nil
-}
-
-func (c *Catalog) find(slug string) (e *entry, dated bool) {
-	if e = c.entries[slug]; e != nil {
-		return e, false
-	}
-	base, ok := cutDate(slug)
-	if e = c.entries[base]; ok && e != nil && e.dated {
-		return e, true
-	}
-	return nil, false
-}
-
-// cutDate removes a version suffix: -2026-03-17 or -20260317.
-func cutDate(slug string) (string, bool) {
-	for _, layout := range []string{"-2006-01-02", "-20060102"} {
-		if n := len(slug) - len(layout); n > 0 {
-			if _, err := time.Parse(layout, slug[n:]); err == nil {
-				return slug[:n], true
-			}
-		}
-	}
-	return "", false
 }
 
 func (e *entry) rowAt(at time.Time) *Row {

@@ -73,11 +73,9 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 		hash.Write(text)
 	}
 	c := &Catalog{
-		longest:    longest,
-		version:    hex.EncodeToString(hash.Sum(nil))[:12],
-		providers:  make(map[string]Upstream, len(upstreams)),
-		entries:    make(map[string]*entry, len(b.rows)),
-		byUpstream: make(map[string]*entry, len(b.rows)),
+		longest:   longest,
+		version:   hex.EncodeToString(hash.Sum(nil))[:12],
+		providers: make(map[string]Upstream, len(upstreams)),
 	}
 	for _, u := range upstreams {
 		if err := c.addUpstream(u); err != nil {
@@ -341,7 +339,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if s.maxOutput != nil {
 		row.MaxOutput = *s.maxOutput
 	}
-	e := &entry{slug: s.slug, aliases: s.aliases, family: f.serviceTiers, dated: s.dated != nil && *s.dated}
+	e := &entry{slug: s.slug, aliases: s.aliases, family: f.serviceTiers, dated: s.dated == nil || *s.dated}
 	_, e.upstreamModel, _ = strings.Cut(s.slug, "/")
 	if s.upstreamModel != nil {
 		e.upstreamModel = *s.upstreamModel

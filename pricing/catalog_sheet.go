@@ -55,7 +55,7 @@ type Acceptance struct {
 // Sheet returns a model's sheet; ok is false for a slug the catalog has no row
 // for. Providers need not be configured.
 func (c *Catalog) Sheet(slug string) (s Sheet, ok bool) {
-	e := c.entries[slug]
+	e := c.names.slugs[slug]
 	if e == nil || len(e.rows) == 0 {
 		return Sheet{}, false
 	}

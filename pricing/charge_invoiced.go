@@ -1,7 +1,6 @@
 package pricing
 
 import (
-	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -15,20 +14,11 @@ type Counts struct {
 	WebSearches                                              int64
 }
 
-// Invoiced finds the model that a provider's exports name: its own name for it,
-// with or without a version's date, our slug or an alias. Row is the price list
-// of that moment, nil without one. False: the catalog knows no such model.
+// Invoiced finds the model that a provider's exports name, however they spell it.
+// Row is the price list of that moment, nil without one. False: the catalog knows
+// no such model.
 func (c *Catalog) Invoiced(provider, name string, at time.Time) (Model, bool) {
-	name = strings.TrimPrefix(name, "models/")
-	e := c.byUpstream[provider+"/"+name]
-	if e == nil {
-		e, _ = c.find(provider + "/" + name)
-	}
-	if e == nil {
-		if base, ok := cutDate(provider + "/" + name); ok {
-			e = c.byUpstream[base]
-		}
-	}
+	e, _ := c.names.find(provider+"/"+name, true)
 	if e == nil {
 		return Model{}, false
 	}

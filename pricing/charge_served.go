@@ -22,23 +22,14 @@ type Lookup func(name string) Served
 // at decides the price list.
 func (c *Catalog) Served(asked string, at time.Time) Lookup {
 	return func(name string) Served {
-		name = strings.TrimPrefix(name, "models/")
 		provider, own, _ := strings.Cut(asked, "/")
-		m, err := c.Resolve(asked, at)
-		if err == nil && m.Row != nil && sameModel(name, m.UpstreamModel) || sameModel(name, own) {
+		mine, _ := c.names.find(asked, false)
+		e, _ := c.names.find(provider+"/"+name, true)
+		switch {
+		case e == nil && sameModel(name, own), e != nil && mine != nil && e.upstreamModel == mine.upstreamModel:
 			return Served{Same: true}
-		}
-		e := c.byUpstream[provider+"/"+name]
-		if e == nil {
-			if base, ok := cutDate(provider + "/" + name); ok {
-				e = c.byUpstream[base]
-			}
-		}
-		if e == nil {
+		case e == nil:
 			return Served{}
-		}
-		if err == nil && e.slug == m.Slug {
-			return Served{Same: true}
 		}
 		row := e.rowAt(at)
 		if row == nil {
@@ -46,18 +37,4 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		}
 		return Served{Slug: e.slug, Row: row, peak: dearestPeak(row.rules.peaks, at, at.Add(c.longest))}
 	}
-}
-
-// sameModel compares names without their versions.
-func sameModel(a, b string) bool {
-	if a == b {
-		return true
-	}
-	if base, ok := cutDate(a); ok {
-		a = base
-	}
-	if base, ok := cutDate(b); ok {
-		b = base
-	}
-	return a == b
 }

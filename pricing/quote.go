@@ -54,13 +54,8 @@ func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, err
 	if slug == "" {
 		slug = call.Model
 	}
-	if caller != nil {
-		if err := caller.MayCall(slug); err != nil {
-			return Quote{}, err
-		}
-	}
 	out := Quote{Call: call}
-	if out.Model, err = c.Resolve(slug, q.At); err != nil {
+	if out.Model, err = c.resolveFor(caller, slug, q.At); err != nil {
 		return Quote{}, err
 	}
 	if caller != nil {
@@ -77,6 +72,20 @@ func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, err
 		out.Bound, out.Unbounded = out.Model.UnpricedEdits(call), e
 	}
 	return out, nil
+}
+
+// resolveFor resolves a model that the caller may call, under the name it gave or
+// under our own for it. One that may call neither does not learn which models
+// there are.
+func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, error) {
+	m, err := c.Resolve(slug, at)
+	if caller == nil {
+		return m, err
+	}
+	if refused := caller.MayCall(slug); refused != nil && (err != nil || m.Slug == slug || caller.MayCall(m.Slug) != nil) {
+		return Model{}, refused
+	}
+	return m, err
 }
 
 // ask takes what the caller has for what the body leaves out.

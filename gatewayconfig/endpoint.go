@@ -81,9 +81,14 @@ func validPath(p string) bool {
 }
 
 // betas are values of anthropic-beta: they are joined by commas in a header.
-func (v *validator) betas(field string, given, preset []string) []string {
-	if given == nil {
-		return preset
+// Without any given, they are the listed ones where the preset says so.
+func (v *validator) betas(field string, given []string, listed bool) []string {
+	if given == nil && listed {
+		betas, err := allowedBetas()
+		if err != nil {
+			v.fail(field, "%v", err)
+		}
+		return betas
 	}
 	for i, b := range given {
 		if strings.Trim(b, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" || b == "" || len(b) > 100 {

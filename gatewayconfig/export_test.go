@@ -70,3 +70,9 @@ func (s *Server) Held() int {
 	}
 	return n
 }
+
+// Beta is a row of betas.yaml.
+type Beta = beta
+
+// Betas reads the embedded list.
+func Betas() ([]Beta, error) { return loadBetas() }

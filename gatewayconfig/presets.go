@@ -23,7 +23,7 @@ type preset struct {
 	AuthPrefix          *string                 `yaml:"auth_prefix"`
 	APIs                []string                `yaml:"apis"`
 	Endpoints           map[string]fileEndpoint `yaml:"endpoints"`
-	AllowedBetas        []string                `yaml:"allowed_betas"`
+	ListedBetas         bool                    `yaml:"listed_betas"`
 	Dialect             string                  `yaml:"dialect"`
 	StreamUsage         string                  `yaml:"stream_usage"`
 	CapField            string                  `yaml:"cap_field"`

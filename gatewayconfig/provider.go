@@ -46,7 +46,7 @@ func (v *validator) provider(name string, f fileProvider, presets map[string]pre
 		APIs:    v.apis(field, f.APIs, base.APIs),
 		Wire:    v.wire(field, f, base),
 	}
-	p.AllowedBetas = v.betas(join(field, "allowed_betas"), f.AllowedBetas, base.AllowedBetas)
+	p.AllowedBetas = v.betas(join(field, "allowed_betas"), f.AllowedBetas, base.ListedBetas)
 	v.checkAuth(field, &p, p.Auth)
 	v.endpoints(field, &p, f.Endpoints, base.Endpoints)
 	p.APIKey = v.apiKey(field, f.APIKey, base)

@@ -207,6 +207,11 @@ func TestToolReferencesStandForTools(t *testing.T) {
 		"none":         {`{"type":"tool_reference"}`, big, big + 500},
 		"found":        {`{"type":"tool_search_tool_search_result","tool_references":[{"type":"tool_reference","tool_name":"big"}]}`, big, big + 500},
 		"name, escape": {`{"type":"tool_reference","tool_name":"\u0062ig"}`, big, big + 500},
+		"added":        {`{"type":"tool_addition","tool":{"type":"tool_reference","name":"big"}}`, big, big + 500},
+		"added, none":  {`{"type":"tool_addition","tool":{"type":"tool_reference"}}`, big, big + 500},
+		"added, text":  {`{"type":"tool_addition","tool":"big"}`, big, big + 500},
+		"removed":      {`{"type":"tool_removal","tool":{"type":"tool_reference","name":"big"}}`, 50, 100},
+		"defined":      {`{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"own","input_schema":{}}}}`, 100, 500},
 	} {
 		if got := input(tt.block) - none; got < tt.low || got > tt.high {
 			t.Errorf("%s: %d tokens more, want %d to %d", name, got, tt.low, tt.high)

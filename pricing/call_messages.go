@@ -37,6 +37,28 @@ func (p *parser) blocks() error {
 	return p.wrongType("a string or an array of blocks")
 }
 
+// toolChange reads the tool that a block adds or removes: the name of one that
+// counts once more, should the provider show it there, too; or a definition,
+// which is a tool like those beside the messages.
+// https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+func (p *parser) toolChange() (name string, defined bool, err error) {
+	if p.dec.PeekKind() != '{' {
+		return "", false, p.walk()
+	}
+	err = p.object(func(member []byte) error {
+		id, err := p.find(toolChangeObject, member)
+		switch id {
+		case isName:
+			name, err = p.word()
+		case isDefinition:
+			defined = true
+			return p.tool(0)
+		}
+		return err
+	})
+	return name, defined, err
+}
+
 // source is where an image or a document block has its data.
 type source struct {
 	set     bool
@@ -57,7 +79,7 @@ func (p *parser) block(int) error {
 	default:
 		return p.wrongType("an object with a type")
 	}
-	kind, tool, src := "", "", source{}
+	kind, tool, defined, src := "", "", false, source{}
 	err := p.object(func(name []byte) error {
 		id, err := p.find(blockObject, name)
 		switch id {
@@ -76,13 +98,15 @@ func (p *parser) block(int) error {
 			return p.rewritten(p.walk)
 		case isName:
 			tool, err = p.word()
+		case isTool:
+			tool, defined, err = p.toolChange()
 		}
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	if kind == "tool_reference" {
+	if kind == "tool_reference" || kind == "tool_addition" && !defined {
 		p.call.references = append(p.call.references, tool)
 	}
 	return p.checkBlock(kind, &src)
@@ -115,7 +139,7 @@ func (p *parser) checkBlock(kind string, src *source) error {
 // knownBlock lists the blocks whose whole content is in the body.
 func knownBlock(kind string) bool {
 	switch kind {
-	case "text", "thinking", "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "search_result", "tool_reference", "mcp_tool_use", "fallback":
+	case "text", "thinking", "redacted_thinking", "tool_use", "tool_result", "server_tool_use", "search_result", "tool_reference", "tool_addition", "tool_removal", "mcp_tool_use", "fallback":
 		return true
 	}
 	return strings.HasSuffix(kind, "_result") || strings.HasSuffix(kind, "_error")

@@ -270,6 +270,9 @@ func TestToolsAreReadWhereverTheyStand(t *testing.T) {
 		"a block": func(tool string) (pricing.Endpoint, string) {
 			return pricing.Messages, `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"messages":[{"role":"user","content":[{"type":"text","text":"x","tools":[` + tool + `]}]}]}`
 		},
+		"a tool that a system message adds": func(tool string) (pricing.Endpoint, string) {
+			return pricing.Messages, `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"messages":[{"role":"user","content":"x"},{"role":"system","content":[{"type":"tool_addition","tool":{"type":"tool_definition","definition":` + tool + `}}]}]}`
+		},
 		"a legacy completion": func(tool string) (pricing.Endpoint, string) {
 			return pricing.Completions, `{"model":"` + storing + `","max_tokens":10,"prompt":"x","tools":[` + tool + `]}`
 		},

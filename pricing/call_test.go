@@ -146,3 +146,22 @@ func TestRefusedCapNamesTheRange(t *testing.T) {
 		}
 	}
 }
+
+// A system message between others, as Claude Code sends it, is input like them.
+func TestSystemMessageInMidConversation(t *testing.T) {
+	c := mustLoad(t)
+	body := func(role, more string) string {
+		return `{"model":"anthropic/claude-opus-5","max_tokens":10,"messages":[{"role":"user","content":"hi"},{"role":"` + role + `","content":[{"type":"text","text":"` + strings.Repeat("be brief ", 1000) + `"}]` + more + `}]}`
+	}
+	plain := mustBound(t, c, pricing.Messages, body("user", ""), noon())
+	for name, more := range map[string]string{
+		"alone":           "",
+		"with an effort":  `,"output_config":{"effort":"medium"}`,
+		"until next turn": `,"clear_at":"next_user_message"`,
+	} {
+		got := mustBound(t, c, pricing.Messages, body("system", more), noon())
+		if got.Amount < plain.Amount || got.Amount > plain.Amount+plain.Amount/50 {
+			t.Errorf("%s: %s as system, %s as user", name, got.Amount, plain.Amount)
+		}
+	}
+}

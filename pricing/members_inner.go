@@ -40,6 +40,8 @@ const (
 	isPrewarm
 	isMemory
 	isContext
+	isTool
+	isDefinition
 )
 
 // What a refusal says of media in an inner object.
@@ -111,7 +113,7 @@ var (
 			{name: "tools", id: isTools, about: "tools, as beside messages"},
 		},
 		media(besideBlock, "images", "videos", "files", "file_ids", "documents", "attachments", "audio"),
-		plain("role"),
+		plain("role", "clear_at", "output_config"),
 	))
 
 	blockObject = newScope("a block of content in the Messages API", join(
@@ -123,10 +125,20 @@ var (
 			{name: "input", id: isInput, about: "arguments count as the longest of their renderings"},
 			{name: "tool_references", id: isContent, about: "blocks that refer to tools"},
 			{name: "tool_name", id: isName, about: "a reference stands for the tool of that name once more"},
+			{name: "tool", id: isTool, about: "a tool that is added from here on: a reference, or its definition"},
 		},
 		media(blockRemedy, "image_url", "input_audio", "video_url", "file", "video", "audio", "image"),
 		media(elsewhereRemedy, "file_id", "file_ids"),
 		plain("text", "id", "name", "tool_use_id", "is_error", "thinking", "signature", "citations", "title", "context"),
+	))
+
+	toolChangeObject = newScope("the tool of a block that adds or removes one in the Messages API", join(
+		[]member{
+			{name: "name", id: isName, about: "a reference stands for the tool of that name once more"},
+			{name: "tool_name", id: isName, about: "the same"},
+			{name: "definition", id: isDefinition, about: "a tool, as beside messages"},
+		},
+		plain("type", "server_name"),
 	))
 
 	sourceObject = newScope("the source of an image or document in the Messages API", join(

@@ -13,7 +13,7 @@ var update = goflag.Bool("update", false, "rewrite docs/members.md")
 
 // innerObjects are all scopes below the top level.
 func innerObjects() []*scope {
-	return []*scope{messageObject, partObject, imageObject, audioObject, toolCallObject, itemObject, itemPartObject, turnObject, blockObject, sourceObject, toolObject, containerObject, cacheOptionsObject, reasoningObject, documentObject, optionsObject}
+	return []*scope{messageObject, partObject, imageObject, audioObject, toolCallObject, itemObject, itemPartObject, turnObject, blockObject, toolChangeObject, sourceObject, toolObject, containerObject, cacheOptionsObject, reasoningObject, documentObject, optionsObject}
 }
 
 // membersPage is docs/members.md.

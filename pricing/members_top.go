@@ -205,7 +205,7 @@ var harmless = []string{
 	"return_documents", "top_n", "rank_fields", "audio", "transforms", "usage", "session_id",
 	"chat_template_kwargs", "guided_json", "guided_regex", "guided_choice", "ignore_eos", "min_tokens", "skip_special_tokens",
 	"add_generation_prompt", "priority", "keep_alive", "options", "disable_reasoning", "include_reasoning", "reasoning_format",
-	"generate", "prewarm", "input", "prompt",
+	"generate", "prewarm", "input", "prompt", "diagnostics",
 }
 
 // scopeOf is an endpoint's top-level members.

@@ -63,7 +63,7 @@ var layers = []layer{
 	{pkg: "adminapi", imports: []string{"api/gen/...", "apierror", "budget", "pricing"}, never: join(envoyTypes, store),
 		why: "adminapi declares the reader and writer it needs; the ledger and Envoy stay out of it"},
 	{pkg: "gatewayconfig", imports: []string{"envoy", "pricing"}, never: store,
-		why: "gatewayconfig turns a file into xDS: of pricing it takes the declared endpoints, and it knows no money and no API"},
+		why: "gatewayconfig turns a file into xDS and a catalog, which pricing builds: it knows no money and no API"},
 	{pkg: "fakeprovider", imports: nil, never: join(protoTypes, envoyTypes, store),
 		why: "fakeprovider is an oracle: it must not share our mistakes, so it imports nothing of ours"},
 	{pkg: "reconciliation", imports: []string{"budget", "pricing"}, never: join(protoTypes, envoyTypes, store, logging, []string{"os", "encoding/json"}),

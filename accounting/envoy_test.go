@@ -103,7 +103,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	path := filepath.Join(dir, "aigateway.yaml")
 	text := fmt.Sprintf("data_dir: .\nstreams: %s\nproviders:\n  moonshot:\n    base_url: %s/v1\n    api_key: provider-key\n", p.streams, upstream)
 	p.must(os.WriteFile(path, []byte(text), 0o600))
-	c, err := gatewayconfig.Read(path, func(string) string { return "" }, nil)
+	c, err := gatewayconfig.Read(path, func(string) string { return "" })
 	p.must(err)
 	snapshot, err := gatewayconfig.Render(c, "127.0.0.1:1")
 	p.must(err)
@@ -111,7 +111,7 @@ func (p *plant) serveControl(dir, upstream string) {
 	ads, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: log, Metrics: p.metrics})
 	p.must(err)
 	p.must(ads.Apply(p.t.Context(), snapshot))
-	w := c.Providers[0].Wire
+	w := c.Providers[0].Upstream
 	p.catalog, err = pricing.Load(nil, []pricing.Upstream{{
 		Provider: "moonshot", StreamUsage: w.StreamUsage, CapField: w.CapField,
 		CancelsOnDisconnect: p.rate > 0, MaxTokensPerSecond: p.rate,

@@ -38,7 +38,7 @@ func TestWhatAShellWouldReplace(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := gatewayconfig.Check(file, func(name string) string { return map[string]string{"HOME": "/home/u"}[name] }, nil)
+		_, err := gatewayconfig.Check(file, func(name string) string { return map[string]string{"HOME": "/home/u"}[name] })
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", text, err, want)
 		}

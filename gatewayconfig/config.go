@@ -40,18 +40,15 @@ type Config struct {
 	// Reloadable.
 
 	Providers []Provider // sorted by name
-	// Prices is the content of PricesFile, which package pricing lays over the
-	// built-in prices; nil when none is set.
-	Prices     *yaml.Node
-	PricesFile string // absolute
-	// Models is the price overlay for package pricing, as written; nil when
-	// the file has none. Its nodes carry the file's lines.
-	Models *yaml.Node
+	// Catalog is the built-in prices with PricesFile and the file's own models
+	// on top, for Providers and calls as long as Streams lets them be.
+	Catalog    *pricing.Catalog
+	PricesFile string // absolute; empty: none
 	// SystemCA is the CA bundle (PEM) that verifies providers without one of
 	// their own; empty when no provider needs it.
 	SystemCA []byte
 
-	files []string // secret, CA and price files it depends on, for the Watcher
+	sources sources // what it was read from, for the Watcher
 }
 
 // Listen is where the program listens. Clients and the rest are "host:port";
@@ -124,7 +121,8 @@ type Provider struct {
 	// AllowedBetas are the values of anthropic-beta that reach it; others are
 	// taken out, for a beta may change what is billed.
 	AllowedBetas []string
-	Wire         Wire
+	// Upstream is how it speaks, which decides bounds and costs.
+	Upstream pricing.Upstream
 }
 
 // Auth is how the key is sent, such as "authorization" and "Bearer ".
@@ -150,48 +148,6 @@ func (p *Provider) endpoint(api API) Endpoint {
 type Header struct {
 	Name  string // lower case
 	Value Secret
-}
-
-// Wire is how a provider speaks the API, which decides money: package pricing
-// computes bounds and costs from it.
-type Wire struct {
-	Dialect             string         // usage extractor of chat, completions and embeddings
-	Dialects            map[API]string // of single APIs; missing: the API's usual one
-	Extractor           *Extractor     // of the dialect custom
-	StreamUsage         string         // inject, require, native or charge_bound
-	CapField            string         // output cap to inject: max_tokens or max_completion_tokens
-	Honours             []string       // cap fields it obeys; empty: both
-	RunningUsage        bool           // stream reports are running totals
-	CancelsOnDisconnect bool           // stops generating (and billing) when the client leaves
-	MaxTokensPerSecond  int64          // per choice; 0: unknown
-	DefaultTier         string         // service tier when the body names none; empty: standard
-	DefaultMaxTokens    int64          // cap injected when the body has none; 0: pricing's default
-	DefaultGeo          string         // inference_geo when the body names none
-	PriceMultiplier     string         // on all token prices: a decimal from 1 to 100; empty: 1
-	InputBound          string         // bytes (also empty) or tokenizer
-
-	RequireMaxTokens       bool // refuse a body without an output cap
-	StrictBody             bool // refuse top-level members nobody here knows
-	DenyOmittedImageDetail bool // refuse images without a detail that bounds them
-	AllowPDF               bool // bound a PDF by the model's whole context
-	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
-}
-
-// Extractor says where an unknown provider's usage object has its counts, as
-// member names joined by dots; empty: it does not report that one.
-type Extractor struct {
-	Input          string `yaml:"input"`
-	Output         string `yaml:"output"`
-	Total          string `yaml:"total"`
-	CacheRead      string `yaml:"cache_read"`
-	CacheWrite     string `yaml:"cache_write"`
-	CacheWriteLong string `yaml:"cache_write_long"`
-	InputAudio     string `yaml:"input_audio"`
-	InputImage     string `yaml:"input_image"`
-	OutputAudio    string `yaml:"output_audio"`
-	Cost           string `yaml:"cost"`
-	// CacheOutside: input does not include the cache's reads and writes.
-	CacheOutside bool `yaml:"cache_outside"`
 }
 
 // file is the shape of the YAML file. Its tags are the keys; schema.json
@@ -280,7 +236,7 @@ type fileProvider struct {
 	AllowedBetas           []string                `yaml:"allowed_betas"`
 	TLS                    fileTLS                 `yaml:"tls"`
 	Dialect                *string                 `yaml:"dialect"`
-	Extractor              *Extractor              `yaml:"extractor"`
+	Extractor              *pricing.Extractor      `yaml:"extractor"`
 	StreamUsage            *string                 `yaml:"stream_usage"`
 	CapField               *string                 `yaml:"cap_field"`
 	Honours                []string                `yaml:"honours"`

@@ -35,13 +35,18 @@ func DataDir(getenv func(string) string) string {
 // variable set it has no providers, which is valid: the REST API works. The
 // error is a Problems that names the variable.
 func Default(getenv func(string) string) (*Config, error) {
+	return environment(newSecretSource(getenv))
+}
+
+func environment(secrets *secretSource) (*Config, error) {
 	r := &report{file: "environment"}
 	d := &decoder{report: r, places: map[string]place{"": {}}}
 	dir, err := os.Getwd()
 	if err != nil {
 		return nil, fmt.Errorf("find the working folder: %w", err)
 	}
-	v := &validator{decoder: d, secrets: &secretSource{getenv: getenv, dir: dir}, dir: dir}
+	secrets.dir = dir
+	v := &validator{decoder: d, secrets: secrets, dir: dir}
 	presets, err := loadPresets()
 	if err != nil {
 		return nil, err
@@ -50,8 +55,8 @@ func Default(getenv func(string) string) (*Config, error) {
 	f.Providers = map[string]fileProvider{}
 	for name, p := range presets {
 		// azure has no address to default to; it needs a file.
-		if p.APIKeyEnv != "" && p.BaseURL != "" && getenv(p.APIKeyEnv) != "" {
-			f.Providers[name] = fileProvider{BaseURL: baseURLFromEnv(p, getenv)}
+		if p.APIKeyEnv != "" && p.BaseURL != "" && secrets.getenv(p.APIKeyEnv) != "" {
+			f.Providers[name] = fileProvider{BaseURL: baseURLFromEnv(p, secrets.getenv)}
 		}
 	}
 	config := &Config{}
@@ -60,7 +65,7 @@ func Default(getenv func(string) string) (*Config, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	config.files = v.secrets.files
+	config.sources = secrets.sources
 	return config, nil
 }
 

@@ -6,7 +6,8 @@
 // error with its line, and all errors of a file are reported together. Render
 // is a pure function of a Config; Server hands its result to every connected
 // Envoy and knows what they accepted; Watcher re-reads the file when it or a
-// file it names changes. It knows nothing of budgets or prices: the price rows
-// under "models" pass through as YAML for package pricing. cmd/aigateway is
-// its only caller.
+// file it names changes. It knows nothing of budgets and understands no price:
+// the rows under "models" go to package pricing as YAML, and come back as the
+// Catalog that is checked and in force with the rest. cmd/aigateway is its only
+// caller.
 package gatewayconfig

@@ -51,13 +51,13 @@ func TestWireSettings(t *testing.T) {
     allow_pdf: true
     allow_stored_input: true
 `)
-	want := gatewayconfig.Wire{
-		Dialect: "custom", Dialects: map[gatewayconfig.API]string{"rerank": "cohere_rerank"}, StreamUsage: "inject", CapField: "max_tokens",
-		Extractor: &gatewayconfig.Extractor{Input: "a.b", Output: "c", Cost: "d", CacheOutside: true}, DefaultGeo: "us", PriceMultiplier: "1.10",
+	want := pricing.Upstream{
+		Provider: "own", Dialect: "custom", Dialects: map[gatewayconfig.API]string{"rerank": "cohere_rerank"}, StreamUsage: "inject", CapField: "max_tokens",
+		Extractor: &pricing.Extractor{Input: "a.b", Output: "c", Cost: "d", CacheOutside: true}, DefaultGeo: "us", PriceMultiplier: "1.10",
 		RequireMaxTokens: true, StrictBody: true, DenyOmittedImageDetail: true, AllowPDF: true, AllowStoredInput: true,
 	}
-	if diff := cmp.Diff(want, c.Providers[0].Wire); diff != "" {
-		t.Errorf("wire (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, c.Providers[0].Upstream); diff != "" {
+		t.Errorf("upstream (-want +got):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,7 @@ package gatewayconfig
 import (
 	"maps"
 	"reflect"
+	"slices"
 
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -18,8 +19,7 @@ func FieldNames(t reflect.Type) []string { return fieldNames(t) }
 
 // Parse reads a file's text.
 func Parse(path string, data []byte, getenv func(string) string) (*Config, error) {
-	c, _, err := parse(path, data, &secretSource{getenv: getenv}, nil)
-	return c, err
+	return parse(path, data, newSecretSource(getenv))
 }
 
 // PresetNames lists the presets.
@@ -34,7 +34,10 @@ func (s *Snapshot) Resources(typeURL resource.Type) map[string]types.Resource {
 }
 
 // Files lists what the Watcher watches besides the file.
-func (c *Config) Files() []string { return c.files }
+func (c *Config) Files() []string {
+	files := slices.Sorted(maps.Keys(c.sources))
+	return slices.DeleteFunc(files, func(file string) bool { return file == c.Path })
+}
 
 // WithRoute is the snapshot with one more route, unchecked, so that a test can
 // send Envoy what it must reject.

@@ -2,6 +2,7 @@ package gatewayconfig_test
 
 import (
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,12 +18,12 @@ func TestPricesFile(t *testing.T) {
 		return path
 	}
 	put("prices.yaml", "models: []\n")
-	c, err := gatewayconfig.Read(put("good.yaml", "prices_file: prices.yaml\n"), env(), nil)
+	c, err := gatewayconfig.Read(put("good.yaml", "prices_file: prices.yaml\n"), env())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := filepath.Join(dir, "prices.yaml"); c.PricesFile != want || c.Prices == nil || c.Prices.Line != 1 {
-		t.Errorf("file %s, want %s; content %+v", c.PricesFile, want, c.Prices)
+	if want := filepath.Join(dir, "prices.yaml"); c.PricesFile != want || c.Catalog.Version() == builtIn(t).Version() {
+		t.Errorf("file %s, want %s, and in the catalog", c.PricesFile, want)
 	}
 	put("broken.yaml", "models:\n- {\n")
 	put("empty.yaml", "\n")
@@ -31,7 +32,7 @@ func TestPricesFile(t *testing.T) {
 		"broken.yaml": "broken.yaml:3:1: YAML syntax",
 		"empty.yaml":  "is empty, as a file that is being written",
 	} {
-		_, err := gatewayconfig.Read(put("bad.yaml", "prices_file: "+file+"\n"), env(), nil)
+		_, err := gatewayconfig.Read(put("bad.yaml", "prices_file: "+file+"\n"), env())
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q in it", file, err, want)
 		}
@@ -43,7 +44,7 @@ func TestPricesFile(t *testing.T) {
 func TestVariableInBracesNeedsQuotes(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "aigateway.yaml")
 	write(t, file, "providers:\n  openai: {api_key: ${OPENAI_API_KEY}}\n")
-	_, err := gatewayconfig.Read(file, env(), nil)
+	_, err := gatewayconfig.Read(file, env())
 	if err == nil || !strings.Contains(err.Error(), "2:22: YAML syntax") || !strings.Contains(err.Error(), `"${NAME}"`) {
 		t.Errorf("got %v, want the place and quotes as the remedy", err)
 	}
@@ -56,10 +57,10 @@ func TestWatcherSeesPrices(t *testing.T) {
 	write(t, prices, "models: []\n")
 	write(t, config, "prices_file: prices.yaml\n")
 	w := watch(t, config, time.Hour)
-	write(t, prices, "models: [{model: a/b}]\n")
+	write(t, prices, "models: [{model: a/b, prices: [{input: 1, output: 1}]}]\n")
 	poll(t, "the new prices", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		return len(w.got) > 0 && len(w.got[len(w.got)-1].Prices.Content[1].Content) == 1
+		return len(w.got) > 0 && slices.Contains(w.got[len(w.got)-1].Catalog.Slugs(), "a/b")
 	})
 }

@@ -44,7 +44,8 @@ func (v *validator) provider(name string, f fileProvider, presets map[string]pre
 		Headers: v.headers(join(field, "headers"), f.Headers),
 		CA:      v.caFile(join(field, "tls.ca_file"), f.TLS.CAFile),
 		APIs:    v.apis(field, f.APIs, base.APIs),
-		Wire:    v.wire(field, f, base),
+
+		Upstream: v.upstream(field, name, f, base),
 	}
 	p.AllowedBetas = v.betas(join(field, "allowed_betas"), f.AllowedBetas, base.ListedBetas)
 	v.checkAuth(field, &p, p.Auth)

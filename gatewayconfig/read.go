@@ -3,6 +3,7 @@ package gatewayconfig
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"reflect"
@@ -18,45 +19,50 @@ const maxFileBytes = 4 << 20
 
 // Read loads the file at path. getenv supplies ${VAR} and the presets' key
 // variables, usually os.Getenv. The error is a Problems with every problem of
-// the file, each with line and column, or says why the file could not be read.
-// Relative paths in the file are relative to its folder. rows checks the price
-// rows; nil leaves that to others.
-func Read(path string, getenv func(string) string, rows Rows) (*Config, error) {
-	config, _, err := read(path, &secretSource{getenv: getenv}, rows)
-	return config, err
+// the file and of its prices, each with line and column, or says why the file
+// could not be read. Relative paths in the file are relative to its folder.
+func Read(path string, getenv func(string) string) (*Config, error) {
+	return read(path, newSecretSource(getenv))
 }
 
 // ReadWithoutSecrets is Read for commands that need the file's addresses and
 // paths only, perhaps as a user who may not read the secrets: each is empty.
-func ReadWithoutSecrets(path string, getenv func(string) string, rows Rows) (*Config, error) {
-	config, _, err := read(path, &secretSource{getenv: getenv, skip: true}, rows)
-	return config, err
+func ReadWithoutSecrets(path string, getenv func(string) string) (*Config, error) {
+	secrets := newSecretSource(getenv)
+	secrets.skip = true
+	return read(path, secrets)
 }
 
 // Check is Read for `aigateway config check`: it also refuses what works, but not
 // as meant on this machine: prices of providers that there are not, and an
 // envoy.path without a program.
-func Check(path string, getenv func(string) string, rows Rows) (*Config, error) {
-	config, _, err := read(path, &secretSource{getenv: getenv, strict: true}, rows)
-	return config, err
+func Check(path string, getenv func(string) string) (*Config, error) {
+	secrets := newSecretSource(getenv)
+	secrets.strict = true
+	return read(path, secrets)
 }
 
-// read also returns the secret and CA files it looked at, even when it fails:
-// the Watcher must notice when one of them is put right.
-func read(path string, secrets *secretSource, rows Rows) (*Config, []string, error) {
-	data, err := readLimited(path, maxFileBytes)
+// read also notes in secrets which files it looked at, even when it fails: the
+// Watcher must notice when one of them is put right.
+func read(path string, secrets *secretSource) (*Config, error) {
+	absolute, err := filepath.Abs(path)
 	if err != nil {
-		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
+		return nil, fmt.Errorf("find the configuration file: %w", err)
+	}
+	data, err := readLimited(path, maxFileBytes) // as given: messages name it so
+	secrets.sources.note(absolute, maxFileBytes, data, err)
+	if err != nil {
+		return nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
 		// A file that is being rewritten is empty for a moment; taken as a
 		// configuration it would remove every provider.
-		return nil, nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
+		return nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
 	}
-	return parse(path, data, secrets, rows)
+	return parse(path, data, secrets)
 }
 
-func parse(path string, data []byte, secrets *secretSource, rows Rows) (*Config, []string, error) {
+func parse(path string, data []byte, secrets *secretSource) (*Config, error) {
 	r := &report{file: path}
 	d := &decoder{report: r, places: map[string]place{"": {1, 1}}}
 	f := defaults()
@@ -74,15 +80,14 @@ func parse(path string, data []byte, secrets *secretSource, rows Rows) (*Config,
 	for _, p := range r.list {
 		d.broken = append(d.broken, p.Field)
 	}
-	v.rows(&f, config, rows)
 	if root != nil && (root.Kind == yaml.MappingNode || isNull(root)) {
 		v.config(&f, config)
 	}
 	if err := r.err(); err != nil {
-		return nil, v.secrets.files, err
+		return nil, err
 	}
-	config.files = v.secrets.files
-	return config, config.files, nil
+	config.sources = secrets.sources
+	return config, nil
 }
 
 // parseYAML returns the document's root, or nil after reporting why not. An

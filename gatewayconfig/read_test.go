@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"aigateway/gatewayconfig"
+	"aigateway/pricing"
 )
 
 // env is an environment with a home folder and the given variables.
@@ -39,6 +41,16 @@ func mustParse(t *testing.T, text string, pairs ...string) *gatewayconfig.Config
 	return c
 }
 
+// builtIn is the catalog without a prices file or models.
+func builtIn(t *testing.T) *pricing.Catalog {
+	t.Helper()
+	c, err := pricing.Load(nil, nil, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func TestEmptyFileIsAllDefaults(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "{}\n", "---\n", "listen:\nproviders:\nmodels:\n"} {
 		c := mustParse(t, text)
@@ -51,7 +63,7 @@ func TestEmptyFileIsAllDefaults(t *testing.T) {
 			t.Errorf("%q: listen (-want +got):\n%s", text, diff)
 		}
 		if c.MaxBodyBytes != 8<<20 || c.Streams.IdleTimeout != 10*time.Minute || c.Streams.MaxDuration != 30*time.Minute ||
-			c.ReservationTimeout != 5*time.Minute || c.TimeZone != time.UTC || len(c.Providers) != 0 || c.Models != nil || !c.AdminKey.Empty() {
+			c.ReservationTimeout != 5*time.Minute || c.TimeZone != time.UTC || len(c.Providers) != 0 || c.Catalog.Version() != builtIn(t).Version() || !c.AdminKey.Empty() {
 			t.Errorf("%q: defaults are %+v", text, c)
 		}
 	}
@@ -66,8 +78,8 @@ func TestExampleLoads(t *testing.T) {
 	if diff := cmp.Diff([]string{"anthropic", "local", "openai", "research"}, names); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
-	if c.Models == nil || c.Models.Line == 0 {
-		t.Errorf("the price overlay lost its lines: %+v", c.Models)
+	if c.Catalog.Version() == builtIn(t).Version() {
+		t.Error("the example's models are not in the catalog")
 	}
 	// What the example writes as defaults are the defaults.
 	d := mustParse(t, "")
@@ -86,13 +98,13 @@ func TestProviderFromPreset(t *testing.T) {
 	if eu.BaseURL.String() != "https://eu.example.com:8443/v1" {
 		t.Errorf("base URL = %v", eu.BaseURL)
 	}
-	want := gatewayconfig.Wire{Dialect: "openai_chat", StreamUsage: "inject", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 300}
-	if diff := cmp.Diff(want, eu.Wire); diff != "" {
-		t.Errorf("wire (-want +got):\n%s", diff)
+	want := pricing.Upstream{Provider: "eu", Dialect: "openai_chat", StreamUsage: "inject", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 300}
+	if diff := cmp.Diff(want, eu.Upstream); diff != "" {
+		t.Errorf("upstream (-want +got):\n%s", diff)
 	}
-	want = gatewayconfig.Wire{Dialect: "openai_chat", StreamUsage: "native", CapField: "max_tokens", Honours: []string{"max_tokens"}}
-	if diff := cmp.Diff(want, mistral.Wire); diff != "" {
-		t.Errorf("wire (-want +got):\n%s", diff)
+	want = pricing.Upstream{Provider: "mistral", Dialect: "openai_chat", StreamUsage: "native", CapField: "max_tokens", Honours: []string{"max_tokens"}}
+	if diff := cmp.Diff(want, mistral.Upstream); diff != "" {
+		t.Errorf("upstream (-want +got):\n%s", diff)
 	}
 	if (mistral.Auth != gatewayconfig.Auth{Header: "authorization", Prefix: "Bearer "}) || len(c.SystemCA) == 0 {
 		t.Errorf("auth of mistral: %q", mistral.Auth)
@@ -113,7 +125,7 @@ func TestEveryPresetResolves(t *testing.T) {
 			continue
 		}
 		p := c.Providers[0]
-		if p.Preset != name || len(p.APIs) == 0 || p.Wire.StreamUsage == "" || p.Wire.CapField == "" {
+		if p.Preset != name || len(p.APIs) == 0 || p.Upstream.StreamUsage == "" || p.Upstream.CapField == "" {
 			t.Errorf("%s resolves to %+v", name, p)
 		}
 	}
@@ -165,7 +177,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	write(t, filepath.Join(dir, "key"), "sk-file\r\n")
 	path := filepath.Join(dir, "c.yaml")
 	write(t, path, "providers: {openai: {api_key: 'file:key', headers: {x-a: 'file:key', x-b: plain}}}\n")
-	c, err := gatewayconfig.Read(path, env(), nil)
+	c, err := gatewayconfig.Read(path, env())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +185,7 @@ func TestSecretsFromFiles(t *testing.T) {
 	if p.APIKey.Reveal() != "sk-file" || p.Headers[1].Value.Reveal() != "plain" {
 		t.Errorf("provider = %+v", p)
 	}
-	if len(c.Files()) < 2 || c.Files()[0] != filepath.Join(dir, "key") {
+	if len(c.Files()) < 2 || !slices.Contains(c.Files(), filepath.Join(dir, "key")) {
 		t.Errorf("files to watch: %v", c.Files())
 	}
 }
@@ -226,11 +238,11 @@ func TestAllProblemsAtOnce(t *testing.T) {
 }
 
 func TestReadNamesMissingFile(t *testing.T) {
-	_, err := gatewayconfig.Read(filepath.Join(t.TempDir(), "none.yaml"), env(), nil)
+	_, err := gatewayconfig.Read(filepath.Join(t.TempDir(), "none.yaml"), env())
 	if err == nil || !strings.Contains(err.Error(), "none.yaml:1:1: read file") {
 		t.Errorf("err = %v", err)
 	}
-	_, err = gatewayconfig.Read("/dev/zero", env(), nil)
+	_, err = gatewayconfig.Read("/dev/zero", env())
 	if err == nil || !strings.Contains(err.Error(), "not a regular file") {
 		t.Errorf("err = %v", err)
 	}

@@ -3,7 +3,6 @@ package gatewayconfig
 import (
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 )
@@ -39,11 +38,15 @@ const maxSecretBytes = 16 << 10
 // secretSource resolves the text of a secret field: "${VAR}" anywhere in it, or
 // "file:PATH" as a whole, or the literal text.
 type secretSource struct {
-	getenv func(string) string
-	dir    string   // what a relative path is relative to
-	skip   bool     // nobody needs the secrets: they are empty
-	strict bool     // see Check
-	files  []string // every file read or tried, for the Watcher
+	getenv  func(string) string
+	dir     string  // what a relative path is relative to
+	skip    bool    // nobody needs the secrets: they are empty
+	strict  bool    // see Check
+	sources sources // every file read or tried, for the Watcher
+}
+
+func newSecretSource(getenv func(string) string) *secretSource {
+	return &secretSource{getenv: getenv, sources: sources{}}
 }
 
 // resolve returns the secret, and whether it came from outside the file. Its
@@ -74,8 +77,7 @@ func (s *secretSource) read(path string) (string, error) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(s.dir, path)
 	}
-	s.files = append(s.files, path)
-	data, err := readLimited(path, maxSecretBytes)
+	data, err := s.sources.read(path, maxSecretBytes)
 	if err != nil {
 		return "", err
 	}
@@ -149,24 +151,4 @@ func checkSecret(s string) error {
 		return fmt.Errorf("starts or ends with a space; remove it")
 	}
 	return nil
-}
-
-// readLimited reads a regular file of at most limit bytes, so that a path to a
-// device or a huge file cannot hang or fill the process.
-func readLimited(path string, limit int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("read file: %w", err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read file: %s is not a regular file", path)
-	}
-	if info.Size() > limit {
-		return nil, fmt.Errorf("read file: %s is larger than %d bytes", path, limit)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read file: %w", err)
-	}
-	return data, nil
 }

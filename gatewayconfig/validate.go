@@ -23,7 +23,7 @@ type validator struct {
 	dir     string // of the file
 }
 
-// config fills in all but what rows did.
+// config fills in c, prices last.
 func (v *validator) config(f *file, c *Config) {
 	c.DataDir, c.TimeZone = v.dataDir(f.DataDir), v.zone(f.TimeZone)
 	c.Listen = v.listen(f.Listen, c.DataDir)
@@ -56,6 +56,7 @@ func (v *validator) config(f *file, c *Config) {
 		v.modelsOfProviders(f)
 	}
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
+	c.Catalog = v.catalog(f, c)
 }
 
 // modelsOfProviders refuses prices of providers that there are not: they would
@@ -243,8 +244,7 @@ func (v *validator) caFile(field, path string) []byte {
 	if path == "" {
 		return nil
 	}
-	v.secrets.files = append(v.secrets.files, path)
-	data, err := readLimited(path, maxCABytes)
+	data, err := v.secrets.sources.read(path, maxCABytes)
 	if err != nil {
 		v.fail(field, "%v", err)
 		return nil
@@ -302,7 +302,7 @@ func (v *validator) systemCA(path string, providers []Provider) []byte {
 	for _, candidate := range candidates {
 		data, err := readLimited(candidate, maxCABytes)
 		if err == nil && x509.NewCertPool().AppendCertsFromPEM(data) {
-			v.secrets.files = append(v.secrets.files, candidate)
+			v.secrets.sources.note(candidate, maxCABytes, data, nil)
 			return onlyCertificates(data)
 		}
 	}

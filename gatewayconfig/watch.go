@@ -2,11 +2,9 @@ package gatewayconfig
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -22,7 +20,6 @@ type WatcherConfig struct {
 	Config  *Config             // the one in force, from Read or Default; required
 	Getenv  func(string) string // as for Read; required
 	Log     *slog.Logger        // required
-	Rows    Rows                // as for Read
 	Metrics prometheus.Registerer
 	// OnChange takes every new, valid configuration, one call at a time. An
 	// error from it keeps the old one in force, as a bad file does. Its context
@@ -50,13 +47,12 @@ type Watcher struct {
 
 	// Run's own.
 	current *Config
-	files   []string // being watched, from the newest read, good or bad
-	seen    string   // fingerprint of their content
+	sources sources // being watched: those of the newest read, good or bad
 }
 
 // NewWatcher makes a Watcher; Run starts it.
 func NewWatcher(c WatcherConfig) (*Watcher, error) {
-	w := &Watcher{c: c, trigger: make(chan struct{}, 1), current: c.Config, results: prometheus.NewCounterVec(prometheus.CounterOpts{
+	w := &Watcher{c: c, trigger: make(chan struct{}, 1), current: c.Config, sources: c.Config.sources, results: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "aig_config_reloads_total", Help: "Configurations read after the start, by result: applied or refused.",
 	}, []string{"result"})}
 	w.stale = prometheus.NewGauge(prometheus.GaugeOpts{
@@ -68,8 +64,6 @@ func NewWatcher(c WatcherConfig) (*Watcher, error) {
 	if w.c.Poll == 0 {
 		w.c.Poll = 30 * time.Second
 	}
-	w.files = watched(c.Config.Path, c.Config.files)
-	w.seen = fingerprint(w.files)
 	for _, collector := range []prometheus.Collector{w.results, w.stale} {
 		if err := c.Metrics.Register(collector); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
@@ -98,7 +92,7 @@ func (w *Watcher) LastError() error {
 func (w *Watcher) Run(ctx context.Context) error {
 	notices, watch, closeNotices := w.notices()
 	defer closeNotices()
-	watch(w.files) // whether folders are new is no matter: the first check follows
+	watch(w.sources) // whether folders are new is no matter: the first check follows
 	poll := time.NewTicker(w.c.Poll)
 	defer poll.Stop()
 	// The delay starts with the first sign of a change and is not prolonged: a
@@ -122,14 +116,14 @@ func (w *Watcher) Run(ctx context.Context) error {
 			pending = false
 			w.check(ctx, false)
 		case <-poll.C:
-			if w.changed() {
+			if w.sources.changed() {
 				await()
 			}
 			continue
 		case <-w.trigger:
 			w.check(ctx, true)
 		}
-		if watch(w.files) {
+		if watch(w.sources) {
 			await() // a file may have changed after it was read and before its folder was watched
 		}
 	}
@@ -137,13 +131,13 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // notices starts the system's file notices; watch sets the files whose folders
 // are watched and reports whether one of these is new.
-func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string) (added bool), stop func()) {
+func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func(sources) (added bool), stop func()) {
 	notify, err := fsnotify.NewWatcher()
 	if err != nil {
 		w.c.Log.Warn("no file notices from the system; changes are noticed by polling", "interval", w.c.Poll, "err", err)
-		return nil, func([]string) bool { return false }, func() {}
+		return nil, func(sources) bool { return false }, func() {}
 	}
-	watch = func(files []string) (added bool) {
+	watch = func(files sources) (added bool) {
 		folders, before := foldersOf(files), notify.WatchList()
 		for _, folder := range before {
 			if !slices.Contains(folders, folder) {
@@ -169,9 +163,9 @@ func (w *Watcher) notices() (events <-chan fsnotify.Event, watch func([]string) 
 
 // foldersOf lists the folders a change of these files can show in: their own,
 // and those of what links on the way point to.
-func foldersOf(files []string) []string {
+func foldersOf(files sources) []string {
 	var folders []string
-	for _, file := range files {
+	for file := range files {
 		folders = append(folders, filepath.Dir(file))
 		if target, err := filepath.EvalSymlinks(file); err == nil {
 			folders = append(folders, filepath.Dir(target))
@@ -181,45 +175,9 @@ func foldersOf(files []string) []string {
 	return slices.Compact(folders)
 }
 
-func watched(path string, files []string) []string {
-	all := slices.Clone(files)
-	if path != "" {
-		if absolute, err := filepath.Abs(path); err == nil {
-			all = append(all, absolute)
-		}
-	}
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// fingerprint is a hash of the files' content; a missing file has one too.
-func fingerprint(files []string) string {
-	h := sha256.New()
-	for _, file := range files {
-		fmt.Fprintf(h, "%q ", file)
-		info, err := os.Stat(file)
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxFileBytes {
-			fmt.Fprint(h, "unreadable ")
-			continue
-		}
-		f, err := os.Open(file)
-		if err != nil {
-			fmt.Fprint(h, "unreadable ")
-			continue
-		}
-		n, err := io.Copy(h, f)
-		fmt.Fprintf(h, " %d %v ", n, err)
-		_ = f.Close() // only read
-	}
-	return string(h.Sum(nil))
-}
-
-// changed reports whether a watched file differs from what was last read.
-func (w *Watcher) changed() bool { return fingerprint(w.files) != w.seen }
-
 // check reads the configuration if a file differs, or always.
 func (w *Watcher) check(ctx context.Context, always bool) {
-	if !always && !w.changed() {
+	if !always && !w.sources.changed() {
 		return
 	}
 	next, err := w.readStable()
@@ -232,44 +190,33 @@ func (w *Watcher) check(ctx context.Context, always bool) {
 	w.finish(err)
 }
 
-// readStable reads until no file changes meanwhile, so that the fingerprint is
-// that of what was read. Files that never rest are looked at again later.
+// readStable reads until no file changes meanwhile: two files of one change must
+// not be taken from its two sides. Files that never rest are looked at again
+// later.
 func (w *Watcher) readStable() (*Config, error) {
 	for attempt := 1; ; attempt++ {
-		before := fingerprint(w.files)
-		next, files, err := w.read()
-		all := mergeWhenBad(err, w.files, watched(w.c.Config.Path, files))
-		stable := slices.Equal(all, w.files) && fingerprint(all) == before
-		w.files, w.seen = all, before
-		if !stable {
-			w.seen = ""
+		before := w.sources.now()
+		next, read, err := w.read()
+		if err != nil { // which may have kept it from naming files
+			maps.Copy(before, read)
+			read = before
 		}
-		if stable || attempt == 5 {
+		w.sources = read
+		if attempt == 5 || !read.changed() {
 			return next, err
 		}
 	}
 }
 
-// mergeWhenBad keeps watching the old files while the configuration is bad: an
-// error may have kept it from naming them.
-func mergeWhenBad(err error, older, newer []string) []string {
-	if err == nil {
-		return newer
-	}
-	all := slices.Concat(older, newer)
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-func (w *Watcher) read() (*Config, []string, error) {
+// read also returns what it read, even when that is no configuration.
+func (w *Watcher) read() (*Config, sources, error) {
+	secrets := newSecretSource(w.c.Getenv)
 	if w.c.Config.Path == "" {
-		next, err := Default(w.c.Getenv)
-		if err != nil {
-			return nil, nil, err
-		}
-		return next, next.files, nil
+		next, err := environment(secrets)
+		return next, secrets.sources, err
 	}
-	return read(w.c.Config.Path, &secretSource{getenv: w.c.Getenv}, w.c.Rows)
+	next, err := read(w.c.Config.Path, secrets)
+	return next, secrets.sources, err
 }
 
 func (w *Watcher) apply(ctx context.Context, next *Config) error {

@@ -49,10 +49,22 @@ func (l *lockedBuffer) String() string {
 
 func watch(t *testing.T, path string, pollEvery time.Duration) *watching {
 	t.Helper()
-	first, err := gatewayconfig.Read(path, env(), nil)
+	return watchFrom(t, mustRead(t, path), pollEvery)
+}
+
+func mustRead(t *testing.T, path string) *gatewayconfig.Config {
+	t.Helper()
+	c, err := gatewayconfig.Read(path, env())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// watchFrom watches after a configuration was read.
+func watchFrom(t *testing.T, first *gatewayconfig.Config, pollEvery time.Duration) *watching {
+	t.Helper()
+	var err error
 	w := &watching{metrics: prometheus.NewRegistry(), log: &lockedBuffer{}}
 	w.Watcher, err = gatewayconfig.NewWatcher(gatewayconfig.WatcherConfig{
 		Config: first, Getenv: env(), Metrics: w.metrics, Log: slog.New(slog.NewTextHandler(io.MultiWriter(w.log), nil)),
@@ -131,6 +143,18 @@ func TestWatchSeesEveryKindOfChange(t *testing.T) {
 	}
 	write(t, filepath.Join(secrets, "key"), "six")
 	poll(t, "the secret's return", func() bool { return w.key() == "six" && w.LastError() == nil })
+}
+
+// TestWatchSeesAChangeBeforeItWatches: the ledger may take a while to open
+// between the first reading and the watch, and no notice tells of a change then.
+func TestWatchSeesAChangeBeforeItWatches(t *testing.T) {
+	path, secret := filepath.Join(t.TempDir(), "c.yaml"), filepath.Join(t.TempDir(), "key")
+	write(t, secret, "one")
+	write(t, path, openai("file:"+secret))
+	first := mustRead(t, path)
+	write(t, secret, "two")
+	w := watchFrom(t, first, time.Hour)
+	poll(t, "the change", func() bool { return w.key() == "two" })
 }
 
 // TestWatchSeesAChangeWhileItAdoptsAFolder changes a secret after it was read

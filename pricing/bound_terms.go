@@ -72,7 +72,7 @@ type multipliers struct {
 }
 
 func (m *Model) multiplier(c *Call, at time.Time) (multipliers, error) {
-	out := multipliers{base: m.Upstream.multiplier, geo: one(), peak: dearestPeak(m.Row.rules.peaks, at, at.Add(m.longest)), tier: one()}
+	out := multipliers{base: m.markup, geo: one(), peak: dearestPeak(m.Row.rules.peaks, at, at.Add(m.longest)), tier: one()}
 	where := c.geo
 	if where == "" {
 		where = m.Upstream.DefaultGeo

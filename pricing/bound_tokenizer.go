@@ -81,7 +81,7 @@ func (c *Catalog) loadTokenizers() error {
 		up, configured := c.providers[provider]
 		for _, row := range e.rows {
 			name := row.rules.tokenizer
-			if !configured || !row.rules.counts(&up) || c.tokenizers[name] != nil {
+			if !configured || !row.rules.counts(&up.Upstream) || c.tokenizers[name] != nil {
 				continue
 			}
 			t, err := newTokenizer(name)

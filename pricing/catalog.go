@@ -73,8 +73,12 @@ type Upstream struct {
 	DenyOmittedImageDetail bool // refuse images without detail high or low
 	AllowPDF               bool // bound a PDF by the model's whole context
 	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
+}
 
-	multiplier ratio // PriceMultiplier
+// provider is a checked Upstream.
+type provider struct {
+	Upstream
+	multiplier ratio // its PriceMultiplier
 }
 
 // Catalog is the price list. It is immutable and safe for concurrent use.
@@ -82,7 +86,7 @@ type Catalog struct {
 	version    string
 	longest    time.Duration // of a call: how far ahead bounds look for dearer prices
 	date       time.Time
-	providers  map[string]Upstream
+	providers  map[string]provider
 	names      index
 	slugs      []string              // sorted, without aliases
 	tokenizers map[string]*tokenizer // by name: those that some model is counted with
@@ -103,6 +107,7 @@ type Model struct {
 	Upstream                      Upstream
 	Row                           *Row
 
+	markup  ratio      // its provider's PriceMultiplier
 	quoted  string     // UpstreamModel as a JSON string
 	tokens  *tokenizer // counts its input; nil: bytes bound it
 	longest time.Duration
@@ -210,15 +215,15 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	if u.MaxTokensPerSecond < 0 || u.MaxTokensPerSecond > maxCap || u.DefaultMaxTokens < 0 || u.DefaultMaxTokens > maxCap {
 		return fmt.Errorf("provider %s: max_tokens_per_second and default_max_tokens must be from 0 to %d", u.Provider, maxCap)
 	}
-	u.multiplier = one()
+	multiplier := one()
 	if u.PriceMultiplier != "" {
 		micro, err := microDecimal(u.PriceMultiplier)
 		if err != nil || micro < 1_000_000 || micro > 100_000_000 {
 			return fmt.Errorf("provider %s: price_multiplier is %q; write a decimal from 1 to 100, such as \"1.1\"", u.Provider, clip(u.PriceMultiplier))
 		}
-		u.multiplier = newRatio(uint64(micro), 1_000_000)
+		multiplier = newRatio(uint64(micro), 1_000_000)
 	}
-	c.providers[u.Provider] = u
+	c.providers[u.Provider] = provider{u, multiplier}
 	return nil
 }
 
@@ -288,14 +293,14 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	if up.Provider != provider {
 		slug = up.Provider + "/" + name
 	}
-	m := Model{Slug: slug, Provider: up.Provider, UpstreamModel: name, Upstream: up, longest: c.longest}
+	m := Model{Slug: slug, Provider: up.Provider, UpstreamModel: name, Upstream: up.Upstream, markup: up.multiplier, longest: c.longest}
 	e, version := c.names.find(slug, false)
 	if e == nil {
 		m.quoted = quoteJSON(name)
 		return m, nil
 	}
 	m.Slug, m.Row = e.slug, e.rowAt(at)
-	if m.Row != nil && m.Row.rules.counts(&up) {
+	if m.Row != nil && m.Row.rules.counts(&up.Upstream) {
 		m.tokens = c.tokenizers[m.Row.rules.tokenizer]
 	}
 	m.UpstreamModel, m.quoted = e.upstreamModel, e.quoted

@@ -75,7 +75,7 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 	c := &Catalog{
 		longest:   longest,
 		version:   hex.EncodeToString(hash.Sum(nil))[:12],
-		providers: make(map[string]Upstream, len(upstreams)),
+		providers: make(map[string]provider, len(upstreams)),
 	}
 	for _, u := range upstreams {
 		if err := c.addUpstream(u); err != nil {

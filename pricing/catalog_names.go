@@ -35,7 +35,7 @@ func VendorNames(provider string) []string {
 
 // configured is the name here of a provider that vendors may call otherwise: a
 // name that the operator gave is taken as it is.
-func (c *Catalog) configured(name string) (Upstream, bool) {
+func (c *Catalog) configured(name string) (provider, bool) {
 	if u, ok := c.providers[name]; ok {
 		return u, true
 	}
@@ -44,7 +44,7 @@ func (c *Catalog) configured(name string) (Upstream, bool) {
 			return u, true
 		}
 	}
-	return Upstream{}, false
+	return provider{}, false
 }
 
 // index is the rows by what they are called, as provider/name.

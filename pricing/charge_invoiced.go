@@ -22,7 +22,8 @@ func (c *Catalog) Invoiced(provider, name string, at time.Time) (Model, bool) {
 	if e == nil {
 		return Model{}, false
 	}
-	return Model{Slug: e.slug, Provider: provider, UpstreamModel: e.upstreamModel, Upstream: c.providers[provider], Row: e.rowAt(at), quoted: e.quoted}, true
+	up := c.providers[provider]
+	return Model{Slug: e.slug, Provider: provider, UpstreamModel: e.upstreamModel, Upstream: up.Upstream, markup: up.multiplier, Row: e.rowAt(at), quoted: e.quoted}, true
 }
 
 // Cost is what counts cost at the row's lowest tier, rounded up: how large the

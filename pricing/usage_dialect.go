@@ -9,15 +9,15 @@ import (
 // checkDialects refuses names nobody knows, and an extractor that is missing.
 func (u *Upstream) checkDialects() error {
 	custom := u.Dialect == DialectCustom
-	if u.Dialect != "" && !slices.Contains(dialects(), u.Dialect) {
-		return fmt.Errorf("provider %s: dialect is %q; use one of %s", u.Provider, u.Dialect, strings.Join(dialects(), ", "))
+	if u.Dialect != "" && !slices.Contains(Dialects(), u.Dialect) {
+		return fmt.Errorf("provider %s: dialect is %q; use one of %s", u.Provider, u.Dialect, strings.Join(Dialects(), ", "))
 	}
 	for e, d := range u.Dialects {
 		if !e.Known() {
 			return fmt.Errorf("provider %s: dialects names the endpoint %q; use one of %v", u.Provider, e, Endpoints())
 		}
-		if !slices.Contains(dialects(), d) {
-			return fmt.Errorf("provider %s: the dialect of %s is %q; use one of %s", u.Provider, e, d, strings.Join(dialects(), ", "))
+		if !slices.Contains(Dialects(), d) {
+			return fmt.Errorf("provider %s: the dialect of %s is %q; use one of %s", u.Provider, e, d, strings.Join(Dialects(), ", "))
 		}
 		custom = custom || d == DialectCustom
 	}
@@ -45,8 +45,8 @@ const (
 	custom
 )
 
-// dialects lists the names in the order of their numbers.
-func dialects() []string {
+// Dialects lists the names in the order of their numbers.
+func Dialects() []string {
 	return []string{DialectOpenAIChat, DialectOpenRouter, DialectOpenAIResponses, DialectAnthropicMessages, DialectCohereRerank, DialectTokensRerank, DialectCustom}
 }
 
@@ -92,18 +92,22 @@ func (r *Row) bySearchUnit() bool { _, ok := r.fees[feeSearchUnit]; return ok }
 
 // Extractor says where an unknown provider's usage object has its counts: paths
 // of member names joined by dots, such as "details.cached". Empty: the provider
-// does not report it.
+// does not report it. The tags are the keys of the configuration.
 type Extractor struct {
-	Input  string // all input; required
-	Output string // required where there is output
-	Total  string // input and output, when output may leave something out
+	Input  string `yaml:"input"`  // all input; required
+	Output string `yaml:"output"` // required where there is output
+	Total  string `yaml:"total"`  // input and output, when output may leave something out
 	// Parts of the input.
-	CacheRead, CacheWrite, CacheWriteLong, InputAudio, InputImage string
-	OutputAudio                                                   string // part of the output
-	Cost                                                          string // the billed amount in US dollars
+	CacheRead      string `yaml:"cache_read"`
+	CacheWrite     string `yaml:"cache_write"`
+	CacheWriteLong string `yaml:"cache_write_long"`
+	InputAudio     string `yaml:"input_audio"`
+	InputImage     string `yaml:"input_image"`
+	OutputAudio    string `yaml:"output_audio"` // part of the output
+	Cost           string `yaml:"cost"`         // the billed amount in US dollars
 	// CacheOutside: input does not include what was read from and written to
 	// the cache.
-	CacheOutside bool
+	CacheOutside bool `yaml:"cache_outside"`
 }
 
 func (x *Extractor) paths() [10]*string {

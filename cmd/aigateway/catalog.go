@@ -269,23 +269,7 @@ func (a *app) catalog(path string) (*pricing.Catalog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadCatalog(config)
-}
-
-// loadCatalog is the embedded price list with the configuration's prices file
-// and models on top, for its providers.
-func loadCatalog(config *gatewayconfig.Config) (*pricing.Catalog, error) {
-	catalog, err := pricing.LoadPrices(config.Prices, config.Models, pricingUpstreams(config.Providers), config.Streams.MaxDuration)
-	if err != nil && config.PricesFile != "" {
-		return nil, fmt.Errorf("%s with %s: %w", config.Path, config.PricesFile, err)
-	}
-	if err != nil && config.Path != "" {
-		return nil, fmt.Errorf("%s: %w", config.Path, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("load prices: %w", err)
-	}
-	return catalog, nil
+	return config.Catalog, nil
 }
 
 // offlineConfig is the configuration for commands that send nothing: secrets
@@ -296,7 +280,7 @@ func (a *app) offlineConfig(path string) (*gatewayconfig.Config, error) {
 	if path != "" {
 		config, err = gatewayconfig.ReadWithoutSecrets(path, func(name string) string {
 			return cmp.Or(a.getenv(name), everyProvider(name))
-		}, checkRows)
+		})
 	}
 	if err != nil {
 		return nil, configError(err)
@@ -314,28 +298,4 @@ func everyProvider(name string) string {
 		return os.TempDir()
 	}
 	return ""
-}
-
-// pricingUpstreams converts what the configuration says about providers' wire
-// formats into what decides bounds and costs.
-func pricingUpstreams(providers []gatewayconfig.Provider) []pricing.Upstream {
-	out := make([]pricing.Upstream, len(providers))
-	for i, p := range providers {
-		w := p.Wire
-		out[i] = pricing.Upstream{
-			Provider: p.Name, Dialect: w.Dialect, Dialects: w.Dialects, StreamUsage: w.StreamUsage, CapField: w.CapField, Honours: w.Honours,
-			RunningUsage: w.RunningUsage, CancelsOnDisconnect: w.CancelsOnDisconnect, MaxTokensPerSecond: w.MaxTokensPerSecond,
-			DefaultTier: w.DefaultTier, DefaultMaxTokens: w.DefaultMaxTokens, DefaultGeo: w.DefaultGeo, PriceMultiplier: w.PriceMultiplier, InputBound: w.InputBound,
-			RequireMaxTokens: w.RequireMaxTokens, StrictBody: w.StrictBody, DenyOmittedImageDetail: w.DenyOmittedImageDetail,
-			AllowPDF: w.AllowPDF, AllowStoredInput: w.AllowStoredInput,
-		}
-		if x := w.Extractor; x != nil {
-			out[i].Extractor = &pricing.Extractor{
-				Input: x.Input, Output: x.Output, Total: x.Total, CacheRead: x.CacheRead, CacheWrite: x.CacheWrite,
-				CacheWriteLong: x.CacheWriteLong, InputAudio: x.InputAudio, InputImage: x.InputImage,
-				OutputAudio: x.OutputAudio, Cost: x.Cost, CacheOutside: x.CacheOutside,
-			}
-		}
-	}
-	return out
 }

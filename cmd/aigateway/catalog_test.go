@@ -98,16 +98,12 @@ func TestDecimal(t *testing.T) {
 func TestCatalogLooksAheadForTheLongestCall(t *testing.T) {
 	bound := func(longest string) budget.Amount {
 		file := writeFile(t, "aigateway.yaml", "data_dir: .\nstreams: {max_duration: "+longest+"}\nproviders:\n  deepseek: {api_key: k}\n")
-		config, err := gatewayconfig.Read(file, func(string) string { return "" }, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		catalog, err := loadCatalog(config)
+		config, err := gatewayconfig.Read(file, func(string) string { return "" })
 		if err != nil {
 			t.Fatal(err)
 		}
 		noon := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) // the next peak begins at 01:00
-		model, err := catalog.Resolve("deepseek/deepseek-v4-pro", noon)
+		model, err := config.Catalog.Resolve("deepseek/deepseek-v4-pro", noon)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,10 +10,8 @@ import (
 	"aigateway/envoy"
 	"aigateway/gatewayconfig"
 	"aigateway/ledger"
-	"aigateway/pricing"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v4"
 )
 
 // checkedConfig is what `config check` found; the names are those of -o json.
@@ -84,11 +82,7 @@ gives: the providers whose key variables are set. It contacts nobody.`,
 		if err != nil {
 			return configError(err)
 		}
-		catalog, err := loadCatalog(config)
-		if err != nil {
-			return err
-		}
-		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: catalog.Version(), Models: len(catalog.Models(a.now())), Retention: checkRetention(config.Retention)}
+		doc := checkedConfig{File: config.Path, Providers: []checkedProvider{}, Catalog: config.Catalog.Version(), Models: len(config.Catalog.Models(a.now())), Retention: checkRetention(config.Retention)}
 		for _, p := range config.Providers {
 			doc.Providers = append(doc.Providers, checkProvider(p))
 		}
@@ -111,41 +105,16 @@ func optionalArgument(c *cobra.Command, args []string) error {
 // gives.
 func (a *app) readConfig(path string) (*gatewayconfig.Config, error) {
 	if path != "" {
-		return gatewayconfig.Read(path, a.getenv, checkRows)
+		return gatewayconfig.Read(path, a.getenv)
 	}
 	return gatewayconfig.Default(a.getenv)
 }
 
 func (a *app) checkConfig(path string) (*gatewayconfig.Config, error) {
 	if path != "" {
-		return gatewayconfig.Check(path, a.getenv, checkRows)
+		return gatewayconfig.Check(path, a.getenv)
 	}
 	return gatewayconfig.Default(a.getenv)
-}
-
-// checkRows has package pricing check the price rows of a configuration.
-func checkRows(prices, models *yaml.Node) (inPrices, inModels []gatewayconfig.Problem) {
-	if prices == nil && models == nil {
-		return nil, nil
-	}
-	var faults pricing.Faults
-	if _, err := pricing.LoadPrices(prices, models, nil, 24*time.Hour); !errors.As(err, &faults) {
-		return nil, nil // other errors are the same without rows
-	}
-	for _, f := range faults {
-		p := gatewayconfig.Problem{Line: f.Line, Column: f.Column, Field: f.Field, Message: f.Message}
-		// The field's name may start the message, too.
-		name := f.Field[strings.LastIndexByte(f.Field, '.')+1:]
-		for _, after := range []string{": ", " "} {
-			p.Message = strings.TrimPrefix(p.Message, name+after)
-		}
-		if f.InPrices {
-			inPrices = append(inPrices, p)
-		} else {
-			inModels = append(inModels, p)
-		}
-	}
-	return inPrices, inModels
 }
 
 // configError keeps each problem on a line of its own: file:line:column first,

@@ -146,7 +146,7 @@ providers:
 	if err != nil {
 		return nil, fmt.Errorf("write the demo's configuration: %w", err)
 	}
-	return gatewayconfig.Read(path, a.getenv, nil)
+	return gatewayconfig.Read(path, a.getenv)
 }
 
 // freePorts finds n loopback addresses that nobody listens on right now.

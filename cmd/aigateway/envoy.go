@@ -62,7 +62,7 @@ func (a *app) bootstrapSource(path string) (*gatewayconfig.Config, error) {
 	if path == "" {
 		return gatewayconfig.Default(a.getenv)
 	}
-	return gatewayconfig.ReadWithoutSecrets(path, a.getenv, checkRows)
+	return gatewayconfig.ReadWithoutSecrets(path, a.getenv)
 }
 
 // bootstrapConfig is what the configuration says about Envoy's static part.

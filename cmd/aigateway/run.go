@@ -54,8 +54,8 @@ func (a *app) runWith(ctx context.Context, path string, withEnvoy bool) error {
 	if err != nil {
 		return configError(err)
 	}
-	return a.runGateway(ctx, cfg, withEnvoy, func(context.Context, *controlPlane, context.CancelFunc) error {
-		a.notef("aigateway is up: clients on http://%s, REST on http://%s, gRPC on %s", cfg.Listen.Clients, cfg.Listen.REST, cfg.Listen.GRPC)
+	return a.runGateway(ctx, cfg, withEnvoy, func(_ context.Context, p *controlPlane, _ context.CancelFunc) error {
+		a.notef("aigateway is up: clients on http://%s, REST on http://%s, gRPC on %s", p.cfg.Listen.Clients, p.cfg.Listen.REST, p.cfg.Listen.GRPC)
 		return nil
 	})
 }

@@ -64,16 +64,20 @@ type controlPlane struct {
 // binds every port, so that what can fail at start fails before Envoy runs.
 // Close releases it.
 func newControlPlane(ctx context.Context, a *app, cfg *gatewayconfig.Config, withEnvoy bool) (*controlPlane, error) {
-	c := &controlPlane{cfg: cfg, log: a.log, metrics: prometheus.NewRegistry(), withEnvoy: withEnvoy, spoolDone: make(chan struct{})}
+	// What is fixed outlives what is reloaded: the first prices must not stay in
+	// memory.
+	fixed := *cfg
+	fixed.Catalog = nil
+	c := &controlPlane{cfg: &fixed, log: a.log, metrics: prometheus.NewRegistry(), withEnvoy: withEnvoy, spoolDone: make(chan struct{})}
 	c.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	err := c.open(ctx, a)
+	err := c.open(ctx, a, cfg)
 	if err != nil {
 		return nil, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 	}
 	return c, nil
 }
 
-func (c *controlPlane) open(ctx context.Context, a *app) error {
+func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Config) error {
 	// The data directory holds the money and the keys: nobody else reads it.
 	err := os.MkdirAll(c.cfg.DataDir, 0o700)
 	if err != nil {
@@ -104,12 +108,12 @@ func (c *controlPlane) open(ctx context.Context, a *app) error {
 		return err
 	}
 	c.watcher, err = gatewayconfig.NewWatcher(gatewayconfig.WatcherConfig{
-		Config: c.cfg, Getenv: a.getenv, Rows: checkRows, Log: a.log, Metrics: c.metrics, OnChange: c.apply,
+		Config: c.cfg, Getenv: a.getenv, Log: a.log, Metrics: c.metrics, OnChange: c.apply,
 	})
 	if err != nil {
 		return err
 	}
-	err = c.apply(ctx, c.cfg)
+	err = c.apply(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -138,10 +142,6 @@ func (c *controlPlane) warnIfOpen() error {
 // and prices follow once every Envoy has them: a call to a new provider is then
 // never admitted before it can be sent. On an error nothing changes.
 func (c *controlPlane) apply(ctx context.Context, cfg *gatewayconfig.Config) error {
-	catalog, err := loadCatalog(cfg)
-	if err != nil {
-		return err
-	}
 	onThisMachine := *cfg
 	onThisMachine.EnvoyMemory = envoyMemory(cfg)
 	onThisMachine.Envoy.Concurrency = cmp.Or(cfg.Envoy.Concurrency, int64(runtime.NumCPU()))
@@ -158,7 +158,7 @@ func (c *controlPlane) apply(ctx context.Context, cfg *gatewayconfig.Config) err
 		betas[p.Name] = p.AllowedBetas
 	}
 	c.betas.Store(&betas)
-	c.catalog.Store(catalog)
+	c.catalog.Store(cfg.Catalog)
 	return nil
 }
 

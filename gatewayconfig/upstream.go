@@ -10,9 +10,11 @@ import (
 	"aigateway/pricing"
 )
 
-func (v *validator) wire(field string, f fileProvider, base preset) Wire {
-	w := Wire{
-		Dialect:             first(cmp.Or(base.Dialect, "openai_chat"), f.Dialect),
+// upstream is how a provider speaks: what the file says, else its preset.
+func (v *validator) upstream(field, name string, f fileProvider, base preset) pricing.Upstream {
+	u := pricing.Upstream{
+		Provider:            name,
+		Dialect:             first(cmp.Or(base.Dialect, pricing.DialectOpenAIChat), f.Dialect),
 		Dialects:            v.dialects(field, f.Endpoints, base.Endpoints),
 		Extractor:           v.extractor(join(field, "extractor"), f.Extractor),
 		StreamUsage:         first(base.StreamUsage, f.StreamUsage),
@@ -34,10 +36,10 @@ func (v *validator) wire(field string, f fileProvider, base preset) Wire {
 		AllowStoredInput:       first(false, f.AllowStoredInput),
 	}
 	if f.Honours != nil {
-		w.Honours = f.Honours
+		u.Honours = f.Honours
 	}
-	v.checkWire(field, f, &w)
-	return w
+	v.checkUpstream(field, f, &u)
+	return u
 }
 
 // multiplier checks a factor on prices, which is kept as it is written: money is
@@ -54,47 +56,41 @@ func (v *validator) multiplier(field, s string) string {
 	return s
 }
 
-// checkWire checks what the file gave; a test checks the presets.
-func (v *validator) checkWire(field string, f fileProvider, w *Wire) {
+// checkUpstream checks what the file gave; a test checks the presets.
+func (v *validator) checkUpstream(field string, f fileProvider, u *pricing.Upstream) {
 	if f.Dialect != nil {
-		v.oneOf(join(field, "dialect"), w.Dialect, dialects()...)
+		v.oneOf(join(field, "dialect"), u.Dialect, pricing.Dialects()...)
 	}
 	if f.StreamUsage != nil {
-		v.oneOf(join(field, "stream_usage"), w.StreamUsage, "inject", "require", "native", "charge_bound")
+		v.oneOf(join(field, "stream_usage"), u.StreamUsage, pricing.StreamUsageInject, pricing.StreamUsageRequire, pricing.StreamUsageNative, pricing.StreamUsageChargeBound)
 	}
 	if f.InputBound != nil {
-		v.oneOf(join(field, "input_bound"), w.InputBound, "bytes", "tokenizer")
+		v.oneOf(join(field, "input_bound"), u.InputBound, pricing.InputBoundBytes, pricing.InputBoundTokenizer)
 	}
 	if f.CapField != nil {
-		v.oneOf(join(field, "cap_field"), w.CapField, capFields()...)
+		v.oneOf(join(field, "cap_field"), u.CapField, capFields()...)
 	}
 	for i, name := range f.Honours {
 		v.oneOf(join(field, "honours")+"["+strconv.Itoa(i)+"]", name, capFields()...)
 	}
-	if len(w.Honours) > 0 && w.CapField != "" && !slices.Contains(w.Honours, w.CapField) {
-		v.fail(join(field, "cap_field"), "is %s, which honours does not list, so an injected cap would have no effect; make them agree", w.CapField)
+	if len(u.Honours) > 0 && u.CapField != "" && !slices.Contains(u.Honours, u.CapField) {
+		v.fail(join(field, "cap_field"), "is %s, which honours does not list, so an injected cap would have no effect; make them agree", u.CapField)
 	}
-	custom := w.Dialect == dialectCustom
-	for _, d := range w.Dialects {
-		custom = custom || d == dialectCustom
+	custom := u.Dialect == pricing.DialectCustom
+	for _, d := range u.Dialects {
+		custom = custom || d == pricing.DialectCustom
 	}
-	if custom && w.Extractor == nil {
+	if custom && u.Extractor == nil {
 		v.fail(join(field, "dialect"), "is custom, which needs an extractor that says where the counts are, such as extractor: {input: prompt_tokens, output: completion_tokens}")
 	}
 }
 
-const dialectCustom = "custom"
-
-// dialects lists the usage extractors; package pricing has the code of each.
-func dialects() []string {
-	return []string{"openai_chat", "openrouter", "openai_responses", "anthropic_messages", "cohere_rerank", "tokens_rerank", dialectCustom}
-}
-
+// dialects are the usage extractors of single APIs.
 func (v *validator) dialects(field string, given, preset map[string]fileEndpoint) map[API]string {
 	out := map[API]string{}
 	for _, api := range pricing.Endpoints() {
 		if d := first("", given[string(api)].Dialect, preset[string(api)].Dialect); d != "" {
-			v.oneOf(join(field, "endpoints."+string(api)+".dialect"), d, dialects()...)
+			v.oneOf(join(field, "endpoints."+string(api)+".dialect"), d, pricing.Dialects()...)
 			out[api] = d
 		}
 	}
@@ -105,7 +101,7 @@ func (v *validator) dialects(field string, given, preset map[string]fileEndpoint
 }
 
 // extractor checks that every path is one: member names joined by dots.
-func (v *validator) extractor(field string, x *Extractor) *Extractor {
+func (v *validator) extractor(field string, x *pricing.Extractor) *pricing.Extractor {
 	if x == nil {
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"aigateway/pricing"
+	"aigateway/strictyaml"
 )
 
 // catalog builds the price list that the rest of the configuration, already
@@ -63,7 +64,7 @@ func (v *validator) faults(c *Config, err error) {
 // models only refuses what can be no list of price rows; package pricing reads
 // them, with the same lines.
 func (v *validator) models(n *yaml.Node) *yaml.Node {
-	if n == nil || isNull(n) {
+	if strictyaml.IsNull(n) {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode && n.Kind != yaml.MappingNode {
@@ -90,9 +91,6 @@ func (v *validator) prices(path string) *yaml.Node {
 	}
 	r := &report{file: path}
 	root := parseYAML(r, data)
-	if root != nil && !checkAliases(r, root) {
-		root = nil
-	}
 	v.report.list = append(v.report.list, r.list...)
 	return root
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/strictyaml"
 )
 
 // place is a position in the file, from 1.
@@ -59,15 +61,13 @@ func (d *decoder) fail(field, format string, args ...any) {
 }
 
 func (d *decoder) decode(n *yaml.Node, field string, out reflect.Value) {
-	for n.Kind == yaml.AliasNode { // no cycles: checkAliases ran
-		n = n.Alias
-	}
+	n = strictyaml.Deref(n)
 	d.places[field] = placeOf(n)
 	if v, ok := out.Addr().Interface().(**yaml.Node); ok {
 		*v = n
 		return
 	}
-	if isNull(n) {
+	if strictyaml.IsNull(n) {
 		return // "providers: {openai: }" means all defaults
 	}
 	switch v := out.Addr().Interface().(type) {
@@ -93,40 +93,33 @@ func (d *decoder) decode(n *yaml.Node, field string, out reflect.Value) {
 	}
 }
 
-func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
-
-// pairs calls f for each key of a mapping, and refuses other nodes, duplicate
-// keys and keys that are no plain text.
-func (d *decoder) pairs(n *yaml.Node, field string, f func(key string, k, v *yaml.Node)) {
+// pairs calls f for each key of a mapping, and refuses other nodes and keys.
+func (d *decoder) pairs(n *yaml.Node, field string, f func(p strictyaml.Pair)) {
 	if n.Kind != yaml.MappingNode {
 		d.fail(field, "is %s; write a mapping (key: value)", kindName(n))
 		return
 	}
-	seen := map[string]bool{}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, v := n.Content[i], n.Content[i+1]
-		switch {
-		case k.Kind == yaml.ScalarNode && k.ShortTag() == "!!merge":
-			d.add(placeOf(k), field, "merge keys (<<) are not supported; write the fields out")
-		case k.Kind != yaml.ScalarNode || k.Value == "" || len(k.Value) > 200:
-			d.add(placeOf(k), field, "a key must be a short plain word")
-		case seen[k.Value]:
-			d.add(placeOf(k), join(field, k.Value), "is given twice; remove one")
-		default:
-			seen[k.Value] = true
-			f(k.Value, k, v)
+	pairs, faults := strictyaml.Pairs(n)
+	for _, fault := range faults {
+		at := field
+		if fault.Key != "" {
+			at = join(field, fault.Key)
 		}
+		d.add(place{fault.Line, fault.Column}, at, "%s", fault.Message)
+	}
+	for _, p := range pairs {
+		f(p)
 	}
 }
 
 func (d *decoder) structure(n *yaml.Node, field string, out reflect.Value) {
-	d.pairs(n, field, func(key string, k, v *yaml.Node) {
-		i := slices.Index(fieldNames(out.Type()), key)
+	d.pairs(n, field, func(p strictyaml.Pair) {
+		i := slices.Index(fieldNames(out.Type()), p.Key)
 		if i < 0 {
-			d.add(placeOf(k), join(field, key), "unknown key%s", suggest(key, fieldNames(out.Type())))
+			d.add(placeOf(p.At), join(field, p.Key), "unknown key%s", suggest(p.Key, fieldNames(out.Type())))
 			return
 		}
-		d.decode(v, join(field, key), out.Field(i))
+		d.decode(p.Value, join(field, p.Key), out.Field(i))
 	})
 }
 
@@ -142,10 +135,10 @@ func fieldNames(t reflect.Type) []string {
 
 func (d *decoder) mapping(n *yaml.Node, field string, out reflect.Value) {
 	out.Set(reflect.MakeMap(out.Type()))
-	d.pairs(n, field, func(key string, _, v *yaml.Node) {
+	d.pairs(n, field, func(p strictyaml.Pair) {
 		element := reflect.New(out.Type().Elem()).Elem()
-		d.decode(v, join(field, key), element)
-		out.SetMapIndex(reflect.ValueOf(key), element)
+		d.decode(p.Value, join(field, p.Key), element)
+		out.SetMapIndex(reflect.ValueOf(p.Key), element)
 	})
 }
 
@@ -235,7 +228,7 @@ func kindName(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	case yaml.ScalarNode:
-		if isNull(n) {
+		if strictyaml.IsNull(n) {
 			return "empty"
 		}
 		return "plain text"

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/strictyaml"
 )
 
 // embedded is what is kept by hand: how models behave.
@@ -58,8 +60,8 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 		lay      func(*yaml.Node) error
 		at       string
 	}{{true, prices, b.prices, ""}, {false, overlay, b.overlay, "models"}} {
-		node := deref(layer.node)
-		if isNull(node) {
+		node := strictyaml.Deref(layer.node)
+		if strictyaml.IsNull(node) {
 			continue
 		}
 		clear(b.laid)

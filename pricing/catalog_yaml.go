@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -9,50 +10,24 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/strictyaml"
 )
-
-// deref follows aliases and steps into a document.
-func deref(n *yaml.Node) *yaml.Node {
-	for n != nil {
-		switch {
-		case n.Kind == yaml.AliasNode:
-			n = n.Alias
-		case n.Kind == yaml.DocumentNode && len(n.Content) > 0:
-			n = n.Content[0]
-		default:
-			return n
-		}
-	}
-	return n
-}
-
-func isNull(n *yaml.Node) bool {
-	return n == nil || n.Kind == 0 || n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
-}
 
 // readMap reads a mapping whose keys all have a reader; others are refused. Like
 // the readers below it goes on after an error, to find them all.
 func readMap(n *yaml.Node, what string, readers map[string]func(*yaml.Node) error) error {
-	n = deref(n)
+	n = strictyaml.Deref(n)
 	if n.Kind != yaml.MappingNode {
 		return lineError(n, "%s must be a mapping of keys to values", what)
 	}
-	var errs []error
-	seen := make(map[string]bool, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key, value := n.Content[i], deref(n.Content[i+1])
-		read, ok := readers[key.Value]
-		switch {
-		case !ok || key.Kind != yaml.ScalarNode:
-			errs = append(errs, lineError(key, "unknown key %q in %s; known: %s", clip(key.Value), what, strings.Join(slices.Sorted(maps.Keys(readers)), ", ")))
-		case seen[key.Value]:
-			errs = append(errs, lineError(key, "key %q appears twice in %s; remove one", key.Value, what))
-		default:
-			seen[key.Value] = true
-			errs = append(errs, read(value))
+	return readPairs(n, what, func(p strictyaml.Pair) error {
+		read, ok := readers[p.Key]
+		if !ok {
+			return lineError(p.At, "unknown key %q in %s; known: %s", clip(p.Key), what, strings.Join(slices.Sorted(maps.Keys(readers)), ", "))
 		}
-	}
-	return errors.Join(errs...)
+		return read(p.Value)
+	})
 }
 
 // readEntries reads a mapping with free keys, in order.
@@ -60,16 +35,21 @@ func readEntries(n *yaml.Node, what string, entry func(key string, value *yaml.N
 	if n.Kind != yaml.MappingNode {
 		return lineError(n, "%s must be a mapping of names to values", what)
 	}
+	return readPairs(n, what, func(p strictyaml.Pair) error { return entry(p.Key, p.Value) })
+}
+
+func readPairs(n *yaml.Node, what string, read func(strictyaml.Pair) error) error {
 	var errs []error
-	seen := make(map[string]bool)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if key.Kind != yaml.ScalarNode || key.Value == "" || seen[key.Value] {
-			errs = append(errs, lineError(key, "name %q in %s is empty or appears twice; write each once", clip(key.Value), what))
-			continue
+	pairs, faults := strictyaml.Pairs(n)
+	for _, f := range faults {
+		message := f.Message
+		if f.Key != "" {
+			message = fmt.Sprintf("key %q in %s %s", clip(f.Key), what, f.Message)
 		}
-		seen[key.Value] = true
-		errs = append(errs, entry(key.Value, deref(n.Content[i+1])))
+		errs = append(errs, lineError(f.Node, "%s", message))
+	}
+	for _, p := range pairs {
+		errs = append(errs, read(p))
 	}
 	return errors.Join(errs...)
 }
@@ -80,14 +60,14 @@ func readList(n *yaml.Node, what string, item func(*yaml.Node) error) error {
 	}
 	var errs []error
 	for _, c := range n.Content {
-		errs = append(errs, item(deref(c)))
+		errs = append(errs, item(strictyaml.Deref(c)))
 	}
 	return errors.Join(errs...)
 }
 
 func readString(into *string, what string) func(*yaml.Node) error {
 	return func(n *yaml.Node) error {
-		if n.Kind != yaml.ScalarNode || n.Value == "" || isNull(n) {
+		if n.Kind != yaml.ScalarNode || n.Value == "" || strictyaml.IsNull(n) {
 			return lineError(n, "%s must be a text; write one", what)
 		}
 		*into = n.Value
@@ -150,7 +130,7 @@ func flag(what string) func(*bool) func(*yaml.Node) error {
 }
 
 func decimal(n *yaml.Node, what string) (int64, error) {
-	if n.Kind != yaml.ScalarNode || isNull(n) {
+	if n.Kind != yaml.ScalarNode || strictyaml.IsNull(n) {
 		return 0, lineError(n, "%s must be a decimal number such as \"0.25\"", what)
 	}
 	v, err := microDecimal(n.Value)

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v4"
 
 	"aigateway/pricedata"
 	"aigateway/pricing"
+	"aigateway/strictyaml"
 )
 
 // importFlags are those of catalog import and catalog diff.
@@ -192,13 +192,11 @@ func catalogWith(file string) (*pricing.Catalog, error) {
 }
 
 func loadPrices(text []byte) (*pricing.Catalog, error) {
-	var n yaml.Node
-	if len(text) > 0 {
-		if err := yaml.Load(text, &n); err != nil {
-			return nil, err
-		}
+	root, faults := strictyaml.Parse(text)
+	if len(faults) > 0 {
+		return nil, faults
 	}
-	return pricing.LoadPrices(&n, nil, nil, 24*time.Hour)
+	return pricing.LoadPrices(root, nil, nil, 24*time.Hour)
 }
 
 // readSources reads what --from names: files, and pinned packages by name.

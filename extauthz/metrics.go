@@ -23,7 +23,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 		}, []string{"outcome", "reason"}),
 		unpriced: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "aig_unpriced_requests_total",
-			Help: "Calls admitted without a bound, because no budget watches them; their cost is unknown.",
+			Help: "Calls admitted without a bound, because no budget watches them; what they cost is known only from the provider's report.",
 		}),
 		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "aig_decision_seconds",

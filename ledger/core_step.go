@@ -165,7 +165,9 @@ func (c *core) settle(s *budget.Settlement, at instant) settled {
 		return settled{effect: duplicate}
 	}
 	e.cost = limitCharge(h.legs, cost, h.bound)
-	res.excess = max(0, e.cost-h.bound)
+	if !h.unpriced { // which had no bound
+		res.excess = max(0, e.cost-h.bound)
+	}
 	c.enqueue(e)
 	return res
 }
@@ -239,7 +241,11 @@ func (c *core) settleOrphan(s *budget.Settlement, at instant) settled {
 	c.orphaned[r.ID] = struct{}{}
 	c.addRefs(h)
 	c.enqueue(event{kind: eventOrphan, h: h, basis: basis, cost: cost, tokens: s.Tokens, at: at.wall, pools: pools})
-	return settled{effect: fromOrphan, basis: basis, excess: max(0, cost-r.Bound)}
+	res := settled{effect: fromOrphan, basis: basis}
+	if r.Bound > 0 || len(legs) > 0 { // else it may have had none
+		res.excess = max(0, cost-r.Bound)
+	}
+	return res
 }
 
 // erased is the hold that a token describes.

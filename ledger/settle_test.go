@@ -231,6 +231,13 @@ func TestUnbounded(t *testing.T) {
 		}
 		b.settle(budget.Settlement{Reservation: &r, Basis: basis})
 	}
+	q = b.request("known", 7)
+	q.Unbounded = why
+	r, err := b.Reserve(t.Context(), q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.settle(budget.Settlement{Reservation: &r, Basis: budget.BasisUsage, Cost: 50, Tokens: budget.Tokens{Input: 5}})
 	q = b.request("free", 7)
 	q.Unbounded = why
 	if _, err := b.Reserve(t.Context(), q); err != nil {
@@ -239,7 +246,10 @@ func TestUnbounded(t *testing.T) {
 	b.clock.add(6 * time.Minute)
 	b.tick()
 	rows, err := b.UsageByTag(t.Context(), april4(t), "")
-	want := []budget.UsageRow{{Attribution: budget.Attribution{Tag: "free"}, Requests: 4, Unpriced: 3}}
+	want := []budget.UsageRow{
+		{Attribution: budget.Attribution{Tag: "known"}, Requests: 1, Cost: 50, Tokens: budget.Tokens{Input: 5}}, // by its usage
+		{Attribution: budget.Attribution{Tag: "free"}, Requests: 4, Unpriced: 3},
+	}
 	if d := cmp.Diff(want, rows); err != nil || d != "" {
 		t.Errorf("usage (%v, -want +got):\n%s", err, d)
 	}

@@ -60,14 +60,13 @@ func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
 	return nil
 }
 
-// UnpricedEdits is for a call that has no bound and that no budget watches:
-// its body still needs the model's real name and, on a stream, the usage
-// option. The cost stays unknown.
-func (m Model) UnpricedEdits(c *Call) *Bound {
+// Unbounded is for a call that has no bound and that no budget watches: its body
+// still needs the model's real name and, on a stream, the usage option. The pin
+// has what is known of its price: the provider's report decides what it cost.
+func (m Model) Unbounded(c *Call, at time.Time) *Bound {
 	b := &Bound{}
 	m.edit(b, c)
-	p := pin{flags: m.flags(c), choices: c.choices, factor: one(), asked: one(), paths: m.Upstream.Extractor}
-	b.Pin = p.encode()
+	b.Pin = m.unboundedPin(c, at).encode()
 	return b
 }
 

@@ -32,7 +32,7 @@ func (m *Model) edit(b *Bound, c *Call) {
 			opening += `"` + field + `":` + value + ","
 		}
 	}
-	if m.Row != nil && m.routesHosts() {
+	if m.Row != nil && m.routesHosts() && b.sum.factor.den > 0 { // what has no bound has no limits either
 		if e, ok := m.limitHosts(c, &b.sum); ok {
 			if e.Del == 0 && e.At == c.open {
 				opening += e.Ins

@@ -110,7 +110,7 @@ func TestEditsOfEmbeddings(t *testing.T) {
 	}
 }
 
-func TestUnpricedEdits(t *testing.T) {
+func TestUnboundedEdits(t *testing.T) {
 	c := mustLoad(t)
 	body := `{"model":"moonshot/new/one","stream":true,"web_search_options":{}}`
 	call, err := pricing.ParseCall(pricing.Chat, []byte(body))
@@ -121,7 +121,7 @@ func TestUnpricedEdits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := m.UnpricedEdits(call)
+	b := m.Unbounded(call, noon())
 	want := `{"stream_options":{"include_usage":true},"model":"new/one","stream":true,"web_search_options":{}}`
 	if got := apply(t, body, b.Edits); got != want || !b.StripUsage || b.Amount != 0 || b.InjectedCap != 0 {
 		t.Errorf("got %s and %+v, want %s", got, b, want)

@@ -175,12 +175,7 @@ func (a *arithmetic) fee(kind string, uses, pico int64) {
 func (m *Model) hosted(a *arithmetic, c *Call) error {
 	a.hops = 1
 	a.refusal = m.Row.fees[feeRefusal]
-	if fee := m.Row.fees[feeRequest]; fee > 0 {
-		a.fee(feeRequest, 1, fee)
-	}
-	if c.Endpoint == Rerank && m.Row.bySearchUnit() {
-		a.fee(feeSearchUnit, c.rank.searchUnits(), m.Row.fees[feeSearchUnit])
-	}
+	m.flatFees(a, c)
 	if len(c.hosted) == 0 {
 		return nil
 	}
@@ -206,6 +201,16 @@ func (m *Model) hosted(a *arithmetic, c *Call) error {
 		a.input = m.Row.Context
 	}
 	return nil
+}
+
+// flatFees are those that no tool causes.
+func (m *Model) flatFees(a *arithmetic, c *Call) {
+	if fee := m.Row.fees[feeRequest]; fee > 0 {
+		a.fee(feeRequest, 1, fee)
+	}
+	if c.Endpoint == Rerank && m.Row.bySearchUnit() {
+		a.fee(feeSearchUnit, c.rank.searchUnits(), m.Row.fees[feeSearchUnit])
+	}
 }
 
 // toolFee is what one use costs. A preview search has a price of its own on

@@ -191,20 +191,10 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	p := &pin{
 		flags: m.flags(c) | pinPriced | pinHasTerms, choices: max(a.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
 		input: a.input, inPico: a.in, outPico: a.out, fees: a.fees,
-		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, tiers: m.Row.rules.tiers, rates: m.Row.tiers,
-		terms: pinTerms{
-			base: f.base, geo: f.geo, peak: f.peak, geos: m.Row.rules.geoList, peaks: m.Row.rules.peaks,
-			context: m.Row.Context, maxOutput: m.Row.MaxOutput, refusal: m.Row.fees[feeRefusal],
-		},
+		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, terms: pinTerms{base: f.base, geo: f.geo, peak: f.peak},
 	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites
-	}
-	if m.Row.own {
-		p.flags |= pinOwn
-	}
-	if m.Row.rules.flatCache {
-		p.flags |= pinFlatCache
 	}
 	if c.Endpoint.declared().stores && !c.hostedInside {
 		p.flags |= pinNamed
@@ -214,11 +204,69 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 			p.flags |= pinGuessed
 		}
 	}
+	p.take(m.Row, a)
+	return p
+}
+
+// take adds what a model's row says, and what is billed by use.
+func (p *pin) take(r *Row, a *arithmetic) {
+	p.tiers, p.rates = r.rules.tiers, r.tiers
+	p.terms.geos, p.terms.peaks = r.rules.geoList, r.rules.peaks
+	p.terms.context, p.terms.maxOutput, p.terms.refusal = r.Context, r.MaxOutput, r.fees[feeRefusal]
+	if r.own {
+		p.flags |= pinOwn
+	}
+	if r.rules.flatCache {
+		p.flags |= pinFlatCache
+	}
 	if len(a.byUse) > 0 {
 		p.flags |= pinFees
 		p.counted = a.byUse
 	}
+}
+
+// unboundedPin is what settling can know of a call without a bound. A service tier
+// or region without a factor counts as the dearest there is, and each use of a
+// tool that the provider reports costs its fee.
+func (m *Model) unboundedPin(c *Call, at time.Time) *pin {
+	p := &pin{
+		flags: m.flags(c) | pinPriced | pinHasTerms | pinUnbounded, choices: max(c.choices*max(1, c.prompts), 1), paths: m.Upstream.Extractor,
+		factor: one(), asked: one(), terms: pinTerms{base: m.markup, geo: one(), peak: one()},
+	}
+	if c.cacheLong {
+		p.flags |= pinLongWrites
+	}
+	if m.Row == nil {
+		return p
+	}
+	if f, err := m.multiplier(c, at); err == nil {
+		p.asked, p.terms.geo, p.terms.peak = f.tier, f.geo, f.peak
+	} else {
+		p.terms.peak = dearestPeak(m.Row.rules.peaks, at, at.Add(m.longest))
+		p.asked = dearestOf(m.Row.rules.tiers)
+		p.terms.geo = dearestOf(m.Row.rules.geoList)
+	}
+	var a arithmetic
+	m.flatFees(&a, c)
+	for i := range c.hosted {
+		if fee, priced := m.toolFee(&c.hosted[i]); priced {
+			a.fee(feeKind(c.hosted[i].kind), 0, fee)
+		}
+	}
+	p.fees = a.fees
+	p.take(m.Row, &a)
 	return p
+}
+
+// dearestOf is the largest factor of a list, at least 1.
+func dearestOf(list []namedRatio) ratio {
+	best := one()
+	for _, n := range list {
+		if n.factor.above(best) {
+			best = n.factor
+		}
+	}
+	return best
 }
 
 func (m *Model) flags(c *Call) uint64 {

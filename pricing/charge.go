@@ -97,6 +97,9 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 		out.Basis = budget.BasisProviderError
 	case !p.has(pinPriced):
 		out.Basis = budget.BasisUnpriced
+	case p.has(pinUnbounded):
+		s.withoutBound(&u, reported)
+		return s.out
 	case reported && s.final(&u):
 		out.Basis, out.Cost = budget.BasisUsage, s.dearest(&u, s.answered())
 		if s.unpriced(&u.usage) { // no more than a part of the bill
@@ -118,6 +121,35 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 		s.limit()
 	}
 	return s.out
+}
+
+// withoutBound charges a call that no budget watched and that had no bound: what
+// its report comes to, where anybody knows a price. A report that is not the last
+// word is the least that the call cost. Without either its cost is unknown.
+func (s *settlement) withoutBound(u *reports, reported bool) {
+	out := &s.out
+	out.Basis = budget.BasisUnpriced
+	if !reported {
+		return
+	}
+	of := s.answered()
+	if len(of.rates) == 0 && !u.hasCost {
+		return
+	}
+	final := s.final(u)
+	cost := s.dearest(u, of)
+	switch {
+	case final:
+		out.Basis, out.Cost = budget.BasisUsage, cost
+	case cost > 0:
+		out.Basis, out.Cost = budget.BasisElapsed, cost
+	default:
+		return
+	}
+	if s.unpriced(&u.usage) {
+		out.flag(FlagBucketUnpriced)
+	}
+	s.limit()
 }
 
 // settlement is one call being charged.

@@ -8,7 +8,11 @@ const absurdly = 10
 // limit cuts an absurd cost. Its counts are no counts of tokens either.
 func (s *settlement) limit() {
 	most := max(s.bound, s.fullContext(s.pinned()), s.fullContext(s.answered()))
-	if most == 0 {
+	switch {
+	case most > 0:
+	case s.has(pinUnbounded) && len(s.rates) == 0:
+		most = 100 * budget.Dollar // a bill without a price to compare it with
+	default:
 		most = budget.Dollar // all of it is free
 	}
 	if most = min(most, budget.MaxAmount/absurdly) * absurdly; s.out.Cost > most {
@@ -24,12 +28,15 @@ func (s *settlement) fullContext(of prices) budget.Amount {
 	if len(of.rates) == 0 {
 		return 0
 	}
-	long := of.maxOutput
-	if long == 0 {
-		long = of.context
+	context, long := of.context, of.maxOutput
+	if context == 0 && s.has(pinUnbounded) {
+		context = maxCap // nothing else says what is too much
 	}
-	r := at(of.rates, of.context)
-	amount, ok := wide{}.plus(of.context, r.price(input)).plus(long, r.price(output)).times(s.multiplier(of.reach())).nano()
+	if long == 0 {
+		long = context
+	}
+	r := at(of.rates, context)
+	amount, ok := wide{}.plus(context, r.price(input)).plus(long, r.price(output)).times(s.multiplier(of.reach())).nano()
 	if !ok {
 		return budget.MaxAmount
 	}

@@ -13,7 +13,10 @@ func (s *settlement) cost(u *usage, row prices) budget.Amount {
 		return amount
 	}
 	asked := settlement{pin: s.pin, ev: s.ev, bound: s.bound} // knows no other model
-	own := min(asked.priced(u, s.pinned()), s.bound)
+	own := asked.priced(u, s.pinned())
+	if !s.has(pinUnbounded) {
+		own = min(own, s.bound)
+	}
 	if own <= amount {
 		return amount
 	}
@@ -53,8 +56,11 @@ func (s *settlement) partCost(u *part, of prices, whole *usage) wide {
 
 // tokens sums the buckets from low up to high at the report's own price tier.
 func (p *pin) tokens(u *part, list []rates, out *Outcome, low, high bucket) wide {
-	r := at(list, u.prompt)
 	var sum wide
+	if len(list) == 0 { // of a model without a row
+		return sum
+	}
+	r := at(list, u.prompt)
 	for b := low; b < high; b++ {
 		if n := u.counts[b]; n > 0 {
 			if !r.priced(b) {

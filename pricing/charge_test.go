@@ -297,7 +297,7 @@ func TestChargeUnpriced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pin := m.UnpricedEdits(call).Pin
+	pin := m.Unbounded(call, noon()).Pin
 	for _, tt := range []struct {
 		ev   pricing.Evidence
 		want pricing.Outcome

@@ -39,7 +39,7 @@ func FuzzParseCall(f *testing.F) {
 			b, err := m.Bound(call, noon())
 			if err != nil {
 				refusal(t, err)
-				b = m.UnpricedEdits(call)
+				b = m.Unbounded(call, noon())
 			}
 			if b.Amount < 0 || b.Amount > budget.MaxAmount {
 				t.Errorf("bound is %d", b.Amount)

@@ -56,6 +56,8 @@ const (
 
 	pinNamed   uint64 = 1 << 20 // the answer may be named later; what of the input was named follows
 	pinGuessed uint64 = 1 << 21 // … of which nobody had settled all
+
+	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
 )
 
 // dialect is how the call's answer reports its usage.
@@ -376,7 +378,7 @@ func (d *pinReader) terms(t *pinTerms) {
 
 func (d *pinReader) rates(p *pin) {
 	n := int(d.byte())
-	if n == 0 || n > pinMost {
+	if n == 0 && !p.has(pinUnbounded) || n > pinMost {
 		d.bad = true
 		return
 	}

@@ -69,7 +69,7 @@ func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, err
 		if !errors.As(err, &e) || !unboundable(e.Reason) {
 			return Quote{}, err
 		}
-		out.Bound, out.Unbounded = out.Model.UnpricedEdits(call), e
+		out.Bound, out.Unbounded = out.Model.Unbounded(call, q.At), e
 	}
 	return out, nil
 }

@@ -70,7 +70,7 @@ func TestUnreadablePartsWithoutAPrice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := pricing.Charge(m.UnpricedEdits(call).Pin, 0, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, nil)
+	got := pricing.Charge(m.Unbounded(call, noon()).Pin, 0, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, nil)
 	if want := (budget.Tokens{Input: 10, Output: 5}); got.Basis != budget.BasisUnpriced || got.Tokens != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}

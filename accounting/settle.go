@@ -69,6 +69,10 @@ func newChannel(c Config, name string) channel {
 // settlement is what the end of a call means for the ledger; false when it
 // means nothing.
 func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
+	if l.Token == envoy.TokenFree {
+		c.metrics.free.Inc()
+		return budget.Settlement{}, false
+	}
 	token, ok := c.open(l.Token)
 	if !ok {
 		return c.unknown(l)
@@ -143,7 +147,7 @@ func (c *channel) heartbeat(l *envoy.LogLine) {
 }
 
 func (c *channel) open(text string) (envoy.Token, bool) {
-	if text == "" {
+	if text == "" || text == envoy.TokenFree {
 		return envoy.Token{}, false
 	}
 	token, err := c.sealer.Open(text)

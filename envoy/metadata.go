@@ -38,6 +38,10 @@ const (
 	KeyBetas = "betas"
 )
 
+// TokenFree stands in the place of a token on a call that is not billed: it was
+// let through, and its log entry settles nothing.
+const TokenFree = "free"
+
 // Framings of an answer.
 const (
 	FramingEvents = "events" // server-sent events

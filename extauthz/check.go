@@ -54,6 +54,10 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	if err := ctx.Err(); err != nil { // nobody waits for the answer: hold nothing
 		return nil, fmt.Errorf("before reserving: %w", err)
 	}
+	if c.endpoint.Free() {
+		s.metrics.free.Inc()
+		return s.admit(id, &c, nil), nil
+	}
 	res, err := s.ledger.Reserve(ctx, budget.Request{
 		RequestID: id,
 		Attribution: budget.Attribution{
@@ -171,31 +175,35 @@ func (s *Server) caller(r *request) (*budget.Key, error) {
 	return key, nil
 }
 
-// admit is the answer for a call whose bound is held.
+// admit is the answer for a call whose bound is held, or, without a reservation,
+// for one that is free.
 func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 	edits := make([]envoy.Edit, len(c.bound.Edits))
 	for i, e := range c.bound.Edits {
 		edits[i] = envoy.Edit(e)
 	}
-	return &answer{
+	a := &answer{
 		requestID: id,
-		provider:  res.Provider,
+		provider:  c.model.Provider,
 		decision: envoy.Decision{
-			Token: s.sealer.Seal(envoy.Token{
-				ID: uint64(res.ID), Accounts: res.Accounts, Bound: int64(res.Bound), ReservedAt: res.ReservedAt.UnixNano(),
-				KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: c.bound.Pin,
-			}),
+			Token:      envoy.TokenFree,
 			Edits:      edits,
 			StripUsage: c.bound.StripUsage,
 			Anthropic:  c.endpoint.Anthropic(),
 			Betas:      c.betas,
 		},
 		misnamed:    c.misnamed,
-		bounded:     c.unbounded == nil,
-		bound:       res.Bound,
-		tightest:    res.Tightest,
 		injectedCap: c.bound.InjectedCap,
 	}
+	if res == nil {
+		return a
+	}
+	a.decision.Token = s.sealer.Seal(envoy.Token{
+		ID: uint64(res.ID), Accounts: res.Accounts, Bound: int64(res.Bound), ReservedAt: res.ReservedAt.UnixNano(),
+		KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: c.bound.Pin,
+	})
+	a.bounded, a.bound, a.tightest = c.unbounded == nil, res.Bound, res.Tightest
+	return a
 }
 
 // refuse is the answer for a call that may not pass, whatever err is.

@@ -35,6 +35,9 @@ func on(e pricing.Endpoint, in *authv3.CheckRequest) *authv3.CheckRequest {
 
 func TestEveryEndpointIsBounded(t *testing.T) {
 	for _, e := range pricing.Endpoints() {
+		if e.Free() {
+			continue
+		}
 		body, ok := calls()[e]
 		if !ok {
 			t.Errorf("no call for %s", e)

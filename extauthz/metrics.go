@@ -11,6 +11,7 @@ import (
 type metrics struct {
 	decisions *prometheus.CounterVec
 	admitted  prometheus.Counter // one of decisions, looked up once: the common one
+	free      prometheus.Counter // … and one for calls that no provider bills
 	unpriced  prometheus.Counter
 	duration  prometheus.Histogram
 }
@@ -19,7 +20,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 	m := metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aig_decisions_total",
-			Help: "Calls decided, by outcome (admitted, refused, failed) and reason.",
+			Help: "Calls decided, by outcome (admitted, free, refused, failed) and reason.",
 		}, []string{"outcome", "reason"}),
 		unpriced: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "aig_unpriced_requests_total",
@@ -35,6 +36,7 @@ func newMetrics(r prometheus.Registerer) metrics {
 	m.unpriced = register(r, m.unpriced)
 	m.duration = register(r, m.duration)
 	m.admitted = m.decisions.WithLabelValues("admitted", "")
+	m.free = m.decisions.WithLabelValues("free", "")
 	return m
 }
 

@@ -13,6 +13,9 @@ type messagesRequest struct {
 	limit *int64
 }
 
+// countTokens is where a message's input is counted, for nothing.
+const countTokens = "/messages/count_tokens"
+
 func (c *call) readNative() (messagesRequest, *refusal) {
 	if c.r.Header.Get("Anthropic-Version") == "" {
 		return messagesRequest{}, invalid("", "anthropic-version: header is required")
@@ -25,7 +28,11 @@ func (c *call) readNative() (messagesRequest, *refusal) {
 		return messagesRequest{}, bad
 	}
 	req := messagesRequest{ask: ask{choices: 1, reads: true}}
-	for _, read := range []func(members) *refusal{req.readLimit, req.readSystem, req.readMessages, req.readSearch} {
+	reads := []func(members) *refusal{req.readLimit, req.readSystem, req.readMessages, req.readSearch}
+	if strings.HasSuffix(c.r.URL.Path, countTokens) {
+		reads = reads[1:]
+	}
+	for _, read := range reads {
 		if bad := read(m); bad != nil {
 			return messagesRequest{}, bad
 		}
@@ -220,6 +227,20 @@ func (c *call) serveMessages() {
 		c.streamMessage(*p)
 	default:
 		c.answerMessage(*p)
+	}
+}
+
+// serveCount bills nothing.
+func (c *call) serveCount() {
+	req, bad := c.readNative()
+	if bad != nil {
+		c.refuse(*bad)
+		return
+	}
+	if p := c.prepare(req.ask, "messages"); p != nil {
+		c.deliverJSON(struct {
+			Input int64 `json:"input_tokens"`
+		}{p.prompt})
 	}
 }
 

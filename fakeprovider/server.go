@@ -122,7 +122,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.record.Body = body
-	c.native = strings.HasSuffix(r.URL.Path, "/messages")
+	c.native = strings.HasSuffix(r.URL.Path, "/messages") || strings.HasSuffix(r.URL.Path, countTokens)
 	c.serve()
 }
 
@@ -157,6 +157,8 @@ func (c *call) serve() {
 		c.serveResponses()
 	case at(http.MethodPost, "/messages"):
 		c.serveMessages()
+	case at(http.MethodPost, countTokens):
+		c.serveCount()
 	case at(http.MethodPost, "/embeddings"):
 		c.serveEmbeddings()
 	case at(http.MethodPost, "/rerank"):

@@ -17,7 +17,7 @@ func TestEndpointsOfPresets(t *testing.T) {
 	c := mustParse(t, "providers: {anthropic: {api_key: k}, deepseek: {api_key: k, endpoints: {messages: {path: /x}, chat: {auth_header: X-Key}}}, cohere: {api_key: k}}")
 	bearer, key := gatewayconfig.Auth{Header: "authorization", Prefix: "Bearer "}, gatewayconfig.Auth{Header: "x-api-key"}
 	for i, want := range []map[gatewayconfig.API]gatewayconfig.Endpoint{
-		{"messages": {Path: "/messages", Auth: key}},
+		{"messages": {Path: "/messages", Auth: key}, "count_tokens": {Path: "/messages/count_tokens", Auth: key}},
 		{"rerank": {Path: "/v2/rerank", Auth: bearer}, "embeddings": {Path: "/compatibility/v1/embeddings", Auth: bearer}},
 		// The file's words go over the preset's, one by one.
 		{"messages": {Path: "/x", Auth: key}, "chat": {Path: "/chat/completions", Auth: gatewayconfig.Auth{Header: "x-key", Prefix: "Bearer "}}},
@@ -83,6 +83,12 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 			}
 		}
 	})
+	t.Run("count_tokens", func(t *testing.T) {
+		code, _, body, err := d.call("POST", "/v1/messages/count_tokens?beta=true", "claude", "{}", "X-Api-Key", "sk-aig-x")
+		if v := up.last(t).Header; err != nil || code != 200 || !strings.HasSuffix(body, " /v1/messages/count_tokens") || v.Get("X-Api-Key") != "provider-key" {
+			t.Errorf("%d %q %v, %v", code, body, err, v)
+		}
+	})
 	t.Run("headers of the client and of the file", func(t *testing.T) {
 		_, _, _, err := d.call("POST", "/v1/messages", "claude", "{}", "Anthropic-Version", "2099-01-01")
 		if v := up.last(t).Header; err != nil || v.Get("Anthropic-Version") != "2099-01-01" || v.Values("Anthropic-Beta") != nil {
@@ -103,7 +109,7 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 	t.Run("paths and context extensions", func(t *testing.T) {
 		before := len(d.checks())
 		for _, api := range pricing.Endpoints() {
-			path := map[gatewayconfig.API]string{"chat": "/v1/chat/completions"}[api]
+			path := map[gatewayconfig.API]string{"chat": "/v1/chat/completions", "count_tokens": "/v1/messages/count_tokens"}[api]
 			if path == "" {
 				path = "/v1/" + string(api)
 			}
@@ -112,7 +118,7 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 				t.Errorf("%s: %d %q %v", api, code, body, err)
 			}
 		}
-		if got := strings.Join(d.checks()[before:], " "); got != "chat embeddings responses messages completions rerank" {
+		if got := strings.Join(d.checks()[before:], " "); got != "chat embeddings responses messages completions rerank count_tokens" {
 			t.Errorf("checks: %s", got)
 		}
 		for path, want := range map[string]string{"/v1/rerank": "/v2/rerank", "/v1/embeddings": "/compatibility/v1/embeddings"} {
@@ -131,7 +137,8 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 			{"POST", "/v1/messages", "co", 404, "not_found_error"},
 			{"POST", "/v1/messages", "gone", 503, "api_error"},
 			{"GET", "/v1/messages", "claude", 404, "not_found_error"},
-			{"POST", "/v1/messages/count_tokens", "claude", 404, "not_found_error"},
+			{"POST", "/v1/messages/count_tokens", "co", 404, "not_found_error"},
+			{"GET", "/v1/messages/count_tokens", "claude", 404, "not_found_error"},
 			{"POST", "/v1/messages/batches", "claude", 404, "not_found_error"},
 		} {
 			code, header, body, err := d.call(c.method, c.path, c.provider, "")

@@ -36,6 +36,8 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		}
 		b.undecided("key-first-"+string(api), api, b.keyFirstMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
 		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
+	}
+	for _, api := range pricing.Endpoints() { // after all of them: some paths begin like others
 		b.refusal("no-"+string(api), api, prefix(pathOf(api)), "route_unknown", "only POST "+pathOf(api)+" is served here")
 	}
 	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {

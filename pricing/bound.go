@@ -34,6 +34,10 @@ func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
 	if err := m.obeys(c); err != nil {
 		return err
 	}
+	if c.Endpoint.Free() {
+		m.edit(b, c)
+		return nil
+	}
 	if m.Row == nil {
 		return m.notPriced()
 	}

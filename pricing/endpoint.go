@@ -13,6 +13,7 @@ const (
 	Messages    Endpoint = "messages" // Anthropic's own
 	Completions Endpoint = "completions"
 	Rerank      Endpoint = "rerank"
+	CountTokens Endpoint = "count_tokens" // of Messages; nothing is billed
 )
 
 // declaration is all that one endpoint is: whoever adds one adds it here, and
@@ -37,6 +38,9 @@ type declaration struct {
 	defaultCap int64
 	// asksUsage says that a stream reports its usage only when asked to.
 	asksUsage bool
+	// free says that its provider bills nothing: the call holds nothing, and is in
+	// no usage.
+	free bool
 	// stores says that later calls can name an answer and what is in it.
 	stores bool
 	// complete checks what only the whole body shows; nil: nothing.
@@ -76,6 +80,11 @@ var declarations = []declaration{
 		members: scopeOf(inRerank, "the body"),
 		dialect: DialectTokensRerank, complete: completeRerank,
 	},
+	{ // https://platform.claude.com/docs/en/build-with-claude/token-counting
+		name: CountTokens, in: inMessages, path: "/messages/count_tokens", about: "how many input tokens a message would have; free",
+		members: scopeOf(inMessages, "the body"),
+		dialect: DialectAnthropicMessages, anthropic: true, free: true,
+	},
 }
 
 // Endpoints lists every endpoint.
@@ -104,6 +113,9 @@ func (e Endpoint) Known() bool { return e.declared().name != "" }
 // Path is where the endpoint is behind /v1, with a leading slash, and where
 // providers usually have it below their base URL; empty for an unknown one.
 func (e Endpoint) Path() string { return e.declared().path }
+
+// Free reports whether providers bill nothing for it.
+func (e Endpoint) Free() bool { return e.declared().free }
 
 // Anthropic reports whether its clients speak Anthropic's own API.
 func (e Endpoint) Anthropic() bool { return e.declared().anthropic }

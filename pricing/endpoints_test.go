@@ -313,3 +313,24 @@ func TestEveryEndpointsBoundCoversItsCost(t *testing.T) {
 		}
 	})
 }
+
+// What a provider does for nothing has no bound to hold: any body of a model
+// passes, with the model's real name.
+func TestFreeEndpoints(t *testing.T) {
+	c := mustLoad(t)
+	for _, body := range []string{
+		`{"model":"anthropic/claude-sonnet-4.6","messages":[{"role":"user","content":"hi"}]}`,
+		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"tools":[{"type":"web_search_20250305","name":"web_search"}],"mcp_servers":[{"url":"https://a"}]}`,
+		`{"model":"anthropic/claude-sonnet-4.6","messages":[{"role":"user","content":[{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}]}]}`,
+	} {
+		b := mustBound(t, c, pricing.CountTokens, body, noon())
+		if b.Amount != 0 || len(b.Edits) != 1 || b.Edits[0].Ins != `"claude-sonnet-4-6"` {
+			t.Errorf("%s: %s, %v", body, b.Amount, b.Edits)
+		}
+	}
+	for _, e := range pricing.Endpoints() {
+		if e.Free() != (e == pricing.CountTokens) {
+			t.Errorf("%s is free: %v", e, e.Free())
+		}
+	}
+}

@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -63,6 +64,11 @@ func overlay(text string) (*pricing.Catalog, error) {
 		return nil, err
 	}
 	return pricing.Load(&n, upstreams(), time.Hour)
+}
+
+// billed are the endpoints whose calls cost something.
+func billed() []pricing.Endpoint {
+	return slices.DeleteFunc(pricing.Endpoints(), pricing.Endpoint.Free)
 }
 
 func endpointOf(model string) pricing.Endpoint {

@@ -78,7 +78,7 @@ func TestEverySpellingIsGuarded(t *testing.T) {
 		pricing.Messages: `"model":"anthropic/claude-sonnet-4.6","max_tokens":1`, pricing.Embeddings: `"model":"openai/text-embedding-3-small"`,
 		pricing.Rerank: `"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a"]`,
 	}
-	for _, e := range pricing.Endpoints() {
+	for _, e := range billed() {
 		mustBound(t, c, e, "{"+base[e]+"}", noon())
 		read, refused := pricing.Acting(e)
 		if len(read) < 5 || len(refused) < 50 {

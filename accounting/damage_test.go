@@ -63,7 +63,7 @@ func (r *flipRig) read(victim string) budget.Settlement {
 	c.Sealer = r.w.sealer
 	r.log.Reset()
 	c.Log = slog.New(slog.NewTextHandler(&r.log, nil))
-	s := accounting.NewSpool(c, accounting.File{Path: r.path})
+	s := newSpool(r.t, c, accounting.File{Path: r.path})
 	s.Begin()
 	defer s.Close()
 	for more, n := true, 0; more; n++ {

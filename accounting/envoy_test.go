@@ -119,11 +119,13 @@ func (p *plant) serveControl(dir, upstream string) {
 	p.must(err)
 	g := grpc.NewServer(wire.ServerOptions()...)
 	ads.Register(g)
-	extauthz.New(extauthz.Config{
+	check, err := extauthz.New(extauthz.Config{
 		Keys: p.ledger, Ledger: p.ledger, Catalog: func() *pricing.Catalog { return p.catalog },
 		Sealer: p.config().Sealer, Now: time.Now, Log: log, Metrics: p.metrics,
-	}).Register(g)
-	accounting.NewStream(p.config()).Register(g)
+	})
+	p.must(err)
+	check.Register(g)
+	newStream(p.t, p.config()).Register(g)
 	healthpb.RegisterHealthServer(g, health.NewServer())
 	lis, err := net.Listen("unix", filepath.Join(dir, envoy.FileControlSocket))
 	p.must(err)
@@ -142,7 +144,7 @@ func (p *plant) serveControl(dir, upstream string) {
 func (p *plant) follow(e *envoytest.Envoy) {
 	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	spool := accounting.NewSpool(p.config(), accounting.File{Path: e.SpoolPath, MaxBytes: 4096, Reopen: e.ReopenLogs})
+	spool := newSpool(p.t, p.config(), accounting.File{Path: e.SpoolPath, MaxBytes: 4096, Reopen: e.ReopenLogs})
 	done := make(chan error, 1)
 	go func() { done <- spool.Run(ctx) }()
 	p.t.Cleanup(func() {

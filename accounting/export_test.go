@@ -12,6 +12,7 @@ import (
 	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/envoy/wire"
+	"aigateway/metricset"
 	"aigateway/pricing"
 )
 
@@ -37,7 +38,7 @@ func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.
 
 // Settlement is what a channel makes of an entry.
 func Settlement(c Config, l *envoy.LogLine) budget.Settlement {
-	ch := newChannel(c, "test")
+	ch := newChannel(c, metricset.New(c.Metrics), "test")
 	s, _ := ch.settlement(l)
 	return s
 }

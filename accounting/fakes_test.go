@@ -109,6 +109,33 @@ func newSealer(t testing.TB) *envoy.Sealer {
 	return s
 }
 
+func newStream(t testing.TB, c accounting.Config) *accounting.Stream {
+	t.Helper()
+	s, err := accounting.NewStream(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newSpool(t testing.TB, c accounting.Config, f accounting.File) *accounting.Spool {
+	t.Helper()
+	s, err := accounting.NewSpool(c, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func newRatios(t testing.TB, r prometheus.Registerer) *accounting.Ratios {
+	t.Helper()
+	ratios, err := accounting.NewRatios(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ratios
+}
+
 func config(t testing.TB, l accounting.Settler) (accounting.Config, *prometheus.Registry) {
 	t.Helper()
 	r := prometheus.NewRegistry()

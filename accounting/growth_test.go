@@ -33,7 +33,7 @@ func series(t *testing.T, g prometheus.Gatherer) int {
 // answered, add no metrics for ever.
 func TestNamesOfOthersAddNoMetrics(t *testing.T) {
 	c, registry := config(t, &fakeLedger{})
-	c.Ratios = accounting.NewRatios(registry)
+	c.Ratios = newRatios(t, registry)
 	call, err := pricing.ParseCall(pricing.Chat, []byte(`{"model":"moonshot/kimi-k2.6","max_tokens":10,"messages":[{"role":"user","content":"hi"}]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +97,7 @@ func TestAnswersKeepNoReports(t *testing.T) {
 
 // Tags seen once share what is left of the places.
 func TestRatiosOfManyTags(t *testing.T) {
-	r := accounting.NewRatios(nil)
+	r := newRatios(t, nil)
 	for i := range 10_000 {
 		r.Observe(budget.Tag(fmt.Sprint("once/", i)), budget.BasisUsage, 2, 1)
 	}

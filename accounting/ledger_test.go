@@ -189,7 +189,7 @@ func (w *world) stream(entries ...*logv3.HTTPAccessLogEntry) {
 		w.t.Fatal(err)
 	}
 	g := grpc.NewServer(wire.ServerOptions()...)
-	accounting.NewStream(w.config()).Register(g)
+	newStream(w.t, w.config()).Register(g)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(lis) }()
 	conn, err := grpc.NewClient("unix:"+lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -234,7 +234,7 @@ func (w *world) file(path string, lines ...string) {
 	if err := f.Close(); err != nil {
 		w.t.Fatal(err)
 	}
-	s := accounting.NewSpool(w.config(), accounting.File{Path: path})
+	s := newSpool(w.t, w.config(), accounting.File{Path: path})
 	s.Begin()
 	defer s.Close()
 	for more := true; more; {

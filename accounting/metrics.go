@@ -1,9 +1,9 @@
 package accounting
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/metricset"
 )
 
 // metrics of one channel. Both channels register the same ones and differ in
@@ -20,9 +20,9 @@ type metrics struct {
 	absurd                        prometheus.Counter // bills far beyond what a call can cost
 }
 
-func newMetrics(r prometheus.Registerer, channel string) metrics {
+func newMetrics(set *metricset.Set, channel string) metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		v := register(r, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"channel"}, labels...)))
+		v := metricset.Share(set, prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"channel"}, labels...)))
 		return v.MustCurryWith(prometheus.Labels{"channel": channel})
 	}
 	entries := counters("aig_log_entries_total", "Access log entries read, by channel and kind.", "kind")
@@ -43,18 +43,4 @@ func newMetrics(r prometheus.Registerer, channel string) metrics {
 		forged:     counters("aig_log_tokens_rejected_total", "Tokens whose signature is not ours.").WithLabelValues(),
 		unsettled:  counters("aig_log_unsettled_total", "Settlements that the ledger did not take.").WithLabelValues(),
 	}
-}
-
-// register adds c to r, or returns what r already has under its name.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	var dup prometheus.AlreadyRegisteredError
-	if err := r.Register(c); errors.As(err, &dup) {
-		if old, ok := dup.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
 }

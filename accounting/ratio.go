@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"aigateway/budget"
+	"aigateway/metricset"
 )
 
 // Ratio is what the settled calls of a tag were bounded by and what they cost,
@@ -31,14 +32,17 @@ type Ratios struct {
 }
 
 // NewRatios returns an empty view, with its metrics on r, which may be nil.
-func NewRatios(r prometheus.Registerer) *Ratios {
+func NewRatios(r prometheus.Registerer) (*Ratios, error) {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, []string{"tag"}, nil) }
-	return register(r, &Ratios{
+	ratios := &Ratios{
 		calls: desc("aig_tag_calls_total", "Calls charged by their provider's report, by tag; the empty tag is all beyond the first 200."),
 		bound: desc("aig_tag_bound_usd_total", "What the calls of aig_tag_calls_total held before they were sent."),
 		cost:  desc("aig_tag_cost_usd_total", "What the calls of aig_tag_calls_total cost; aig_tag_bound_usd_total is that many times as much."),
 		byTag: make(map[budget.Tag]*Ratio),
-	})
+	}
+	set := metricset.New(r)
+	set.Add(ratios)
+	return ratios, set.Done()
 }
 
 // Of is the ratio of one tag; false when no call with it has settled.

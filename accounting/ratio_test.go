@@ -17,7 +17,7 @@ import (
 func TestRatioOfSettledCalls(t *testing.T) {
 	w := newWorld(t)
 	c := w.config()
-	c.Ratios = accounting.NewRatios(w.metrics)
+	c.Ratios = newRatios(t, w.metrics)
 	one := w.reserve()
 	st, err := w.ledger.GetBudget(w.budget)
 	if err != nil {
@@ -25,7 +25,7 @@ func TestRatioOfSettledCalls(t *testing.T) {
 	}
 	entries := &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: []*logv3.HTTPAccessLogEntry{one.entry(t, usageText, asked)}}
 	stream := &fakeStream{ctx: t.Context(), end: io.EOF, messages: []*alsv3.StreamAccessLogsMessage{{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: entries}}}}
-	if err := accounting.NewStream(c).StreamAccessLogs(stream); err != nil {
+	if err := newStream(t, c).StreamAccessLogs(stream); err != nil {
 		t.Fatal(err)
 	}
 	want := accounting.Ratio{Calls: 1, Bound: st.Reserved, Cost: usageCost}
@@ -39,7 +39,7 @@ func TestRatioOfSettledCalls(t *testing.T) {
 
 func TestRatiosKeepFewTags(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	r := accounting.NewRatios(registry)
+	r := newRatios(t, registry)
 	for i := range 205 {
 		r.Observe(budget.Tag(fmt.Sprint(i)), budget.BasisUsage, 4, 2)
 	}

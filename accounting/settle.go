@@ -13,6 +13,7 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/metricset"
 	"aigateway/pricing"
 )
 
@@ -62,8 +63,8 @@ type channel struct {
 	answers *Answers
 }
 
-func newChannel(c Config, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics, name), ratios: c.Ratios, answers: c.Answers}
+func newChannel(c Config, set *metricset.Set, name string) channel {
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers}
 }
 
 // settlement is what the end of a call means for the ledger; false when it

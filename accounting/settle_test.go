@@ -25,7 +25,7 @@ func TestAFaultInPricingChargesTheBound(t *testing.T) {
 	r := newRig(t)
 	c, metrics := config(t, r.ledger)
 	c.Catalog = func() *pricing.Catalog { panic("a fault of ours") }
-	r.spool = accounting.NewSpool(c, accounting.File{Path: r.path})
+	r.spool = newSpool(r.t, c, accounting.File{Path: r.path})
 	r.spool.Begin()
 	r.write(r.lines(1, 2))
 	r.drain()

@@ -15,6 +15,7 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/metricset"
 )
 
 const (
@@ -58,25 +59,26 @@ type Spool struct {
 }
 
 // NewSpool returns the reader of f; Run starts it.
-func NewSpool(c Config, f File) *Spool {
+func NewSpool(c Config, f File) (*Spool, error) {
 	if f.MaxBytes <= 0 {
 		f.MaxBytes = defaultMaxBytes
 	}
 	if f.Poll <= 0 {
 		f.Poll = defaultPoll
 	}
+	set := metricset.New(c.Metrics)
 	counter := func(name, help string) prometheus.Counter {
-		return register(c.Metrics, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
+		return metricset.Share(set, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
 	}
 	return &Spool{
-		channel: newChannel(c, "file"),
+		channel: newChannel(c, set, "file"),
 		file:    f,
-		lag: register(c.Metrics, prometheus.NewGauge(prometheus.GaugeOpts{
+		lag: metricset.Share(set, prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "aig_spool_lag_bytes", Help: "Bytes of the access log file that are not in the ledger yet.",
 		})),
 		truncations:  counter("aig_spool_truncations_total", "Times the access log file was cut or replaced under the reader."),
 		reopenErrors: counter("aig_spool_reopen_errors_total", "Times Envoy could not be asked to open a new access log file."),
-	}
+	}, set.Done()
 }
 
 // CaughtUp reports whether every line that was in the file at the last look is

@@ -49,7 +49,7 @@ func (r *rig) start() {
 	c, metrics := config(r.t, r.ledger)
 	c.Now = func() time.Time { return r.now }
 	r.metrics = metrics
-	r.spool = accounting.NewSpool(c, accounting.File{Path: r.path, MaxBytes: r.max, Reopen: func(context.Context) error {
+	r.spool = newSpool(r.t, c, accounting.File{Path: r.path, MaxBytes: r.max, Reopen: func(context.Context) error {
 		r.reopens++
 		if r.reopen != nil {
 			return r.reopen()

@@ -12,6 +12,7 @@ import (
 
 	"aigateway/envoy"
 	"aigateway/envoy/wire"
+	"aigateway/metricset"
 )
 
 // Stream is the access log service that Envoy streams to. It is safe for
@@ -21,7 +22,10 @@ type Stream struct {
 }
 
 // NewStream returns the service.
-func NewStream(c Config) *Stream { return &Stream{channel: newChannel(c, "stream")} }
+func NewStream(c Config) (*Stream, error) {
+	set := metricset.New(c.Metrics)
+	return &Stream{channel: newChannel(c, set, "stream")}, set.Done()
+}
 
 // Register adds the service to r, which must have been made with
 // wire.ServerOptions. It serves the same method as

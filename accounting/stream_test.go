@@ -58,7 +58,7 @@ func play(t *testing.T, l accounting.Settler, entries ...*logv3.HTTPAccessLogEnt
 		{LogEntries: &alsv3.StreamAccessLogsMessage_TcpLogs{}},
 		{LogEntries: &alsv3.StreamAccessLogsMessage_HttpLogs{HttpLogs: &alsv3.StreamAccessLogsMessage_HTTPAccessLogEntries{LogEntry: entries}}},
 	}}
-	if err := accounting.NewStream(c).StreamAccessLogs(stream); err != nil || !stream.closed {
+	if err := newStream(t, c).StreamAccessLogs(stream); err != nil || !stream.closed {
 		t.Fatalf("stream ended with %v, closed %v", err, stream.closed)
 	}
 	return func(name string, labels ...string) float64 { return counted(t, registry, name, labels...) }
@@ -207,7 +207,7 @@ func TestLedgerErrorDoesNotEndTheStream(t *testing.T) {
 func TestBrokenStreamIsAnError(t *testing.T) {
 	c, _ := config(t, &fakeLedger{})
 	broken := errors.New("connection reset")
-	if err := accounting.NewStream(c).StreamAccessLogs(&fakeStream{ctx: t.Context(), end: broken}); !errors.Is(err, broken) {
+	if err := newStream(t, c).StreamAccessLogs(&fakeStream{ctx: t.Context(), end: broken}); !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v", err, broken)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"aigateway/apierror"
 	"aigateway/budget"
+	"aigateway/metricset"
 )
 
 // calls is what every call passes through, whichever door it came by: it turns
@@ -32,12 +33,9 @@ func newCalls(c Config) (*calls, error) {
 		Name: "aig_api_requests_total",
 		Help: "Calls of the admin API, over gRPC and REST, by method and gRPC code.",
 	}, []string{"method", "code"})
-	if c.Metrics != nil {
-		if err := c.Metrics.Register(total); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
-	}
-	return &calls{auth: c.Auth, log: c.Log, total: total}, nil
+	set := metricset.New(c.Metrics)
+	set.Add(total)
+	return &calls{auth: c.Auth, log: c.Log, total: total}, set.Done()
 }
 
 // open lists the services that need no key: they tell nothing that

@@ -204,7 +204,7 @@ func TestLargeBodiesOfOneKey(t *testing.T) {
 	catalog := newCatalog(t)
 	inside, block := make(chan struct{}), make(chan struct{})
 	first := sync.OnceFunc(func() { close(inside); <-block })
-	s := extauthz.New(extauthz.Config{
+	s := serverOf(t, extauthz.Config{
 		Keys: keys, Ledger: ledger, Sealer: newSealer(t), Now: func() time.Time { return noon },
 		Catalog: func() *pricing.Catalog { first(); return catalog }, // the first call waits here, in its turn
 		Log:     slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(), BodyMemory: 64 * mib,

@@ -325,7 +325,7 @@ func TestNoSecretInLogs(t *testing.T) {
 	var logged strings.Builder
 	catalog := newCatalog(t)
 	registry := prometheus.NewRegistry()
-	s := extauthz.New(extauthz.Config{
+	s := serverOf(t, extauthz.Config{
 		Keys:    keysWith(nil),
 		Ledger:  &fakeLedger{reserve: func(context.Context, budget.Request) (budget.Reservation, error) { panic("boom") }},
 		Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t), Now: func() time.Time { return noon },
@@ -367,8 +367,11 @@ func counted(t *testing.T, g prometheus.Gatherer, name string, labels ...string)
 func TestSecondServerOnOneRegistry(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	c := extauthz.Config{Metrics: registry, Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil))}
-	extauthz.New(c)
-	extauthz.New(c)
+	for range 2 {
+		if _, err := extauthz.New(c); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if families, err := registry.Gather(); err != nil || len(families) != 3 {
 		t.Errorf("%d metrics, %v; want the 3 of one server", len(families), err)
 	}

@@ -75,7 +75,7 @@ func TestRefusalsNameTheirRequestAndField(t *testing.T) {
 		}, body: goodBody, outcome: "failed"},
 	} {
 		catalog, registry := newCatalog(t), prometheus.NewRegistry()
-		s := extauthz.New(extauthz.Config{
+		s := serverOf(t, extauthz.Config{
 			Keys: keysWith(tt.key), Ledger: &fakeLedger{reserve: tt.reserve},
 			Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t), Now: func() time.Time { return noon },
 			Log: slog.New(slog.DiscardHandler), Metrics: registry,
@@ -151,7 +151,7 @@ func TestJoinedTagsWithEmptyEnds(t *testing.T) {
 func TestBetasOfAnyNumber(t *testing.T) {
 	for n, want := range map[int]string{0: "", 1: "thinking-2025", 2: "thinking-2025,caching-2024"} {
 		catalog := newCatalog(t)
-		s := extauthz.New(extauthz.Config{
+		s := serverOf(t, extauthz.Config{
 			Keys: keysWith(nil), Ledger: &fakeLedger{}, Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t),
 			Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 			Betas: func(string) []string { return []string{"thinking-2025", "caching-2024"}[:n] },

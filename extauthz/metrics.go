@@ -1,10 +1,11 @@
 package extauthz
 
 import (
-	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/metricset"
 )
 
 // metrics count decisions. Reasons are a closed set, so the counters stay few.
@@ -16,7 +17,8 @@ type metrics struct {
 	duration  prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer) metrics {
+// newMetrics registers them; a second server on a registry counts into the same.
+func newMetrics(r prometheus.Registerer) (metrics, error) {
 	m := metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aig_decisions_total",
@@ -32,27 +34,13 @@ func newMetrics(r prometheus.Registerer) metrics {
 			Buckets: []float64{5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 1e-1, 1},
 		}),
 	}
-	m.decisions = register(r, m.decisions)
-	m.unpriced = register(r, m.unpriced)
-	m.duration = register(r, m.duration)
+	set := metricset.New(r)
+	m.decisions = metricset.Share(set, m.decisions)
+	m.unpriced = metricset.Share(set, m.unpriced)
+	m.duration = metricset.Share(set, m.duration)
 	m.admitted = m.decisions.WithLabelValues("admitted", "")
 	m.free = m.decisions.WithLabelValues("free", "")
-	return m
-}
-
-// register adds c to r, or returns what r already has under its name: a second
-// server on one registry counts into the same metrics.
-func register[C prometheus.Collector](r prometheus.Registerer, c C) C {
-	if r == nil {
-		return c
-	}
-	var dup prometheus.AlreadyRegisteredError
-	if err := r.Register(c); errors.As(err, &dup) {
-		if old, ok := dup.ExistingCollector.(C); ok {
-			return old
-		}
-	}
-	return c
+	return m, set.Done()
 }
 
 func (m *metrics) refuse(outcome, reason string) {

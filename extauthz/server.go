@@ -77,16 +77,21 @@ type Server struct {
 	requests sync.Pool // of *request, released
 }
 
-// New returns a Server that counts into c.Metrics.
-func New(c Config) *Server {
+// New returns a Server that counts into c.Metrics; the error is a metric of
+// another meaning that is there already.
+func New(c Config) (*Server, error) {
+	metrics, err := newMetrics(c.Metrics)
+	if err != nil {
+		return nil, err
+	}
 	if c.Betas == nil {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
 		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
-		now: c.Now, log: c.Log, metrics: newMetrics(c.Metrics),
-	}
+		now: c.Now, log: c.Log, metrics: metrics,
+	}, nil
 }
 
 // Register adds the server to r, which must have been made with

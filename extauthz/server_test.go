@@ -108,10 +108,19 @@ func newSealer(t testing.TB) *envoy.Sealer {
 	return s
 }
 
+func serverOf(t testing.TB, c extauthz.Config) *extauthz.Server {
+	t.Helper()
+	s, err := extauthz.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
 func newServer(t testing.TB, keys extauthz.Authenticator, ledger extauthz.Reserver) *extauthz.Server {
 	t.Helper()
 	catalog := newCatalog(t)
-	return extauthz.New(extauthz.Config{
+	return serverOf(t, extauthz.Config{
 		Keys: keys, Ledger: ledger, Catalog: func() *pricing.Catalog { return catalog },
 		Sealer: newSealer(t), Now: func() time.Time { return noon },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(),

@@ -30,7 +30,7 @@ func (s *settled) Tokens(keyID, model string, names []pricing.StoredName, whole 
 func TestWhatIsNamedHoldsWhatWasSettled(t *testing.T) {
 	ledger, known := &fakeLedger{}, &settled{tokens: 1000}
 	catalog := newCatalog(t)
-	s := extauthz.New(extauthz.Config{
+	s := serverOf(t, extauthz.Config{
 		Keys: keysWith(nil), Ledger: ledger, Catalog: func() *pricing.Catalog { return catalog }, Sealer: newSealer(t), Now: func() time.Time { return noon },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(), Settled: known,
 	})

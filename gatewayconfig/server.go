@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"aigateway/envoy"
+	"aigateway/metricset"
 )
 
 // ServerConfig is what a Server needs.
@@ -78,10 +79,10 @@ func NewServer(c ServerConfig) (*Server, error) {
 			Name: "aig_xds_streams", Help: "Envoys connected for configuration.",
 		}),
 	}
-	for _, collector := range []prometheus.Collector{s.nacks, s.streams} {
-		if err := c.Metrics.Register(collector); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
+	set := metricset.New(c.Metrics)
+	set.Add(s.nacks, s.streams)
+	if err := set.Done(); err != nil {
+		return nil, err
 	}
 	s.acks = newAckBook(s.onNack)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -13,6 +13,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/metricset"
 )
 
 // WatcherConfig is what a Watcher needs.
@@ -64,12 +66,9 @@ func NewWatcher(c WatcherConfig) (*Watcher, error) {
 	if w.c.Poll == 0 {
 		w.c.Poll = 30 * time.Second
 	}
-	for _, collector := range []prometheus.Collector{w.results, w.stale} {
-		if err := c.Metrics.Register(collector); err != nil {
-			return nil, fmt.Errorf("register metrics: %w", err)
-		}
-	}
-	return w, nil
+	set := metricset.New(c.Metrics)
+	set.Add(w.results, w.stale)
+	return w, set.Done()
 }
 
 // Reload reads the file now, changed or not, as on SIGHUP. It does not wait.

@@ -159,7 +159,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	}
 	l.metrics = newMetrics(l, l.config.Metrics)
 	if err := l.metrics.register(); err != nil {
-		return nil, errors.Join(fmt.Errorf("register metrics: %w", err), l.store.close(), lock.release())
+		return nil, errors.Join(err, l.store.close(), lock.release())
 	}
 	l.openRing(key)
 	l.store.step = l.config.step
@@ -285,7 +285,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 	if err == nil {
 		err = l.store.markClean(ctx)
 	}
-	l.metrics.unregister()
+	l.metrics.set.Remove()
 	return errors.Join(err, l.closeRing(), l.store.close(), l.lock.release())
 }
 

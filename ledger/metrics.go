@@ -4,13 +4,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"aigateway/budget"
+	"aigateway/metricset"
 )
 
 // metrics counts what happens and, as a collector, reads what is.
 type metrics struct {
-	l        *Ledger
-	registry prometheus.Registerer
-	all      []prometheus.Collector
+	l   *Ledger
+	set *metricset.Set
+	all []prometheus.Collector
 
 	refusals   *prometheus.CounterVec
 	settles    *prometheus.CounterVec
@@ -33,7 +34,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &metrics{
-		l: l, registry: registry,
+		l: l, set: metricset.New(registry),
 		refusals:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aig_reservation_refusals_total", Help: "Refused reservations by reason."}, []string{"reason"}),
 		settles:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aig_settlements_total", Help: "Settlements that had an effect, by what the charge rests on."}, []string{"basis"}),
 		expired:    counter("aig_reservations_expired_total", "Reservations charged at their bound because no log entry came in time."),
@@ -77,26 +78,8 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 
 // register publishes the metrics once the ledger can answer for them.
 func (m *metrics) register() error {
-	if m.registry == nil {
-		return nil
-	}
-	for i, c := range m.all {
-		if err := m.registry.Register(c); err != nil {
-			for _, done := range m.all[:i] {
-				m.registry.Unregister(done)
-			}
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *metrics) unregister() {
-	if m.registry != nil {
-		for _, c := range m.all {
-			m.registry.Unregister(c)
-		}
-	}
+	m.set.Add(m.all...)
+	return m.set.Done()
 }
 
 func (m *metrics) refuse(reason string) { m.refusals.WithLabelValues(reason).Inc() }

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"aigateway/adminapi"
+	"aigateway/metricset"
 	"aigateway/pricing"
 )
 
@@ -23,9 +24,9 @@ func (c *controlPlane) models(now func() time.Time) func() adminapi.Catalog {
 }
 
 // catalogMetrics show how old the prices are that calls are charged by.
-func (c *controlPlane) catalogMetrics(now func() time.Time) {
+func (c *controlPlane) catalogMetrics(set *metricset.Set, now func() time.Time) {
 	gauge := func(name, help string, value func([]pricing.Model) int64) {
-		c.metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
+		set.Add(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 {
 			return float64(value(c.catalog.Load().Models(now())))
 		}))
 	}

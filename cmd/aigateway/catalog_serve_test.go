@@ -9,13 +9,18 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.yaml.in/yaml/v4"
 
+	"aigateway/metricset"
 	"aigateway/pricing"
 )
 
 // TestCatalogMetrics: they follow the catalog in force.
 func TestCatalogMetrics(t *testing.T) {
 	c := &controlPlane{metrics: prometheus.NewRegistry()}
-	c.catalogMetrics(func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) })
+	set := metricset.New(c.metrics)
+	c.catalogMetrics(set, func() time.Time { return time.Date(2026, 12, 1, 0, 0, 0, 0, time.UTC) })
+	if err := set.Done(); err != nil {
+		t.Fatal(err)
+	}
 	store := func(prices string, upstreams ...pricing.Upstream) {
 		t.Helper()
 		catalog, err := pricing.LoadPrices(priceNode(t, prices), nil, upstreams, time.Hour)

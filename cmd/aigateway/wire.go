@@ -30,6 +30,7 @@ import (
 	"aigateway/extauthz"
 	"aigateway/gatewayconfig"
 	"aigateway/ledger"
+	"aigateway/metricset"
 	"aigateway/pricing"
 )
 
@@ -69,8 +70,13 @@ func newControlPlane(ctx context.Context, a *app, cfg *gatewayconfig.Config, wit
 	fixed := *cfg
 	fixed.Catalog = nil
 	c := &controlPlane{cfg: &fixed, log: a.log, metrics: prometheus.NewRegistry(), withEnvoy: withEnvoy, spoolDone: make(chan struct{})}
-	c.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	err := c.open(ctx, a, cfg)
+	set := metricset.New(c.metrics)
+	set.Add(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	c.catalogMetrics(set, a.now)
+	err := set.Done()
+	if err == nil {
+		err = c.open(ctx, a, cfg)
+	}
 	if err != nil {
 		return nil, errors.Join(err, c.Close(context.WithoutCancel(ctx)))
 	}
@@ -222,20 +228,34 @@ func (c *controlPlane) wire(a *app) error {
 	}
 	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
 	answers := accounting.NewAnswers()
-	check := extauthz.New(extauthz.Config{
+	check, err := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
 		BodyMemory: bodyMemory(""),
 		Settled:    answers,
 	})
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: accounting.NewRatios(c.metrics), Answers: answers}
-	c.spool = accounting.NewSpool(logs, accounting.File{
+	if err != nil {
+		return err
+	}
+	ratios, err := accounting.NewRatios(c.metrics)
+	if err != nil {
+		return err
+	}
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers}
+	c.spool, err = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {
 			return envoy.NewAdmin(c.cfg.Listen.EnvoyAdmin).Post(ctx, "/reopen_logs")
 		},
 	})
+	if err != nil {
+		return err
+	}
+	stream, err := accounting.NewStream(logs)
+	if err != nil {
+		return err
+	}
 
 	secure, err := controlCredentials(c.cfg.Listen.ControlTLS, a.log)
 	if err != nil {
@@ -243,7 +263,7 @@ func (c *controlPlane) wire(a *app) error {
 	}
 	c.control = grpc.NewServer(append(wire.ServerOptions(), secure...)...)
 	check.Register(c.control)
-	accounting.NewStream(logs).Register(c.control)
+	stream.Register(c.control)
 	c.xds.Register(c.control)
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
@@ -256,7 +276,6 @@ func (c *controlPlane) wire(a *app) error {
 	if err != nil {
 		return err
 	}
-	c.catalogMetrics(a.now)
 	c.rest = &http.Server{
 		Handler: c.admin.REST(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),

@@ -10,7 +10,6 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	luav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/lua/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
 	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -32,18 +31,18 @@ func checkHeaders() []string {
 }
 
 // The order is the contract: a request is decided, spliced, refused if the
-// splice did not happen, stripped of what the provider must not see, and sent.
+// splice did not happen, stripped of what the provider must not see, given a
+// token where it needs Google's, and sent.
 func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 	key := b.filter(FilterKey, b.keyCheck())
 	key.Disabled = true // but for routes that ask for it
 	return []*hcmv3.HttpFilter{
 		key,
 		b.filter(FilterAuthz, b.authz()),
-		b.filter(FilterLua, &luav3.Lua{DefaultSourceCode: &corev3.DataSource{
-			Specifier: &corev3.DataSource_InlineString{InlineString: b.luaSource()},
-		}}),
+		b.filter(FilterLua, lua(b.luaSource())),
 		b.filter(FilterRBAC, refuseUnedited()),
 		b.filter(FilterStrip, b.strip()),
+		b.filter(FilterGCP, gcpTokens()),
 		b.filter(FilterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	}
 }

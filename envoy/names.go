@@ -65,6 +65,9 @@ const (
 	ClusterAuthz    = "aig_authz"   // ext_authz Check
 	ClusterALS      = "aig_als"     // access-log stream, actively health checked
 	ClusterREST     = "aig_rest"    // the REST gateway; delivered by CDS
+	// ClusterGCPMetadata is Google's metadata server; delivered by CDS where a
+	// provider needs it.
+	ClusterGCPMetadata = "aig_gcp_metadata"
 
 	// RouteConfig is the name of the one route configuration, delivered by RDS.
 	RouteConfig = "aig"
@@ -88,6 +91,9 @@ const (
 // caller's key before the body is read: a stranger's large body would otherwise
 // be held in memory until it is complete, and FilterAuthz asked.
 //
+// FilterGCP adds Google's access tokens where a route's cluster asks for them in
+// its metadata; routes to other clusters switch it off, which saves its time.
+//
 // Every route that ends in a provider, and the undecided one Check sees first,
 // needs request_body_buffer_limit = BootstrapConfig.MaxBodyBytes + EditRoom:
 // the body must be held whole for Check and for the splice, and may grow by it.
@@ -98,6 +104,7 @@ const (
 	FilterLua    = "envoy.filters.http.lua"
 	FilterRBAC   = "envoy.filters.http.rbac"
 	FilterStrip  = "envoy.filters.http.header_mutation"
+	FilterGCP    = "envoy.filters.http.gcp_authn"
 	FilterRouter = "envoy.filters.http.router"
 )
 

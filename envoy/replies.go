@@ -55,6 +55,8 @@ func replies() []reply {
 			"The request could not be prepared for the provider, so nothing was sent.", "true", false},
 		{`response.code_details == "route_not_found"`, 404, "not_found", "route_unknown",
 			"There is no such endpoint here; see /openapi.json for those there are.", "", true},
+		{detailsNoCredential, 503, unavailable, "credential_unavailable",
+			"This gateway has no credential for the provider now, so nothing was sent to it. Try again; if it lasts, whoever runs the gateway must check the provider's settings.", "true", false},
 		{`response.code == 413 && !` + ours, 413, "request_too_large", "body_too_large",
 			"The request body is longer than this gateway accepts.", "", true},
 		{`xds.cluster_name == "` + ClusterREST + `" && response.code >= 500`, 503, unavailable, "control_plane_unavailable",

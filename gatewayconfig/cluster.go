@@ -16,10 +16,8 @@ import (
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	dnsfamilyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/common/dns/v3"
 	dnsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/clusters/dns/v3"
-	injectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/credential_injector/v3"
 	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
-	genericv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/injected_credentials/generic/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
@@ -57,7 +55,11 @@ func newUpstream(c *Config, p *Provider, a Auth) (*upstream, error) {
 		return nil, err
 	}
 	if p.BaseURL.Scheme == "https" {
-		if err := u.setTLS(c, p, a); err != nil {
+		bundle, name := c.SystemCA, systemCASecret
+		if len(p.CA) > 0 {
+			bundle, name = p.CA, secretName(p, a, "ca")
+		}
+		if err := u.setTLS(p.BaseURL, bundle, name); err != nil {
 			return nil, err
 		}
 	}
@@ -86,6 +88,7 @@ func identity(p *Provider, a Auth) string {
 	for _, header := range p.Headers {
 		fmt.Fprintf(h, "|%s", header.Name)
 	}
+	p.identify(h)
 	return shortHash(h.Sum(nil))
 }
 
@@ -151,15 +154,11 @@ func socketAddress(host string, port uint32) *corev3.Address {
 	}}}
 }
 
-// setTLS verifies the provider: its certificate must chain to the CA bundle and
-// name exactly the host of base_url. The bundle is a secret of its own, so one
-// copy serves all clusters and a renewed one is taken over without a restart.
-func (u *upstream) setTLS(c *Config, p *Provider, a Auth) error {
-	host := strings.TrimSuffix(p.BaseURL.Hostname(), ".")
-	bundle, name := c.SystemCA, systemCASecret
-	if len(p.CA) > 0 {
-		bundle, name = p.CA, secretName(p, a, "ca")
-	}
+// setTLS verifies the other side: its certificate must chain to the CA bundle and
+// name exactly the host of its address. The bundle is a secret, of this name, so
+// one copy serves all clusters and a renewed one is taken over without a restart.
+func (u *upstream) setTLS(base *url.URL, bundle []byte, name string) error {
+	host := strings.TrimSuffix(base.Hostname(), ".")
 	if len(bundle) == 0 {
 		return fmt.Errorf("no CA bundle to verify %s with", host)
 	}
@@ -213,13 +212,13 @@ func (u *upstream) setHTTP(p *Provider, a Auth) error {
 		options.UpstreamProtocolOptions = explicitHTTP1()
 	}
 	var err error
-	if !p.APIKey.Empty() {
-		err = u.inject(options, secretName(p, a, "key"), a.Header, a.Prefix, p.APIKey)
-	}
 	for _, h := range p.Headers {
 		if err == nil {
 			err = u.inject(options, secretName(p, a, "header_"+h.Name), h.Name, "", h.Value)
 		}
+	}
+	if err == nil { // behind the headers, of which a signature covers some
+		err = u.setCredential(options, p, a)
 	}
 	if err == nil {
 		err = addAnswerFilter(options, p, a)
@@ -236,8 +235,11 @@ func (u *upstream) setHTTP(p *Provider, a Auth) error {
 // addAnswerFilter also names what is secret of the request.
 func addAnswerFilter(options *httpv3.HttpProtocolOptions, p *Provider, a Auth) error {
 	var credentials []string
-	if !p.APIKey.Empty() {
+	if !p.APIKey.Empty() || p.ownCredentials() {
 		credentials = append(credentials, a.Header)
+	}
+	if p.AWS != nil {
+		credentials = append(credentials, "x-amz-security-token")
 	}
 	for _, h := range p.Headers {
 		if namesCredential(h.Name) {
@@ -275,27 +277,6 @@ func explicitHTTP1() *httpv3.HttpProtocolOptions_ExplicitHttpConfig_ {
 	return &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
 		ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{HttpProtocolOptions: &corev3.Http1ProtocolOptions{}},
 	}}
-}
-
-func (u *upstream) inject(options *httpv3.HttpProtocolOptions, name, header, prefix string, value Secret) error {
-	credential, err := pack(&genericv3.Generic{
-		Credential:        &tlsv3.SdsSecretConfig{Name: name, SdsConfig: viaADS()},
-		Header:            header,
-		HeaderValuePrefix: prefix,
-	})
-	if err != nil {
-		return err
-	}
-	u.secrets = append(u.secrets, &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_GenericSecret{
-		GenericSecret: &tlsv3.GenericSecret{Secret: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: value.Reveal()}}},
-	}})
-	u.texts = append(u.texts, value.Reveal())
-	// A request without its credential is refused: sending it could bill
-	// somebody else.
-	return addFilter(options, "envoy.filters.http.credential_injector", &injectorv3.CredentialInjector{
-		Overwrite:  true,
-		Credential: &corev3.TypedExtensionConfig{Name: "envoy.http.injected_credentials.generic", TypedConfig: credential},
-	})
 }
 
 func addFilter(options *httpv3.HttpProtocolOptions, name string, config proto.Message) error {

@@ -47,6 +47,9 @@ type Config struct {
 	// SystemCA is the CA bundle (PEM) that verifies providers without one of
 	// their own; empty when no provider needs it.
 	SystemCA []byte
+	// GCPMetadata is where Google's metadata server is, "host:port"; empty when
+	// no provider needs it.
+	GCPMetadata string
 
 	sources sources // what it was read from, for the Watcher
 }
@@ -110,7 +113,10 @@ type Provider struct {
 	Name    string // first segment of a model's slug
 	Preset  string
 	BaseURL *url.URL // http or https, no user, query or fragment; Path without trailing slash
-	APIKey  Secret   // empty: the upstream needs none
+	APIKey  Secret   // empty: the upstream needs none, or one of the next three is set
+	OAuth2  *OAuth2  // tokens that Envoy gets by client credentials
+	AWS     *AWS     // requests that Envoy signs
+	GCP     bool     // tokens of this machine's service account, from Google's metadata server
 	Auth    Auth
 	Headers []Header // sorted by name
 	CA      []byte   // PEM that replaces Config.SystemCA; empty: not replaced
@@ -121,8 +127,28 @@ type Provider struct {
 	// AllowedBetas are the values of anthropic-beta that reach it; others are
 	// taken out, for a beta may change what is billed.
 	AllowedBetas []string
+	// Refuses says of APIs it has in a wire format that is not spoken here what to
+	// do instead.
+	Refuses map[string]string
 	// Upstream is how it speaks, which decides bounds and costs.
 	Upstream pricing.Upstream
+}
+
+// OAuth2 are client credentials (RFC 6749, section 4.4). Envoy gets a token with
+// them, gets the next when half of its time is over, and sends it as a bearer.
+type OAuth2 struct {
+	TokenURL     *url.URL // https, or http on loopback
+	ClientID     string
+	ClientSecret Secret
+	Scopes       []string
+}
+
+// AWS is how requests are signed, by Signature Version 4. Without keys Envoy
+// looks for them where AWS's SDKs do: in its environment, in AWS's files, by the
+// web identity, from the container's and from the machine's metadata.
+type AWS struct {
+	Region, Service                            string
+	AccessKeyID, SecretAccessKey, SessionToken Secret
 }
 
 // Auth is how the key is sent, such as "authorization" and "Bearer ".
@@ -230,6 +256,9 @@ type fileProvider struct {
 	APIKey                 *secretText             `yaml:"api_key"`
 	AuthHeader             *string                 `yaml:"auth_header"`
 	AuthPrefix             *string                 `yaml:"auth_prefix"`
+	OAuth2                 *fileOAuth2             `yaml:"oauth2"`
+	GCPMetadata            *bool                   `yaml:"gcp_metadata"`
+	AWS                    *fileAWS                `yaml:"aws"`
 	Headers                map[string]secretText   `yaml:"headers"`
 	APIs                   []string                `yaml:"apis"`
 	Endpoints              map[string]fileEndpoint `yaml:"endpoints"`
@@ -253,6 +282,22 @@ type fileProvider struct {
 	DenyOmittedImageDetail *bool                   `yaml:"deny_omitted_image_detail"`
 	AllowPDF               *bool                   `yaml:"allow_pdf"`
 	AllowStoredInput       *bool                   `yaml:"allow_stored_input"`
+}
+
+type fileOAuth2 struct {
+	TokenURL     string     `yaml:"token_url"`
+	TenantID     secretText `yaml:"tenant_id"`
+	ClientID     secretText `yaml:"client_id"`
+	ClientSecret secretText `yaml:"client_secret"`
+	Scopes       []string   `yaml:"scopes"`
+}
+
+type fileAWS struct {
+	Region          string     `yaml:"region"`
+	Service         string     `yaml:"service"`
+	AccessKeyID     secretText `yaml:"access_key_id"`
+	SecretAccessKey secretText `yaml:"secret_access_key"`
+	SessionToken    secretText `yaml:"session_token"`
 }
 
 // fileEndpoint is what differs for one API.

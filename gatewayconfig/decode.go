@@ -164,7 +164,7 @@ func (d *decoder) scalar(n *yaml.Node, field string, out reflect.Value) {
 		// Numbers and words such as "on" are taken as written: a key that
 		// happens to be digits needs no quotes.
 		if out.Type() != reflect.TypeFor[secretText]() && strings.Contains(n.Value, "${") {
-			d.fail(field, "holds ${; variables are replaced only in api_key, admin_key and the values of headers")
+			d.fail(field, "holds ${; variables are replaced only in keys, secrets and ids, and in the values of headers")
 			return
 		}
 		out.SetString(n.Value)

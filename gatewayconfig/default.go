@@ -54,8 +54,8 @@ func environment(secrets *secretSource) (*Config, error) {
 	f := defaults()
 	f.Providers = map[string]fileProvider{}
 	for name, p := range presets {
-		// azure has no address to default to; it needs a file.
-		if p.APIKeyEnv != "" && p.BaseURL != "" && secrets.getenv(p.APIKeyEnv) != "" {
+		// Addresses that are a customer's own, or have a region, need a file.
+		if p.APIKeyEnv != "" && p.BaseURL != "" && !strings.Contains(p.BaseURL, "{") && secrets.getenv(p.APIKeyEnv) != "" {
 			f.Providers[name] = fileProvider{BaseURL: baseURLFromEnv(p, secrets.getenv)}
 		}
 	}

@@ -47,6 +47,8 @@ func hostile() []string {
 	add("envoy: {path: %s}", "[]", "\"\\0\"", "${ENVOY}")
 	add("tls: {ca_file: %s}", "/nonexistent", "/", "/dev/zero", "/etc/hostname", "[]", "\"\\0\"")
 	add("admin_key: %s", "short", "long-enough-but-no-key-of-ours-0123456789", "[]", "${NOPE}", "${", "${}", "${1A}", "${A B}", "${A", "file:", "file:/nonexistent", "file:/dev/zero", "file:/", "\"twenty characters but\\nwith break\"", "\"ключключключключключключ\"", "\" leading-space-is-an-accident\"", "has spaces but is long enough", "\"file:\\0\"", strings.Repeat("x", 17000))
+	add("providers: {azure: {base_url: 'https://h', oauth2: %s}}", "3", "[]", "{}", "{tenant_id: a/b, client_id: c, client_secret: s}", "{tenant_id: t, client_id: c}", "{tenant_id: t, client_id: c, client_secret: s, scopes: ['a b']}", "{token_url: 'http://login.example.com/t', client_id: c, client_secret: s}", "{token_url: 'https://u:p@h/t', client_id: c, client_secret: s}", "{token_url: 'ftp://h', client_id: c, client_secret: s}", "{token_url: 'https://h/t?x=y', client_id: c, client_secret: s}")
+	add("providers: {bedrock: {aws: %s}}", "3", "{}", "{region: ''}", "{region: US}", "{region: a/b}", "{region: r, service: 'x y'}", "{region: r, access_key_id: a}", "{region: r, secret_access_key: s}", "{region: r, session_token: s}")
 	add("providers: %s", "x", "[]", "3", "{openai: x}", "{openai: []}", "{'': {}}", "{OpenAI: {}}", "{a/b: {}}", "{-a: {}}", "{a b: {}}", "{unknown: {}}", "{"+strings.Repeat("a", 41)+": {preset: vllm}}", "{ü: {preset: vllm}}", "{x: {preset: opnai}}", "{x: {preset: ''}}", "{azure: {}}", "{openai: {api_key: k, api_key: k}}", "{openai_compatible: {}}", "{openai: }")
 	add("providers: {v: {preset: vllm, base_url: %q}}", "x", "ftp://h/v1", "http://", "http:///v1", "//h/v1", "http://h:0/v1", "http://h:99999/v1", "http://h:x/v1", "http://h:/v1", "http://u:p@h/v1", "http://h/v1?key=x", "http://h/v1?", "http://h/v1#f", "http://h/v1#", "http://h/v 1", "http://h/%2e", "http://h/a//b", "http://-h/", "http://h-/", "http://a..b/", "http://1.2.3/", "http://"+strings.Repeat("a", 64)+"/", "http://ключ/v1", "http://h/ключ", "http://[::1", "http://[fe80::1%25eth0]/", "http://h\n/", "http://h/v1/chat/completions", "http://h/v1/embeddings/", "http://127.0.0.1:8080/v1", "http://localhost:8080", "http://0.0.0.0:8080", "https://h/v1\x00", "http://h/\\", "${URL}", "http://h_$/")
 	add("providers: {openai: {api_key: %q}}", "", "${NOPE}", "${", "a${}b", "file:", "file:/nonexistent", "a\nb", "a\x00", "ключ", " k", "k ", "sk-aig-x", "a\x7f")
@@ -119,7 +121,8 @@ func FuzzRead(f *testing.F) {
 		}
 	}
 	f.Add([]byte(gatewayconfig.Example()))
-	getenv := env("OPENAI_API_KEY", "k", "ANTHROPIC_API_KEY", "k", "RESEARCH_API_KEY", "k")
+	getenv := env("OPENAI_API_KEY", "k", "ANTHROPIC_API_KEY", "k", "RESEARCH_API_KEY", "k",
+		"AZURE_TENANT_ID", "t", "AZURE_CLIENT_ID", "c", "AZURE_CLIENT_SECRET", "s", "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "s")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := gatewayconfig.Parse("/nowhere/c.yaml", data, getenv)
 		if err != nil {

@@ -18,6 +18,11 @@ type preset struct {
 	APIKeyEnv           string                  `yaml:"api_key_env"`
 	BaseURLEnv          string                  `yaml:"base_url_env"`
 	BaseURLPath         string                  `yaml:"base_url_path"`
+	BaseURLExample      string                  `yaml:"base_url_example"`
+	OAuth2              fileOAuth2              `yaml:"oauth2"`
+	GCPMetadata         bool                    `yaml:"gcp_metadata"`
+	AWSService          string                  `yaml:"aws_service"`
+	Refuses             map[string]string       `yaml:"refuses"`
 	Key                 string                  `yaml:"key"`
 	AuthHeader          *string                 `yaml:"auth_header"`
 	AuthPrefix          *string                 `yaml:"auth_prefix"`
@@ -41,6 +46,19 @@ func loadPresets() (map[string]preset, error) {
 		return nil, fmt.Errorf("load presets: %w", err)
 	}
 	return presets, nil
+}
+
+// otherWays names what may stand in the place of a key.
+func (p *preset) otherWays() string {
+	switch {
+	case p.OAuth2.TokenURL != "":
+		return ", or oauth2: {tenant_id, client_id, client_secret}"
+	case p.AWSService != "":
+		return ", or aws: {region}"
+	case p.GCPMetadata:
+		return ", or gcp_metadata: true"
+	}
+	return ""
 }
 
 func presetNames(presets map[string]preset) []string { return slices.Sorted(maps.Keys(presets)) }

@@ -36,7 +36,7 @@ func (v *validator) provider(name string, f fileProvider, presets map[string]pre
 	kind, base := v.preset(field, name, f, presets)
 	p := Provider{
 		Name: name, Preset: kind,
-		BaseURL: v.baseURL(field, cmp.Or(f.BaseURL, base.BaseURL)),
+		BaseURL: v.baseURL(field, v.regional(field, f, base), base.BaseURLExample),
 		Auth: Auth{
 			Header: strings.ToLower(first("authorization", f.AuthHeader, base.AuthHeader)),
 			Prefix: first("Bearer ", f.AuthPrefix, base.AuthPrefix),
@@ -50,7 +50,8 @@ func (v *validator) provider(name string, f fileProvider, presets map[string]pre
 	p.AllowedBetas = v.betas(join(field, "allowed_betas"), f.AllowedBetas, base.ListedBetas)
 	v.checkAuth(field, &p, p.Auth)
 	v.endpoints(field, &p, f.Endpoints, base.Endpoints)
-	p.APIKey = v.apiKey(field, f.APIKey, base)
+	v.checkRefused(field, &p, base)
+	v.credentials(field, &p, f, base)
 	return p
 }
 
@@ -97,10 +98,14 @@ func (v *validator) preset(field, name string, f fileProvider, presets map[strin
 	return kind, p
 }
 
-func (v *validator) baseURL(field, text string) *url.URL {
+func (v *validator) baseURL(field, text, example string) *url.URL {
 	field = join(field, "base_url")
 	if text == "" {
-		v.fail(field, "is missing and the preset has none; write the address before /chat/completions, such as https://llm.example.com/v1")
+		v.fail(field, "is missing and the preset has none; write the address before /chat/completions, such as %s", cmp.Or(example, "https://llm.example.com/v1"))
+		return nil
+	}
+	if strings.Contains(text, ":rawPredict") || strings.Contains(text, ":streamRawPredict") || strings.HasSuffix(text, "/invoke") || strings.HasSuffix(text, "/converse") || strings.HasSuffix(text, "-stream") {
+		v.fail(field, "is a cloud's own API, with the model in its path, which is not spoken here; write the address of its OpenAI- or Anthropic-compatible endpoint")
 		return nil
 	}
 	u, err := url.Parse(text)
@@ -186,7 +191,7 @@ func (v *validator) apiKey(field string, given *secretText, base preset) Secret 
 	case isOwnKey(key.text):
 		v.fail(at, "is a key of this gateway (sk-aig-…), not of the provider; use the provider's own")
 	case text == "" && base.Key == "required":
-		v.fail(at, "is empty, and this provider needs a key; write api_key: ${%s} or file:PATH", base.APIKeyEnv)
+		v.fail(at, "is empty, and this provider needs a key; write api_key: ${%s} or file:PATH%s", cmp.Or(base.APIKeyEnv, "NAME"), base.otherWays())
 	}
 	return key
 }

@@ -70,12 +70,13 @@ func TestEmptyFileIsAllDefaults(t *testing.T) {
 }
 
 func TestExampleLoads(t *testing.T) {
-	c := mustParse(t, gatewayconfig.Example(), "OPENAI_API_KEY", "sk-o", "ANTHROPIC_API_KEY", "sk-a", "RESEARCH_API_KEY", "sk-r")
+	c := mustParse(t, gatewayconfig.Example(), "OPENAI_API_KEY", "sk-o", "ANTHROPIC_API_KEY", "sk-a", "RESEARCH_API_KEY", "sk-r",
+		"AZURE_TENANT_ID", "t", "AZURE_CLIENT_ID", "c", "AZURE_CLIENT_SECRET", "s", "AWS_ACCESS_KEY_ID", "a", "AWS_SECRET_ACCESS_KEY", "s")
 	var names []string
 	for _, p := range c.Providers {
 		names = append(names, p.Name)
 	}
-	if diff := cmp.Diff([]string{"anthropic", "local", "openai", "research"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"anthropic", "azure", "bedrock", "local", "openai", "research", "vertex"}, names); diff != "" {
 		t.Errorf("providers (-want +got):\n%s", diff)
 	}
 	if c.Catalog.Version() == builtIn(t).Version() {

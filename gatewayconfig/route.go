@@ -3,6 +3,7 @@ package gatewayconfig
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"strconv"
 	"strings"
@@ -44,6 +45,10 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))
+	for _, p := range []string{"/model", "/v1/projects", "/v1beta1/projects"} {
+		b.refusal("cloud"+strings.ReplaceAll(p, "/", "-"), "", prefix(p), "route_unknown",
+			"the clouds' own APIs (Bedrock's InvokeModel and Converse, Vertex's rawPredict and generateContent) are not spoken here; use /v1/chat/completions or /v1/messages with the provider's name before the model's")
+	}
 	b.refusal("unknown", "", &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}, "route_unknown",
 		"nothing is served at this path; see /openapi.json")
 	if b.err != nil {
@@ -76,15 +81,23 @@ func (b *routeBuilder) decided(p *Provider, api API) {
 	match.Headers = append(match.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
 	name := p.Name + "-" + string(api)
 	if !hasAPI(p, api) {
-		b.refusal(name, api, match, "route_unknown", fmt.Sprintf("provider %s has no %s", p.Name, api))
+		message := fmt.Sprintf("provider %s has no %s", p.Name, api)
+		if why := p.Refuses[string(api)]; why != "" {
+			message += ": " + why
+		}
+		b.refusal(name, api, match, "route_unknown", message)
 		return
+	}
+	filters := b.authz(api, envoy.FilterAuthz)
+	if !p.GCP {
+		maps.Copy(filters, b.disabled(envoy.FilterGCP))
 	}
 	b.routes = append(b.routes, &routev3.Route{
 		Name:                   name,
 		Match:                  match,
 		Action:                 &routev3.Route_Route{Route: b.toProvider(p, api)},
 		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
-		TypedPerFilterConfig:   b.authz(api, envoy.FilterAuthz),
+		TypedPerFilterConfig:   filters,
 		RequestHeadersToAdd:    upstreamHeaders(api),
 	})
 }
@@ -189,7 +202,7 @@ func (b *routeBuilder) rest(match *routev3.RouteMatch) {
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoy.ClusterREST},
 			Timeout:          durationpb.New(30 * time.Second),
 		}},
-		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua, envoy.FilterStrip),
+		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua, envoy.FilterStrip, envoy.FilterGCP),
 	})
 }
 

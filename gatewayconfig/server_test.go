@@ -197,7 +197,10 @@ func TestRoutesInEnvoy(t *testing.T) {
 
 // TestEveryPresetIsAcceptedByEnvoy needs no network: names need not resolve.
 func TestEveryPresetIsAcceptedByEnvoy(t *testing.T) {
-	text := "providers: {openai: {}, anthropic: {}, gemini: {}, moonshot: {}, deepseek: {}, mistral: {}, xai: {}, groq: {}, openrouter: {}, vllm: {}, ollama: {}, azure: {base_url: 'https://r.openai.azure.com/openai/v1'}, ip: {base_url: 'https://192.0.2.1/v1'}, six: {base_url: 'https://[2001:db8::1]:8443/v1'}}"
+	text := "providers: {openai: {}, anthropic: {}, gemini: {}, moonshot: {}, deepseek: {}, mistral: {}, xai: {}, groq: {}, openrouter: {}, vllm: {}, ollama: {}, azure: {base_url: 'https://r.openai.azure.com/openai/v1'}, " +
+		"entra: {preset: azure, base_url: 'https://r.openai.azure.com/openai/v1', oauth2: {tenant_id: t, client_id: c, client_secret: s}}, foundry: {base_url: 'https://r.services.ai.azure.com/anthropic/v1', oauth2: {tenant_id: t, client_id: c, client_secret: s}}, " +
+		"vertex: {base_url: 'https://l-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi'}, bedrock: {aws: {region: us-east-1, access_key_id: a, secret_access_key: s}}, bedrock-mantle: {aws: {region: us-east-1, access_key_id: a, secret_access_key: s}}, " +
+		" ip: {base_url: 'https://192.0.2.1/v1'}, six: {base_url: 'https://[2001:db8::1]:8443/v1'}}"
 	var pairs []string
 	for _, k := range []string{"OPENAI", "ANTHROPIC", "GEMINI", "MOONSHOT", "DEEPSEEK", "MISTRAL", "XAI", "GROQ", "OPENROUTER", "AZURE_OPENAI"} {
 		pairs = append(pairs, k+"_API_KEY", "k")

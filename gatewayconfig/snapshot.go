@@ -55,6 +55,16 @@ func Render(c *Config, rest string) (*Snapshot, error) {
 			texts = append(texts, u.texts...)
 		}
 	}
+	services, err := tokenServices(c)
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range services {
+		r.clusters[u.cluster.GetName()] = u.cluster
+		for _, secret := range u.secrets {
+			r.secrets[secret.GetName()] = secret
+		}
+	}
 	r.routes, err = routes(c)
 	if err != nil {
 		return nil, fmt.Errorf("render routes: %w", err)

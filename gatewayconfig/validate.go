@@ -56,6 +56,7 @@ func (v *validator) config(f *file, c *Config) {
 		v.modelsOfProviders(f)
 	}
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
+	c.GCPMetadata = v.gcpMetadata(c.Providers)
 	c.Catalog = v.catalog(f, c)
 }
 
@@ -290,7 +291,8 @@ func (v *validator) systemCA(path string, providers []Provider) []byte {
 		return v.caFile("tls.ca_file", path)
 	}
 	needed := slices.ContainsFunc(providers, func(p Provider) bool {
-		return p.BaseURL != nil && p.BaseURL.Scheme == "https" && len(p.CA) == 0
+		token := p.OAuth2 != nil && p.OAuth2.TokenURL != nil && p.OAuth2.TokenURL.Scheme == "https"
+		return p.BaseURL != nil && p.BaseURL.Scheme == "https" && len(p.CA) == 0 || token
 	})
 	if !needed {
 		return nil

@@ -45,6 +45,9 @@ type checkedProvider struct {
 	BaseURL string   `json:"base_url"`
 	APIs    []string `json:"apis"`
 	HasKey  bool     `json:"has_key"`
+	// Credential is how the provider knows the gateway: key, oauth2, aws,
+	// gcp_metadata or none.
+	Credential string `json:"credential"`
 }
 
 func newConfigCommand(a *app) *cobra.Command {
@@ -132,7 +135,7 @@ func configError(err error) error {
 }
 
 func checkProvider(p gatewayconfig.Provider) checkedProvider {
-	c := checkedProvider{Name: p.Name, Preset: p.Preset, BaseURL: p.BaseURL.Redacted(), HasKey: !p.APIKey.Empty()}
+	c := checkedProvider{Name: p.Name, Preset: p.Preset, BaseURL: p.BaseURL.Redacted(), HasKey: !p.APIKey.Empty(), Credential: p.Credential()}
 	for _, api := range p.APIs {
 		c.APIs = append(c.APIs, string(api))
 	}
@@ -149,7 +152,7 @@ func (a *app) printChecked(out *format, doc checkedConfig) error {
 		empty:   "no providers: name one in the file, or set its key variable, such as OPENAI_API_KEY",
 	}
 	for _, p := range doc.Providers {
-		key := "none"
+		key := p.Credential
 		if p.HasKey {
 			key = "set"
 		}

@@ -24,7 +24,8 @@ func TestConfigSchemaAndExample(t *testing.T) {
 // included.
 func TestConfigExampleIsRight(t *testing.T) {
 	file := writeFile(t, "aigateway.yaml", gatewayconfig.Example())
-	env := map[string]string{"XDG_DATA_HOME": t.TempDir(), "OPENAI_API_KEY": "sk-secret-1", "ANTHROPIC_API_KEY": "sk-secret-2", "RESEARCH_API_KEY": "sk-secret-3"}
+	env := map[string]string{"XDG_DATA_HOME": t.TempDir(), "OPENAI_API_KEY": "sk-secret-1", "ANTHROPIC_API_KEY": "sk-secret-2", "RESEARCH_API_KEY": "sk-secret-3",
+		"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c", "AZURE_CLIENT_SECRET": "sk-secret-4", "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "sk-secret-5"}
 	for _, format := range []string{"table", "json", "yaml"} {
 		r := runCLI(t, env, "config", "check", file, "-o", format)
 		if r.code != 0 || !strings.Contains(r.stderr, "is right") {

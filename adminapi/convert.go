@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
@@ -73,6 +74,9 @@ func keyProto(k budget.Key) *aigatewayv1.Key {
 		Id: k.ID, Name: k.Name, DefaultTag: string(k.DefaultTag), AllowedModels: k.AllowedModels,
 		DefaultMaxTokens: int32(k.DefaultMaxTokens), // at most budget.MaxDefaultTokens
 		CreateTime:       timestamp(k.CreateTime), ExpireTime: timestamp(k.ExpireTime),
+	}
+	if k.MaxWait != nil {
+		out.MaxWait = durationpb.New(*k.MaxWait)
 	}
 	for _, s := range k.Scopes {
 		out.Scopes = append(out.Scopes, string(s))

@@ -64,6 +64,16 @@ func (s *keyService) newKey(in *aigatewayv1.Key) (budget.Key, error) {
 	if err != nil {
 		return budget.Key{}, err
 	}
+	if in.GetMaxWait() != nil {
+		if err := in.GetMaxWait().CheckValid(); err != nil {
+			return budget.Key{}, budget.Invalid("field_invalid", "max_wait", `max_wait is no duration; write seconds, such as "2.5s"`)
+		}
+		wait := in.GetMaxWait().AsDuration()
+		k.MaxWait = &wait
+	}
+	if err := budget.CheckMaxWait(k.MaxWait); err != nil {
+		return budget.Key{}, err
+	}
 	if k.Scopes, err = scopes(in.GetScopes()); err != nil {
 		return budget.Key{}, err
 	}

@@ -61,6 +61,8 @@ type Refusal struct {
 	// MaxTokensThatFit is the largest output cap this request could ask for
 	// and be admitted now; nil when not even its input fits.
 	MaxTokensThatFit *int64
+	// Waited is how long the request waited for running calls to end.
+	Waited time.Duration
 	// Lines is the arithmetic of Bound; empty where nobody worked it out.
 	Lines []Line
 }

@@ -71,8 +71,11 @@ type Key struct {
 	// DefaultMaxTokens is the output cap of its calls that name none, in tokens:
 	// 0..MaxDefaultTokens; 0: none.
 	DefaultMaxTokens int64
-	CreateTime       time.Time
-	ExpireTime       time.Time // zero: never
+	// MaxWait is how long its calls wait, at most, where only running calls stand
+	// in their way; nil: as long as the gateway lets any wait.
+	MaxWait    *time.Duration
+	CreateTime time.Time
+	ExpireTime time.Time // zero: never
 }
 
 // Has reports whether the key carries scope s, itself or as part of admin.
@@ -92,5 +95,25 @@ func (k *Key) MayUseModel(slug string) bool {
 		return m == slug || all && strings.HasPrefix(slug, provider+"/")
 	})
 }
+
+// WaitAtMost is how long a call with the key may wait for running calls, where
+// the gateway lets any wait for most.
+func (k *Key) WaitAtMost(most time.Duration) time.Duration {
+	if k.MaxWait != nil {
+		return min(most, *k.MaxWait)
+	}
+	return most
+}
+
+// CheckMaxWait checks the longest wait of a key's calls; nil is none of its own.
+func CheckMaxWait(d *time.Duration) error {
+	if d != nil && (*d < 0 || *d > MaxWait) {
+		return Invalid("field_invalid", "max_wait", fmt.Sprintf("max_wait is %s; use 0s (never wait) to %s, or leave it out", *d, MaxWait))
+	}
+	return nil
+}
+
+// MaxWait is the longest that anybody lets a call wait.
+const MaxWait = time.Minute
 
 func etag(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 36) }

@@ -15,6 +15,17 @@ type Request struct {
 	// returned as the refusal when any budget matches; without one the call is
 	// admitted, and its cost is unknown.
 	Unbounded *Error
+	// Wait is how long the call may wait where only running calls stand in its
+	// way; 0: it is refused at once. Size is what is held for it meanwhile, in
+	// bytes.
+	Wait time.Duration
+	Size int64
+	// Fit is the bound of the largest call in place of this one whose bound is at
+	// most room, not negative; negative: none. It is called under the ledger's
+	// lock and must be quick. nil: only the whole call will do. Least is the
+	// smallest bound it gives.
+	Fit   func(room Amount) Amount
+	Least Amount
 }
 
 // Attribution is whom a call's cost is reported under.
@@ -35,6 +46,8 @@ type Reservation struct {
 	// Tightest is the matching budget with the least room after this
 	// reservation; nil when no budget matched.
 	Tightest *Status
+	// Waited is how long the call waited for running ones to end.
+	Waited time.Duration
 }
 
 // Basis says what a charge rests on.

@@ -39,7 +39,7 @@ var configTemplate = template.Must(template.New("config").Parse(`
 listen: {clients: "127.0.0.1:{{.Clients}}", rest: "127.0.0.1:{{.REST}}", grpc: "127.0.0.1:{{.GRPC}}"{{.Listen}}}
 data_dir: {{.DataDir}}
 admin_key: {{.AdminKey}}
-reservations: {timeout: {{.HoldTimeout}}}
+reservations: {timeout: {{.HoldTimeout}}, max_wait: {{.MaxWait}}}
 drain: {{.Drain}}
 envoy: {path: {{.Envoy}}, concurrency: 1}
 providers:
@@ -91,7 +91,7 @@ func newGateway(t *testing.T) *gateway {
 	ports := freePorts(t, 3)
 	g.settings = map[string]any{
 		"Clients": ports[0], "REST": ports[1], "GRPC": ports[2], "DataDir": filepath.Join(dir, "data"),
-		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Listen": "", "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute, "Drain": "{accept: 0s, timeout: 30s}",
+		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Listen": "", "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute, "MaxWait": 50 * time.Millisecond, "Drain": "{accept: 0s, timeout: 30s}",
 	}
 	g.url, g.rest = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	g.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}

@@ -112,10 +112,16 @@ func (s *strangers) connect(t *testing.T, url string, requests, size int) {
 // checks is how many questions Envoy has asked.
 func (g *gateway) checks() int {
 	g.t.Helper()
+	return g.metric("aig_decision_seconds_count")
+}
+
+// metric is the whole number that a metric without labels has now.
+func (g *gateway) metric(name string) int {
+	g.t.Helper()
 	r := g.try(http.MethodGet, g.rest+"/metrics", "", nil)
-	m := regexp.MustCompile(`(?m)^aig_decision_seconds_count (\d+)$`).FindSubmatch(r.body)
+	m := regexp.MustCompile(`(?m)^` + name + ` (\d+)$`).FindSubmatch(r.body)
 	if m == nil {
-		g.t.Fatalf("no count of questions: %d %.500s", r.status, r.body)
+		g.t.Fatalf("no %s: %d %.500s", name, r.status, r.body)
 	}
 	n, err := strconv.Atoi(string(m[1]))
 	if err != nil {

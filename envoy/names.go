@@ -33,6 +33,7 @@ const (
 	HeaderRemainingUSD      = "x-aig-remaining-usd"
 	HeaderReservedUSD       = "x-aig-reserved-usd"
 	HeaderInjectedMaxTokens = "x-aig-injected-max-tokens"
+	HeaderWaitedMS          = "x-aig-waited-ms" // how long the call waited for running ones
 	HeaderShouldRetry       = "x-should-retry"
 )
 

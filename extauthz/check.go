@@ -58,34 +58,51 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 		s.metrics.free.Inc()
 		return s.admit(id, &c, nil), nil
 	}
-	res, err := s.ledger.Reserve(ctx, budget.Request{
-		RequestID: id,
-		Attribution: budget.Attribution{
-			KeyID: c.key.ID, Tag: c.tag, Model: c.model.Slug, Provider: c.model.Provider,
-		},
-		Bound:     c.bound.Amount,
-		Unbounded: c.unbounded,
-	})
+	res, err := s.reserve(ctx, id, &c)
 	if err != nil {
-		return nil, explain(err, c.endpoint, c.bound)
+		return nil, explain(err, c.endpoint, c.quote.Bound)
 	}
 	s.metrics.admitted.Inc()
-	if c.unbounded != nil {
+	if c.quote.Unbounded != nil {
 		s.metrics.unpriced.Inc()
 	}
 	return s.admit(id, &c, &res), nil
 }
 
+// reserve sets the call's bound aside. A call that names no output cap gets a
+// smaller one than its default where only that fits, and any waits for running
+// calls where they alone keep it out.
+func (s *Server) reserve(ctx context.Context, id string, c *call) (budget.Reservation, error) {
+	bound := c.quote.Bound
+	r := budget.Request{
+		RequestID: id,
+		Attribution: budget.Attribution{
+			KeyID: c.key.ID, Tag: c.tag, Model: c.quote.Model.Slug, Provider: c.quote.Model.Provider,
+		},
+		Bound:     bound.Amount,
+		Unbounded: c.quote.Unbounded,
+		Wait:      c.key.WaitAtMost(s.maxWait),
+		Size:      int64(c.size),
+	}
+	if least, ok := bound.Least(s.minCap); ok && s.minCap > 0 && r.Unbounded == nil {
+		r.Least, r.Fit = least, func(room budget.Amount) budget.Amount { return bound.Within(room, s.minCap) }
+	}
+	res, err := s.ledger.Reserve(ctx, r)
+	if err == nil && r.Unbounded == nil && res.Bound < bound.Amount {
+		c.quote.Shrink(res.Bound)
+	}
+	return res, err
+}
+
 // call is a request understood.
 type call struct {
-	key       *budget.Key
-	tag       budget.Tag
-	endpoint  pricing.Endpoint
-	model     pricing.Model
-	bound     *pricing.Bound // amount 0 when unbounded
-	unbounded *budget.Error  // why the call has no bound
-	betas     string         // of Anthropic's API, those that may be switched on
-	misnamed  bool           // the content type does not say that the body is JSON
+	key      *budget.Key
+	tag      budget.Tag
+	endpoint pricing.Endpoint
+	size     int // of the body, in bytes
+	quote    pricing.Quote
+	betas    string // of Anthropic's API, those that may be switched on
+	misnamed bool   // the content type does not say that the body is JSON
 }
 
 // understand names and bounds the call, or says what is wrong with it. The
@@ -114,13 +131,13 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 		defer leave()
 	}
 	c.misnamed = !isJSON(r.Headers.ContentType)
-	quote, err := s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, &payer{s, c.key, c.tag})
+	c.size = len(body)
+	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, &payer{s, c.key, c.tag})
 	if err != nil {
 		return c, err
 	}
-	c.model, c.bound, c.unbounded = quote.Model, quote.Bound, quote.Unbounded
 	if r.anthropic() {
-		c.betas, err = r.betas(s.betas(c.model.Provider))
+		c.betas, err = r.betas(s.betas(c.quote.Model.Provider))
 	}
 	return c, err
 }
@@ -178,31 +195,32 @@ func (s *Server) caller(r *request) (*budget.Key, error) {
 // admit is the answer for a call whose bound is held, or, without a reservation,
 // for one that is free.
 func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
-	edits := make([]envoy.Edit, len(c.bound.Edits))
-	for i, e := range c.bound.Edits {
+	bound := c.quote.Bound
+	edits := make([]envoy.Edit, len(bound.Edits))
+	for i, e := range bound.Edits {
 		edits[i] = envoy.Edit(e)
 	}
 	a := &answer{
 		requestID: id,
-		provider:  c.model.Provider,
+		provider:  c.quote.Model.Provider,
 		decision: envoy.Decision{
 			Token:      envoy.TokenFree,
 			Edits:      edits,
-			StripUsage: c.bound.StripUsage,
+			StripUsage: bound.StripUsage,
 			Anthropic:  c.endpoint.Anthropic(),
 			Betas:      c.betas,
 		},
 		misnamed:    c.misnamed,
-		injectedCap: c.bound.InjectedCap,
+		injectedCap: bound.InjectedCap,
 	}
 	if res == nil {
 		return a
 	}
 	a.decision.Token = s.sealer.Seal(envoy.Token{
 		ID: uint64(res.ID), Accounts: res.Accounts, Bound: int64(res.Bound), ReservedAt: res.ReservedAt.UnixNano(),
-		KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: c.bound.Pin,
+		KeyID: res.KeyID, Tag: string(res.Tag), Model: res.Model, Provider: res.Provider, Pin: bound.Pin,
 	})
-	a.bounded, a.bound, a.tightest = c.unbounded == nil, res.Bound, res.Tightest
+	a.bounded, a.bound, a.tightest, a.waited = c.quote.Unbounded == nil, res.Bound, res.Tightest, res.Waited
 	return a
 }
 
@@ -222,7 +240,11 @@ func (s *Server) refuse(r *request, id string, err error) *answer {
 	if r.anthropic() {
 		dialect = apierror.Anthropic
 	}
-	return &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(dialect, e, id), retry: retry}
+	out := &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(dialect, e, id), retry: retry}
+	if e.Refusal != nil {
+		out.waited = e.Refusal.Waited
+	}
+	return out
 }
 
 func shorten(s string) string {

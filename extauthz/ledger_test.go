@@ -17,10 +17,14 @@ import (
 )
 
 // newLedger is a real ledger with a monthly cap on the tag "a".
-func newLedger(t testing.TB, limit budget.Amount) *ledger.Ledger {
+func newLedger(t testing.TB, limit budget.Amount, edits ...func(*ledger.Config)) *ledger.Ledger {
 	t.Helper()
 	// The real clock: the ledger measures by it how far to journal ahead.
-	l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), JournalWait: time.Minute})
+	config := ledger.Config{Dir: t.TempDir(), JournalWait: time.Minute}
+	for _, edit := range edits {
+		edit(&config)
+	}
+	l, err := ledger.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"strconv"
+	"time"
 
 	"aigateway/budget"
 	"aigateway/envoy"
@@ -29,6 +30,9 @@ type answer struct {
 	bound       budget.Amount
 	tightest    *budget.Status // nil: no budget watches the call
 	injectedCap int64          // 0: none
+
+	// either
+	waited time.Duration // for running calls to end
 }
 
 // AppendWire appends the answer as a CheckResponse. It implements wire.Writer
@@ -47,6 +51,9 @@ func (a *answer) appendDenied(dst []byte) []byte {
 	dst = wire.AppendDeniedHeader(dst, "content-type", "application/json")
 	if a.requestID != "" {
 		dst = wire.AppendDeniedHeader(dst, envoy.HeaderClientRequestID, a.requestID)
+	}
+	if a.waited > 0 {
+		dst = wire.AppendDeniedHeader(dst, envoy.HeaderWaitedMS, millis(a.waited))
 	}
 	if a.retry != "" {
 		dst = wire.AppendDeniedHeader(dst, envoy.HeaderShouldRetry, a.retry)
@@ -73,8 +80,14 @@ func (a *answer) appendOK(dst []byte) []byte {
 		dst = wire.AppendClientHeader(dst, envoy.HeaderRemainingUSD, string(a.tightest.Remaining().Append(usd[:0])))
 		dst = wire.AppendClientHeader(dst, envoy.HeaderReservedUSD, string(a.tightest.Reserved.Append(usd[:0])))
 	}
+	if a.waited > 0 {
+		dst = wire.AppendClientHeader(dst, envoy.HeaderWaitedMS, millis(a.waited))
+	}
 	if a.injectedCap > 0 {
 		dst = wire.AppendClientHeader(dst, envoy.HeaderInjectedMaxTokens, strconv.FormatInt(a.injectedCap, 10))
 	}
 	return dst
 }
+
+// millis is d in whole milliseconds, at least 1.
+func millis(d time.Duration) string { return strconv.FormatInt(max(1, d.Milliseconds()), 10) }

@@ -43,7 +43,7 @@ type Settled interface {
 	Tokens(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
 }
 
-// Config is what a Server works with; every field but the last three is required.
+// Config is what a Server works with; those without a word on their zero value are required.
 type Config struct {
 	Keys    Authenticator
 	Ledger  Reserver
@@ -57,6 +57,12 @@ type Config struct {
 	// BodyMemory is how many bytes of bodies over 64 KiB are held at once, being
 	// decided or waiting for that; 0: 256 MiB.
 	BodyMemory int64
+	// MaxWait is how long a call may wait where only running calls stand in its
+	// way; a key may have less. 0: not at all.
+	MaxWait time.Duration
+	// MinInsertedCap is the least output cap, in tokens, that takes the place of
+	// an inserted one that does not fit; 0: none does.
+	MinInsertedCap int64
 	// Settled bounds what a body only names; nil: nothing was settled.
 	Settled Settled
 }
@@ -73,6 +79,8 @@ type Server struct {
 	betas   func(provider string) []string
 	bodies  *bodies
 	settled Settled // may be nil
+	maxWait time.Duration
+	minCap  int64
 
 	requests sync.Pool // of *request, released
 }
@@ -89,6 +97,7 @@ func New(c Config) (*Server, error) {
 	}
 	return &Server{
 		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled,
+		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,
 	}, nil

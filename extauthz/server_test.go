@@ -117,10 +117,10 @@ func serverOf(t testing.TB, c extauthz.Config) *extauthz.Server {
 	return s
 }
 
-func newServer(t testing.TB, keys extauthz.Authenticator, ledger extauthz.Reserver) *extauthz.Server {
+func newServer(t testing.TB, keys extauthz.Authenticator, ledger extauthz.Reserver, edits ...func(*extauthz.Config)) *extauthz.Server {
 	t.Helper()
 	catalog := newCatalog(t)
-	return serverOf(t, extauthz.Config{
+	config := extauthz.Config{
 		Keys: keys, Ledger: ledger, Catalog: func() *pricing.Catalog { return catalog },
 		Sealer: newSealer(t), Now: func() time.Time { return noon },
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Metrics: prometheus.NewRegistry(),
@@ -130,7 +130,11 @@ func newServer(t testing.TB, keys extauthz.Authenticator, ledger extauthz.Reserv
 			}
 			return nil
 		},
-	})
+	}
+	for _, edit := range edits {
+		edit(&config)
+	}
+	return serverOf(t, config)
 }
 
 // newCheck is what Envoy sends for a chat call with the given header pairs. A

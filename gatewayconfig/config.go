@@ -33,9 +33,15 @@ type Config struct {
 	// ReservationTimeout is how long a reservation without any sign of life is
 	// held before its bound is charged; 1 minute to 24 hours.
 	ReservationTimeout time.Duration
-	Retention          Retention
-	Envoy              Envoy
-	AdminKey           Secret // empty: none configured
+	// MaxWait is how long a call may wait where only running calls stand in its
+	// way; 0 to 1 minute. MinInsertedCap is the least output cap, in tokens, that
+	// is inserted for a call without one where its default does not fit; 0: only
+	// the default is.
+	MaxWait        time.Duration
+	MinInsertedCap int64
+	Retention      Retention
+	Envoy          Envoy
+	AdminKey       Secret // empty: none configured
 
 	// Reloadable.
 
@@ -232,7 +238,9 @@ type fileDrain struct {
 }
 
 type fileReservations struct {
-	Timeout time.Duration `yaml:"timeout"`
+	Timeout        time.Duration `yaml:"timeout"`
+	MaxWait        time.Duration `yaml:"max_wait"`
+	MinInsertedCap int64         `yaml:"min_inserted_cap"`
 }
 
 type fileRetention struct {
@@ -320,7 +328,7 @@ func defaults() file {
 		Limits:       fileLimits{MaxBodyBytes: 8 << 20, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: 10 * time.Minute, MaxDuration: 30 * time.Minute},
 		Drain:        fileDrain{Accept: 2 * time.Second},
-		Reservations: fileReservations{Timeout: 5 * time.Minute},
+		Reservations: fileReservations{Timeout: 5 * time.Minute, MaxWait: 3 * time.Second, MinInsertedCap: 4096},
 		Retention:    fileRetention{CallsDays: 35, UsageMonths: 13},
 	}
 }

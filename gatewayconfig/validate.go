@@ -42,6 +42,8 @@ func (v *validator) config(f *file, c *Config) {
 		c.Drain.Timeout = v.between("drain.timeout", f.Drain.Timeout, time.Second, 24*time.Hour)
 	}
 	c.ReservationTimeout = v.between("reservations.timeout", f.Reservations.Timeout, 5*time.Second, 24*time.Hour)
+	c.MaxWait = v.between("reservations.max_wait", f.Reservations.MaxWait, 0, time.Minute)
+	c.MinInsertedCap = v.within("reservations.min_inserted_cap", f.Reservations.MinInsertedCap, 0, 1<<20)
 	c.Retention = Retention{
 		CallsDays:   v.within("retention.calls_days", f.Retention.CallsDays, 2, 3650),
 		UsageMonths: v.within("retention.usage_months", f.Retention.UsageMonths, 2, 1200),

@@ -269,6 +269,8 @@ func NeedsRestart(running, next *Config) []string {
 	check("streams", running.Streams == next.Streams)
 	check("drain", running.Drain == next.Drain)
 	check("reservations.timeout", running.ReservationTimeout == next.ReservationTimeout)
+	check("reservations.max_wait", running.MaxWait == next.MaxWait)
+	check("reservations.min_inserted_cap", running.MinInsertedCap == next.MinInsertedCap)
 	check("retention", running.Retention == next.Retention)
 	check("envoy", running.Envoy == next.Envoy)
 	check("admin_key", running.AdminKey == next.AdminKey)

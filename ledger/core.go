@@ -32,7 +32,9 @@ type account struct {
 	// restored is what a restore from a backup held here because it could not
 	// know of it; 0 once it was released. See restoredLeft.
 	restored budget.Amount
-	batch    delta // of the batch that is being committed
+	line     []*waiter // those who wait here, in the order they came
+	patience int64     // the least of theirs
+	batch    delta     // of the batch that is being committed
 	inNo     uint64
 }
 
@@ -49,6 +51,8 @@ type core struct {
 	timeout int64             // a hold without a log or heartbeat expires, ns
 
 	clock
+
+	waiting waiting
 
 	rules       ruleIndex
 	accounts    map[int64]*account
@@ -130,7 +134,7 @@ func (c *core) newAccount(r *rule, start, end int64) *account {
 func (c *core) forget(a *account) {
 	current := !a.rule.deleted && (a.rule.cur == a || a.rule.next == a)
 	settled := a.orphan == 0 && (a.residue == 0 || a.rule.deleted)
-	if !current && a.refs == 0 && settled && !a.raised && !a.wanted && a.inNo == 0 {
+	if !current && a.refs == 0 && settled && !a.raised && !a.wanted && a.inNo == 0 && len(a.line) == 0 {
 		delete(c.accounts, a.id)
 	}
 }

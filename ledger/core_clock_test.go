@@ -67,7 +67,7 @@ func TestFirstCallAfterRollover(t *testing.T) {
 	for range 62 * 5 { // five times a second, past midnight
 		c.housekeep(at)
 		c.apply(c.begin(at, 0))
-		if out, _, _ := c.reserve(&budget.Request{Bound: 1}, at); out == waitMark {
+		if out, _, _, _ := c.reserve(&budget.Request{Bound: 1}, at); out == waitMark {
 			if at.wall > time.Date(2026, 4, 15, 23, 59, 2, 0, time.UTC).UnixNano() {
 				t.Fatalf("the call at %s waits for a mark", time.Unix(0, at.wall).UTC())
 			}

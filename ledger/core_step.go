@@ -18,36 +18,68 @@ const (
 	waitSettle         // fits as soon as queued settlements are durable
 	waitMark           // fits the cap; the high-water mark must rise first
 	distrusted         // an account's totals differ from its rows
+	held               // only running calls keep it out, and it may wait for them
 )
 
 // reserve decides on r: every matching budget or none. tight is the account
 // with the least room: of all legs when admitted, of the refusing ones when
-// refused. It does no I/O and allocates the hold only.
-func (c *core) reserve(r *budget.Request, at instant) (out outcome, h *hold, tight *account) {
+// refused. blocked are the accounts to wait for when held. It does no I/O and
+// allocates the hold only.
+func (c *core) reserve(r *budget.Request, at instant) (out outcome, h *hold, tight *account, blocked []*account) {
 	c.advance(&at)
+	return c.decideOn(r, c.waiting.last+1, at)
+}
+
+// decideOn decides on r, which came as number no of those who may wait.
+func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, h *hold, tight *account, blocked []*account) {
 	bound := r.Bound
 	if r.Unbounded != nil {
 		bound = 0
 	}
 	if h := c.requests[r.RequestID]; h != nil && r.RequestID != "" {
-		same := h.state == holdOpen && h.bound == bound && h.attr == r.Attribution && h.unpriced == (r.Unbounded != nil)
+		same := h.state == holdOpen && (h.bound == bound || r.Fit != nil && h.bound < bound) && h.attr == r.Attribution && h.unpriced == (r.Unbounded != nil)
 		if !same {
-			return differs, h, nil
+			return differs, h, nil, nil
 		}
-		return repeated, h, tightest(h.legs)
+		return repeated, h, tightest(h.legs), nil
 	}
 	var buf [8]*account
 	legs := c.match(buf[:0], r.Tag, r.KeyID, at.wall)
 	if r.Unbounded != nil && len(legs) > 0 {
-		return unbounded, nil, nil
+		return unbounded, nil, nil, nil
 	}
-	if out, tight := decide(legs, bound); out != admitted {
+	out, tight = decide(legs, bound)
+	if out == refused && r.Fit != nil {
+		// What fits next to the running calls, if that is still an answer.
+		if smaller := r.Fit(max(0, leastRoom(legs))); smaller >= 0 && smaller < bound {
+			bound = smaller
+			out, tight = decide(legs, bound)
+		}
+	}
+	if (out == refused || c.waiting.count > 0) && c.mayWait(r, no) {
+		need := bound
+		if out == refused {
+			need = least(r)
+		}
+		if blocked = blocking(legs, need, no, at); len(blocked) > 0 {
+			return held, nil, tight, blocked
+		}
+	}
+	if out != admitted {
 		if out == waitMark {
 			c.raise(legs, bound)
 		}
-		return out, nil, tight
+		return out, nil, tight, nil
 	}
-	return admitted, c.admit(r, legs, bound, at), tightest(legs)
+	return admitted, c.admit(r, legs, bound, at), tightest(legs), nil
+}
+
+func leastRoom(legs []*account) budget.Amount {
+	room := budget.MaxAmount
+	for _, a := range legs {
+		room = min(room, a.room())
+	}
+	return room
 }
 
 // decide is the rule of admission: used + bound <= cap and <= limit on every

@@ -294,3 +294,10 @@ func DaysLeft(free int64, every time.Duration, sizes ...int64) (days float64) {
 	}
 	return days
 }
+
+// Waiting is how many calls wait for running ones.
+func (l *Ledger) Waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.core.waiting.count
+}

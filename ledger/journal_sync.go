@@ -123,6 +123,7 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 	l.woken = false
 	expired := l.core.housekeep(at)
 	defer w.tellClock(at.wall, l.core.clock)
+	l.serve(l.core.waiting.at, at) // windows end, and so does patience
 	if last {
 		l.core.lowerIdle(at, true)
 	}
@@ -153,6 +154,7 @@ func (w *syncer) commit(last bool) (more bool, err error) {
 	}
 	l.ring.release(b)
 	l.core.apply(b)
+	l.serve(l.core.waiting.at, l.instant())
 	close(l.synced)
 	l.synced = make(chan struct{})
 	l.mu.Unlock()

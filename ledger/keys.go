@@ -134,9 +134,9 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) 
 	if !e.ExpireTime.IsZero() {
 		expires = e.ExpireTime.UnixNano()
 	}
-	st := statement{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens}}
+	st := statement{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, (*int64)(e.MaxWait)}}
 	audit := l.audit(by, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
 	if err := l.edit(ctx, []statement{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
@@ -159,6 +159,9 @@ func checkKey(k *budget.Key) error {
 	if err := budget.CheckDefaultMaxTokens(k.DefaultMaxTokens); err != nil {
 		return err
 	}
+	if err := budget.CheckMaxWait(k.MaxWait); err != nil {
+		return err
+	}
 	k.Scopes, k.AllowedTags, k.AllowedModels = slices.Clone(k.Scopes), slices.Clone(k.AllowedTags), slices.Clone(k.AllowedModels)
 	return nil
 }
@@ -176,13 +179,14 @@ func encodeLists(k *budget.Key) (lists [3]string, err error) {
 
 func (s *store) loadKeys(ctx context.Context) ([]keyEntry, error) {
 	var keys []keyEntry
-	query := `SELECT id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens FROM key`
+	query := `SELECT id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait FROM key`
 	err := s.each(ctx, query, nil, func(r *sql.Rows) error {
 		var e keyEntry
 		var hash []byte
 		var scopes, tags, models string
 		var created, expires int64
-		if err := r.Scan(&e.ID, &hash, &e.Name, &scopes, &tags, (*string)(&e.DefaultTag), &models, &created, &expires, &e.DefaultMaxTokens); err != nil {
+		var wait *int64
+		if err := r.Scan(&e.ID, &hash, &e.Name, &scopes, &tags, (*string)(&e.DefaultTag), &models, &created, &expires, &e.DefaultMaxTokens, &wait); err != nil {
 			return err
 		}
 		if len(hash) != len(e.hash) {
@@ -197,6 +201,7 @@ func (s *store) loadKeys(ctx context.Context) ([]keyEntry, error) {
 				return fmt.Errorf("key %s: %w", e.ID, err)
 			}
 		}
+		e.MaxWait = (*time.Duration)(wait)
 		e.CreateTime = time.Unix(0, created).UTC()
 		if expires != 0 {
 			e.ExpireTime = time.Unix(0, expires).UTC()

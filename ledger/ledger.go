@@ -28,6 +28,10 @@ type Config struct {
 	// JournalWait is the longest a Reserve waits for the disk before it
 	// answers 503; 0 is 250 ms. Envoy's own timeout must be longer.
 	JournalWait time.Duration
+	// WaitBytes is the most that is held for calls that wait for running ones to
+	// end: their bodies and 16 KiB each. A key may have half of what others leave.
+	// 0 is 64 MiB.
+	WaitBytes int64
 	// Retention is how long finished reservations stay on disk, and so how
 	// late a log entry may correct an expiry. 0 is 35 days.
 	Retention time.Duration
@@ -66,6 +70,7 @@ func (c *Config) setDefaults() {
 	}
 	setDefault(&c.HoldTimeout, 5*time.Minute)
 	setDefault(&c.JournalWait, 250*time.Millisecond)
+	setDefault(&c.WaitBytes, 64<<20)
 	setDefault(&c.Retention, 35*24*time.Hour)
 	setDefault(&c.UsageMonths, 13)
 	setDefault(&c.MetricBudgets, 200)
@@ -241,6 +246,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	}
 	l.store.witness = l.lock.setCommits
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
+	c.waiting.most = l.config.WaitBytes
 	l.instance, l.tokenKey = v.instance, v.tokenKey
 	l.keys.set(v.keys)
 	if !v.clean && v.epoch > 1 {

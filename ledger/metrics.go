@@ -20,11 +20,12 @@ type metrics struct {
 	expired    prometheus.Counter
 	violations prometheus.Counter
 	waits      prometheus.Counter
+	waited     prometheus.Histogram
 	sync       prometheus.Histogram
 	mismatches prometheus.Gauge
 	checked    prometheus.Gauge
 
-	descOpen, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned, descClock, descSize, descFull *prometheus.Desc
+	descOpen, descWaiting, descOldest, descLag, descQueue, descUp, descSpent, descReserved, descCap, descBudgets, descOrphaned, descClock, descSize, descFull *prometheus.Desc
 
 	growth growth
 }
@@ -40,12 +41,14 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		expired:    counter("aig_reservations_expired_total", "Reservations charged at their bound because no log entry came in time."),
 		violations: counter("aig_bound_violations_total", "Calls that cost more than their bound."),
 		waits:      counter("aig_reserve_waits_total", "Times a reservation waited for the disk."),
+		waited:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aig_reservation_wait_seconds", Help: "How long calls waited for running ones to give back what they hold.", Buckets: prometheus.ExponentialBuckets(0.01, 2, 12)}),
 		sync:       prometheus.NewHistogram(prometheus.HistogramOpts{Name: "aig_sync_seconds", Help: "Duration of a commit.", Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12)}),
 		mismatches: prometheus.NewGauge(prometheus.GaugeOpts{Name: "aig_ledger_mismatches", Help: "Totals that differed from their rows at the last check of the books; above 0 is an alarm."}),
 		checked:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "aig_ledger_checked_timestamp_seconds", Help: "When the books were last checked; 0: not since the start."}),
 		byBasis:    map[budget.Basis]prometheus.Counter{},
 
 		descOpen:     prometheus.NewDesc("aig_reservations_open", "Reservations that are neither settled nor expired.", nil, nil),
+		descWaiting:  prometheus.NewDesc("aig_reservations_waiting", "Calls that wait for running ones to give back what they hold.", nil, nil),
 		descOldest:   prometheus.NewDesc("aig_reservation_oldest_open_seconds", "Age of the oldest open reservation; leaks show here first.", nil, nil),
 		descLag:      prometheus.NewDesc("aig_journal_lag_seconds", "Age of the oldest event that is not durable yet.", nil, nil),
 		descQueue:    prometheus.NewDesc("aig_journal_queue_events", "Events that wait for a commit.", nil, nil),
@@ -67,7 +70,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 	m.effects[strayCharged] = counter("aig_stray_settlements_total", "Calls charged although this ledger never reserved them.")
 	m.effects[duplicate] = counter("aig_settlements_repeated_total", "Log entries that told the ledger of a finished reservation once more; aig_log_duplicates_total has those that were stopped before it.")
 	m.effects[unattributed] = counter("aig_settlements_unattributed_total", "Calls that were sent without a known reservation.")
-	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.sync, m.mismatches, m.checked}
+	m.all = []prometheus.Collector{m, m.refusals, m.settles, m.expired, m.violations, m.waits, m.waited, m.sync, m.mismatches, m.checked}
 	for _, c := range m.effects {
 		if c != nil {
 			m.all = append(m.all, c)
@@ -102,7 +105,7 @@ func (m *metrics) settle(s settled) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.descOpen, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned, m.descClock, m.descSize, m.descFull} {
+	for _, d := range []*prometheus.Desc{m.descOpen, m.descWaiting, m.descOldest, m.descLag, m.descQueue, m.descUp, m.descSpent, m.descReserved, m.descCap, m.descBudgets, m.descOrphaned, m.descClock, m.descSize, m.descFull} {
 		ch <- d
 	}
 }
@@ -155,7 +158,7 @@ func (m *metrics) read() []reading {
 		orphaned += a.orphan
 	}
 	out := []reading{
-		{m.descOpen, float64(len(c.open)), nil}, {m.descOldest, float64(at.wall-oldest) / 1e9, nil}, {m.descLag, float64(lag) / 1e9, nil},
+		{m.descOpen, float64(len(c.open)), nil}, {m.descWaiting, float64(c.waiting.count), nil}, {m.descOldest, float64(at.wall-oldest) / 1e9, nil}, {m.descLag, float64(lag) / 1e9, nil},
 		{m.descQueue, float64(len(c.queue)), nil}, {m.descUp, up, nil}, {m.descBudgets, float64(len(c.rules.ids)), nil}, {m.descOrphaned, usd(orphaned), nil},
 		{m.descClock, float64(clock-at.wall) / 1e9, nil},
 	}

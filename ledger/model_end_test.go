@@ -114,9 +114,9 @@ func finalAccount(s *modelState) *account {
 func TestModelEnd(t *testing.T) {
 	t.Parallel()
 	for _, g := range []modelConfig{
-		{"no crash, the window ends", 4, 3, 0, nil, nil, true},
-		{"one power loss, the window ends", 4, 2, 1, nil, nil, true},
-		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true},
+		{"no crash, the window ends", 4, 3, 0, nil, nil, true, 0},
+		{"one power loss, the window ends", 4, 2, 1, nil, nil, true, 0},
+		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true, 0},
 	} {
 		g.holds(t)
 	}
@@ -135,7 +135,7 @@ func TestModelEndMutants(t *testing.T) {
 		{"the account of a running window is deleted", "I4", deletesRunning},
 		{"memory forgets an account whose mark is still to fall", "I5", forgetsMark},
 	} {
-		g := modelConfig{"", 4, 3, 1, nil, nil, true}
+		g := modelConfig{"", 4, 3, 1, nil, nil, true, 0}
 		g.notices(t, m.name, m.how, m.harm)
 	}
 }

@@ -52,6 +52,7 @@ func (w *modelWorld) load(s *modelState) {
 	if s.pools {
 		c.pools = append(c.pools, a)
 	}
+	w.loadWaiting(s)
 	c.epoch = uint64(s.epoch)
 	c.seq = w.marks(s, c.marks)
 	w.b = nil
@@ -259,6 +260,11 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	}
 	if w.how == cutForgotten && s.edit == nowhere {
 		s.allowed = min(s.allowed, s.cap)
+	}
+	for i := range s.calls {
+		if m := &s.calls[i]; m.waits {
+			m.waits, m.gone = false, true
+		}
 	}
 	s.syncing = nowhere
 	kept, keptAccount, keptRule := w.c, w.a, w.r

@@ -26,6 +26,7 @@ const (
 	stepPrune // arg: call
 	stepRetire
 	stepDelete
+	stepLeave // arg: call
 )
 
 func (s modelStep) String() string {
@@ -58,6 +59,8 @@ func (s modelStep) String() string {
 		return "memory lets the account go"
 	case stepDelete:
 		return "the account's row is deleted"
+	case stepLeave:
+		return fmt.Sprintf("call %d waits no more", s.arg+1)
 	default:
 		return "crash, recovery"
 	}

@@ -30,9 +30,10 @@ type modelConfig struct {
 	cap     int8
 	calls   int
 	crashes int8
-	edits   []int8    // caps that an administrator may set, once
-	ends    []modelOp // what a crash may be; empty: a power loss
-	retires bool      // the window ends, and after the retention goes
+	edits   []int8        // caps that an administrator may set, once
+	ends    []modelOp     // what a crash may be; empty: a power loss
+	retires bool          // the window ends, and after the retention goes
+	waits   time.Duration // how long calls may wait for running ones; 0: not at all
 }
 
 // sabotage is one way to break the ledger.
@@ -56,6 +57,9 @@ const (
 	deletesUndecided
 	deletesRunning
 	forgetsMark
+	servesEarly
+	servesNobody
+	servesLast
 )
 
 // place is where an event is: nowhere, in the queue or in the batch.
@@ -89,6 +93,8 @@ type modelCall struct {
 
 	row       uint8
 	journaled bool // its hold was in a commit
+
+	waits, gone bool // for running calls; it left, or the process did
 }
 
 // modelState is everything that can matter later. It has no padding and no
@@ -269,10 +275,10 @@ func TestModel(t *testing.T) {
 		calls, edited = 3, 2
 	}
 	for _, g := range []modelConfig{
-		{"one crash", 4, calls, 1, nil, nil, false},
-		{"two crashes", 4, calls, 2, nil, nil, false},
-		{"one crash, the cap cut to 3", 5, edited, 1, []int8{3}, nil, false},
-		{"one crash, the cap raised to 5", 3, edited, 1, []int8{5}, nil, false},
+		{"one crash", 4, calls, 1, nil, nil, false, 0},
+		{"two crashes", 4, calls, 2, nil, nil, false, 0},
+		{"one crash, the cap cut to 3", 5, edited, 1, []int8{3}, nil, false, 0},
+		{"one crash, the cap raised to 5", 3, edited, 1, []int8{5}, nil, false, 0},
 	} {
 		g.holds(t)
 	}
@@ -287,8 +293,8 @@ func lines(trace []string) string { return "\n  " + strings.Join(trace, "\n  ") 
 // TestModelMutants breaks one rule at a time. The search must notice, and,
 // where money is lost, find the way to an overspend too.
 func TestModelMutants(t *testing.T) {
-	small := modelConfig{"", 4, modelCalls, 1, nil, nil, false}
-	cut := modelConfig{"", 4, 3, 1, []int8{2}, nil, false}
+	small := modelConfig{"", 4, modelCalls, 1, nil, nil, false, 0}
+	cut := modelConfig{"", 4, 3, 1, []int8{2}, nil, false, 0}
 	for _, m := range []struct {
 		name string
 		how  sabotage

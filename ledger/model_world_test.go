@@ -33,6 +33,7 @@ type modelWorld struct {
 	// later is the budget's account after the window of a.
 	later account
 	hold  [modelCalls]hold
+	turns [modelCalls]*waiter
 	ids   [modelCalls]budget.ReservationID
 
 	found []modelFound
@@ -81,7 +82,7 @@ func (w *modelWorld) expand(from []modelState, at []int32, seen map[uint64]struc
 // first log are one step; a log that is lost is a call that never finishes.
 func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 	next := 0
-	for next < w.g.calls && s.calls[next].epoch > 0 {
+	for next < w.g.calls && (s.calls[next].epoch > 0 || s.calls[next].waits || s.calls[next].gone) {
 		next++
 	}
 	if next < w.g.calls && s.end == (modelEnd{}) {
@@ -89,6 +90,12 @@ func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 	}
 	for i := range int8(next) {
 		c := &s.calls[i]
+		if c.epoch == 0 {
+			if c.waits {
+				do(modelStep{stepLeave, i})
+			}
+			continue
+		}
 		if c.bill > 0 {
 			do(modelStep{stepLog, i*4 + c.bill})
 		} else {
@@ -178,7 +185,13 @@ func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) 
 		w.c.prune(w.ids[st.arg:st.arg+1], nil, 0)
 	case stepRetire:
 		ok = w.retire(s)
+	case stepLeave:
+		ok = true
+		broken = w.giveUp(s, int(st.arg))
 	case stepBegin:
+		if broken = w.serve(s); broken != "" {
+			return broken, true
+		}
 		if ok = w.begin(s, st.arg == 1); ok && s.end.deleted && s.touched && w.b.accounts[0].changed {
 			broken = "I5: the deleted account gets a row again, without its base"
 		}
@@ -186,6 +199,7 @@ func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) 
 		ok = true
 		w.c.apply(w.b)
 		s.syncing, w.b = nowhere, nil
+		broken = w.serve(s)
 	}
 	if ok {
 		w.save(s)
@@ -202,13 +216,20 @@ func (w *modelWorld) reserve(s *modelState, i int) (broken string, ok bool) {
 		w.a.limit += w.a.falling
 	}
 	fits := w.a.used()-w.a.falling+modelBound <= w.a.cap
-	out, h, _ := w.c.reserve(&budget.Request{Bound: modelBound}, instant{})
+	out, h, _, blocked := w.c.reserve(w.request(), instant{})
 	if w.how == freesEarly {
 		w.a.cap -= w.a.falling
 		w.a.limit -= w.a.falling
 	}
 	switch out {
+	case held:
+		s.calls[i].waits = true
+		w.c.wait(w.request(), blocked, instant{})
+		return "", true
 	case admitted:
+		if broken := s.passed(i); broken != "" {
+			return broken, true
+		}
 		s.calls[i].epoch = s.epoch
 		w.ids[i] = h.id
 		return "", true

@@ -19,7 +19,7 @@ func TestWindowEndsWhileItsZoneChanges(t *testing.T) {
 	reserve := func() {
 		t.Helper()
 		for range 2 {
-			if out, _, _ := c.reserve(&budget.Request{Bound: 10}, at); out == admitted {
+			if out, _, _, _ := c.reserve(&budget.Request{Bound: 10}, at); out == admitted {
 				return
 			}
 			commit()

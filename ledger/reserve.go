@@ -11,7 +11,9 @@ import (
 // Reserve sets aside the bound on every budget that matches, all or none, and
 // answers from memory. It waits for the disk, at most Config.JournalWait, only
 // where the alternative is a wrong answer: money that is about to be freed, or
-// a high-water mark that has to rise first.
+// a high-water mark that has to rise first. It waits for running calls to end
+// as long as r.Wait and ctx allow, in the order of those who wait for the same
+// budget.
 //
 // Errors are *budget.Error: a budget_exceeded with its numbers, r.Unbounded,
 // or an unavailable, after which nothing is reserved. The same request again
@@ -20,26 +22,55 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservat
 	if r.Unbounded == nil && (r.Bound < 0 || r.Bound > budget.MaxAmount) {
 		return budget.Reservation{}, budget.Invalid("bound_invalid", "", "the call's worst-case cost is out of range; ask for fewer tokens")
 	}
-	res, synced, err := l.tryReserve(&r)
-	if synced == nil {
-		return res, err
+	res, later, err := l.tryReserve(&r)
+	switch {
+	case later.turn != nil:
+		return l.awaitTurn(ctx, later.turn)
+	case later.synced != nil:
+		return l.waitReserve(ctx, &r, later.synced)
 	}
-	return l.waitReserve(ctx, &r, synced)
+	return res, err
 }
 
-// tryReserve decides at once, or returns the channel to wait on.
-func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struct{}, error) {
+// later is what a decision waits for; the zero value: for nothing.
+type later struct {
+	synced <-chan struct{} // the next commit
+	turn   *waiter         // running calls
+}
+
+// tryReserve decides at once, or says what to wait for.
+func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error) {
 	at := l.instant()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.unavailable(); err != nil {
-		return budget.Reservation{}, nil, err
+		return budget.Reservation{}, later{}, err
 	}
 	if len(l.core.queue) >= maxQueue {
 		l.signal(true)
-		return budget.Reservation{}, l.synced, nil
+		return budget.Reservation{}, later{synced: l.synced}, nil
 	}
-	out, h, tight := l.core.reserve(r, at)
+	out, h, tight, blocked := l.core.reserve(r, at)
+	switch out {
+	case held:
+		return budget.Reservation{}, later{turn: l.core.wait(heap(r), blocked, at)}, nil
+	case waitSettle, waitMark:
+		l.metrics.waits.Inc()
+		l.signal(true)
+		return budget.Reservation{}, later{synced: l.synced}, nil
+	}
+	res, err := l.decided(r, out, h, tight, at)
+	return res, later{}, err
+}
+
+// heap keeps r from being allocated for calls that need not wait.
+func heap(r *budget.Request) *budget.Request {
+	c := *r
+	return &c
+}
+
+// decided is the answer to r after a final outcome. The caller holds mu.
+func (l *Ledger) decided(r *budget.Request, out outcome, h *hold, tight *account, at instant) (budget.Reservation, error) {
 	switch out {
 	case admitted, repeated:
 		if out == admitted {
@@ -51,24 +82,20 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, <-chan struc
 		if tight != nil {
 			res.Tightest = l.core.status(tight.rule, l.core.wall)
 		}
-		return res, nil, nil
+		return res, nil
 	case differs:
 		l.metrics.refuse("request_id_reused")
-		return budget.Reservation{}, nil, budget.Unavailable("request_id_reused", "another call with this request id is still open; retry", nil)
+		return budget.Reservation{}, budget.Unavailable("request_id_reused", "another call with this request id is still open; retry", nil)
 	case unbounded:
 		l.metrics.refuse("unbounded")
-		return budget.Reservation{}, nil, r.Unbounded
-	case refused:
-		err := refusal(tight, r.Bound)
-		l.metrics.refuse(err.Reason)
-		return budget.Reservation{}, nil, err
+		return budget.Reservation{}, r.Unbounded
 	case distrusted:
 		l.metrics.refuse("books_disagree")
-		return budget.Reservation{}, nil, distrustedError(tight)
+		return budget.Reservation{}, distrustedError(tight)
 	default:
-		l.metrics.waits.Inc()
-		l.signal(true)
-		return budget.Reservation{}, l.synced, nil
+		err := refusal(tight, r.Bound)
+		l.metrics.refuse(err.Reason)
+		return budget.Reservation{}, err
 	}
 }
 
@@ -83,14 +110,21 @@ func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, synced <-ch
 			l.metrics.refuse("journal")
 			return budget.Reservation{}, budget.Unavailable("journal_slow", "the spending journal is behind; retry shortly", nil)
 		case <-ctx.Done():
-			return budget.Reservation{}, budget.Unavailable("canceled", "the call was canceled before it was admitted", ctx.Err())
+			return budget.Reservation{}, canceled(ctx)
 		}
-		res, next, err := l.tryReserve(r)
-		if next == nil {
+		res, later, err := l.tryReserve(r)
+		switch {
+		case later.turn != nil:
+			return l.awaitTurn(ctx, later.turn)
+		case later.synced == nil:
 			return res, err
 		}
-		synced = next
+		synced = later.synced
 	}
+}
+
+func canceled(ctx context.Context) error {
+	return budget.Unavailable("canceled", "the call was canceled before it was admitted", ctx.Err())
 }
 
 // noteQueued remembers when the oldest queued event came. The caller holds mu.

@@ -125,6 +125,7 @@ func (w *simWorld) check() {
 		}
 		w.checkAccount(a, t, held[id])
 	}
+	w.checkLines()
 }
 
 func (w *simWorld) checkAccount(a *account, exposure, held budget.Amount) {
@@ -144,6 +145,10 @@ func (w *simWorld) checkAccount(a *account, exposure, held budget.Amount) {
 // counts every nano (I7, I8).
 func (w *simWorld) settleEverything() {
 	w.after = "the end"
+	for len(w.turns) > 0 {
+		w.c.leave(w.turns[0])
+		w.turns = w.turns[1:]
+	}
 	for _, c := range w.calls {
 		if c.running {
 			w.end(c)

@@ -19,6 +19,7 @@ type simOp struct {
 func simOps() []simOp {
 	return []simOp{
 		{"reserve", 30, false, (*simWorld).reserve},
+		{"give up", 2, false, (*simWorld).giveUp},
 		{"repeat check", 2, false, (*simWorld).repeatCheck},
 		{"finish", 20, false, (*simWorld).finish},
 		{"stream entry", 20, false, (*simWorld).streamEntry},
@@ -56,6 +57,7 @@ func (w *simWorld) request() budget.Request {
 	if w.rng.IntN(40) == 0 {
 		r.Unbounded = budget.Invalid("model_not_priced", "model", "no price")
 	}
+	w.mayWait(&r)
 	return r
 }
 
@@ -63,21 +65,17 @@ func (w *simWorld) reserve() bool { return w.ask(w.request()) }
 
 func (w *simWorld) ask(r budget.Request) bool {
 	before := w.matching(&r)
-	out, h, tight := w.c.reserve(&r, w.at())
+	out, h, tight, blocked := w.c.reserve(&r, w.at())
 	bound := r.Bound
 	if r.Unbounded != nil {
 		bound = 0
 	}
 	switch out {
 	case admitted:
-		call := &simCall{r: h.reservation(), request: r, running: true}
-		call.r.Accounts = slices.Clone(call.r.Accounts)
-		w.calls = append(w.calls, call)
-		w.note("%s on %s bound %d: id %d.%d, accounts %v", r.RequestID, r.Tag, bound, epochOf(h.id), seqOf(h.id), h.ids)
-		if len(h.legs) > 1 {
-			w.reached("admitted on several budgets")
-		}
-		w.checkLegs(h, before)
+		w.admitted(h, r, before)
+		w.checkTurn(&r, h, w.c.waiting.last+1)
+	case held:
+		w.wait(&r, blocked)
 	case repeated:
 		w.reached("repeated check")
 		w.note("%s again: id %d", r.RequestID, seqOf(h.id))
@@ -97,6 +95,18 @@ func (w *simWorld) ask(r budget.Request) bool {
 		w.reached("waited for the mark")
 	}
 	return true
+}
+
+// admitted notes a call that runs from now on.
+func (w *simWorld) admitted(h *hold, r budget.Request, watching map[int64]bool) {
+	call := &simCall{r: h.reservation(), request: r, running: true}
+	call.r.Accounts = slices.Clone(call.r.Accounts)
+	w.calls = append(w.calls, call)
+	w.note("%s on %s bound %d of %d: id %d.%d, accounts %v", r.RequestID, r.Tag, h.bound, r.Bound, epochOf(h.id), seqOf(h.id), h.ids)
+	if len(h.legs) > 1 {
+		w.reached("admitted on several budgets")
+	}
+	w.checkLegs(h, watching)
 }
 
 // repeatCheck is Envoy asking again, or a client that reuses an id.

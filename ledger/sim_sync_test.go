@@ -15,6 +15,7 @@ func (w *simWorld) begin() bool {
 	}
 	pools := len(w.c.pools) > 0
 	w.c.housekeep(w.at())
+	w.serve(w.c.waiting.at)
 	if pools && len(w.c.pools) == 0 {
 		w.reached("orphan pool charged")
 	}
@@ -106,6 +107,7 @@ func (w *simWorld) apply() bool {
 		w.edit = nil
 		done.applied(w)
 	}
+	w.serve(w.c.waiting.at)
 	return true
 }
 
@@ -213,7 +215,7 @@ func (w *simWorld) recover(twice bool) {
 		w.reached("several crashes")
 	}
 	w.mono = w.wall // of a new process
-	w.b, w.onB = nil, false
+	w.b, w.onB, w.turns = nil, false, nil
 	if w.edit != nil {
 		w.reached("crash in an edit")
 		w.edit = nil
@@ -232,6 +234,7 @@ func (w *simWorld) recover(twice bool) {
 		}
 		w.disk.begin(v, held, c.wall)
 		w.c, w.exact = c, false
+		w.c.waiting.most = simWaitBytes
 		break
 	}
 	if w.real != nil {

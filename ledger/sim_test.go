@@ -49,6 +49,7 @@ const (
 func simPaths() []string {
 	return []string{
 		"admitted on several budgets", "repeated check", "request id reused", "unbounded refused", "refused", "waited for the mark", "waited for a settlement",
+		"waited for running calls", "waited on several budgets", "admitted after waiting", "refused after waiting", "admitted smaller", "admitted smaller after waiting", "passed a larger call", "waited behind a larger call", "gave up waiting", "no room to wait", "waited for a window that ended",
 		"settled", "settled above its bound", "settled without token", "settled by the file", "hold never journaled", "repeat ignored", "repeat of a dead epoch ignored",
 		"expired", "expiry refunded", "expiry refunded in its own batch", "expiry refunded after a crash", "heartbeat",
 		"orphan settled", "orphan settled from residue", "orphan pool charged", "stray charged", "unattributed",
@@ -252,6 +253,7 @@ type simWorld struct {
 	wall, mono int64
 	epochs     int
 	calls      []*simCall
+	turns      []*waiter  // of calls that wait
 	stream     []*simCall // entries on their way
 	envoy      []*simCall // entries in Envoy's buffer
 	file       []*simCall // the access-log file

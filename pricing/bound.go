@@ -140,10 +140,15 @@ func (b *Bound) LargestCap(room budget.Amount) (int64, bool) {
 		amount, ok := a.total(limit, more)
 		return ok && amount <= room
 	}
-	if !fits(1) {
+	return lastFitting(1, maxCap, fits)
+}
+
+// lastFitting is the last number from low to high that fits, where all up to it do;
+// false when not even low does.
+func lastFitting(low, high int64, fits func(int64) bool) (int64, bool) {
+	if low > high || !fits(low) {
 		return 0, false
 	}
-	low, high := int64(1), int64(maxCap)
 	for low < high { // fits(low) holds
 		if mid := (low + high + 1) / 2; fits(mid) {
 			low = mid

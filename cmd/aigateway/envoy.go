@@ -77,12 +77,17 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
 		Heartbeat:    c.ReservationTimeout / 10,
+		CheckTimeout: c.MaxWait + envoy.DefaultCheckTimeout,
 		MaxHeapBytes: envoyMemory(c),
 	}
 }
 
 // envoyMemory is what Envoy may use, in bytes; 0 where nobody knows.
 func envoyMemory(c *gatewayconfig.Config) int64 { return cmp.Or(c.EnvoyMemory, envoyHeap("")) }
+
+// waitBytes is what may be held for calls that wait for running ones: an eighth
+// of what Envoy may use, because their bodies stand there; 0 where nobody knows.
+func waitBytes(c *gatewayconfig.Config) int64 { return envoyMemory(c) / 8 }
 
 // controlTLS is Envoy's side of listen.control_tls; nil without.
 func controlTLS(c *gatewayconfig.Config) *envoy.ControlTLS {

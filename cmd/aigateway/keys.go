@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type restKey struct {
 	CreateTime    *string  `json:"create_time,omitzero"`
 	ExpireTime    *string  `json:"expire_time,omitzero"`
 	DefaultMax    int32    `json:"default_max_tokens"`
+	MaxWait       *string  `json:"max_wait,omitzero"`
 }
 
 type restKeyPage struct {
@@ -54,6 +56,7 @@ type keyFlags struct {
 	name, defaultTag, expires string
 	scopes, tags, models      []string
 	maxTokens                 int32
+	maxWait                   time.Duration
 }
 
 func newKeysCreateCommand(a *app, f *clientFlags) *cobra.Command {
@@ -76,6 +79,7 @@ gateway keeps only a hash of it.`,
 	c.Flags().StringArrayVar(&k.models, "model", nil, "`model` it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
 	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
 	c.Flags().Int32Var(&k.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of its calls that name none (default the model's or provider's)")
+	c.Flags().DurationVar(&k.maxWait, "max-wait", 0, "`time` its calls may wait for running ones, such as 2s or 0s (default the gateway's)")
 	reason := reasonFlag(c)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -114,6 +118,9 @@ func (k *keyFlags) body(c *cobra.Command) (map[string]any, error) {
 	}
 	if k.maxTokens != 0 {
 		body["default_max_tokens"] = k.maxTokens
+	}
+	if c.Flags().Changed("max-wait") {
+		body["max_wait"] = strconv.FormatFloat(k.maxWait.Seconds(), 'f', -1, 64) + "s"
 	}
 	if k.expires != "" {
 		t, err := parseTime(k.expires)

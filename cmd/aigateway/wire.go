@@ -96,7 +96,8 @@ func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Conf
 	c.ledger, err = ledger.Open(ctx, ledger.Config{
 		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout, Zone: c.cfg.TimeZone,
 		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour, UsageMonths: int(c.cfg.Retention.UsageMonths),
-		Log: a.log, Metrics: c.metrics,
+		WaitBytes: waitBytes(c.cfg),
+		Log:       a.log, Metrics: c.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("open the ledger in %s: %w", c.cfg.DataDir, err)
@@ -234,6 +235,7 @@ func (c *controlPlane) wire(a *app) error {
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
 		BodyMemory: bodyMemory(""),
 		Settled:    answers,
+		MaxWait:    c.cfg.MaxWait, MinInsertedCap: c.cfg.MinInsertedCap,
 	})
 	if err != nil {
 		return err

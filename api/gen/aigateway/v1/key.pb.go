@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -49,8 +50,12 @@ type Key struct {
 	// call the smallest counts, before the defaults of the model and the
 	// provider. 0: none; at most 10000000.
 	DefaultMaxTokens int32 `protobuf:"varint,9,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How long its calls may wait where only running calls stand in their way,
+	// "0s" (never) to "60s"; the gateway's reservations.max_wait is the most for
+	// any. Absent: that.
+	MaxWait       *durationpb.Duration `protobuf:"bytes,10,opt,name=max_wait,proto3,oneof" json:"max_wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
@@ -146,11 +151,18 @@ func (x *Key) GetDefaultMaxTokens() int32 {
 	return 0
 }
 
+func (x *Key) GetMaxWait() *durationpb.Duration {
+	if x != nil {
+		return x.MaxWait
+	}
+	return nil
+}
+
 var File_aigateway_v1_key_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\n" +
-	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
+	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x03\n" +
 	"\x03Key\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x18\n" +
 	"\x04name\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12\x1c\n" +
@@ -160,9 +172,12 @@ const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\x0eallowed_models\x18\x06 \x03(\tR\x0eallowed_models\x12G\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\x00R\vcreate_time\x88\x01\x01\x12A\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01\x12.\n" +
-	"\x12default_max_tokens\x18\t \x01(\x05R\x12default_max_tokensB\x0e\n" +
+	"\x12default_max_tokens\x18\t \x01(\x05R\x12default_max_tokens\x12:\n" +
+	"\bmax_wait\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationH\x02R\bmax_wait\x88\x01\x01B\x0e\n" +
 	"\f_create_timeB\x0e\n" +
-	"\f_expire_timeB\x99\x01\n" +
+	"\f_expire_timeB\v\n" +
+	"\t_max_waitB\x99\x01\n" +
 	"\x10com.aigateway.v1B\bKeyProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -181,15 +196,17 @@ var file_aigateway_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_aigateway_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                   // 0: aigateway.v1.Key
 	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 2: google.protobuf.Duration
 }
 var file_aigateway_v1_key_proto_depIdxs = []int32{
 	1, // 0: aigateway.v1.Key.create_time:type_name -> google.protobuf.Timestamp
 	1, // 1: aigateway.v1.Key.expire_time:type_name -> google.protobuf.Timestamp
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 2: aigateway.v1.Key.max_wait:type_name -> google.protobuf.Duration
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_key_proto_init() }

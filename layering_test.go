@@ -72,7 +72,7 @@ var layers = []layer{
 		why: "fakeprovider is an oracle: it must not share our mistakes, so it imports nothing of ours"},
 	{pkg: "reconciliation", imports: []string{"budget", "pricing"}, never: join(protoTypes, envoyTypes, store, logging, []string{"os", "encoding/json"}),
 		why: "reconciliation compares two sets of books: both come in as arguments, and the ledger and the API stay out of it"},
-	{pkg: "pricedata", imports: []string{"pricing", "wheel"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, logging),
+	{pkg: "pricedata", imports: []string{"budget", "pricing", "wheel"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, logging),
 		why: "pricedata turns published data into a prices file: the command line uses it, a running gateway never"},
 	{pkg: "cmd/aigateway", imports: []string{"accounting", "adminapi", "api/gen/...", "apierror", "budget", "envoy", "envoy/wire", "extauthz", "fakeprovider", "gatewayconfig", "ledger", "metricset", "pricedata", "pricing", "reconciliation", "strictyaml"}, never: store,
 		why: "the command wires everything together, but test support never ships in it"},

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,17 +109,8 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 		c.metrics.absurd.Inc()
 		c.log.Error("a provider reported an absurd bill, and a part of it is charged: compare with its invoice, it is absurd_bill in aigateway audit list; correct with aigateway adjustments create",
 			"request_id", l.RequestID, "reservation", token.ID, "tag", token.Tag, "key", token.KeyID, "model", token.Model, "served", out.Served,
-			"bound", budget.Amount(token.Bound).String(), "billed", out.Billed.String(), "cost", out.Cost.String(), "usage", clip(l.Usage))
+			"bound", budget.Amount(token.Bound).String(), "billed", out.Billed.String(), "cost", out.Cost.String(), "usage", budget.Clip(l.Usage, 1000))
 	}
-}
-
-// clip shortens a provider's text for the log.
-func clip(s string) string {
-	const most = 1000
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 // unknown handles an entry that proves no reservation: the client left during

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -278,10 +277,4 @@ func isNotFound(err error) bool {
 }
 
 // clip shortens what a client sent before it is repeated to it.
-func clip(s string) string {
-	const limit = 80
-	if len(s) > limit {
-		return strings.ToValidUTF8(s[:limit], "") + "…"
-	}
-	return s
-}
+func clip(s string) string { return budget.Clip(s, 80) }

@@ -116,4 +116,15 @@ func CheckMaxWait(d *time.Duration) error {
 // MaxWait is the longest that anybody lets a call wait.
 const MaxWait = time.Minute
 
+// CheckModel refuses a model that calls with this key may not name.
+func (k *Key) CheckModel(slug string) error {
+	if k.MayUseModel(slug) {
+		return nil
+	}
+	return &Error{
+		Kind: KindPermission, Reason: "model_not_allowed", Field: "model",
+		Message: fmt.Sprintf("this key may not call the model %q; name one of its allowed models", Clip(slug, 100)),
+	}
+}
+
 func etag(t time.Time) string { return strconv.FormatInt(t.UnixNano(), 36) }

@@ -1,8 +1,8 @@
 package budget
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 )
 
@@ -14,19 +14,14 @@ func ParseAmount(field, s string) (Amount, error) {
 		return 0, Invalid("field_invalid", field, fmt.Sprintf("%s %s; write US dollars such as \"12.50\", with at most nine decimals", field, what))
 	}
 	text, negative := strings.CutPrefix(s, "-")
-	whole, frac, point := strings.Cut(text, ".")
-	digits := func(s string) bool {
-		return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
-	}
+	nano, err := ParseDecimal(text, 9)
 	switch {
 	case s == "":
 		return invalid("is missing")
-	case whole == "" || !digits(whole) || point && frac == "" || !digits(frac) || len(frac) > 9:
-		return invalid("is no amount of US dollars")
-	}
-	nano, err := strconv.ParseInt(whole+(frac + "000000000")[:9], 10, 64)
-	if err != nil || Amount(nano) > MaxAmount {
+	case errors.Is(err, ErrTooLarge) || Amount(nano) > MaxAmount:
 		return invalid("is above the largest amount")
+	case err != nil:
+		return invalid("is no amount of US dollars")
 	}
 	if negative {
 		nano = -nano

@@ -150,15 +150,7 @@ type payer struct {
 }
 
 // MayCall implements pricing.Caller.
-func (p *payer) MayCall(slug string) error {
-	if p.key.MayUseModel(slug) {
-		return nil
-	}
-	return &budget.Error{
-		Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
-		Message: fmt.Sprintf("this key may not call the model %q; name one of its allowed models", shorten(slug)),
-	}
-}
+func (p *payer) MayCall(slug string) error { return p.key.CheckModel(slug) }
 
 // DefaultCap implements pricing.Caller.
 func (p *payer) DefaultCap() int64 {
@@ -245,12 +237,4 @@ func (s *Server) refuse(r *request, id string, err error) *answer {
 		out.waited = e.Refusal.Waited
 	}
 	return out
-}
-
-func shorten(s string) string {
-	const limit = 100 // an answer does not repeat a hostile megabyte
-	if len(s) <= limit {
-		return s
-	}
-	return s[:limit] + "…"
 }

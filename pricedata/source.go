@@ -3,11 +3,11 @@ package pricedata
 import (
 	"fmt"
 	"math/big"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"aigateway/budget"
 	"aigateway/pricing"
 )
 
@@ -82,28 +82,19 @@ func (s *Source) find(slug, upstream string) *model {
 	return nil
 }
 
-var decimalForm = regexp.MustCompile(`^[0-9]{1,20}(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$`)
-
 // maxMicro is a million dollars, far above any price and a fee that fits.
 const maxMicro = 1_000_000_000_000
 
 // micro reads a decimal number of dollars, divided by per, as millionths,
 // exactly; what is below one is rounded up.
 func micro(text string, per int64) (int64, error) {
-	if !decimalForm.MatchString(text) {
+	r, err := budget.ParseNumber(text, 99)
+	if err != nil || r.Sign() < 0 {
 		return 0, fmt.Errorf("%.40q is no price", text)
 	}
-	r, ok := new(big.Rat).SetString(text)
-	if !ok {
-		return 0, fmt.Errorf("%.40q is no price", text)
-	}
-	r.Mul(r, big.NewRat(1_000_000, per))
-	up, rest := new(big.Int).QuoRem(r.Num(), r.Denom(), new(big.Int))
-	if rest.Sign() > 0 {
-		up.Add(up, big.NewInt(1))
-	}
-	if !up.IsInt64() || up.Int64() > maxMicro {
+	up, ok := budget.RoundUp(r.Quo(r, big.NewRat(per, 1)), 1_000_000)
+	if !ok || up > maxMicro {
 		return 0, fmt.Errorf("%.40q is no price: it is too large", text)
 	}
-	return up.Int64(), nil
+	return up, nil
 }

@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -135,45 +136,17 @@ func (r ratio) String() string {
 // or digit grouping.
 func microDecimal(s string) (int64, error) {
 	const limit = 1_000_000_000_000_000 // a billion
-	var n int64
-	digits, places, point := 0, 0, false
-	for i := 0; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '.' && !point && digits > 0:
-			point = true
-		case c >= '0' && c <= '9':
-			digits++
-			if point {
-				places++
-			}
-			n = n*10 + int64(c-'0')
-		default:
-			return 0, fmt.Errorf("%q is not a decimal number such as \"0.25\"", clip(s))
-		}
-		if places > 6 {
-			return 0, fmt.Errorf("%q has more than 6 decimals; round it up", clip(s))
-		}
-		if n > limit {
-			return 0, fmt.Errorf("%q is too large; a billion is the most", clip(s))
-		}
-	}
-	if digits == 0 || point && places == 0 {
-		return 0, fmt.Errorf("%q is not a decimal number such as \"0.25\"", clip(s))
-	}
-	for ; places < 6; places++ {
-		n *= 10
-	}
-	if n > limit {
+	n, err := budget.ParseDecimal(s, 6)
+	switch {
+	case errors.Is(err, budget.ErrTooManyDecimals):
+		return 0, fmt.Errorf("%q has more than 6 decimals; round it up", clip(s))
+	case errors.Is(err, budget.ErrTooLarge) || n > limit:
 		return 0, fmt.Errorf("%q is too large; a billion is the most", clip(s))
+	case err != nil:
+		return 0, fmt.Errorf("%q is not a decimal number such as \"0.25\"", clip(s))
 	}
 	return n, nil
 }
 
 // clip shortens a client's or operator's text for an error message.
-func clip(s string) string {
-	const most = 48
-	if len(s) <= most {
-		return s
-	}
-	return s[:most] + "…"
-}
+func clip(s string) string { return budget.Clip(s, 48) }

@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"aigateway/budget"
 	"aigateway/pricing"
 )
 
@@ -369,10 +370,4 @@ func firstOf(texts ...string) string {
 }
 
 // clip shortens what a message repeats of a file.
-func clip(s string) string {
-	const most = 80
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "…"
-	}
-	return s
-}
+func clip(s string) string { return budget.Clip(s, 80) }

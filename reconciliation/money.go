@@ -3,8 +3,6 @@ package reconciliation
 import (
 	"errors"
 	"math/big"
-	"strconv"
-	"strings"
 
 	"aigateway/budget"
 )
@@ -15,28 +13,14 @@ var errAmount = errors.New("is no amount; want a decimal number such as 0.0375")
 // parseDecimal reads a decimal exactly: OpenAI writes amounts as JSON numbers,
 // exponents included, Anthropic as decimal strings. No float is made of either.
 func parseDecimal(s string) (*big.Rat, error) {
-	mantissa, exponent, scientific := strings.Cut(strings.ToLower(s), "e")
-	whole, frac, point := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")
-	if whole == "" || point && frac == "" || !digits(whole) || !digits(frac) || len(s) > 80 {
-		return nil, errAmount
-	}
-	if scientific {
-		if n, err := strconv.Atoi(exponent); err != nil || n < -60 || n > 15 {
-			return nil, errAmount
-		}
-	}
-	r, ok := new(big.Rat).SetString(s)
-	if !ok {
+	r, err := budget.ParseNumber(s, 60)
+	if err != nil || len(s) > 80 {
 		return nil, errAmount
 	}
 	if new(big.Rat).Abs(r).Cmp(big.NewRat(int64(budget.MaxAmount/budget.Dollar), 1)) > 0 {
 		return nil, errors.New("is above the largest amount")
 	}
 	return r, nil
-}
-
-func digits(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 // dollars is parseDecimal of an amount in US dollars.

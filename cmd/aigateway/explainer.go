@@ -123,15 +123,7 @@ type explainCaller struct {
 	tag budget.Tag
 }
 
-func (c *explainCaller) MayCall(slug string) error {
-	if c.key.MayUseModel(slug) {
-		return nil
-	}
-	return &budget.Error{
-		Kind: budget.KindPermission, Reason: "model_not_allowed", Field: "model",
-		Message: "this key may not call that model; name one of its allowed models",
-	}
-}
+func (c *explainCaller) MayCall(slug string) error { return c.key.CheckModel(slug) }
 
 func (c *explainCaller) DefaultCap() int64 {
 	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaults(c.tag, c.key.ID))

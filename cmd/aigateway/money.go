@@ -1,9 +1,8 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"aigateway/budget"
 )
@@ -12,23 +11,16 @@ import (
 // "0.0375", exactly: at most nine decimals, no sign, no exponent, no
 // separators. The error says what to write instead.
 func parseDollars(s string) (budget.Amount, error) {
-	whole, frac, point := strings.Cut(s, ".")
-	if whole == "" || !digits(whole) || point && frac == "" || !digits(frac) {
+	nano, err := budget.ParseDecimal(s, 9)
+	switch {
+	case errors.Is(err, budget.ErrTooManyDecimals):
+		return 0, fmt.Errorf("%q has more than nine decimals", s)
+	case errors.Is(err, budget.ErrTooLarge) || budget.Amount(nano) > budget.MaxAmount:
+		return 0, fmt.Errorf("%q is above the largest amount, %s", s, budget.MaxAmount)
+	case err != nil:
 		return 0, fmt.Errorf("%q is no amount of US dollars; write one such as 500.00", s)
 	}
-	if len(frac) > 9 {
-		return 0, fmt.Errorf("%q has more than nine decimals", s)
-	}
-	nano, _ := strconv.ParseInt(frac+strings.Repeat("0", 9-len(frac)), 10, 64)
-	dollars, err := strconv.ParseInt(whole, 10, 64)
-	if err != nil || dollars > int64(budget.MaxAmount/budget.Dollar) {
-		return 0, fmt.Errorf("%q is above the largest amount, %s", s, budget.MaxAmount)
-	}
-	sum, ok := (budget.Amount(dollars) * budget.Dollar).Add(budget.Amount(nano))
-	if !ok {
-		return 0, fmt.Errorf("%q is above the largest amount, %s", s, budget.MaxAmount)
-	}
-	return sum, nil
+	return budget.Amount(nano), nil
 }
 
 // parseCap is parseDollars for a budget, which is kept in whole cents.
@@ -45,10 +37,6 @@ func parseCap(s string) (cents int64, err error) {
 		return 0, fmt.Errorf("%q is above the largest cap", s)
 	}
 	return cents, nil
-}
-
-func digits(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r < '0' || r > '9' })
 }
 
 // dollars shows cents as exact dollars, "500.00". It trusts no range: the

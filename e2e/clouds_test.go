@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -174,6 +175,9 @@ func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	err = c.accepts(r, body)
+	if err == nil && r.TLS != nil && r.ProtoMajor != 2 {
+		err = fmt.Errorf("came by %s", r.Proto)
+	}
 	if text := fmt.Sprint(r.Header); err == nil && strings.Contains(text, "sk-aig-") {
 		err = errors.New("the client's key is in " + text)
 	}
@@ -209,10 +213,27 @@ type cloudGateway struct {
 	bill   map[string]*fakeprovider.Server
 }
 
-func newCloudGateway(t *testing.T) *cloudGateway {
+// newCloudGateway has the clouds, and where client secrets are sent, behind TLS
+// and HTTP/2 if secure.
+func newCloudGateway(t *testing.T, secure bool) *cloudGateway {
 	t.Helper()
 	c := &cloudGateway{gateway: newGateway(t), tokens: startTokenService(t), clouds: map[string]*cloud{}, bill: map[string]*fakeprovider.Server{}}
 	var urls []any
+	front := func(h http.Handler) string {
+		server := httptest.NewUnstartedServer(h)
+		t.Cleanup(server.Close)
+		if !secure {
+			server.Start()
+			return server.URL
+		}
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}) // all have the same
+		if err := os.WriteFile(filepath.Join(c.dir, "ca.pem"), certificate, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return server.URL
+	}
 	for _, p := range []struct {
 		name    string
 		accepts func(*http.Request, []byte) error
@@ -221,19 +242,20 @@ func newCloudGateway(t *testing.T) *cloudGateway {
 	} {
 		server, _ := startProvider(t, fakeprovider.Config{})
 		at := &cloud{inside: server, accepts: p.accepts}
-		front := httptest.NewServer(at)
-		t.Cleanup(front.Close)
 		c.clouds[p.name], c.bill[p.name] = at, server
-		urls = append(urls, front.URL)
+		urls = append(urls, front(at))
 	}
 	c.settings["Models"] = append([]string{"az/m1", "vx/m1", "br/m1", "mantle/m1", "role/m1"}, pricedModels...)
 	c.settings["Extra"] = fmt.Sprintf(`
-  az: {preset: azure, base_url: "%s/openai/v1", oauth2: {token_url: "`+c.tokens.URL+`/tenant/oauth2/v2.0/token", client_id: the client, client_secret: "file:secret"}}
+  az: {preset: azure, base_url: "%s/openai/v1", oauth2: {token_url: "`+front(c.tokens)+`/tenant/oauth2/v2.0/token", client_id: the client, client_secret: "file:secret"}}
   vx: {preset: vertex, base_url: "%s/v1/projects/p/locations/l/endpoints/openapi/v1"}
   br: {preset: bedrock, base_url: "%s/openai/v1", aws: {region: eu-west-3, access_key_id: "${STATIC_ID}", secret_access_key: "${STATIC_KEY}", session_token: "${STATIC_TOKEN}"}}
   mantle: {preset: bedrock-mantle, base_url: "%s", aws: {region: eu-west-3, access_key_id: "${STATIC_ID}", secret_access_key: "${STATIC_KEY}", session_token: "${STATIC_TOKEN}"}}
   role: {preset: bedrock, base_url: "%s/openai/v1", aws: {region: eu-west-3}}
 `, urls...)
+	if secure {
+		c.settings["Extra"] = fmt.Sprint(c.settings["Extra"], "tls: {ca_file: ca.pem}\n")
+	}
 	if err := os.WriteFile(filepath.Join(c.dir, "secret"), []byte(clientSecret+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +277,7 @@ func (c *cloudGateway) start() {
 // what is charged.
 func TestClouds(t *testing.T) {
 	t.Parallel()
-	c := newCloudGateway(t)
+	c := newCloudGateway(t, true)
 	c.start()
 	c.setBudget("**", 10_000_000)
 	large := strings.Repeat("large ", 1<<18)
@@ -322,7 +344,7 @@ func (c *cloudGateway) keepsSecrets(t *testing.T) {
 // there is one, calls pass.
 func TestCloudsWithoutCredentials(t *testing.T) {
 	t.Parallel()
-	c := newCloudGateway(t)
+	c := newCloudGateway(t, false)
 	c.tokens.set("error", time.Hour)
 	c.start()
 	c.setBudget("**", 10_000_000)
@@ -391,7 +413,7 @@ func TestCloudsWithoutCredentials(t *testing.T) {
 // client learns that it is not at fault, and pays nothing.
 func TestCloudRefusesToken(t *testing.T) {
 	t.Parallel()
-	c := newCloudGateway(t)
+	c := newCloudGateway(t, false)
 	for _, at := range c.clouds {
 		at.accepts = func(*http.Request, []byte) error { return errors.New("revoked") }
 	}

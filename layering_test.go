@@ -91,6 +91,7 @@ var confined = []struct {
 	in      []string
 	why     string
 }{
+	{"github.com/aws", nil, "Envoy signs; AWS's own signer is for tests only"},
 	{"github.com/yuin/gopher-lua", nil, "the Lua filter runs in Envoy; gopher-lua is for tests only"},
 	{"testing", []string{"e2e/..."}, "test support belongs in test files or internal"},
 	{"github.com/google/go-cmp", []string{"e2e/..."}, "test support belongs in test files or internal"},

@@ -80,7 +80,10 @@ func TestCloudsComeAndGo(t *testing.T) {
 	}()
 	up.send(t, "signed with the first keys")
 	d.set(t, snapshot(t, "127.0.0.1:1", file("c", "second"), "GCE_METADATA_HOST", metadata))
-	poll(t, "the new client secret is used", func() bool { s := service.asked(); return s[len(s)-1] == "second" || len(s) > 1 && s[len(s)-2] == "second" })
+	poll(t, "the new client secret is used", func() bool {
+		s := service.asked()
+		return s[len(s)-1] == "second" || len(s) > 1 && s[len(s)-2] == "second"
+	})
 
 	held := make(chan struct{})
 	service.hold(held)

@@ -96,6 +96,7 @@ type Catalog struct {
 type entry struct {
 	slug, upstreamModel, quoted string
 	aliases                     []string
+	like                        string           // slug of the row it inherits from; empty: none
 	dated                       bool             // its versions cost what it does
 	rows                        []*Row           // by From, ascending
 	family                      map[string]ratio // its family's service tiers

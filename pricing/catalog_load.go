@@ -130,7 +130,7 @@ func (b *builder) catalog(n *yaml.Node) error {
 		"models": func(n *yaml.Node) error {
 			return readModels(n, func(s spec) error {
 				b.rows[s.slug] = s
-				return nil
+				return s.stands()
 			})
 		},
 	})
@@ -142,6 +142,13 @@ func (b *builder) overlay(n *yaml.Node) error {
 		for i := range s.prices {
 			s.prices[i].own = true
 		}
+		if s.like != nil {
+			base, err := b.like(s)
+			if err != nil {
+				return err
+			}
+			return b.put(base.over(s))
+		}
 		if base, ok := b.rows[s.slug]; ok {
 			s = base.over(s)
 		}
@@ -149,11 +156,39 @@ func (b *builder) overlay(n *yaml.Node) error {
 	})
 }
 
+// like is what a row inherits from the one that it is like: all but its names.
+// Rows are known in order, so it may be like one above it.
+func (b *builder) like(s spec) (spec, error) {
+	base, ok := b.rows[*s.like]
+	if !ok || *s.like == s.slug {
+		return spec{}, lineError(s.node, "model %s is like %q, which is no other row; write provider/model of one that is built in or stands above", s.slug, clip(*s.like))
+	}
+	if base.like != nil { // what that is like has the names that answers may give
+		*s.like = *base.like
+	}
+	if base.writesUnasked() { // which the name of its provider may have said
+		base.implicit = new(true)
+	}
+	base.upstreamModel, base.aliases, base.dated, base.accepted = nil, nil, nil, nil
+	return base, nil
+}
+
+// stands refuses a row that is like another where rows are not an operator's.
+func (s *spec) stands() error {
+	if s.like != nil {
+		return lineError(s.node, "like is for rows under models in the configuration; write prices")
+	}
+	return nil
+}
+
 // prices lays a prices file over the rows there are.
 func (b *builder) prices(n *yaml.Node) error {
 	return readMap(n, "the prices file", map[string]func(*yaml.Node) error{
 		"models": func(n *yaml.Node) error {
 			return readModels(n, func(s spec) error {
+				if err := s.stands(); err != nil {
+					return err
+				}
 				base, ok := b.rows[s.slug]
 				if ok && base.checked().After(s.checked()) {
 					return nil
@@ -345,6 +380,9 @@ func (b *builder) entry(s spec) (*entry, error) {
 	_, e.upstreamModel, _ = strings.Cut(s.slug, "/")
 	if s.upstreamModel != nil {
 		e.upstreamModel = *s.upstreamModel
+	}
+	if s.like != nil {
+		e.like = *s.like
 	}
 	e.quoted = quoteJSON(e.upstreamModel)
 	return e, e.addPrices(row, s, b.longest)

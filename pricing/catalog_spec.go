@@ -14,6 +14,7 @@ type spec struct {
 	node          *yaml.Node
 	slug          string
 	upstreamModel *string
+	like          *string // slug of the row that says what this one does not
 	family        *string
 	aliases       []string
 	dated         *bool
@@ -79,6 +80,7 @@ func readSpec(n *yaml.Node, family bool) (spec, error) {
 	} else {
 		readers["model"] = s.readSlug
 		readers["upstream_model"] = set(&s.upstreamModel, text("upstream_model"))
+		readers["like"] = set(&s.like, text("like"))
 		readers["family"] = set(&s.family, text("family"))
 		readers["aliases"] = func(n *yaml.Node) error {
 			return readList(n, "aliases", func(n *yaml.Node) error {
@@ -317,6 +319,7 @@ func rateReaders(r *rates) map[string]func(*yaml.Node) error {
 func (s spec) over(o spec) spec {
 	s.node, s.slug = o.node, o.slug
 	pick(&s.upstreamModel, o.upstreamModel)
+	pick(&s.like, o.like)
 	pick(&s.family, o.family)
 	pick(&s.dated, o.dated)
 	pick(&s.context, o.context)

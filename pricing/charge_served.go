@@ -25,7 +25,13 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		provider, own, _ := strings.Cut(asked, "/")
 		mine, _ := c.names.find(asked, false)
 		e, _ := c.names.find(provider+"/"+name, true)
+		if e == nil && mine != nil && mine.like != "" { // a deployment may answer by its model's name
+			vendor, _, _ := strings.Cut(mine.like, "/")
+			e, _ = c.names.find(vendor+"/"+name, true)
+		}
 		switch {
+		case e != nil && mine != nil && e.slug == mine.like:
+			return Served{Same: true}
 		case e == nil && sameModel(name, own), e != nil && mine != nil && e.upstreamModel == mine.upstreamModel:
 			return Served{Same: true}
 		case e == nil:

@@ -67,8 +67,9 @@ mutants: envoy ## change the code that decides money and see tests fail (FILES='
 	$(GO) run ./internal/mutate $(if $(FILES),-files '$(FILES)') $(if $(N),-n $(N))
 
 .PHONY: bench
-bench: envoy ## CPU per request beside plain Envoy, then the Go benchmarks
+bench: envoy ## CPU per request beside plain Envoy, how much of a cap can be spent, then the Go benchmarks
 	$(GO) run ./e2e/bench
+	$(GO) run ./e2e/bench -share
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
 .PHONY: check

@@ -328,7 +328,7 @@ func defaults() file {
 		Limits:       fileLimits{MaxBodyBytes: 8 << 20, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: 10 * time.Minute, MaxDuration: 30 * time.Minute},
 		Drain:        fileDrain{Accept: 2 * time.Second},
-		Reservations: fileReservations{Timeout: 5 * time.Minute, MaxWait: 3 * time.Second, MinInsertedCap: 4096},
+		Reservations: fileReservations{Timeout: 5 * time.Minute, MaxWait: 3 * time.Second, MinInsertedCap: 2048},
 		Retention:    fileRetention{CallsDays: 35, UsageMonths: 13},
 	}
 }

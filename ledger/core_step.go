@@ -48,6 +48,9 @@ func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, 
 	if r.Unbounded != nil && len(legs) > 0 {
 		return unbounded, nil, nil, nil
 	}
+	if r.Fit != nil {
+		bound = min(bound, fairShare(legs, r))
+	}
 	out, tight = decide(legs, bound)
 	if out == refused && r.Fit != nil {
 		// What fits next to the running calls, if that is still an answer.
@@ -72,6 +75,21 @@ func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, 
 		return out, nil, tight, nil
 	}
 	return admitted, c.admit(r, legs, bound, at), tightest(legs), nil
+}
+
+// fairShare is the bound of a call that is content with less, where others wait:
+// what there is room for is for all of them.
+func fairShare(legs []*account, r *budget.Request) budget.Amount {
+	share := budget.MaxAmount
+	for _, a := range legs {
+		if n := len(a.line); n > 0 {
+			share = min(share, max(0, a.room())/budget.Amount(n+1))
+		}
+	}
+	if share == budget.MaxAmount {
+		return r.Bound
+	}
+	return max(r.Least, r.Fit(share))
 }
 
 func leastRoom(legs []*account) budget.Amount {

@@ -115,6 +115,9 @@ func (w *simWorld) checkServed(at instant) {
 	for _, t := range w.turns {
 		legs := w.c.match(nil, t.request.Tag, t.request.KeyID, at.wall)
 		bound := t.request.Bound
+		if t.request.Fit != nil {
+			bound = min(bound, fairShare(legs, t.request))
+		}
 		if out, _ := decide(legs, bound); out == refused && t.request.Fit != nil {
 			bound = t.request.Fit(max(0, leastRoom(legs)))
 		}

@@ -21,6 +21,7 @@ type options struct {
 	rate     int
 	budgets  int
 	history  int
+	share    bool
 	role     string
 	listen   string
 }
@@ -45,6 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.rate, "rate", 400, "calls a second of the latency runs")
 	flags.IntVar(&o.budgets, "budgets", 100_000, "budgets in the ledger")
 	flags.IntVar(&o.history, "history", 1_000_000, "settled calls in the second part; 0 leaves it out")
+	flags.BoolVar(&o.share, "share", false, "measure how much of a cap can be spent instead")
 	flags.StringVar(&o.role, "role", "", "internal: be an ext_authz server (stock or tuned)")
 	flags.StringVar(&o.listen, "listen", "", "internal: address of the role")
 	if err := flags.Parse(args); err != nil {
@@ -52,6 +54,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	if o.role != "" {
 		return serveNoop(ctx, o.role, o.listen)
+	}
+	if o.share {
+		return share(ctx, o, out)
 	}
 	return compare(ctx, o, out)
 }

@@ -220,7 +220,8 @@ func decodePin(text string) (*pin, error) {
 	if len(text) > pinMaxBytes {
 		return nil, errPin
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(text)
+	var storage [512]byte
+	raw, err := base64.RawURLEncoding.AppendDecode(storage[:0], []byte(text))
 	if err != nil {
 		return nil, errPin
 	}

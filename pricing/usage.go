@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"errors"
+	"sync"
 
 	"aigateway/budget"
 )
@@ -184,11 +185,18 @@ type costParts struct {
 	Upstream dollars `json:"upstream_inference_cost"`
 }
 
+// chatReports are zero ones to read into: a kilobyte each.
+var chatReports = sync.Pool{New: func() any { return new(openAIUsage) }}
+
 // readChat reads a usage object of the OpenAI family; native says that the API's
 // own name for the input is input_tokens.
 func readChat(raw string, p *pin, native bool) (usage, error) {
-	var r openAIUsage
-	if err := readReport(raw, &r); err != nil {
+	r := chatReports.Get().(*openAIUsage)
+	defer func() {
+		*r = openAIUsage{}
+		chatReports.Put(r)
+	}()
+	if err := readReport(raw, r); err != nil {
 		return usage{}, errUsage
 	}
 	c := r.counts(native)

@@ -45,14 +45,14 @@ func (s *settlement) read() (reports, bool) {
 	var list []usage
 	first := false           // list has the first report alone
 	last := s.ev.Usage != "" // else there was one that is not here
+	lastText, firstText := s.ev.Usage, s.ev.FirstUsage
 	for i, raw := range texts {
-		one := *s.ev
-		one.Usage, one.FirstUsage = raw, ""
+		s.ev.Usage, s.ev.FirstUsage = raw, "" // readers look at one
 		start := s.dialect() == anthropicMessages && s.ev.Stream && i > 0
 		if start {
-			one.FirstUsage = texts[0] // message_start, which is no report of its own beside a later one
+			s.ev.FirstUsage = texts[0] // message_start, which is no report of its own beside a later one
 		}
-		u, err := s.pin.read(&one)
+		u, err := s.pin.read(s.ev)
 		if err == nil {
 			if start && first {
 				list = list[:0]
@@ -64,6 +64,7 @@ func (s *settlement) read() (reports, bool) {
 			last = false
 		}
 	}
+	s.ev.Usage, s.ev.FirstUsage = lastText, firstText
 	switch len(list) {
 	case 0:
 		if s.ev.Usage != "" && s.ev.Usage != "null" {

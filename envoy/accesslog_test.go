@@ -124,10 +124,11 @@ func FuzzParseLogLine(f *testing.F) {
 }
 
 func TestDecodeReport(t *testing.T) {
-	decision := envoytest.Metadata(envoy.Decision{Token: "tok", StripUsage: true, Edits: []envoy.Edit{{At: 1, Del: 2, Ins: "x:1 2"}}})
-	if got, want := decision.AsMap()["edits"], "1 2 5:x:1 2"; got != want {
+	edits := []envoy.Edit{{At: 1, Del: 2, Ins: "x:1 2"}, {At: 3, Ins: "50%\r\né\x7f"}}
+	if got, want := envoy.EncodeEdits(edits), "1 2 5:x:1 23 0 20:50%25%0D%0A%C3%A9%7F"; got != want {
 		t.Errorf("edits %q, want %q", got, want)
 	}
+	decision := envoytest.Metadata(envoy.Decision{Token: "tok", StripUsage: true, Edits: edits})
 	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2upstream_status 3:402", "later": []any{1.0}})
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
@@ -57,17 +56,26 @@ func neverReturned() []*mutationv3.HeaderMutation {
 	return ms
 }
 
-// headerCredential is how FilterLua is told what a provider was sent, to take it
-// out of errors that quote it: followed by 1, 2, … They are on answers between
-// the provider's cluster and that filter only, which removes them first.
-const headerCredential = InternalPrefix + "credential-"
-
 // MaxCredentials is how many headers AnswerFilter takes.
 const MaxCredentials = 8
 
+// note is the value of HeaderAnswer: what FilterLua must know of the decision,
+// and what the provider was sent of the credentials, to take it out of errors
+// that quote it. A header costs the script less than metadata.
+func note(credentials []string) string {
+	parts := []string{metadata(KeyStrip), metadata(KeyAnthropic)}
+	for _, name := range credentials[:min(len(credentials), MaxCredentials)] {
+		parts = append(parts, "%REQ("+name+")%")
+	}
+	return strings.Join(parts, "\t")
+}
+
+func metadata(key string) string { return "%DYNAMIC_METADATA(" + NamespaceDecision + ":" + key + ")%" }
+
 // AnswerFilter is the HTTP filter of a provider's cluster that lets only named
-// headers of its answer pass. credentials are the request headers, at most
-// MaxCredentials, whose values no error of the provider may quote to a client.
+// headers of its answer pass, and tells FilterLua that it is a provider's.
+// credentials are the request headers, at most MaxCredentials, whose values no
+// error of the provider may quote to a client.
 func AnswerFilter(credentials []string) (*headerv3.HeaderMutation, error) {
 	matcher, err := luaMatcher(keepsHeader())
 	if err != nil {
@@ -76,12 +84,9 @@ func AnswerFilter(credentials []string) (*headerv3.HeaderMutation, error) {
 	unnamed := &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
 		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: matcher},
 	}}
-	headers := append(neverReturned(), unnamed)
-	for i, name := range credentials[:min(len(credentials), MaxCredentials)] {
-		headers = append(headers, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{
-			Append: setHeader(headerCredential+strconv.Itoa(i+1), "%REQ("+name+")%"),
-		}})
-	}
+	headers := append(neverReturned(), unnamed, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{
+		Append: setHeader(HeaderAnswer, note(credentials)),
+	}})
 	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{
 		ResponseMutations: headers, ResponseTrailersMutations: append(neverReturned(), unnamed),
 	}}, nil

@@ -67,6 +67,11 @@ function envoy_on_response(h)
 end
 `
 
+// lua is a filter whose script leaves a request on the route it has: Envoy would
+// else look for one again after each change of a header.
 func lua(source string) *luav3.Lua {
-	return &luav3.Lua{DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: source}}}
+	return &luav3.Lua{
+		DefaultSourceCode: &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: source}},
+		ClearRouteCache:   wrapperspb.Bool(false),
+	}
 }

@@ -19,6 +19,9 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	logdatav3 "github.com/envoyproxy/go-control-plane/envoy/data/accesslog/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	codecv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/upstream_codec/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	httpv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
@@ -178,7 +181,7 @@ func allow(upstream string, d envoy.Decision) func(*authv3.CheckRequest) *authv3
 	return func(*authv3.CheckRequest) *authv3.CheckResponse {
 		headers := []*corev3.HeaderValueOption{{Header: &corev3.HeaderValue{Key: envoy.HeaderUpstream, Value: upstream}}}
 		if len(d.Edits) > 0 {
-			headers = append(headers, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: envoy.HeaderEdit, Value: "1"}})
+			headers = append(headers, &corev3.HeaderValueOption{Header: &corev3.HeaderValue{Key: envoy.HeaderEdit, Value: envoy.EncodeEdits(d.Edits)}})
 		}
 		return &authv3.CheckResponse{
 			HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{
@@ -246,8 +249,11 @@ const (
 func snapshot(t testing.TB, provider, rest net.Addr) *cache.Snapshot {
 	t.Helper()
 	snap, err := cache.NewSnapshot("1", map[resource.Type][]types.Resource{
-		resource.ClusterType: {cluster("fake", provider.String()), cluster("dead", "127.0.0.1:1"), cluster(envoy.ClusterREST, rest.String())},
-		resource.RouteType:   {routes(t)},
+		resource.ClusterType: {
+			withAnswerFilter(t, cluster("fake", provider.String())), withAnswerFilter(t, cluster("dead", "127.0.0.1:1")),
+			cluster(envoy.ClusterREST, rest.String()),
+		},
+		resource.RouteType: {routes(t)},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -270,6 +276,25 @@ func cluster(name, addr string) *clusterv3.Cluster {
 			}}}},
 		}}},
 	}
+}
+
+// withAnswerFilter makes c a provider's.
+func withAnswerFilter(t testing.TB, c *clusterv3.Cluster) *clusterv3.Cluster {
+	t.Helper()
+	answers, err := envoy.AnswerFilter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter := func(name string, config proto.Message) *hcmv3.HttpFilter {
+		return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: pack(t, config)}}
+	}
+	c.TypedExtensionProtocolOptions = map[string]*anypb.Any{"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": pack(t, &httpv3.HttpProtocolOptions{
+		UpstreamProtocolOptions: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_{ExplicitHttpConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig{
+			ProtocolConfig: &httpv3.HttpProtocolOptions_ExplicitHttpConfig_HttpProtocolOptions{},
+		}},
+		HttpFilters: []*hcmv3.HttpFilter{filter("answers", answers), filter("codec", &codecv3.UpstreamCodec{})},
+	})}
+	return c
 }
 
 func routes(t testing.TB) *routev3.RouteConfiguration {

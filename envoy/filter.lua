@@ -3,7 +3,7 @@
 -- answer ended, and drops the usage-only chunk the client did not ask for. Names and formats are those of the Go package
 -- that embeds this file. Plain Lua 5.1. An answer may be hostile: nothing here may cost more than the time its bytes take
 -- to pass, so no pattern has two repetitions in a row, and none but the anchored ends in one.
-local DECISION, REPORT = "envoy.filters.http.ext_authz", "aig"
+local REPORT = "aig"
 local MAX_CAPTURE = 8192 -- longest value reported, but for usage
 local MAX_USAGE = 16384 -- longest usage reported; a longer one is made shorter
 local MAX_RAW = 262144 -- longest usage that is
@@ -37,7 +37,9 @@ local UNFINISHED = { ['"in_progress"'] = true, ['"queued"'] = true }
 
 -- Request --------------------------------------------------------------------------------------------------------
 
--- Edits are "at del length:text", repeated. Anything unexpected is an error: the edit header then stays, and the RBAC
+local function unescape(hex) return string.char(tonumber(hex, 16)) end
+
+-- Edits are "at del length:text", repeated, with %XX in the text. Anything unexpected is an error: the edit header then stays, and the RBAC
 -- filter behind us refuses the request.
 local function splice(s, edits)
   local out, n, pos, i, size = {}, 0, 1, 1, #edits
@@ -47,7 +49,9 @@ local function splice(s, edits)
     if e == nil then error("malformed edits") end
     at, del, len = tonumber(at), tonumber(del), tonumber(len)
     if at + 1 < pos or at + del > #s or e + len > size then error("edits do not fit the body") end
-    out[n + 1], out[n + 2] = sub(s, pos, at), sub(edits, e + 1, e + len)
+    local text = sub(edits, e + 1, e + len)
+    if find(text, "%", 1, true) then text = string.gsub(text, "%%(%x%x)", unescape) end
+    out[n + 1], out[n + 2] = sub(s, pos, at), text
     n, pos, i = n + 2, at + del + 1, e + len + 1
   end
   out[n + 1] = sub(s, pos)
@@ -55,14 +59,15 @@ local function splice(s, edits)
 end
 
 function envoy_on_request(h)
-  if h:headers():get("x-aig-int-edit") == nil then return end
-  local edits = h:streamInfo():dynamicMetadata():get(DECISION)["edits"]
+  local edits = h:headers():get("x-aig-int-edit")
+  if edits == nil then return end
   local body = h:body()
   body:setBytes(splice(body:getBytes(0, body:length()), edits))
+  local headers = h:headers() -- what was got of h before the body is stale now
   -- A query would reach the provider, and some let it pick what an answer says: Google's ?fields= hides usage.
-  local path = h:headers():get(":path")
-  if path and find(path, "?", 1, true) then h:headers():replace(":path", match(path, "^[^?]*")) end
-  h:headers():remove("x-aig-int-edit") -- last: only a finished splice may pass
+  local path = headers:get(":path")
+  if path and find(path, "?", 1, true) then headers:replace(":path", match(path, "^[^?]*")) end
+  headers:remove("x-aig-int-edit") -- last: only a finished splice may pass
 end
 
 -- JSON -----------------------------------------------------------------------------------------------------------
@@ -928,16 +933,10 @@ end
 
 -- Refusals and errors of providers -------------------------------------------------------------------------------
 
--- What the provider was sent: the cluster puts it on the answer, and here it ends.
-local CREDENTIAL = {}
-for i = 1, 8 do CREDENTIAL[i] = "x-aig-int-credential-" .. i end
-
-local function take_credentials(headers)
+-- What the provider was sent of ours, from the note of its cluster.
+local function credentials_of(note)
   local all, n = nil, 0
-  for i = 1, #CREDENTIAL do
-    local value = headers:get(CREDENTIAL[i])
-    if value == nil then break end
-    headers:remove(CREDENTIAL[i])
+  for value in string.gmatch(note, "\t([^\t]+)") do
     value = match(value, "[^ ]+$") -- without "Bearer "
     if value and #value >= 8 then
       all, n = all or {}, n + 1
@@ -1053,18 +1052,23 @@ local function on_error(h, status, anthropic, credentials)
   if clean ~= text then body:setBytes(clean) end
 end
 
+-- The cluster's note is on every answer of a provider and on no other: strip_usage and anthropic as Check decided them
+-- ("true" or "-"), then the credentials that were sent, tabs between. It ends here.
 function envoy_on_response(h)
   local headers = h:headers()
-  local credentials = take_credentials(headers)
-  local md = h:streamInfo():dynamicMetadata():get(DECISION)
-  if md == nil or md["rsv"] == nil then return end
+  local note = headers:get("x-aig-int-answer")
+  if note == nil then return end
+  headers:remove("x-aig-int-answer")
   local status = headers:get(":status")
-  if status < "200" or status >= "300" and status < "400" then return on_redirect(h, status, md["anthropic"] == true) end
-  if credentials and status >= "400" or status == "401" or status == "402" or status == "403" then
-    return on_error(h, status, md["anthropic"] == true, credentials)
-  end
   local failed = status >= "400"
-  local strip = md["strip_usage"] == true and not failed
+  if failed or status < "200" or status >= "300" then
+    local anthropic, sent = match(note, "^[^\t]*\t([^\t]*)(.*)")
+    anthropic = anthropic == "true"
+    if not failed then return on_redirect(h, status, anthropic) end
+    local credentials = credentials_of(sent)
+    if credentials or status == "401" or status == "402" or status == "403" then return on_error(h, status, anthropic, credentials) end
+  end
+  local strip = not failed and byte(note, 1) == 116
   if strip then headers:remove("content-length") end -- the body may get shorter
   on_answer(h, strip, failed)
 end

@@ -100,6 +100,9 @@ func (v *vm) call(entry string, decision, headers map[string]any, body *string, 
 	if body != nil {
 		b = lua.LString(*body)
 	}
+	if decision["rsv"] != nil && entry == "envoy_on_response" { // a provider's answer
+		headers[envoy.HeaderAnswer] = note(decision)
+	}
 	p := v.l.NewTable()
 	for _, s := range pieces {
 		p.Append(lua.LString(s))
@@ -111,6 +114,19 @@ func (v *vm) call(entry string, decision, headers map[string]any, body *string, 
 	h := v.l.Get(-1).(*lua.LTable)
 	v.l.Pop(1)
 	return h, v.l.CallByParam(lua.P{Fn: v.l.GetGlobal(entry), NRet: 0, Protect: true}, h)
+}
+
+// note is what a provider's cluster puts on its answers.
+func note(decision map[string]any) string {
+	out := ""
+	for _, key := range []string{envoy.KeyStrip, envoy.KeyAnthropic} {
+		value := "-"
+		if decision[key] == true {
+			value = "true"
+		}
+		out += value + "\t"
+	}
+	return strings.TrimSuffix(out, "\t")
 }
 
 // answer is what the filter made of a response.

@@ -11,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/envoy"
-	"aigateway/internal/envoytest"
 )
 
 func TestVersionIsThePin(t *testing.T) {
@@ -26,7 +25,7 @@ func TestVersionIsThePin(t *testing.T) {
 
 func TestLuaAgreesOnNamesAndLimits(t *testing.T) {
 	for _, want := range []string{
-		fmt.Sprintf("DECISION, REPORT = %q, %q", envoy.NamespaceDecision, envoy.NamespaceReport),
+		fmt.Sprintf("REPORT = %q", envoy.NamespaceReport), fmt.Sprintf("get(%q)", envoy.HeaderAnswer), fmt.Sprintf("remove(%q)", envoy.HeaderAnswer),
 		fmt.Sprintf("MAX_CAPTURE = %d ", envoy.MaxCapture), fmt.Sprintf("MAX_EVENT = %d ", envoy.MaxEvent),
 		fmt.Sprintf("get(%q)", envoy.HeaderEdit), fmt.Sprintf("remove(%q)", envoy.HeaderEdit),
 	} {
@@ -38,8 +37,8 @@ func TestLuaAgreesOnNamesAndLimits(t *testing.T) {
 
 // request runs the request path and returns the body sent on and whether the
 // edit header is gone.
-func (v *vm) request(decision map[string]any, body *string) (sent string, passed bool, err error) {
-	h, err := v.call("envoy_on_request", decision, map[string]any{envoy.HeaderEdit: "1"}, body, nil)
+func (v *vm) request(edits string, body *string) (sent string, passed bool, err error) {
+	h, err := v.call("envoy_on_request", nil, map[string]any{envoy.HeaderEdit: edits}, body, nil)
 	a := v.answer(h)
 	_, has := a.Header[envoy.HeaderEdit]
 	return a.Body, !has, err
@@ -60,8 +59,11 @@ func TestSpliceProperty(t *testing.T) {
 			pos = at + del
 		}
 		want += body[pos:]
-		md := envoytest.Metadata(envoy.Decision{Token: "t", Edits: edits}).AsMap()
-		got, passed, err := v.request(md, &body)
+		text := envoy.EncodeEdits(edits)
+		if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			rt.Fatalf("%q is not printable ASCII, which any header takes", text)
+		}
+		got, passed, err := v.request(text, &body)
 		if err != nil || !passed || got != want {
 			rt.Fatalf("splice(%q, %v) = %q, passed %v, %v; want %q", body, edits, got, passed, err, want)
 		}
@@ -72,23 +74,21 @@ func TestSpliceFailsClosed(t *testing.T) {
 	v := newVM(t)
 	body := `{"model":"a"}`
 	for name, tc := range map[string]struct {
-		decision map[string]any
-		body     *string
+		edits string
+		body  *string
 	}{
-		"no decision":      {nil, &body},
-		"no edits":         {map[string]any{"rsv": "t"}, &body},
-		"empty edits":      {map[string]any{"edits": ""}, &body},
-		"no body":          {map[string]any{"edits": "0 0 1:x"}, nil},
-		"malformed":        {map[string]any{"edits": "0 0 1:x junk"}, &body},
-		"text cut short":   {map[string]any{"edits": "0 0 9:x"}, &body},
-		"beyond the body":  {map[string]any{"edits": "13 1 0:"}, &body},
-		"overlapping":      {map[string]any{"edits": "3 2 0:4 1 0:"}, &body},
-		"descending":       {map[string]any{"edits": "3 0 0:2 1 0:"}, &body},
-		"negative":         {map[string]any{"edits": "-1 0 0:"}, &body},
-		"not a text":       {map[string]any{"edits": true}, &body},
-		"number too large": {map[string]any{"edits": strings.Repeat("9", 400) + " 0 0:"}, &body},
+		"empty edits":      {"", &body},
+		"no body":          {"0 0 1:x", nil},
+		"no edits":         {"1", &body},
+		"malformed":        {"0 0 1:x junk", &body},
+		"text cut short":   {"0 0 9:x", &body},
+		"beyond the body":  {"13 1 0:", &body},
+		"overlapping":      {"3 2 0:4 1 0:", &body},
+		"descending":       {"3 0 0:2 1 0:", &body},
+		"negative":         {"-1 0 0:", &body},
+		"number too large": {strings.Repeat("9", 400) + " 0 0:", &body},
 	} {
-		if _, passed, err := v.request(tc.decision, tc.body); passed || err == nil {
+		if _, passed, err := v.request(tc.edits, tc.body); passed || err == nil {
 			t.Errorf("%s: passed %v, error %v; want an error and the header kept", name, passed, err)
 		}
 	}

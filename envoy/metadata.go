@@ -16,7 +16,7 @@ type Edit struct {
 // Decision is what Check hands to the data plane with an OK answer.
 type Decision struct {
 	Token string // a sealed Token
-	// Edits ascend and do not overlap. With any, Check must also set HeaderEdit.
+	// Edits ascend and do not overlap. They travel in HeaderEdit, see EncodeEdits.
 	Edits []Edit
 	// StripUsage drops the usage-only chunk of a stream, which the client did
 	// not ask for.
@@ -31,7 +31,6 @@ type Decision struct {
 // Members of the decision namespace; filter.lua reads the same names.
 const (
 	KeyToken     = "rsv"
-	KeyEdits     = "edits"
 	KeyStrip     = "strip_usage"
 	KeyAnthropic = "anthropic"
 	// KeyBetas is read by routes, too.
@@ -51,12 +50,14 @@ const (
 // KeyReport is the one member of NamespaceReport, see Report.Read.
 const KeyReport = "report"
 
-// EncodeEdits writes each edit as "at del length:ins", one after the other; the
-// length counts the bytes of ins. filter.lua reads this back.
+// EncodeEdits is the value of HeaderEdit: each edit as "at del length:ins", one
+// after the other. In ins, a percent sign and every byte that is not printable
+// ASCII stand as %XX, as a header takes no others; the length counts what is
+// written. filter.lua reads this back.
 func EncodeEdits(edits []Edit) string {
 	n := 0
 	for i := range edits {
-		n += len(edits[i].Ins) + 24
+		n += writtenLen(edits[i].Ins) + 24
 	}
 	var b strings.Builder
 	b.Grow(n)
@@ -67,10 +68,36 @@ func EncodeEdits(edits []Edit) string {
 	for i := range edits {
 		number(edits[i].At, ' ')
 		number(edits[i].Del, ' ')
-		number(len(edits[i].Ins), ':')
-		b.WriteString(edits[i].Ins)
+		number(writtenLen(edits[i].Ins), ':')
+		writeText(&b, edits[i].Ins)
 	}
 	return b.String()
+}
+
+// plain reports whether a header takes c as it is.
+func plain(c byte) bool { return c >= ' ' && c <= '~' && c != '%' }
+
+func writtenLen(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		if !plain(text[i]) {
+			n += 2
+		}
+	}
+	return n
+}
+
+func writeText(b *strings.Builder, text string) {
+	const digits = "0123456789ABCDEF"
+	from := 0
+	for i := range len(text) {
+		if c := text[i]; !plain(c) {
+			b.WriteString(text[from:i])
+			b.Write([]byte{'%', digits[c>>4], digits[c&15]})
+			from = i + 1
+		}
+	}
+	b.WriteString(text[from:])
 }
 
 // Report is what a log entry's metadata says about a call: the token Check

@@ -21,9 +21,12 @@ const (
 	// HeaderUpstream is set by Check to the provider's name; Envoy then matches
 	// its routes again, on this header.
 	HeaderUpstream = InternalPrefix + "upstream"
-	// HeaderEdit is set by Check, to "1", whenever the body has edits. The Lua
-	// filter removes it after the splice; a request that still has it is refused.
+	// HeaderEdit is set by Check, to EncodeEdits, whenever the body has edits. The
+	// Lua filter removes it after the splice; a request that still has it is refused.
 	HeaderEdit = InternalPrefix + "edit"
+	// HeaderAnswer is on a provider's answer from its cluster's AnswerFilter to the
+	// Lua filter, which removes it.
+	HeaderAnswer = InternalPrefix + "answer"
 )
 
 // Response headers that clients see.
@@ -84,8 +87,8 @@ const (
 // forgets about it leaks nothing; a route to our own REST gateway, which needs
 // Authorization, must disable it with an
 // envoy.config.route.v3.FilterConfig{disabled: true}. FilterLua and FilterAuthz
-// are switched off there the same way (FilterLua merely costs time: without a
-// decision in the metadata it touches nothing). ClusterREST is still protected
+// are switched off there the same way (FilterLua merely costs time: without
+// HeaderEdit and HeaderAnswer it touches nothing). ClusterREST is still protected
 // from forged x-aig-int-* headers, which the connection manager removes early.
 //
 // FilterKey is off unless a route has a configuration for it. It asks for the

@@ -33,11 +33,18 @@ func newKeyFirst(t *testing.T, memory int64, workers int, statm string) keyFirst
 os.time = function() return now end
 io.open = function(path)
   assert(path == "/proc/self/statm")
-  looks = looks + 1
   if statm == "" then return nil end
-  local numbers = {}
-  for n in string.gmatch(statm, "%d+") do numbers[#numbers + 1] = tonumber(n) end
-  return {read = function(self, ...) return unpack(numbers) end, close = function() end}
+  local at
+  return {
+    seek = function(self, from, offset) assert(from == "set"); at = offset end,
+    read = function(self, ...)
+      assert(at == 0 and select("#", ...) == 3)
+      at, looks = nil, looks + 1
+      local numbers = {}
+      for n in string.gmatch(statm, "%d+") do numbers[#numbers + 1] = tonumber(n) end
+      return unpack(numbers)
+    end,
+  }
 end`)
 	k.run(config.GetSourceCode().GetInlineString())
 	return k

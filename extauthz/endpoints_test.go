@@ -51,7 +51,7 @@ func TestEveryEndpointIsBounded(t *testing.T) {
 			continue
 		}
 		md := out.GetDynamicMetadata().GetFields()
-		if md["anthropic"].GetBoolValue() != (e == pricing.Messages) || md["betas"] != nil || md["edits"].GetStringValue() == "" {
+		if md["anthropic"].GetBoolValue() != (e == pricing.Messages) || md["betas"] != nil || headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit") == "" {
 			t.Errorf("%s: metadata %v", e, md)
 		}
 	}

@@ -20,7 +20,7 @@ func TestFreeCallsHoldNothing(t *testing.T) {
 	for name, l := range map[string]*fakeLedger{"no budget": ledger, "an empty budget": broke} {
 		out := check(t, newServer(t, keysWith(nil), l), on(pricing.CountTokens, newCheck("r", body, "x-api-key", goodKey, "anthropic-beta", "thinking-2025")))
 		md := out.GetDynamicMetadata().GetFields()
-		if out.GetOkResponse() == nil || len(l.take()) != 0 || md["rsv"].GetStringValue() != envoy.TokenFree || md["edits"].GetStringValue() == "" || !md["anthropic"].GetBoolValue() || md["betas"].GetStringValue() != "thinking-2025" {
+		if out.GetOkResponse() == nil || len(l.take()) != 0 || md["rsv"].GetStringValue() != envoy.TokenFree || headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit") == "" || !md["anthropic"].GetBoolValue() || md["betas"].GetStringValue() != "thinking-2025" {
 			t.Errorf("%s: %v", name, out)
 		}
 	}

@@ -190,7 +190,7 @@ func TestDefaultOutputCap(t *testing.T) {
 					got = h.GetHeader().GetValue()
 				}
 			}
-			edits := out.GetDynamicMetadata().GetFields()["edits"].GetStringValue()
+			edits := headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit")
 			if out.GetOkResponse() == nil || !strings.HasPrefix(got, tc.want) || got != "" && !strings.Contains(edits, got) || tc.want == "" && got != "" {
 				t.Errorf("announced %q with edits %q, want %q", got, edits, tc.want)
 			}

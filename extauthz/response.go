@@ -66,7 +66,7 @@ func (a *answer) appendOK(dst []byte) []byte {
 	if len(a.decision.Edits) > 0 {
 		// The Lua filter takes this off after the splice; while it is there, the
 		// request is not let through.
-		dst = wire.AppendUpstreamHeader(dst, envoy.HeaderEdit, "1")
+		dst = wire.AppendUpstreamHeader(dst, envoy.HeaderEdit, envoy.EncodeEdits(a.decision.Edits))
 	}
 	if a.misnamed {
 		dst = wire.AppendUpstreamHeader(dst, "content-type", "application/json")

@@ -123,7 +123,7 @@ func TestTheLargestDefaultThatFits(t *testing.T) {
 		if err != nil || held > room || held < min(room, most)-most/32768-1 {
 			t.Errorf("%s is held of %s, %v", held, room, err)
 		}
-		if edits := out.GetDynamicMetadata().GetFields()["edits"].GetStringValue(); !strings.Contains(edits, fmt.Sprintf(`:%d,`, n)) {
+		if edits := headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit"); !strings.Contains(edits, fmt.Sprintf(`:%d,`, n)) {
 			t.Errorf("a cap of %d is announced, edits are %q", n, edits)
 		}
 	}

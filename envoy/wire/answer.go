@@ -82,9 +82,6 @@ func appendHeader(dst []byte, num protowire.Number, key, value string) []byte {
 // appendDecision appends d as a Struct.
 func appendDecision(dst []byte, d *envoy.Decision) []byte {
 	dst = appendText(dst, envoy.KeyToken, d.Token)
-	if len(d.Edits) > 0 {
-		dst = appendText(dst, envoy.KeyEdits, envoy.EncodeEdits(d.Edits))
-	}
 	if d.StripUsage {
 		dst = appendTrue(dst, envoy.KeyStrip)
 	}

@@ -136,7 +136,7 @@ func encode(d envoy.Decision) []byte {
 	return wire.AppendOK(nil, &d, func(dst []byte) []byte {
 		dst = wire.AppendUpstreamHeader(dst, "x-aig-int-upstream", "moonshot")
 		if len(d.Edits) > 0 {
-			dst = wire.AppendUpstreamHeader(dst, "x-aig-int-edit", "1")
+			dst = wire.AppendUpstreamHeader(dst, "x-aig-int-edit", envoy.EncodeEdits(d.Edits))
 		}
 		return wire.AppendClientHeader(dst, "x-aig-request-id", "req-1")
 	})
@@ -167,7 +167,7 @@ func TestAppendOKEqualsGenerated(t *testing.T) {
 				ResponseHeadersToAdd: []*corev3.HeaderValueOption{header("x-aig-request-id", "req-1")},
 			}
 			if len(d.Edits) > 0 {
-				ok.Headers = append(ok.Headers, header("x-aig-int-edit", "1"))
+				ok.Headers = append(ok.Headers, header("x-aig-int-edit", envoy.EncodeEdits(d.Edits)))
 			}
 			want := &authv3.CheckResponse{
 				HttpResponse:    &authv3.CheckResponse_OkResponse{OkResponse: ok},

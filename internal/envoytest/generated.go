@@ -10,14 +10,10 @@ import (
 	"aigateway/envoy/wire"
 )
 
-// Metadata is a decision as ext_authz dynamic metadata. Numbers in a Struct are
-// doubles and nested values cost Lua a table each, so the edits travel as one
-// text, see envoy.EncodeEdits.
+// Metadata is a decision as ext_authz dynamic metadata. Its edits travel
+// in a header.
 func Metadata(d envoy.Decision) *structpb.Struct {
 	fields := map[string]*structpb.Value{envoy.KeyToken: structpb.NewStringValue(d.Token)}
-	if len(d.Edits) > 0 {
-		fields[envoy.KeyEdits] = structpb.NewStringValue(envoy.EncodeEdits(d.Edits))
-	}
 	if d.StripUsage {
 		fields[envoy.KeyStrip] = structpb.NewBoolValue(true)
 	}

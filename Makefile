@@ -27,10 +27,21 @@ run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the envir
 test: ## every check and test, as CI runs them
 	@$(MAKE) -j2 check sdks # one computes, the other waits for the network
 	@$(MAKE) envoy
-	SIM_SECONDS=60 $(GO) test -race -parallel 4 -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -v /e2e)
-	$(GO) test -count=1 -timeout $(TIMEOUT) ./pricing ./envoy # searches and the filter in full: the race detector makes each ten times slower
+	$(GO) test -race -short -parallel 4 -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -vE '/(e2e|pricing)')
+	$(GO) test -race -run Concurrently ./pricing # the rest of it is arithmetic
+	SIM_SECONDS=30 $(GO) test -count=1 -timeout $(TIMEOUT) $(LONG)
 	$(GO) test -count=1 -timeout $(TIMEOUT) ./e2e/... # alone: its processes want the machine
 	@$(MAKE) fuzz
+
+# The packages with tests that -short makes smaller or leaves out: searches, for
+# which one goroutine does all the work. They run in full without the race
+# detector, which makes each ten times slower.
+LONG = $$(git grep -lE 'testing\.Short\(|raceDetector' -- '*_test.go' | xargs -n1 dirname | sort -u | grep -v ^e2e | sed 's|^|./|')
+
+.PHONY: quick
+quick: vet build ## an answer in a minute or two while developing: formatting, vet, the short tests of every package, one call through a real Envoy
+	$(GO) test -short -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -v /e2e)
+	bin/aigateway demo --exit
 
 .PHONY: e2e
 e2e: envoy sdks ## only the end-to-end tests: the built binary, a real Envoy, real SDKs
@@ -72,10 +83,13 @@ bench: envoy ## CPU per request beside plain Envoy, how much of a cap can be spe
 	$(GO) run ./e2e/bench -share
 	$(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
 
-.PHONY: check
-check: bin/buf ## formatting, vet, staticcheck, buf lint and breaking changes
+.PHONY: vet
+vet: ## formatting and vet
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; }
 	$(GO) vet $(PACKAGES)
+
+.PHONY: check
+check: vet bin/buf ## vet, staticcheck, buf lint and breaking changes
 	$(GO) tool staticcheck $(PACKAGES)
 	$(GO) run ./internal/generate -lint
 	$(GO) run ./internal/generate -breaking main

@@ -7,6 +7,7 @@ import (
 
 	"aigateway/adminapi"
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 )
 
 func tags() *rapid.Generator[budget.Tag] {

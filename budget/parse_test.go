@@ -6,6 +6,7 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 )
 
 func TestParseAmount(t *testing.T) {

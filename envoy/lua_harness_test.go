@@ -78,6 +78,14 @@ func newVMWith(t testing.TB, prepare func(*lua.LState)) *vm {
 	return &vm{t: t, l: l}
 }
 
+// skipLong skips a test in which the interpreter works for many seconds.
+func skipLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("works for many seconds")
+	}
+}
+
 func (v *vm) table(m map[string]any) *lua.LTable {
 	t := v.l.NewTable()
 	for k, e := range m {

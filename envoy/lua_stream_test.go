@@ -130,6 +130,7 @@ var streams = []struct {
 }
 
 func TestStreamSplitAtEveryByte(t *testing.T) {
+	skipLong(t)
 	v := newVM(t)
 	for _, tc := range streams {
 		t.Run(tc.name, func(t *testing.T) {
@@ -188,6 +189,7 @@ func check(t *testing.T, v *vm, strip bool, want string, report map[string]any, 
 }
 
 func TestStreamOversizeEventPassesThrough(t *testing.T) {
+	skipLong(t)
 	v := newVM(t)
 	usage := `data: {"choices":[],"usage":` + use + `}`
 	for _, size := range []int{envoy.MaxEvent, envoy.MaxEvent + 1, envoy.MaxEvent + 20} {
@@ -211,6 +213,7 @@ func TestStreamOversizeEventPassesThrough(t *testing.T) {
 // An event of any size is read as it passes, however it is cut, and is never
 // kept: the Responses API repeats tools and output in its last one.
 func TestStreamReadsEventsOfAnySize(t *testing.T) {
+	skipLong(t)
 	v := newVM(t)
 	echo := `"tools":[` + strings.Repeat(`{"type":"function","name":"f","parameters":{"type":"object","properties":{"usage":{"type":"\\\"usage\\\":{"}}}},`, 4000) + `{}]`
 	last := `{"type":"response.completed","response":{"id":"resp_1",` + echo + `,"output":[{"type":"message","id":"msg_1","content":[{"text":"` + strings.Repeat("x", 70000) + `"}]}],"usage":` + respUsage + `,"model":"g"},"sequence_number":9}`

@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/envoy"
+	_ "aigateway/internal/rapidtest"
 )
 
 func sealer(t testing.TB, fill byte) *envoy.Sealer {

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 	"aigateway/ledger"
 )
 

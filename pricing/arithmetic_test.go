@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 	"aigateway/pricing"
 
 	"pgregory.net/rapid"

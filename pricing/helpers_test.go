@@ -32,6 +32,9 @@ func upstreams() []pricing.Upstream {
 	}
 }
 
+// searches is how often rapid draws its hundred cases where one is a whole call.
+const searches = 10
+
 // noon is outside every peak and price change.
 func noon() time.Time { return time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC) }
 

@@ -7,6 +7,7 @@ import (
 	"pgregory.net/rapid"
 
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 	"aigateway/reconciliation"
 )
 

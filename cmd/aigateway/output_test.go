@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"aigateway/budget"
+	_ "aigateway/internal/rapidtest"
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"

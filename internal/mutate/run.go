@@ -229,7 +229,9 @@ func killerOf(out []byte, err error) string {
 func (w worker) command(ctx context.Context, args ...string) *exec.Cmd {
 	_ = os.RemoveAll(w.dir)
 	_ = os.MkdirAll(w.dir, 0o755)
-	args = append(args, "-test.short") // a search of minutes is no way to notice one change
+	if w.target.lua == "" { // what -short leaves out there are long tests of the filter, not searches
+		args = append(args, "-test.short") // a search of minutes is no way to notice one change
+	}
 	if w.seeded() {
 		args = append(args, "-rapid.seed=1", "-rapid.nofailfile")
 	}

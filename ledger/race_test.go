@@ -1,6 +1,0 @@
-//go:build race
-
-package ledger
-
-// raceDetector says that everything is some ten times slower.
-const raceDetector = true

@@ -20,7 +20,7 @@ import (
 // month, for the report by tag of that month, over REST: docs/operations.md has
 // the numbers.
 func BenchmarkByTag(b *testing.B) {
-	const tags, calls, everyHours = 100_000, 300_000, 6
+	const tags, calls = 100_000, 300_000
 	at := time.Date(2026, 4, 1, 0, 7, 0, 0, time.UTC)
 	now := func() time.Time { return at }
 	l, err := ledger.Open(b.Context(), ledger.Config{Dir: b.TempDir(), Now: now, JournalWait: time.Minute})
@@ -32,21 +32,7 @@ func BenchmarkByTag(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for i := range calls {
-		if i%(calls/100) == 0 && i > 0 { // all is durable: nobody else reads the clock now
-			if _, err := l.TagCosts(b.Context(), budget.Window{Start: at.Add(-7 * time.Minute), End: at.Add(8 * time.Minute)}, "none"); err != nil {
-				b.Fatal(err)
-			}
-			at = at.Add(everyHours * time.Hour)
-		}
-		r, err := l.Reserve(b.Context(), budget.Request{RequestID: fmt.Sprint(i), Bound: 5, Attribution: budget.Attribution{Tag: budget.Tag(fmt.Sprintf("team/%d/agent-%d", i%500, i%tags)), Model: "p/m", Provider: "p"}})
-		if err != nil {
-			b.Fatal(err)
-		}
-		if err := l.Settle(b.Context(), budget.Settlement{Reservation: &r, Basis: budget.BasisUsage, Cost: 3}); err != nil {
-			b.Fatal(err)
-		}
-	}
+	fill(b, l, &at, tags, calls)
 	server, err := adminapi.New(adminapi.Config{
 		Auth: l, Keys: l, Budgets: l, Usage: l, Reservations: l, Adjustments: l, Audit: l,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
@@ -85,6 +71,26 @@ func BenchmarkByTag(b *testing.B) {
 			b.ReportMetric(float64(bytes), "bytes")
 			b.ReportMetric(float64((cpuTime(b)-before).Milliseconds())/float64(b.N), "cpu-ms/op")
 		})
+	}
+}
+
+// fill settles calls over 25 days.
+func fill(b *testing.B, l *ledger.Ledger, at *time.Time, tags, calls int) {
+	b.Helper()
+	for i := range calls {
+		if i%(calls/100) == 0 && i > 0 { // all is durable: nobody else reads the clock now
+			if _, err := l.TagCosts(b.Context(), budget.Window{Start: at.Add(-7 * time.Minute), End: at.Add(8 * time.Minute)}, "none"); err != nil {
+				b.Fatal(err)
+			}
+			*at = at.Add(6 * time.Hour)
+		}
+		r, err := l.Reserve(b.Context(), budget.Request{RequestID: fmt.Sprint(i), Bound: 5, Attribution: budget.Attribution{Tag: budget.Tag(fmt.Sprintf("team/%d/agent-%d", i%500, i%tags)), Model: "p/m", Provider: "p"}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Settle(b.Context(), budget.Settlement{Reservation: &r, Basis: budget.BasisUsage, Cost: 3}); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -90,22 +90,7 @@ func TestOnTheLedger(t *testing.T) {
 		}
 	}
 
-	refund := `{"tag":"summarize","amount":"-0.13","reason":"the provider's invoice","request_id":"inv-4"}`
-	booked := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
-	if booked["amount"] != "-0.13" || booked["actor"] != key.ID || booked["id"] != "adj_1" {
-		t.Errorf("adjustment: %v", booked)
-	}
-	again := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
-	if diff := cmp.Diff(booked, again); diff != "" {
-		t.Errorf("repeat: %s", diff)
-	}
-	w.wantError(w.do(secret, "POST", "/v1/adjustments", strings.Replace(refund, "0.13", "0.14", 1)), 409, "request_id_reused", "request_id")
-	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"`+id+`","amount":"-9","reason":"r","request_id":"x"}`), 400, "field_invalid", "amount")
-	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"bud_x","amount":"9","reason":"r","request_id":"x"}`), 404, "budget_not_found", "")
-	wantJSON(t, w.ok(w.do(secret, "GET", "/v1/usage/by-tag?month=2026-04", ""), "GET /v1/usage/by-tag"), `[{"tag":"summarize","requests":1,"cost_cents":21}]`)
-	if list := w.ok(w.do(secret, "GET", "/v1/adjustments", ""), "GET /v1/adjustments").(map[string]any)["adjustments"].([]any); len(list) != 1 {
-		t.Errorf("adjustments: %v", list)
-	}
+	w.refunds(key, secret, id)
 	page := w.ok(w.do(secret, "GET", "/v1/audit?page_size=3", ""), "GET /v1/audit").(map[string]any)
 	entries := page["entries"].([]any)
 	if len(entries) != 3 || entries[2].(map[string]any)["action"] != "create_budget" || entries[2].(map[string]any)["actor"] != key.ID {
@@ -127,6 +112,27 @@ func TestOnTheLedger(t *testing.T) {
 	w.wantError(w.do(narrow, "GET", "/v1/usage/by-tag", ""), 401, "key_invalid", "authorization")
 	w.ok(w.do(secret, "DELETE", "/v1/budgets/"+id, ""), "DELETE /v1/budgets/{id}")
 	w.wantError(w.do(secret, "GET", "/v1/budgets/"+id, ""), 404, "budget_not_found", "")
+}
+
+// refunds books one correction, twice, and some that are refused.
+func (w *world) refunds(key budget.Key, secret, id string) {
+	w.t.Helper()
+	refund := `{"tag":"summarize","amount":"-0.13","reason":"the provider's invoice","request_id":"inv-4"}`
+	booked := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
+	if booked["amount"] != "-0.13" || booked["actor"] != key.ID || booked["id"] != "adj_1" {
+		w.t.Errorf("adjustment: %v", booked)
+	}
+	again := w.ok(w.do(secret, "POST", "/v1/adjustments", refund), "POST /v1/adjustments").(map[string]any)
+	if diff := cmp.Diff(booked, again); diff != "" {
+		w.t.Errorf("repeat: %s", diff)
+	}
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", strings.Replace(refund, "0.13", "0.14", 1)), 409, "request_id_reused", "request_id")
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"`+id+`","amount":"-9","reason":"r","request_id":"x"}`), 400, "field_invalid", "amount")
+	w.wantError(w.do(secret, "POST", "/v1/adjustments", `{"budget_id":"bud_x","amount":"9","reason":"r","request_id":"x"}`), 404, "budget_not_found", "")
+	wantJSON(w.t, w.ok(w.do(secret, "GET", "/v1/usage/by-tag?month=2026-04", ""), "GET /v1/usage/by-tag"), `[{"tag":"summarize","requests":1,"cost_cents":21}]`)
+	if list := w.ok(w.do(secret, "GET", "/v1/adjustments", ""), "GET /v1/adjustments").(map[string]any)["adjustments"].([]any); len(list) != 1 {
+		w.t.Errorf("adjustments: %v", list)
+	}
 }
 
 // TestManyClients has clients of both kinds of call at once, under the race

@@ -43,6 +43,27 @@ func TestReload(t *testing.T) {
 	})
 
 	good := g.settings["Extra"]
+	g.badFiles(t)
+	g.settings["Extra"], g.settings["ProviderKey"] = good, "sk-revoked"
+	g.writeConfig()
+	eventually(t, time.Minute, "the new provider key is used", func() bool {
+		return g.chat("fake/m1", "reload", "hello", `,"max_tokens":9`).status == http.StatusBadGateway
+	})
+
+	if last := <-stream; last != "data: [DONE]" {
+		t.Errorf("the stream that was open ended with %q", last)
+	}
+	if now := g.childEnvoy(); now != pid {
+		t.Errorf("Envoy was restarted: pid %d, before %d", now, pid)
+	}
+	g.settle(time.Minute)
+	g.wantBooksEqual(t)
+}
+
+// badFiles writes files that are refused: the last good one serves on, and each is
+// reported, on SIGHUP again.
+func (g *gateway) badFiles(t *testing.T) {
+	t.Helper()
 	for _, bad := range []string{"  late: {preset: nonsense}", "  late: [", "nonsense: true", "  late: {preset: openai_compatible, base_url: ':'}"} {
 		g.settings["Extra"] = bad
 		before := len(g.program.output())
@@ -62,20 +83,6 @@ func TestReload(t *testing.T) {
 	eventually(t, time.Minute, "the bad file is reported on SIGHUP", func() bool {
 		return strings.Contains(g.program.output()[before:], "aigateway.yaml")
 	})
-	g.settings["Extra"], g.settings["ProviderKey"] = good, "sk-revoked"
-	g.writeConfig()
-	eventually(t, time.Minute, "the new provider key is used", func() bool {
-		return g.chat("fake/m1", "reload", "hello", `,"max_tokens":9`).status == http.StatusBadGateway
-	})
-
-	if last := <-stream; last != "data: [DONE]" {
-		t.Errorf("the stream that was open ended with %q", last)
-	}
-	if now := g.childEnvoy(); now != pid {
-		t.Errorf("Envoy was restarted: pid %d, before %d", now, pid)
-	}
-	g.settle(time.Minute)
-	g.wantBooksEqual(t)
 }
 
 // lastEvent reads a stream to its end and returns its last line with text.

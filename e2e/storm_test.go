@@ -18,13 +18,43 @@ func TestStorm(t *testing.T) {
 	g.setBudget("**", 1_000_000)
 	watch := g.sample(t, 20*time.Millisecond)
 
-	// Nothing is answered until everybody has been decided, so that every
-	// admission rests on bounds alone.
+	answers, refusals := g.storm(t, calls)
+	bound := mustNano(t, answers[0].header.Get("X-Aig-Bound-Usd"))
+	if want := int(mustNano(t, "0.10") / bound); len(answers) != want {
+		t.Errorf("%d calls were admitted; a cap of $0.10 affords %d at a bound of %d nano-USD", len(answers), want, bound)
+	}
+	for _, r := range refusals {
+		g.wantJustRefusal(t, r)
+	}
+	if got := int(g.provider["fake"].Bill().Calls); got != len(answers) {
+		t.Errorf("the provider served %d calls, %d were admitted", got, len(answers))
+	}
+	g.settle(time.Minute)
+
+	g.spendTheRest(t, `,"max_tokens":1000`)
+	watch.end(t)
+	if n := watch.missed.Load(); n > 0 {
+		t.Errorf("%d reads of the budgets failed", n)
+	}
+	g.settle(time.Minute)
+	g.wantBooksEqual(t)
+	usage, budgets := g.usage()["storm"], g.mustBudgets()
+	if a := budgets["storm"]; a.spent != usage.nano || a.reserved != 0 || a.spent > a.cap {
+		t.Errorf("budget %+v, usage %+v: want the same, within the cap", a, usage)
+	}
+	if all := budgets["**"]; all.spent != usage.nano {
+		t.Errorf("the budget of all tags has %d, its only tag %d", all.spent, usage.nano)
+	}
+}
+
+// storm makes calls at once. Nothing is answered until everybody has been
+// decided, so that every admission rests on bounds alone.
+func (g *gateway) storm(t *testing.T, calls int) (answers, refusals []reply) {
+	t.Helper()
 	open := make(chan struct{})
 	g.doors["fake"].hold(open)
 	var mu sync.Mutex
 	statuses := map[int]int{}
-	var refusals, answers []reply
 	var all sync.WaitGroup
 	for i := range calls {
 		all.Go(func() {
@@ -52,32 +82,7 @@ func TestStorm(t *testing.T) {
 	if len(answers) == 0 || len(refusals) == 0 {
 		t.Fatalf("statuses %v, want answers and refusals", statuses)
 	}
-	bound := mustNano(t, answers[0].header.Get("X-Aig-Bound-Usd"))
-	if want := int(mustNano(t, "0.10") / bound); len(answers) != want {
-		t.Errorf("%d calls were admitted; a cap of $0.10 affords %d at a bound of %d nano-USD", len(answers), want, bound)
-	}
-	for _, r := range refusals {
-		g.wantJustRefusal(t, r)
-	}
-	if got := int(g.provider["fake"].Bill().Calls); got != len(answers) {
-		t.Errorf("the provider served %d calls, %d were admitted", got, len(answers))
-	}
-	g.settle(time.Minute)
-
-	g.spendTheRest(t, `,"max_tokens":1000`)
-	watch.end(t)
-	if n := watch.missed.Load(); n > 0 {
-		t.Errorf("%d reads of the budgets failed", n)
-	}
-	g.settle(time.Minute)
-	g.wantBooksEqual(t)
-	usage, budgets := g.usage()["storm"], g.mustBudgets()
-	if a := budgets["storm"]; a.spent != usage.nano || a.reserved != 0 || a.spent > a.cap {
-		t.Errorf("budget %+v, usage %+v: want the same, within the cap", a, usage)
-	}
-	if all := budgets["**"]; all.spent != usage.nano {
-		t.Errorf("the budget of all tags has %d, its only tag %d", all.spent, usage.nano)
-	}
+	return answers, refusals
 }
 
 // spendTheRest calls one after the other until the cap refuses. Settled calls

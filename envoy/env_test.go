@@ -87,6 +87,15 @@ func start(t testing.TB, b envoy.BootstrapConfig, render func(envoy.BootstrapCon
 	return e
 }
 
+// gate keeps calls waiting until it is opened. A test that fails opens it, too:
+// the provider's end waits for its calls.
+func gate(t testing.TB) (shut <-chan struct{}, open func()) {
+	c := make(chan struct{})
+	open = sync.OnceFunc(func() { close(c) })
+	t.Cleanup(open)
+	return c, open
+}
+
 func (e *env) serveControl(t testing.TB, socket string, snap *cache.Snapshot) {
 	t.Helper()
 	l, err := net.Listen("unix", socket)

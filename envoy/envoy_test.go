@@ -312,7 +312,7 @@ func testClientLeaves(t *testing.T, e *env) {
 }
 
 func testHeartbeats(t *testing.T, e *env) {
-	release := make(chan struct{})
+	release, free := gate(t)
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, r *http.Request) {
 		answerSSE(openaiStream[0])(w, r)
 		<-release
@@ -330,7 +330,7 @@ func testHeartbeats(t *testing.T, e *env) {
 		}
 		return nil
 	})
-	close(release)
+	free()
 	<-done
 	e.logged(t, e.lastID(t)) // one line in the file, which has no heartbeats
 }

@@ -23,7 +23,7 @@ import (
 func TestHeapLimit(t *testing.T) {
 	const limit = 96 << 20
 	e := start(t, envoy.BootstrapConfig{MaxHeapBytes: limit}, nil)
-	release := make(chan struct{})
+	release, free := gate(t)
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == chat {
 			<-release
@@ -56,7 +56,7 @@ func TestHeapLimit(t *testing.T) {
 	if got := e.allocated(t); got > 2*limit { // it looks ten times a second
 		t.Errorf("%d bytes allocated under a limit of %d", got, limit)
 	}
-	close(release)
+	free()
 	if r := <-running; r.status != 200 {
 		t.Errorf("the call that ran: %d %s", r.status, r.body)
 	}

@@ -93,7 +93,7 @@ func testReopen(t *testing.T, e *env) {
 }
 
 func testDrain(t *testing.T, e *env) {
-	release := make(chan struct{})
+	release, free := gate(t)
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, r *http.Request) {
 		answerSSE(openaiStream[0])(w, r)
 		<-release
@@ -125,7 +125,7 @@ func testDrain(t *testing.T, e *env) {
 		t.Fatalf("Drain did not wait: %s", got)
 	default:
 	}
-	close(release)
+	free()
 	if r := <-answer; r.status != 200 || r.body != openaiStream[0] {
 		t.Errorf("the running request ended with %d %q", r.status, r.body)
 	}
@@ -139,8 +139,7 @@ func testDrain(t *testing.T, e *env) {
 
 func TestDrainCutsAtItsLimit(t *testing.T) {
 	e := start(t, envoy.BootstrapConfig{}, nil)
-	release := make(chan struct{})
-	defer close(release)
+	release, _ := gate(t)
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, r *http.Request) {
 		answerSSE(openaiStream[0])(w, r)
 		<-release

@@ -88,29 +88,33 @@ func TestOverGRPC(t *testing.T) {
 			t.Errorf("%v, %v", out, err)
 		}
 	})
-	t.Run("many at once share no memory", func(t *testing.T) {
-		var wg sync.WaitGroup
-		for i := range 200 {
-			wg.Go(func() {
-				id := fmt.Sprintf("req-%d", 1000+i)
-				out, err := client.Check(t.Context(), authorized(id, goodBody, "x-aig-tag", id))
-				if err != nil || headerOf(out.GetOkResponse().GetResponseHeadersToAdd(), "x-aig-request-id") != id {
-					t.Errorf("%s: %v, %v", id, out, err)
-				}
-			})
-		}
-		wg.Wait()
-		tags := map[string]bool{}
-		for _, r := range ledger.take() {
-			if r.RequestID != string(r.Tag) {
-				t.Errorf("request %s was reserved for tag %s", r.RequestID, r.Tag)
+	t.Run("many at once share no memory", func(t *testing.T) { manyAtOnce(t, client, ledger) })
+}
+
+// manyAtOnce checks 200 calls at once: what one is asked is not what another says.
+func manyAtOnce(t *testing.T, client authv3.AuthorizationClient, ledger *fakeLedger) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			id := fmt.Sprintf("req-%d", 1000+i)
+			out, err := client.Check(t.Context(), authorized(id, goodBody, "x-aig-tag", id))
+			if err != nil || headerOf(out.GetOkResponse().GetResponseHeadersToAdd(), "x-aig-request-id") != id {
+				t.Errorf("%s: %v, %v", id, out, err)
 			}
-			tags[r.RequestID] = true
+		})
+	}
+	wg.Wait()
+	tags := map[string]bool{}
+	for _, r := range ledger.take() {
+		if r.RequestID != string(r.Tag) {
+			t.Errorf("request %s was reserved for tag %s", r.RequestID, r.Tag)
 		}
-		if len(tags) != 200 {
-			t.Errorf("%d distinct reservations, want 200", len(tags))
-		}
-	})
+		tags[r.RequestID] = true
+	}
+	if len(tags) != 200 {
+		t.Errorf("%d distinct reservations, want 200", len(tags))
+	}
 }
 
 func TestInterceptorSeesTheCall(t *testing.T) {

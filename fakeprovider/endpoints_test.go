@@ -204,26 +204,32 @@ func TestMessages(t *testing.T) {
 		}
 		check(t, s, message["usage"], end["usage"])
 	})
-	t.Run("error in mid-stream", func(t *testing.T) {
-		s, url := startFull(t, fakeprovider.Config{})
-		_, body, err := native(t, url, ask("fault:out=20 error_after=6", `,"max_tokens":30,"stream":true`), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := typed(t, body)
-		if last := all[len(all)-1]; last["type"] != "error" || strings.Contains(string(body), "message_delta") || s.Bill().CompletionTokens != 3 {
-			t.Errorf("ends with %v, bill %+v", last, s.Bill())
-		}
-	})
-	t.Run("no cache without cache_control", func(t *testing.T) {
-		s, url := startFull(t, fakeprovider.Config{})
-		if _, _, err := native(t, url, ask("fault:out=5 written=4 written_long=5", `,"max_tokens":9`), nil); err != nil {
-			t.Fatal(err)
-		}
-		if b := s.Bill(); b.WrittenTokens != 0 || b.WrittenLong != 0 {
-			t.Errorf("written unasked: %+v", b)
-		}
-	})
+	t.Run("error in mid-stream", func(t *testing.T) { brokenMessages(t) })
+	t.Run("no cache without cache_control", func(t *testing.T) { uncached(t) })
+}
+
+func uncached(t *testing.T) {
+	t.Helper()
+	s, url := startFull(t, fakeprovider.Config{})
+	if _, _, err := native(t, url, ask("fault:out=5 written=4 written_long=5", `,"max_tokens":9`), nil); err != nil {
+		t.Fatal(err)
+	}
+	if b := s.Bill(); b.WrittenTokens != 0 || b.WrittenLong != 0 {
+		t.Errorf("written unasked: %+v", b)
+	}
+}
+
+func brokenMessages(t *testing.T) {
+	t.Helper()
+	s, url := startFull(t, fakeprovider.Config{})
+	_, body, err := native(t, url, ask("fault:out=20 error_after=6", `,"max_tokens":30,"stream":true`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := typed(t, body)
+	if last := all[len(all)-1]; last["type"] != "error" || strings.Contains(string(body), "message_delta") || s.Bill().CompletionTokens != 3 {
+		t.Errorf("ends with %v, bill %+v", last, s.Bill())
+	}
 }
 
 func TestMessagesRefusals(t *testing.T) {

@@ -127,36 +127,40 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 			}
 		}
 	})
-	t.Run("refused in Anthropic's envelope", func(t *testing.T) {
-		before := len(up.requests())
-		for _, c := range []struct {
-			method, path, provider string
-			status                 int
-			kind                   string
-		}{
-			{"POST", "/v1/messages", "co", 404, "not_found_error"},
-			{"POST", "/v1/messages", "gone", 503, "api_error"},
-			{"GET", "/v1/messages", "claude", 404, "not_found_error"},
-			{"POST", "/v1/messages/count_tokens", "co", 404, "not_found_error"},
-			{"GET", "/v1/messages/count_tokens", "claude", 404, "not_found_error"},
-			{"POST", "/v1/messages/batches", "claude", 404, "not_found_error"},
-		} {
-			code, header, body, err := d.call(c.method, c.path, c.provider, "")
-			var e struct {
-				Type  string
-				Error struct {
-					Type, Message string
-					Code          *int
-					Metadata      struct{ Reason string }
-				}
-			}
-			if err != nil || json.Unmarshal([]byte(body), &e) != nil || code != c.status || e.Type != "error" || e.Error.Type != c.kind ||
-				e.Error.Message == "" || e.Error.Metadata.Reason == "" || e.Error.Code != nil || header.Get(envoy.HeaderClientRequestID) == "" {
-				t.Errorf("%s %s: %d %s %v", c.method, c.path, code, body, err)
+	t.Run("refused in Anthropic's envelope", func(t *testing.T) { refusedAsAnthropicDoes(t, d, up) })
+}
+
+// refusedAsAnthropicDoes calls what no provider serves of the Messages API.
+func refusedAsAnthropicDoes(t *testing.T, d *dataPlane, up *provider) {
+	t.Helper()
+	before := len(up.requests())
+	for _, c := range []struct {
+		method, path, provider string
+		status                 int
+		kind                   string
+	}{
+		{"POST", "/v1/messages", "co", 404, "not_found_error"},
+		{"POST", "/v1/messages", "gone", 503, "api_error"},
+		{"GET", "/v1/messages", "claude", 404, "not_found_error"},
+		{"POST", "/v1/messages/count_tokens", "co", 404, "not_found_error"},
+		{"GET", "/v1/messages/count_tokens", "claude", 404, "not_found_error"},
+		{"POST", "/v1/messages/batches", "claude", 404, "not_found_error"},
+	} {
+		code, header, body, err := d.call(c.method, c.path, c.provider, "")
+		var e struct {
+			Type  string
+			Error struct {
+				Type, Message string
+				Code          *int
+				Metadata      struct{ Reason string }
 			}
 		}
-		if len(up.requests()) != before {
-			t.Error("the provider received a refused request")
+		if err != nil || json.Unmarshal([]byte(body), &e) != nil || code != c.status || e.Type != "error" || e.Error.Type != c.kind ||
+			e.Error.Message == "" || e.Error.Metadata.Reason == "" || e.Error.Code != nil || header.Get(envoy.HeaderClientRequestID) == "" {
+			t.Errorf("%s %s: %d %s %v", c.method, c.path, code, body, err)
 		}
-	})
+	}
+	if len(up.requests()) != before {
+		t.Error("the provider received a refused request")
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -170,11 +171,13 @@ func TestReloadUnderARequestBeingDecided(t *testing.T) {
 		return fmt.Sprintf("providers: {up: {base_url: '%s/v1', api_key: k}}", p.URL)
 	}
 	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", file(old)))
-	deciding, decide := make(chan struct{}), make(chan struct{})
+	deciding, hold := make(chan struct{}), make(chan struct{})
+	decide := sync.OnceFunc(func() { close(hold) })
+	defer decide() // the server's end waits for it
 	d.mu.Lock()
 	d.checked = func() {
 		close(deciding)
-		<-decide
+		<-hold
 	}
 	d.mu.Unlock()
 	type answer struct {
@@ -197,7 +200,7 @@ func TestReloadUnderARequestBeingDecided(t *testing.T) {
 		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
 		return strings.HasPrefix(body, next.host())
 	})
-	close(decide)
+	decide()
 	if got := <-answered; got.code != 200 || !strings.HasPrefix(got.body, old.host()) {
 		t.Errorf("the request under way: %d %q %v, want an answer of the old place", got.code, got.body, got.err)
 	}

@@ -58,9 +58,17 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s", r.Host, r.URL.Path)
 		return
 	}
-	for line := range p.feed {
-		fmt.Fprintln(w, line)
-		w.(http.Flusher).Flush()
+	for {
+		select {
+		case line, more := <-p.feed:
+			if !more {
+				return
+			}
+			fmt.Fprintln(w, line)
+			w.(http.Flusher).Flush()
+		case <-r.Context().Done(): // the end of a test that failed
+			return
+		}
 	}
 }
 
@@ -99,25 +107,7 @@ func TestRoutesInEnvoy(t *testing.T) {
 		up.URL, up.host()[strings.LastIndexByte(up.host(), ':')+1:])
 	d := startDataPlane(t, snapshot(t, rest.host(), text, "HIDDEN", "hidden-value"))
 
-	t.Run("provider", func(t *testing.T) {
-		code, header, body, err := d.call("POST", "/v1/chat/completions?q=1", "up", "{}", "X-Api-Key", "sk-aig-x", "Cookie", "c=d", "X-Aig-Other", "y",
-			"Openai-Organization", "theirs", "X-Goog-Api-Key", "z", "Accept-Encoding", "gzip", envoy.HeaderUpstream, "az")
-		if err != nil || code != 200 || body != up.host()+" /base/v1/chat/completions" || header.Get("Set-Cookie") != "" {
-			t.Fatalf("answer: %d %q %v %v", code, body, header, err)
-		}
-		got := up.last(t)
-		for name, want := range map[string]string{
-			"Authorization": "Bearer provider-key", "X-Plain": "100%", "X-Hidden": "hidden-value", "X-Literal": "literal-value", "Openai-Organization": "ours", "Accept-Encoding": "identity",
-			"X-Api-Key": "", "Cookie": "", "X-Aig-Tag": "", "X-Aig-Other": "", "X-Goog-Api-Key": "", "X-Forwarded-For": "", envoy.HeaderUpstream: "",
-		} {
-			if v := strings.Join(got.Header.Values(name), ","); v != want {
-				t.Errorf("header %s = %q, want %q", name, v, want)
-			}
-		}
-		if got.URL.RawQuery != "q=1" {
-			t.Errorf("query = %q", got.URL.RawQuery)
-		}
-	})
+	t.Run("provider", func(t *testing.T) { callsProvider(t, d, up) })
 	t.Run("other header for the key, name instead of address", func(t *testing.T) {
 		code, _, body, err := d.call("POST", "/v1/embeddings", "az", "{}")
 		if err != nil || code != 200 || !strings.HasSuffix(body, "/v1/embeddings") || !strings.HasPrefix(body, "localhost:") {
@@ -154,45 +144,71 @@ func TestRoutesInEnvoy(t *testing.T) {
 			}
 		}
 	})
-	t.Run("refused in Envoy", func(t *testing.T) {
-		before := len(up.requests())
-		for _, c := range []struct {
-			method, path, provider string
-			status                 int
-			kind, message          string
-		}{
-			{"POST", "/v1/responses/x", "up", 404, "not_found", "only POST /v1/responses is"},
-			{"GET", "/v1/responses", "up", 404, "not_found", "only POST"},
-			{"POST", "/v1/completions", "up", 404, "not_found", "provider up has no completions"},
-			{"POST", "/v1/rerank", "up", 404, "not_found", "provider up has no rerank"},
-			{"POST", "/v1/responses", "up", 404, "not_found", "provider up has no responses"},
-			{"GET", "/v1/chat/completions", "up", 404, "not_found", "only POST"},
-			{"GET", "/v1/budgetsx", "", 404, "not_found", "nothing is served"},
-			{"GET", "/", "", 404, "not_found", "nothing is served"},
-			{"POST", "/v1/chat/completionsx", "up", 404, "not_found", "nothing is served"},
-			{"POST", "/v1/embeddings", "up", 404, "not_found", "provider up has no embeddings"},
-			{"POST", "/v1/chat/completions", "gone", 503, "service_unavailable", "nothing was sent"},
-		} {
-			code, header, body, err := d.call(c.method, c.path, c.provider, "")
-			var envelope struct {
-				Error struct {
-					Message, Type string
-					Code          int
-				}
-			}
-			if err != nil || json.Unmarshal([]byte(body), &envelope) != nil || code != c.status || envelope.Error.Code != c.status ||
-				envelope.Error.Type != c.kind || !strings.Contains(envelope.Error.Message, c.message) ||
-				header.Get("Content-Type") != "application/json" || header.Get(envoy.HeaderClientRequestID) == "" {
-				t.Errorf("%s %s: %d %s %v %v", c.method, c.path, code, body, header, err)
-			}
-			if (header.Get(envoy.HeaderShouldRetry) == "true") != (code == 503) {
-				t.Errorf("%s %s: should-retry is %q", c.method, c.path, header.Get(envoy.HeaderShouldRetry))
+	t.Run("refused in Envoy", func(t *testing.T) { refusedInEnvoy(t, d, up) })
+}
+
+// callsProvider calls with every header that a client must not decide.
+func callsProvider(t *testing.T, d *dataPlane, up *provider) {
+	t.Helper()
+	code, header, body, err := d.call("POST", "/v1/chat/completions?q=1", "up", "{}", "X-Api-Key", "sk-aig-x", "Cookie", "c=d", "X-Aig-Other", "y",
+		"Openai-Organization", "theirs", "X-Goog-Api-Key", "z", "Accept-Encoding", "gzip", envoy.HeaderUpstream, "az")
+	if err != nil || code != 200 || body != up.host()+" /base/v1/chat/completions" || header.Get("Set-Cookie") != "" {
+		t.Fatalf("answer: %d %q %v %v", code, body, header, err)
+	}
+	got := up.last(t)
+	for name, want := range map[string]string{
+		"Authorization": "Bearer provider-key", "X-Plain": "100%", "X-Hidden": "hidden-value", "X-Literal": "literal-value", "Openai-Organization": "ours", "Accept-Encoding": "identity",
+		"X-Api-Key": "", "Cookie": "", "X-Aig-Tag": "", "X-Aig-Other": "", "X-Goog-Api-Key": "", "X-Forwarded-For": "", envoy.HeaderUpstream: "",
+	} {
+		if v := strings.Join(got.Header.Values(name), ","); v != want {
+			t.Errorf("header %s = %q, want %q", name, v, want)
+		}
+	}
+	if got.URL.RawQuery != "q=1" {
+		t.Errorf("query = %q", got.URL.RawQuery)
+	}
+}
+
+// refusedInEnvoy calls what no provider serves: Envoy answers by itself.
+func refusedInEnvoy(t *testing.T, d *dataPlane, up *provider) {
+	t.Helper()
+	before := len(up.requests())
+	for _, c := range []struct {
+		method, path, provider string
+		status                 int
+		kind, message          string
+	}{
+		{"POST", "/v1/responses/x", "up", 404, "not_found", "only POST /v1/responses is"},
+		{"GET", "/v1/responses", "up", 404, "not_found", "only POST"},
+		{"POST", "/v1/completions", "up", 404, "not_found", "provider up has no completions"},
+		{"POST", "/v1/rerank", "up", 404, "not_found", "provider up has no rerank"},
+		{"POST", "/v1/responses", "up", 404, "not_found", "provider up has no responses"},
+		{"GET", "/v1/chat/completions", "up", 404, "not_found", "only POST"},
+		{"GET", "/v1/budgetsx", "", 404, "not_found", "nothing is served"},
+		{"GET", "/", "", 404, "not_found", "nothing is served"},
+		{"POST", "/v1/chat/completionsx", "up", 404, "not_found", "nothing is served"},
+		{"POST", "/v1/embeddings", "up", 404, "not_found", "provider up has no embeddings"},
+		{"POST", "/v1/chat/completions", "gone", 503, "service_unavailable", "nothing was sent"},
+	} {
+		code, header, body, err := d.call(c.method, c.path, c.provider, "")
+		var envelope struct {
+			Error struct {
+				Message, Type string
+				Code          int
 			}
 		}
-		if len(up.requests()) != before {
-			t.Errorf("the provider received a refused request")
+		if err != nil || json.Unmarshal([]byte(body), &envelope) != nil || code != c.status || envelope.Error.Code != c.status ||
+			envelope.Error.Type != c.kind || !strings.Contains(envelope.Error.Message, c.message) ||
+			header.Get("Content-Type") != "application/json" || header.Get(envoy.HeaderClientRequestID) == "" {
+			t.Errorf("%s %s: %d %s %v %v", c.method, c.path, code, body, header, err)
 		}
-	})
+		if (header.Get(envoy.HeaderShouldRetry) == "true") != (code == 503) {
+			t.Errorf("%s %s: should-retry is %q", c.method, c.path, header.Get(envoy.HeaderShouldRetry))
+		}
+	}
+	if len(up.requests()) != before {
+		t.Errorf("the provider received a refused request")
+	}
 }
 
 // TestEveryPresetIsAcceptedByEnvoy needs no network: names need not resolve.
@@ -217,24 +233,7 @@ func TestReloadUnderAnOpenStream(t *testing.T) {
 		return fmt.Sprintf("providers: {up: {base_url: '%s', api_key: %s}}", base, key)
 	}
 	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", file(old.URL+"/v1", "key-1")))
-	request, err := http.NewRequest("POST", d.url+"/v1/chat/completions", strings.NewReader("stream"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header.Set(envoy.HeaderTag, "up")
-	stream := make(chan *http.Response, 1)
-	go func() {
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			t.Errorf("open stream: %v", err)
-		}
-		stream <- response
-	}()
-	old.send(t, "first")
-	response := <-stream
-	if response == nil {
-		t.FailNow()
-	}
+	response := d.openStream(t, old)
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	expect := func(want string) {
@@ -255,7 +254,44 @@ func TestReloadUnderAnOpenStream(t *testing.T) {
 	expect("second")
 
 	// A new place: no call fails while it happens, none mixes old and new.
-	stop, failed := make(chan struct{}), make(chan string, 1)
+	stop := make(chan struct{})
+	failed := d.callUntil(stop)
+	d.set(t, snapshot(t, "127.0.0.1:1", file(next.URL+"/v3", "key-3")))
+	close(stop)
+	if failure, bad := <-failed; bad {
+		t.Errorf("a call failed during the change: %s", failure)
+	}
+	poll(t, "the new place", func() bool {
+		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
+		return body == next.host()+" /v3/chat/completions"
+	})
+	wantNoMixture(t, old, next)
+	old.send(t, "third")
+	expect("third")
+	close(old.feed)
+	if lines.Scan() || lines.Err() != nil {
+		t.Errorf("end of the stream: %q %v", lines.Text(), lines.Err())
+	}
+}
+
+// wantNoMixture compares what two places received with what was meant for each.
+func wantNoMixture(t *testing.T, old, next *provider) {
+	t.Helper()
+	for _, r := range old.requests() {
+		if key := r.Header.Get("Authorization"); key == "Bearer key-3" || !strings.HasPrefix(r.Host, old.host()) {
+			t.Errorf("the old place received %s for %s", key, r.Host)
+		}
+	}
+	for _, r := range next.requests() {
+		if r.Header.Get("Authorization") != "Bearer key-3" || r.URL.Path != "/v3/chat/completions" {
+			t.Errorf("the new place received %s %s", r.Header.Get("Authorization"), r.URL.Path)
+		}
+	}
+}
+
+// callUntil calls until it is told to stop or a call fails, which it then tells.
+func (d *dataPlane) callUntil(stop <-chan struct{}) <-chan string {
+	failed := make(chan string, 1)
 	go func() {
 		defer close(failed)
 		for {
@@ -271,31 +307,31 @@ func TestReloadUnderAnOpenStream(t *testing.T) {
 			}
 		}
 	}()
-	d.set(t, snapshot(t, "127.0.0.1:1", file(next.URL+"/v3", "key-3")))
-	close(stop)
-	if failure, bad := <-failed; bad {
-		t.Errorf("a call failed during the change: %s", failure)
+	return failed
+}
+
+// openStream begins an answer of the provider up, which ends when its feed does.
+func (d *dataPlane) openStream(t *testing.T, old *provider) *http.Response {
+	t.Helper()
+	request, err := http.NewRequest("POST", d.url+"/v1/chat/completions", strings.NewReader("stream"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	poll(t, "the new place", func() bool {
-		_, _, body, _ := d.call("POST", "/v1/chat/completions", "up", "")
-		return body == next.host()+" /v3/chat/completions"
-	})
-	for _, r := range old.requests() {
-		if key := r.Header.Get("Authorization"); key == "Bearer key-3" || !strings.HasPrefix(r.Host, old.host()) {
-			t.Errorf("the old place received %s for %s", key, r.Host)
+	request.Header.Set(envoy.HeaderTag, "up")
+	stream := make(chan *http.Response, 1)
+	go func() {
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Errorf("open stream: %v", err)
 		}
+		stream <- response
+	}()
+	old.send(t, "first")
+	response := <-stream
+	if response == nil {
+		t.FailNow()
 	}
-	for _, r := range next.requests() {
-		if r.Header.Get("Authorization") != "Bearer key-3" || r.URL.Path != "/v3/chat/completions" {
-			t.Errorf("the new place received %s %s", r.Header.Get("Authorization"), r.URL.Path)
-		}
-	}
-	old.send(t, "third")
-	expect("third")
-	close(old.feed)
-	if lines.Scan() || lines.Err() != nil {
-		t.Errorf("end of the stream: %q %v", lines.Text(), lines.Err())
-	}
+	return response
 }
 
 func TestRejectedSnapshotIsReported(t *testing.T) {

@@ -34,20 +34,7 @@ func TestRepair(t *testing.T) {
 		{sql: `UPDATE settle SET actual = actual + 2 WHERE status = 3`, spent: 2},
 		{sql: `INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '' FROM settle LIMIT 1`, fails: "open and finished"},
 	} {
-		dir := t.TempDir()
-		if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {
-			t.Fatal(err)
-		}
-		db, err := sql.Open("sqlite", filepath.Join(dir, "ledger.db"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := db.ExecContext(t.Context(), c.sql); err != nil {
-			t.Fatalf("%s: %v", c.sql, err)
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+		dir := damaged(t, b.dir, c.sql)
 		accepted, err := ledger.Repair(t.Context(), ledger.Config{Dir: dir, Now: b.clock.now}, why)
 		if c.fails != "" {
 			if err == nil || !strings.Contains(err.Error(), c.fails) {
@@ -70,22 +57,47 @@ func TestRepair(t *testing.T) {
 			t.Errorf("%s: the books still differ: %v, %v", c.sql, r, err)
 		}
 		after.reserve("a", 1)
-		log, err := after.AuditLog(t.Context(), 0, 1000)
-		if err != nil {
-			t.Fatal(err)
-		}
-		noted := 0
-		for _, e := range log {
-			if e.Action == "repair" && e.Actor == "ann" && strings.Contains(e.Detail, "looked at it") {
-				noted++
-			}
-		}
-		if noted != len(accepted) {
+		if noted := after.repairs(why); noted != len(accepted) {
 			t.Errorf("%s: %d audit rows for %d repairs", c.sql, noted, len(accepted))
 		}
 		after.sound()
 		after.shut()
 	}
+}
+
+// damaged copies a data directory and runs a statement on the copy.
+func damaged(t *testing.T, from, statement string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", filepath.Join(dir, "ledger.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.ExecContext(t.Context(), statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// repairs counts the repairs in the audit log.
+func (b *bench) repairs(why budget.Author) (noted int) {
+	b.t.Helper()
+	log, err := b.AuditLog(b.t.Context(), 0, 1000)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range log {
+		if e.Action == "repair" && e.Actor == why.Actor && strings.Contains(e.Detail, why.Reason) {
+			noted++
+		}
+	}
+	return noted
 }
 
 func TestRepairIsRefused(t *testing.T) {

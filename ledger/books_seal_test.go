@@ -99,7 +99,7 @@ func TestSealedUsageChanges(t *testing.T) {
 	b.agree()
 }
 
-func zone(t *testing.T, name string) *time.Location {
+func zone(t testing.TB, name string) *time.Location {
 	t.Helper()
 	z, err := time.LoadLocation(name)
 	if err != nil {
@@ -305,6 +305,15 @@ func TestUsageIsFolded(t *testing.T) {
 	}
 	b.sameByTag(may)
 	b.agree()
+	b.refusesFolded(query, may, tokyo)
+	b = b.crash()
+	b.agree()
+}
+
+// refusesFolded asks for what days of two zones cannot answer.
+func (b *bench) refusesFolded(query func(budget.Window, budget.Dimension, *time.Location) ([]budget.UsageRow, error), may budget.Window, tokyo *time.Location) {
+	t, first := b.t, may.Start
+	t.Helper()
 	berlin := zone(t, "Europe/Berlin")
 	for name, c := range map[string]struct {
 		w  budget.Window
@@ -324,6 +333,4 @@ func TestUsageIsFolded(t *testing.T) {
 	if _, err := query(later, budget.ByHour, berlin); err != nil {
 		t.Errorf("what is not folded: %v", err)
 	}
-	b = b.crash()
-	b.agree()
 }

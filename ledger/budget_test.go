@@ -122,23 +122,7 @@ func TestBudgetLifecycle(t *testing.T) {
 	b.reserve("a", 1)
 	b.refuse("a", 1, "cap_held")
 
-	// Etags.
-	_, err := b.UpdateBudget(t.Context(), st.ID, st.Etag(), func(*budget.Budget) error { return nil }, budget.Author{Actor: "test"})
-	if e := asError(t, err); e.Kind != budget.KindConflict {
-		t.Errorf("stale etag: %v", e)
-	}
-	now, err := b.GetBudget(st.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	up, err := b.UpdateBudget(t.Context(), st.ID, now.Etag(), func(x *budget.Budget) error { x.Cap = 300; return nil }, budget.Author{Actor: "test"})
-	if err != nil || up.Cap != 300 || up.CreateTime != st.CreateTime {
-		t.Errorf("updated budget is %+v, %v", up, err)
-	}
-	_, err = b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Period = budget.Day; return nil }, budget.Author{Actor: "test"})
-	if e := asError(t, err); e.Reason != "field_immutable" {
-		t.Errorf("period change: %v", e)
-	}
+	now, up := b.updates(st)
 
 	// Deleted under load, then set again: what was spent is not forgotten.
 	b.settle(settlement(r, 30))
@@ -168,6 +152,28 @@ func TestBudgetLifecycle(t *testing.T) {
 	if n, err := b.Count(t.Context(), "SELECT count(*) FROM audit WHERE actor = 'test'"); err != nil || n != 7 {
 		t.Errorf("%d audit rows (%v), want 7", n, err)
 	}
+}
+
+// updates edits a budget with an etag that is stale, one that is not, and none.
+func (b *bench) updates(st budget.Status) (now, up budget.Status) {
+	t := b.t
+	t.Helper()
+	_, err := b.UpdateBudget(t.Context(), st.ID, st.Etag(), func(*budget.Budget) error { return nil }, budget.Author{Actor: "test"})
+	if e := asError(t, err); e.Kind != budget.KindConflict {
+		t.Errorf("stale etag: %v", e)
+	}
+	if now, err = b.GetBudget(st.ID); err != nil {
+		t.Fatal(err)
+	}
+	up, err = b.UpdateBudget(t.Context(), st.ID, now.Etag(), func(x *budget.Budget) error { x.Cap = 300; return nil }, budget.Author{Actor: "test"})
+	if err != nil || up.Cap != 300 || up.CreateTime != st.CreateTime {
+		t.Errorf("updated budget is %+v, %v", up, err)
+	}
+	_, err = b.UpdateBudget(t.Context(), st.ID, "", func(x *budget.Budget) error { x.Period = budget.Day; return nil }, budget.Author{Actor: "test"})
+	if e := asError(t, err); e.Reason != "field_immutable" {
+		t.Errorf("period change: %v", e)
+	}
+	return now, up
 }
 
 func TestDeletedBudgetsHoldsSettle(t *testing.T) {
@@ -434,15 +440,7 @@ func TestEndedWindowsAreDeleted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rows := func() int64 {
-		t.Helper()
-		n, err := b.Count(t.Context(), "SELECT count(*) FROM account")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return n
-	}
-	if got := rows(); got > 37 || got < 30 {
+	if got := b.accountRows(); got > 37 || got < 30 {
 		t.Errorf("%d accounts of 51 are left, want those of 35 days", got)
 	}
 	if n, err := b.Count(t.Context(), "SELECT count(*) FROM base WHERE account NOT IN (SELECT id FROM account)"); err != nil || n != 0 {
@@ -463,7 +461,7 @@ func TestEndedWindowsAreDeleted(t *testing.T) {
 		if err := b.PruneNow(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		return rows() <= 2
+		return b.accountRows() <= 2
 	})
 	b.agree()
 	b.want(day.ID, 0, 0)
@@ -474,4 +472,13 @@ func TestEndedWindowsAreDeleted(t *testing.T) {
 	}
 	b.agree()
 	b.sound()
+}
+
+func (b *bench) accountRows() int64 {
+	b.t.Helper()
+	n, err := b.Count(b.t.Context(), "SELECT count(*) FROM account")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
 }

@@ -183,33 +183,13 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	if l.store, err = openStore(ctx, l.config.Dir, l.instant().wall); err != nil {
 		return k, err
 	}
-	served, err := l.lock.epoch()
-	if err != nil {
-		return k, err
-	}
-	commits, err := l.lock.commits()
-	if err != nil {
-		return k, err
-	}
 	at := l.instant()
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {
 		return k, err
 	}
-	lost := served > 0 && commits > l.store.chain.commits
-	if l.config.rollBack && served == 0 { // on another machine: who knows how often it was started since
-		served = v.epoch + restoreEpochs
-	}
-	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; v.rolledBack {
-		if !l.config.AcceptRollback {
-			return k, fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
-				databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
-		}
-		for e := v.epoch; e <= served; e++ {
-			v.marks[e] = 0 // dead epochs whose records are gone
-			v.forgotten = append(v.forgotten, e)
-		}
-		v.epoch = max(v.epoch, served+1)
+	if err := l.rolledBack(v); err != nil {
+		return k, err
 	}
 	if !v.clean && v.epoch > 1 {
 		if err := l.store.check(ctx); err != nil {
@@ -253,6 +233,37 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		l.config.Log.Warn("ledger recovered from an unclean end", "epoch", v.epoch, "exact", v.exact, "open_reservations", len(c.open), "budgets_with_undecided_spend", len(c.pools))
 	}
 	return k, nil
+}
+
+// rolledBack compares the file with what the directory last served. An older one
+// is refused, unless that was accepted: then epochs are left out whose records
+// are gone.
+func (l *Ledger) rolledBack(v *saved) error {
+	served, err := l.lock.epoch()
+	if err != nil {
+		return err
+	}
+	commits, err := l.lock.commits()
+	if err != nil {
+		return err
+	}
+	lost := served > 0 && commits > l.store.chain.commits
+	if l.config.rollBack && served == 0 { // on another machine: who knows how often it was started since
+		served = v.epoch + restoreEpochs
+	}
+	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; !v.rolledBack {
+		return nil
+	}
+	if !l.config.AcceptRollback {
+		return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
+			databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
+	}
+	for e := v.epoch; e <= served; e++ {
+		v.marks[e] = 0 // dead epochs whose records are gone
+		v.forgotten = append(v.forgotten, e)
+	}
+	v.epoch = max(v.epoch, served+1)
+	return nil
 }
 
 // restoreEpochs is how many starts of a gateway a restore leaves room for when

@@ -90,20 +90,7 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 	}
 	at := w.at()
 	w.c.advance(&at)
-	next := r.Budget
-	switch kind {
-	case 0, 1:
-		next.Cap += budget.Amount(1 + w.rng.IntN(100))
-		w.reached("cap raised")
-	case 2:
-		next.Zone = pick(w, []string{"", "Europe/Berlin", "Asia/Tokyo", "America/Los_Angeles"})
-		if w.rng.IntN(2) == 0 {
-			next.Cap = budget.Amount(w.rng.IntN(100))
-		}
-	default:
-		next.Cap = budget.Amount(w.rng.Int64N(int64(next.Cap) + 1))
-		w.reached("cap cut")
-	}
+	next := w.drawEdit(r.Budget, kind)
 	loc, err := checkBudget(&next)
 	if err != nil {
 		w.broken("budget: %v", err)
@@ -146,6 +133,23 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 	})
 	w.note("budget %d: cap %d, zone %q", r.num, next.Cap, next.Zone)
 	return true
+}
+
+func (w *simWorld) drawEdit(next budget.Budget, kind int) budget.Budget {
+	switch kind {
+	case 0, 1:
+		next.Cap += budget.Amount(1 + w.rng.IntN(100))
+		w.reached("cap raised")
+	case 2:
+		next.Zone = pick(w, []string{"", "Europe/Berlin", "Asia/Tokyo", "America/Los_Angeles"})
+		if w.rng.IntN(2) == 0 {
+			next.Cap = budget.Amount(w.rng.IntN(100))
+		}
+	default:
+		next.Cap = budget.Amount(w.rng.Int64N(int64(next.Cap) + 1))
+		w.reached("cap cut")
+	}
+	return next
 }
 
 // lowerAllowed notes that nothing is admitted above limit any more.

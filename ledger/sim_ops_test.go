@@ -189,7 +189,7 @@ func (w *simWorld) deliver(c *simCall) {
 	h := w.c.open[id]
 	expiring := h != nil && h.state == holdExpiring
 	old := w.c.expired[id]
-	may, residue := w.c.mayChange(id), budget.Amount(0)
+	may := w.c.mayChange(id)
 	if s.Reservation != nil && epochOf(id) <= w.c.closed {
 		w.reached("log of a closed epoch ignored")
 	}
@@ -198,6 +198,20 @@ func (w *simWorld) deliver(c *simCall) {
 	if s.Reservation != nil && !may && res.effect != duplicate {
 		w.broken("IsOpen said that nothing could change, but the entry had effect %d", res.effect)
 	}
+	w.noteEffect(id, &s, &res, h, old, expiring)
+	if res.excess > 0 {
+		w.reached("settled above its bound")
+		for _, id := range c.r.Accounts {
+			if a := w.accounts[id]; a != nil {
+				a.loose = true
+			}
+		}
+	}
+}
+
+// noteEffect notes which path an entry took: h was its hold, old what was kept of
+// it after it expired.
+func (w *simWorld) noteEffect(id budget.ReservationID, s *budget.Settlement, res *settled, h, old *hold, expiring bool) {
 	switch res.effect {
 	case settledNow:
 		w.reached("settled")
@@ -219,6 +233,7 @@ func (w *simWorld) deliver(c *simCall) {
 	case fromOrphan:
 		w.reached("orphan settled")
 		e := &w.c.queue[len(w.c.queue)-1]
+		residue := budget.Amount(0)
 		for _, p := range e.pools {
 			residue += p.residue
 		}
@@ -234,14 +249,6 @@ func (w *simWorld) deliver(c *simCall) {
 		w.reached("unattributed")
 	case strayCharged:
 		w.broken("a call of this history was taken for a stray")
-	}
-	if res.excess > 0 {
-		w.reached("settled above its bound")
-		for _, id := range c.r.Accounts {
-			if a := w.accounts[id]; a != nil {
-				a.loose = true
-			}
-		}
 	}
 }
 

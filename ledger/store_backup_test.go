@@ -155,70 +155,84 @@ func TestLostJournalIsNoticed(t *testing.T) {
 // what calls are known to have cost, whether it was charged meanwhile or not.
 func TestRelease(t *testing.T) {
 	for _, charged := range []bool{false, true} {
-		b := start(t)
-		st, idle := b.budget("a", budget.Month, 1000), b.budget("b", budget.Day, 70)
-		b.settle(settlement(b.reserve("a", 60), 30))
-		b.flush()
-		file := backup(t, b)
-		unknown := b.reserve("a", 500)
-		b.flush()
-		b.shut()
-		restore := func() *bench {
-			t.Helper()
-			if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err != nil {
-				t.Fatal(err)
-			}
-			return reopen(t, b.dir, b.clock)
+		releases(t, charged)
+	}
+}
+
+// releases restores a copy, lets what happened since be charged or not, and
+// releases the rest.
+func releases(t *testing.T, charged bool) {
+	t.Helper()
+	b := start(t)
+	st, idle := b.budget("a", budget.Month, 1000), b.budget("b", budget.Day, 70)
+	b.settle(settlement(b.reserve("a", 60), 30))
+	b.flush()
+	file := backup(t, b)
+	unknown := b.reserve("a", 500)
+	b.flush()
+	b.shut()
+	restore := func() *bench {
+		t.Helper()
+		if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err != nil {
+			t.Fatal(err)
 		}
-		by := budget.Author{Actor: "test", Reason: "nothing else was sent"}
-		b = restore()
-		e := b.refuse("a", 1, "cap_held_since_restore")
-		if e.Refusal.Restored != 970 {
-			t.Errorf("the refusal says that %d is held since a restore", e.Refusal.Restored)
+		return reopen(t, b.dir, b.clock)
+	}
+	by := budget.Author{Actor: "test", Reason: "nothing else was sent"}
+	b = restore()
+	e := b.refuse("a", 1, "cap_held_since_restore")
+	if e.Refusal.Restored != 970 {
+		t.Errorf("the refusal says that %d is held since a restore", e.Refusal.Restored)
+	}
+	b.refuse("a", 971, "cap_would_be_crossed") // more than the restore holds
+	_, err := b.Adjust(t.Context(), budget.Adjustment{RequestID: "x", Tag: "a", Amount: -50, Reason: "not billed"}, "test")
+	if err == nil || !strings.Contains(err.Error(), "ledger release") {
+		t.Errorf("a refund of what is held: %v", err)
+	}
+	b.settle(settlement(unknown, 100)) // its log came late
+	if charged {
+		b.clock.add(6 * time.Minute)
+		b.tick()
+		b.want(st.ID, 600, 0) // 100 of 500 held
+		b.refuse("a", 401, "cap_held_since_restore")
+	}
+	b.release(by, map[string][3]budget.Amount{st.ID: {400, 470, 870}, idle.ID: {0, 70, 70}})
+	b = reopen(t, b.dir, b.clock)
+	b.want(st.ID, 130, 0)
+	b.want(idle.ID, 0, 0)
+	b.settle(settlement(b.reserve("a", 870), 870))
+	b.refuse("a", 1, "cap_reached")
+	b.agree()
+	if entries, err := b.AuditLog(t.Context(), 0, 100); err != nil || !strings.Contains(fmt.Sprint(entries), "release_restored") {
+		t.Errorf("audit log: %v, %v", entries, err)
+	}
+}
+
+// release releases what a restore holds, once: what was left of each budget, what
+// is released and what is left then.
+func (b *bench) release(by budget.Author, want map[string][3]budget.Amount) {
+	t := b.t
+	t.Helper()
+	if _, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by); err == nil || !strings.Contains(err.Error(), "another aigateway") {
+		t.Errorf("release under a running gateway: %v", err)
+	}
+	b.shut()
+	if _, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, budget.Author{Actor: "test"}); err == nil {
+		t.Error("released without a reason")
+	}
+	released, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by)
+	if err != nil || len(released) != 2 {
+		t.Fatalf("released %+v, %v", released, err)
+	}
+	for _, r := range released {
+		left := func(s budget.Status) budget.Amount { return s.Cap - s.Spent - s.Reserved }
+		if got := [3]budget.Amount{left(r.Before), r.Amount, left(r.After)}; got != want[r.Before.ID] {
+			t.Errorf("left, released, left: %d, want %d", got, want[r.Before.ID])
 		}
-		b.refuse("a", 971, "cap_would_be_crossed") // more than the restore holds
-		_, err := b.Adjust(t.Context(), budget.Adjustment{RequestID: "x", Tag: "a", Amount: -50, Reason: "not billed"}, "test")
-		if err == nil || !strings.Contains(err.Error(), "ledger release") {
-			t.Errorf("a refund of what is held: %v", err)
-		}
-		b.settle(settlement(unknown, 100)) // its log came late
-		if charged {
-			b.clock.add(6 * time.Minute)
-			b.tick()
-			b.want(st.ID, 600, 0) // 100 of 500 held
-			b.refuse("a", 401, "cap_held_since_restore")
-		}
-		if _, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by); err == nil || !strings.Contains(err.Error(), "another aigateway") {
-			t.Errorf("release under a running gateway: %v", err)
-		}
-		b.shut()
-		if _, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, budget.Author{Actor: "test"}); err == nil {
-			t.Error("released without a reason")
-		}
-		released, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by)
-		if err != nil || len(released) != 2 {
-			t.Fatalf("released %+v, %v", released, err)
-		}
-		for _, r := range released {
-			left := func(s budget.Status) budget.Amount { return s.Cap - s.Spent - s.Reserved }
-			want := map[string][3]budget.Amount{st.ID: {400, 470, 870}, idle.ID: {0, 70, 70}}[r.Before.ID]
-			if got := [3]budget.Amount{left(r.Before), r.Amount, left(r.After)}; got != want {
-				t.Errorf("left, released, left: %d, want %d", got, want)
-			}
-		}
-		again, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by)
-		if err != nil || again != nil {
-			t.Errorf("released again: %+v, %v", again, err)
-		}
-		b = reopen(t, b.dir, b.clock)
-		b.want(st.ID, 130, 0)
-		b.want(idle.ID, 0, 0)
-		b.settle(settlement(b.reserve("a", 870), 870))
-		b.refuse("a", 1, "cap_reached")
-		b.agree()
-		if entries, err := b.AuditLog(t.Context(), 0, 100); err != nil || !strings.Contains(fmt.Sprint(entries), "release_restored") {
-			t.Errorf("audit log: %v, %v", entries, err)
-		}
+	}
+	again, err := ledger.Release(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, by)
+	if err != nil || again != nil {
+		t.Errorf("released again: %+v, %v", again, err)
 	}
 }
 

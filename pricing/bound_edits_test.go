@@ -180,30 +180,35 @@ func TestEditsKeepEverythingElse(t *testing.T) {
 		if _, err = pricing.ParseCall(pricing.Chat, []byte(edited)); err != nil {
 			t.Fatalf("edited body %s: %v", edited, err)
 		}
-		before, after := decode(t, body), decode(t, edited)
-		before["model"] = m.UpstreamModel
-		if b.InjectedCap > 0 {
-			field := "max_tokens"
-			if m.Upstream.CapField != "" {
-				field = m.Upstream.CapField
-			}
-			before[field] = json.Number("32768")
-		}
-		if stream && m.Upstream.StreamUsage == "" {
-			o, _ := before["stream_options"].(map[string]any)
-			if o == nil {
-				o = map[string]any{}
-			}
-			if b.StripUsage != (o["include_usage"] != true) {
-				t.Fatalf("strip is %t for %s", b.StripUsage, body)
-			}
-			o["include_usage"] = true
-			before["stream_options"] = o
-		}
-		if diff := cmp.Diff(before, after); diff != "" {
+		want, after := decode(t, body), decode(t, edited)
+		expect(t, want, stream, m, b)
+		if diff := cmp.Diff(want, after); diff != "" {
 			t.Fatalf("%s\n%s\n(-want +got):\n%s", body, edited, diff)
 		}
 	})
+}
+
+// expect makes of a body what the edits should.
+func expect(t *rapid.T, body map[string]any, stream bool, m pricing.Model, b *pricing.Bound) {
+	body["model"] = m.UpstreamModel
+	if b.InjectedCap > 0 {
+		field := "max_tokens"
+		if m.Upstream.CapField != "" {
+			field = m.Upstream.CapField
+		}
+		body[field] = json.Number("32768")
+	}
+	if stream && m.Upstream.StreamUsage == "" {
+		o, _ := body["stream_options"].(map[string]any)
+		if o == nil {
+			o = map[string]any{}
+		}
+		if b.StripUsage != (o["include_usage"] != true) {
+			t.Fatalf("strip is %t with options %v", b.StripUsage, o)
+		}
+		o["include_usage"] = true
+		body["stream_options"] = o
+	}
 }
 
 func decode(t rapid.TB, s string) map[string]any {

@@ -99,56 +99,7 @@ func TestTheCapThatFitsIsTheLargest(t *testing.T) {
 	c, _ := oracleSides(t)
 	seen := map[pricing.Endpoint]int{}
 	for range searches {
-		rapid.Check(t, func(t *rapid.T) {
-			e, body, at, _ := drawCall(t, c)
-			b, err := tryBound(c, e, body, at)
-			if err != nil {
-				return
-			}
-			room := budget.Amount(rapid.Int64Range(0, 2*int64(b.Amount)).Draw(t, "room"))
-			fit, ok := b.LargestCap(room)
-			if e == pricing.Embeddings || e == pricing.Rerank {
-				if ok {
-					t.Fatalf("%s has no output to cap, but %d fits", e, fit)
-				}
-				return
-			}
-			call, err := pricing.ParseCall(e, []byte(body))
-			if err != nil {
-				t.Fatal(err)
-			}
-			m, err := c.Resolve(call.Model, at)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := newAsking(e, m, body)
-			bound := func(body string) *pricing.Bound {
-				b, err := tryBound(c, e, body, at)
-				if err != nil {
-					t.Fatalf("%s: %v", short(body), err)
-				}
-				return b
-			}
-			if ok {
-				if again := a.with(m, fit, 0); bound(again).Amount > room {
-					t.Fatalf("the cap %d of %s costs %s, more than %s: %s", fit, short(body), bound(again).Amount, room, short(again))
-				}
-			}
-			seen[e]++
-			if ok && fit == 10_000_000 {
-				return // the most a body may ask for
-			}
-			next := fit + 1 // fit is 0 when nothing fits
-			more := a.with(m, next, 64)
-			grown := int64(len(more) - len(body))
-			switch {
-			case a.sent == "0": // asks for cache writes, which another cap does not
-			case a.sent != "" && len(strconv.FormatInt(next, 10)) != len(a.sent): // not the length the room was worked out for
-			case a.sent == "" && inputTokensOf(bound(more)) != inputTokensOf(b)+grown: // limited by something else than the body's length
-			case bound(more).Amount <= room:
-				t.Fatalf("the cap %d costs %s and still fits %s: %s", next, bound(more).Amount, room, short(more))
-			}
-		})
+		rapid.Check(t, func(t *rapid.T) { largest(t, c, seen) })
 	}
 	if testing.Short() {
 		return // a fifth of the draws: too few to be sure of every endpoint
@@ -157,5 +108,58 @@ func TestTheCapThatFitsIsTheLargest(t *testing.T) {
 		if seen[e] < searches-1 { // one search alone may miss any
 			t.Errorf("%s was seen %d times only", e, seen[e])
 		}
+	}
+}
+
+// largest draws a call and what is left of a budget: the cap that is said to fit
+// does, and the next one does not.
+func largest(t *rapid.T, c *pricing.Catalog, seen map[pricing.Endpoint]int) {
+	e, body, at, _ := drawCall(t, c)
+	b, err := tryBound(c, e, body, at)
+	if err != nil {
+		return
+	}
+	room := budget.Amount(rapid.Int64Range(0, 2*int64(b.Amount)).Draw(t, "room"))
+	fit, ok := b.LargestCap(room)
+	if e == pricing.Embeddings || e == pricing.Rerank {
+		if ok {
+			t.Fatalf("%s has no output to cap, but %d fits", e, fit)
+		}
+		return
+	}
+	call, err := pricing.ParseCall(e, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := c.Resolve(call.Model, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAsking(e, m, body)
+	bound := func(body string) *pricing.Bound {
+		b, err := tryBound(c, e, body, at)
+		if err != nil {
+			t.Fatalf("%s: %v", short(body), err)
+		}
+		return b
+	}
+	if ok {
+		if again := a.with(m, fit, 0); bound(again).Amount > room {
+			t.Fatalf("the cap %d of %s costs %s, more than %s: %s", fit, short(body), bound(again).Amount, room, short(again))
+		}
+	}
+	seen[e]++
+	if ok && fit == 10_000_000 {
+		return // the most a body may ask for
+	}
+	next := fit + 1 // fit is 0 when nothing fits
+	more := a.with(m, next, 64)
+	grown := int64(len(more) - len(body))
+	switch {
+	case a.sent == "0": // asks for cache writes, which another cap does not
+	case a.sent != "" && len(strconv.FormatInt(next, 10)) != len(a.sent): // not the length the room was worked out for
+	case a.sent == "" && inputTokensOf(bound(more)) != inputTokensOf(b)+grown: // limited by something else than the body's length
+	case bound(more).Amount <= room:
+		t.Fatalf("the cap %d costs %s and still fits %s: %s", next, bound(more).Amount, room, short(more))
 	}
 }

@@ -1,6 +1,7 @@
 package adminapi_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"aigateway/adminapi"
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
+	"aigateway/internal/goldentest"
 )
 
 func TestAuthentication(t *testing.T) {
@@ -199,14 +201,16 @@ func TestCovers(t *testing.T) {
 	}
 }
 
-func TestValidation(t *testing.T) {
-	w := newWorld(t)
+// invalid is a request that is refused for what is in it.
+type invalid struct {
+	method, target, body string
+	status               int
+	reason, param        string
+}
+
+func invalidRequests() []invalid {
 	long := strings.Repeat("x", 65)
-	tests := []struct {
-		method, target, body string
-		status               int
-		reason, param        string
-	}{
+	return []invalid{
 		{"POST", "/v1/budgets", ``, 400, "body_missing", ""},
 		{"POST", "/v1/budgets", ` `, 400, "body_missing", ""},
 		{"POST", "/v1/budgets", `{`, 400, "body_not_json", ""},
@@ -328,7 +332,11 @@ func TestValidation(t *testing.T) {
 		{"GET", "/v1/audit?page_token=MTph", ``, 400, "field_invalid", "page_token"},
 		{"GET", "/v1/models?limit=5", ``, 400, "unknown_field", "limit"},
 	}
-	for _, tt := range tests {
+}
+
+func TestValidation(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range invalidRequests() {
 		t.Run(clip(tt.method+" "+tt.target+" "+tt.body), func(t *testing.T) {
 			w.t = t
 			w.wantError(w.do(admin, tt.method, tt.target, tt.body), tt.status, tt.reason, tt.param)
@@ -337,6 +345,28 @@ func TestValidation(t *testing.T) {
 	if len(w.store.budgets) > 0 || w.store.sequence > 0 {
 		t.Errorf("a refused request changed something: %v", w.store.budgets)
 	}
+}
+
+// TestWording holds what errors say; other tests look at their reason and field
+// only.
+func TestWording(t *testing.T) {
+	w := newWorld(t)
+	var said strings.Builder
+	say := func(method, target, body string, a answer) {
+		var e struct{ Error struct{ Message string } }
+		if err := json.Unmarshal([]byte(a.body), &e); err != nil {
+			t.Fatalf("%s: %v", a.body, err)
+		}
+		fmt.Fprintf(&said, "%s\n\t%d %s\n", clip(fmt.Sprintf("%s %q %q", method, target, body)), a.status, e.Error.Message)
+	}
+	for _, tt := range invalidRequests() {
+		say(tt.method, tt.target, tt.body, w.do(admin, tt.method, tt.target, tt.body))
+	}
+	say("GET", "/v1/models", "no key", w.do("", "GET", "/v1/models", ""))
+	say("GET", "/v1/models", "an unknown key", w.do("sk-aig-unknown", "GET", "/v1/models", ""))
+	say("GET", "/v1/budgets/bud_x", "", w.do(admin, "GET", "/v1/budgets/bud_x", ""))
+	say("GET", "/none", "", w.do(admin, "GET", "/none", ""))
+	goldentest.Equal(t, "testdata/errors.golden", said.String())
 }
 
 func clip(s string) string { return s[:min(len(s), 80)] }

@@ -4,21 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"aigateway/apierror"
 	"aigateway/budget"
+	"aigateway/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func refused(change func(*budget.Refusal)) *budget.Error {
 	fits := int64(2875)
@@ -79,18 +74,7 @@ func TestBodyGolden(t *testing.T) {
 					t.Errorf("the cause leaked: %s", got)
 				}
 				file := filepath.Join("testdata", name+"."+suffix+".json")
-				if *update {
-					if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
-						t.Fatal(err)
-					}
-				}
-				want, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if diff := cmp.Diff(string(want), string(got)+"\n"); diff != "" {
-					t.Errorf("-want +got:\n%s", diff)
-				}
+				goldentest.Equal(t, file, string(got)+"\n")
 			})
 		}
 	}

@@ -143,15 +143,18 @@ func TestJoinedTagIsRefused(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+// refused is a call that a server does not let go.
+type refused struct {
+	name   string
+	key    func(*budget.Key)
+	in     *authv3.CheckRequest
+	code   int
+	reason string
+}
+
+func refusedCalls() []refused {
 	bearer := "Bearer " + goodKey
-	tests := []struct {
-		name   string
-		key    func(*budget.Key)
-		in     *authv3.CheckRequest
-		code   int
-		reason string
-	}{
+	return []refused{
 		{name: "no key", in: newCheck("r", goodBody), code: 401, reason: "key_missing"},
 		{name: "two authorization headers", in: newCheck("r", goodBody, "authorization", bearer, "authorization", bearer), code: 401, reason: "key_invalid"},
 		{name: "two kinds of credential", in: authorized("r", goodBody, "x-api-key", "sk-aig-other"), code: 401, reason: "key_invalid"},
@@ -183,7 +186,10 @@ func TestRefusals(t *testing.T) {
 		{name: "two request ids", in: authorized("r", goodBody, "x-request-id", "a", "x-request-id", "b"), code: 500, reason: "request_id_missing"},
 		{name: "no attributes", in: &authv3.CheckRequest{}, code: 500, reason: "request_id_missing"},
 	}
-	for _, tt := range tests {
+}
+
+func TestRefusals(t *testing.T) {
+	for _, tt := range refusedCalls() {
 		t.Run(tt.name, func(t *testing.T) {
 			ledger := &fakeLedger{}
 			out := check(t, newServer(t, keysWith(tt.key), ledger), tt.in)

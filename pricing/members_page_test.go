@@ -1,15 +1,13 @@
 package pricing
 
 import (
-	goflag "flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = goflag.Bool("update", false, "rewrite docs/members.md")
+	"aigateway/internal/goldentest"
+)
 
 // innerObjects are all scopes below the top level.
 func innerObjects() []*scope {
@@ -105,17 +103,7 @@ func names(list []string) string {
 
 // The page says what the parser does.
 func TestMembersPage(t *testing.T) {
-	const file = "../docs/members.md"
-	want := membersPage()
-	if *update {
-		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the tables say (%v); run go test ./pricing -run TestMembersPage -update", file, err)
-	}
+	goldentest.Equal(t, "../docs/members.md", membersPage())
 }
 
 // Each name has one meaning at one place, each row says what it does, and each

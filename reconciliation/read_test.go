@@ -3,18 +3,14 @@ package reconciliation_test
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"aigateway/internal/goldentest"
 	"aigateway/reconciliation"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func fixture(t testing.TB, name string) []byte {
 	t.Helper()
@@ -59,18 +55,7 @@ func TestRead(t *testing.T) {
 				t.Errorf("hash %s, vendor %s, reports %v", e.SHA256, e.Vendor(), e.Reports())
 			}
 			path := filepath.Join("testdata", "read", name+".golden")
-			if *update {
-				if err := os.WriteFile(path, []byte(e.Dump()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := cmp.Diff(string(want), e.Dump()); d != "" {
-				t.Errorf("-want +got:\n%s", d)
-			}
+			goldentest.Equal(t, path, e.Dump())
 		})
 	}
 }

@@ -3,16 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-var update = flag.Bool("update", false, "rewrite the golden files")
+	"aigateway/internal/goldentest"
+)
 
 // result is what one invocation left behind.
 type result struct {
@@ -32,19 +31,7 @@ func runCLI(t *testing.T, env map[string]string, args ...string) result {
 // golden compares got with testdata/name; -update rewrites the file.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got; -update rewrites it):\n%s", name, diff)
-	}
+	goldentest.Equal(t, filepath.Join("testdata", name), got)
 }
 
 // wantError checks a failed invocation: nothing on standard output, and all

@@ -69,20 +69,7 @@ func TestEveryAPIInEnvoy(t *testing.T) {
   all: {preset: vllm, base_url: '%[1]s/v1', api_key: other-key, headers: {anthropic-version: ours}}
   co: {preset: cohere, base_url: '%[1]s', api_key: co-key}
 `, up.URL)))
-	t.Run("messages", func(t *testing.T) {
-		code, _, body, err := d.call("POST", "/v1/messages?beta=true", "claude", "{}", "X-Api-Key", "sk-aig-x", "Anthropic-Beta", "good,context-1m")
-		got := up.last(t)
-		if err != nil || code != 200 || !strings.HasSuffix(body, " /v1/messages") {
-			t.Fatalf("answer: %d %q %v", code, body, err)
-		}
-		for name, want := range map[string]string{
-			"X-Api-Key": "provider-key", "Authorization": "", "Anthropic-Version": "2023-06-01", "Anthropic-Beta": "good", "Accept-Encoding": "identity",
-		} {
-			if v := strings.Join(got.Header.Values(name), "|"); v != want {
-				t.Errorf("header %s = %q, want %q", name, v, want)
-			}
-		}
-	})
+	t.Run("messages", func(t *testing.T) { callsMessages(t, d, up) })
 	t.Run("count_tokens", func(t *testing.T) {
 		code, _, body, err := d.call("POST", "/v1/messages/count_tokens?beta=true", "claude", "{}", "X-Api-Key", "sk-aig-x")
 		if v := up.last(t).Header; err != nil || code != 200 || !strings.HasSuffix(body, " /v1/messages/count_tokens") || v.Get("X-Api-Key") != "provider-key" {
@@ -128,6 +115,22 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 		}
 	})
 	t.Run("refused in Anthropic's envelope", func(t *testing.T) { refusedAsAnthropicDoes(t, d, up) })
+}
+
+func callsMessages(t *testing.T, d *dataPlane, up *provider) {
+	t.Helper()
+	code, _, body, err := d.call("POST", "/v1/messages?beta=true", "claude", "{}", "X-Api-Key", "sk-aig-x", "Anthropic-Beta", "good,context-1m")
+	got := up.last(t)
+	if err != nil || code != 200 || !strings.HasSuffix(body, " /v1/messages") {
+		t.Fatalf("answer: %d %q %v", code, body, err)
+	}
+	for name, want := range map[string]string{
+		"X-Api-Key": "provider-key", "Authorization": "", "Anthropic-Version": "2023-06-01", "Anthropic-Beta": "good", "Accept-Encoding": "identity",
+	} {
+		if v := strings.Join(got.Header.Values(name), "|"); v != want {
+			t.Errorf("header %s = %q, want %q", name, v, want)
+		}
+	}
 }
 
 // refusedAsAnthropicDoes calls what no provider serves of the Messages API.

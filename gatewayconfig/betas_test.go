@@ -1,17 +1,14 @@
 package gatewayconfig_test
 
 import (
-	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"aigateway/gatewayconfig"
+	"aigateway/internal/goldentest"
 )
-
-var update = flag.Bool("update", false, "rewrite docs/betas.md")
 
 // betasPage is docs/betas.md.
 func betasPage(betas []gatewayconfig.Beta) string {
@@ -59,16 +56,7 @@ func TestBetas(t *testing.T) {
 			t.Errorf("%s is sent and not allowed", b.Name)
 		}
 	}
-	const file = "../docs/betas.md"
-	page := betasPage(betas)
-	if *update {
-		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, err := os.ReadFile(file); err != nil || string(got) != page {
-		t.Errorf("%s is not what betas.yaml says (%v); run: go test ./gatewayconfig -run TestBetas -update", file, err)
-	}
+	goldentest.Equal(t, "../docs/betas.md", betasPage(betas))
 }
 
 // What can cost without a bound stays out, by name.

@@ -39,7 +39,7 @@ test: ## every check and test, as CI runs them
 LONG = $$(git grep -lE 'testing\.Short\(|raceDetector' -- '*_test.go' | xargs -n1 dirname | sort -u | grep -v ^e2e | sed 's|^|./|')
 
 .PHONY: quick
-quick: vet build ## an answer in a minute or two while developing: formatting, vet, the short tests of every package, one call through a real Envoy
+quick: vet envoy ## an answer in a minute or two while developing: formatting, vet, the short tests of every package, one call through a real Envoy
 	$(GO) test -short -timeout $(TIMEOUT) $$($(GO) list $(PACKAGES) | grep -v /e2e)
 	bin/aigateway demo --exit
 

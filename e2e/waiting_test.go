@@ -49,18 +49,7 @@ func TestCallsWaitForRoom(t *testing.T) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/v1/chat/completions", strings.NewReader(`{"model":"fake/m1","max_tokens":50,"messages":[{"role":"user","content":"bye"}]}`))
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		r.Header = tagged("wait")
-		r.Header.Set("Authorization", "Bearer "+adminKey)
-		r.Header.Set("Content-Type", "application/json")
-		if answer, err := http.DefaultClient.Do(r); err == nil {
-			answer.Body.Close()
-			t.Errorf("a client that leaves got %s", answer.Status)
-		}
+		g.leaves(ctx)
 	}()
 	eventually(t, time.Minute, "one more waits", func() bool {
 		return g.doors["fake"].came("wait")+g.metric("aig_reservations_waiting") == calls+1
@@ -77,5 +66,21 @@ func TestCallsWaitForRoom(t *testing.T) {
 	g.wantBooksEqual(t)
 	if n := int(g.provider["fake"].Bill().Calls); n != calls {
 		t.Errorf("the provider served %d calls, want %d", n, calls)
+	}
+}
+
+// leaves makes a call that ends with the context, before its answer.
+func (g *gateway) leaves(ctx context.Context) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, g.url+"/v1/chat/completions", strings.NewReader(`{"model":"fake/m1","max_tokens":50,"messages":[{"role":"user","content":"bye"}]}`))
+	if err != nil {
+		g.t.Error(err)
+		return
+	}
+	r.Header = tagged("wait")
+	r.Header.Set("Authorization", "Bearer "+adminKey)
+	r.Header.Set("Content-Type", "application/json")
+	if answer, err := http.DefaultClient.Do(r); err == nil {
+		answer.Body.Close()
+		g.t.Errorf("a client that leaves got %s", answer.Status)
 	}
 }

@@ -248,7 +248,7 @@ func trail(nodes []modelNode, parent int32, last modelStep, broken string) []str
 func (g modelConfig) holds(t *testing.T) {
 	t.Helper()
 	if testing.Short() { // each call and each crash makes some ten times more states
-		g.calls = max(1, g.calls-int(g.crashes))
+		g.calls = max(1, g.calls-max(1, int(g.crashes)))
 	}
 	began := time.Now()
 	states, trace := g.search(faithful, "")

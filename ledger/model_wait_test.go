@@ -11,14 +11,10 @@ import (
 // With a wait of 1 ns nobody has patience, with 2 ns all have.
 func TestModelWaiting(t *testing.T) {
 	t.Parallel()
-	calls := modelCalls
-	if raceDetector || testing.Short() {
-		calls = 3
-	}
 	for _, g := range []modelConfig{
-		{"one crash, calls wait", 3, calls, 1, nil, nil, false, 2},
-		{"one crash, calls wait without patience", 3, calls, 1, nil, nil, false, 1},
-		{"calls wait, the cap is cut to 1", 3, calls, 0, []int8{1}, nil, false, 2},
+		{"one crash, calls wait", 3, modelCalls, 1, nil, nil, false, 2},
+		{"one crash, calls wait without patience", 3, modelCalls, 1, nil, nil, false, 1},
+		{"calls wait, the cap is cut to 1", 3, modelCalls, 0, []int8{1}, nil, false, 2},
 		{"calls wait, the cap is raised to 5", 3, 3, 0, []int8{5}, nil, false, 1},
 	} {
 		g.holds(t)

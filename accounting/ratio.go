@@ -18,27 +18,38 @@ type Ratio struct {
 }
 
 // maxRatios is how many tags have a ratio of their own; clients choose tags, so
-// the rest share one.
-const maxRatios = 200
+// the rest share one. A tag that none of the last idleAfter calls had gives its
+// place to one that comes.
+const (
+	maxRatios = 200
+	idleAfter = 10_000
+)
 
 // Ratios learns the Ratio of each tag. It is safe for concurrent use; the nil
 // one learns nothing.
 type Ratios struct {
 	calls, bound, cost *prometheus.Desc
 
-	mu    sync.Mutex
-	byTag map[budget.Tag]*Ratio
-	rest  Ratio
+	mu       sync.Mutex
+	byTag    map[budget.Tag]*learnedRatio
+	rest     learnedRatio
+	observed int64 // calls, the clock of idleness
+}
+
+// learnedRatio is a Ratio and which of the observed calls was its last.
+type learnedRatio struct {
+	Ratio
+	last int64
 }
 
 // NewRatios returns an empty view, with its metrics on r, which may be nil.
 func NewRatios(r prometheus.Registerer) (*Ratios, error) {
 	desc := func(name, help string) *prometheus.Desc { return prometheus.NewDesc(name, help, []string{"tag"}, nil) }
 	ratios := &Ratios{
-		calls: desc("aig_tag_calls_total", "Calls charged by their provider's report, by tag; the empty tag is all beyond the first 200."),
+		calls: desc("aig_tag_calls_total", "Calls charged by their provider's report, by tag; the empty tag is all beyond 200."),
 		bound: desc("aig_tag_bound_usd_total", "What the calls of aig_tag_calls_total held before they were sent."),
 		cost:  desc("aig_tag_cost_usd_total", "What the calls of aig_tag_calls_total cost; aig_tag_bound_usd_total is that many times as much."),
-		byTag: make(map[budget.Tag]*Ratio),
+		byTag: make(map[budget.Tag]*learnedRatio),
 	}
 	set := metricset.New(r)
 	set.Add(ratios)
@@ -53,7 +64,7 @@ func (r *Ratios) Of(tag budget.Tag) (Ratio, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if learned := r.byTag[tag]; learned != nil {
-		return *learned, true
+		return learned.Ratio, true
 	}
 	return Ratio{}, false
 }
@@ -67,19 +78,44 @@ func (r *Ratios) observe(tag budget.Tag, basis budget.Basis, bound, cost budget.
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.observed++
 	learned := r.byTag[tag]
-	if learned == nil && len(r.byTag) < maxRatios {
-		learned = &Ratio{}
+	if learned == nil && (len(r.byTag) < maxRatios || r.evict()) {
+		learned = &learnedRatio{}
 		r.byTag[tag] = learned
 	}
 	if learned == nil {
 		learned = &r.rest
 	}
-	b, fits := learned.Bound.Add(bound)
-	c, fitsToo := learned.Cost.Add(cost)
+	learned.last = r.observed
+	learned.add(Ratio{1, bound, cost})
+}
+
+// add counts more calls, unless a sum would pass its limit.
+func (r *Ratio) add(more Ratio) {
+	b, fits := r.Bound.Add(more.Bound)
+	c, fitsToo := r.Cost.Add(more.Cost)
 	if fits && fitsToo {
-		*learned = Ratio{learned.Calls + 1, b, c}
+		*r = Ratio{r.Calls + more.Calls, b, c}
 	}
+}
+
+// evict takes the place of the tag that was idle longest, if that is long, and
+// counts it with the rest. Callers hold mu.
+func (r *Ratios) evict() bool {
+	oldest, last := budget.Tag(""), r.observed-idleAfter
+	for tag, learned := range r.byTag {
+		if learned.last <= last {
+			oldest, last = tag, learned.last
+		}
+	}
+	idle := r.byTag[oldest]
+	if idle == nil {
+		return false
+	}
+	r.rest.add(idle.Ratio)
+	delete(r.byTag, oldest)
+	return true
 }
 
 // Describe implements prometheus.Collector.
@@ -95,10 +131,10 @@ func (r *Ratios) Collect(ch chan<- prometheus.Metric) {
 	r.mu.Lock()
 	all := make(map[budget.Tag]Ratio, len(r.byTag)+1)
 	for tag, learned := range r.byTag {
-		all[tag] = *learned
+		all[tag] = learned.Ratio
 	}
 	if r.rest.Calls > 0 {
-		all[""] = r.rest
+		all[""] = r.rest.Ratio
 	}
 	r.mu.Unlock()
 	usd := func(a budget.Amount) float64 { return float64(a) / float64(budget.Dollar) }

@@ -65,3 +65,29 @@ func TestRatiosKeepFewTags(t *testing.T) {
 		t.Error("the nil view learned something")
 	}
 }
+
+// TestIdleTagsGiveTheirPlace: the first tags of a process do not keep those of
+// today out of the metrics for ever, and what they counted is not lost.
+func TestIdleTagsGiveTheirPlace(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := newRatios(t, registry)
+	for i := range 200 {
+		r.Observe(budget.Tag(fmt.Sprint(i)), budget.BasisUsage, 4, 2)
+	}
+	for range 10_000 {
+		r.Observe("199", budget.BasisUsage, 4, 2)
+	}
+	r.Observe("today", budget.BasisUsage, 9, 3)
+	if got, ok := r.Of("today"); !ok || got != (accounting.Ratio{Calls: 1, Bound: 9, Cost: 3}) {
+		t.Errorf("learned %+v, %v", got, ok)
+	}
+	if _, ok := r.Of("0"); ok {
+		t.Error("the tag that was idle longest kept its place")
+	}
+	if got, ok := r.Of("199"); !ok || got.Calls != 10_001 {
+		t.Errorf("the busy tag has %+v, %v", got, ok)
+	}
+	if got := counted(t, registry, "aig_tag_calls_total", ""); got != 1 {
+		t.Errorf("%v calls beyond the 200 tags, want those of the one that went", got)
+	}
+}

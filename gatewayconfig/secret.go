@@ -11,9 +11,6 @@ import (
 // "[redacted]"; Reveal gives the text.
 type Secret struct{ text string }
 
-// NewSecret makes a Secret of its text.
-func NewSecret(text string) Secret { return Secret{text} }
-
 // Reveal returns the credential itself.
 func (s Secret) Reveal() string { return s.text }
 

@@ -76,7 +76,7 @@ func (l *Ledger) Adjust(ctx context.Context, in budget.Adjustment, actor string)
 		l.mu.Unlock()
 		return budget.Adjustment{}, err
 	}
-	e.change = &change{statements: l.adjustSQL(a)}
+	e.change = &change{queries: l.adjustSQL(a)}
 	l.core.enqueue(*e)
 	l.noteQueued(l.instant())
 	l.signal(true)
@@ -141,10 +141,10 @@ func wrapRead(err error) error {
 	return fmt.Errorf("read database: %w", err)
 }
 
-func (l *Ledger) adjustSQL(a *adjustment) []statement {
+func (l *Ledger) adjustSQL(a *adjustment) []query {
 	booked := a.entry()
 	sum := sha256.Sum256(booked)
-	return []statement{
+	return []query{
 		{
 			sql:    `INSERT INTO adjust (` + adjustColumns + `, link) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			args:   []any{a.num, a.RequestID, a.at, a.Actor, a.Reason, a.BudgetID, string(a.Tag), int64(a.Amount), int64(a.residue), a.accounts},

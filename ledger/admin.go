@@ -9,15 +9,15 @@ import (
 	"aigateway/budget"
 )
 
-// edit queues statements and returns once they are durable and durable, which
+// edit queues queries and returns once they are durable and durable, which
 // runs under mu, has made them true in memory. The caller holds admin.
-func (l *Ledger) edit(ctx context.Context, statements []statement, durable func()) error {
+func (l *Ledger) edit(ctx context.Context, queries []query, durable func()) error {
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
 		return err
 	}
-	n := l.editLocked(statements, durable)
+	n := l.editLocked(queries, durable)
 	l.mu.Unlock()
 	return l.awaitEdit(ctx, n)
 }
@@ -28,27 +28,27 @@ func (l *Ledger) awaitEdit(ctx context.Context, n uint64) error {
 	return l.await(context.WithoutCancel(ctx), n, true)
 }
 
-func (l *Ledger) editLocked(statements []statement, durable func()) (n uint64) {
-	l.core.enqueue(event{kind: eventAdmin, change: &change{statements, durable}})
+func (l *Ledger) editLocked(queries []query, durable func()) (n uint64) {
+	l.core.enqueue(event{kind: eventAdmin, change: &change{queries, durable}})
 	l.noteQueued(l.instant())
 	l.signal(true)
 	return l.core.queued
 }
 
 // audit is the row that says who did what, and why.
-func (l *Ledger) audit(by budget.Author, action, subject string, detail map[string]any) statement {
+func (l *Ledger) audit(by budget.Author, action, subject string, detail map[string]any) query {
 	if by.Reason != "" {
 		detail["reason"] = by.Reason
 	}
 	return auditRow(l.config.Now().UnixNano(), by.Actor, action, subject, detail)
 }
 
-func auditRow(at int64, actor, action, subject string, detail any) statement {
+func auditRow(at int64, actor, action, subject string, detail any) query {
 	text, err := json.Marshal(detail)
 	if err != nil {
 		text = fmt.Appendf(nil, "%q", err.Error())
 	}
-	return statement{
+	return query{
 		sql:    `INSERT INTO audit (at, actor, action, subject, detail, link, hash) VALUES (?, ?, ?, ?, ?, ?, ?)`,
 		args:   []any{at, actor, action, subject, string(text)},
 		booked: auditEntry(at, actor, action, subject, string(text)),
@@ -122,7 +122,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	insert := statement{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	insert := query{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens}}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
@@ -132,7 +132,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	a := l.core.newAccount(r, start, end)
 	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
 	r.cur = a
-	n := l.editLocked([]statement{insert, baseSQL(a.id, int64(seed)), l.auditBudget(by, "create_budget", b)}, func() { l.core.rules.add(r) })
+	n := l.editLocked([]query{insert, baseSQL(a.id, int64(seed)), l.auditBudget(by, "create_budget", b)}, func() { l.core.rules.add(r) })
 	l.mu.Unlock()
 	if err := l.awaitEdit(ctx, n); err != nil {
 		return budget.Status{}, err
@@ -145,7 +145,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
 	wall := l.windowTime()
 	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
-	statements := []statement{
+	queries := []query{
 		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, update_time = ? WHERE num = ?`,
 			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.UpdateTime.UnixNano(), r.num}},
 		l.auditBudget(by, "update_budget", next),
@@ -158,11 +158,11 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 	l.core.cut(r, next.Cap)
 	moved := func() {}
 	if next.Zone != r.Zone {
-		var st []statement
+		var st []query
 		st, moved = l.core.moveWindow(r, loc, wall)
-		statements = append(statements, st...)
+		queries = append(queries, st...)
 	}
-	n := l.editLocked(statements, func() {
+	n := l.editLocked(queries, func() {
 		l.core.replace(r, next, loc)
 		moved()
 	})
@@ -173,7 +173,7 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 	return l.GetBudget(r.ID)
 }
 
-func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) statement {
+func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) query {
 	return l.audit(by, action, b.ID, map[string]any{
 		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens,
 	})
@@ -207,23 +207,23 @@ func (c *core) replace(r *rule, next budget.Budget, loc *time.Location) {
 
 // moveWindow ends the running window of r at the border of the new zone: what
 // it spent is not forgotten there, and the windows after it are new. It returns
-// the statements and what becomes true once they are durable. Until then the
+// the queries and what becomes true once they are durable. Until then the
 // window may end by itself; the one that followed is in use then and stays.
-func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]statement, func()) {
-	var statements []statement
+func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]query, func()) {
+	var queries []query
 	running, prepared := r.peek(wall), r.next
 	if prepared != nil && prepared != running {
 		prepared.dropped, r.next = true, nil
 		c.forget(prepared)
-		statements = append(statements, statement{sql: `DELETE FROM account WHERE id = ?`, args: []any{prepared.id}})
+		queries = append(queries, query{sql: `DELETE FROM account WHERE id = ?`, args: []any{prepared.id}})
 	}
 	if running == nil {
-		return statements, func() {}
+		return queries, func() {}
 	}
 	r.moving = true // nothing is prepared for the old border meanwhile
 	_, end := windowAt(r.Period, loc, wall)
-	statements = append(statements, statement{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}})
-	return statements, func() {
+	queries = append(queries, query{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}})
+	return queries, func() {
 		if r.moving = false; r.peek(running.start) == running {
 			running.end = end
 		}
@@ -297,7 +297,7 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Au
 	if err != nil {
 		return err
 	}
-	return l.edit(ctx, []statement{
+	return l.edit(ctx, []query{
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},

@@ -10,16 +10,16 @@ import (
 )
 
 // baseSQL adds amount to what no row explains of an account's spending.
-func baseSQL(account, amount int64) statement {
-	return statement{
+func baseSQL(account, amount int64) query {
+	return query{
 		sql:  `INSERT INTO base (account, amount) VALUES (?, ?) ON CONFLICT (account) DO UPDATE SET amount = amount + excluded.amount`,
 		args: []any{account, amount},
 	}
 }
 
 // usageTagSQL adds to what no row explains of a tag's usage.
-func usageTagSQL(tag string, requests, cost int64) statement {
-	return statement{
+func usageTagSQL(tag string, requests, cost int64) query {
+	return query{
 		sql: `INSERT INTO usage_tag (tag, requests, cost) VALUES (?, ?, ?)
 			ON CONFLICT (tag) DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`,
 		args: []any{tag, requests, cost},
@@ -165,7 +165,7 @@ func (s *store) rebase(ctx context.Context, wall int64) error {
 		for id, amount := range bases {
 			w.run(s.write, baseSQL(id, amount))
 		}
-		w.run(s.write, statement{sql: `DELETE FROM meta WHERE name = 'rebase'`})
+		w.run(s.write, query{sql: `DELETE FROM meta WHERE name = 'rebase'`})
 		var g genesis
 		err = s.write.QueryRowContext(ctx, `SELECT (SELECT coalesce(max(rid), 0) FROM settle), (SELECT coalesce(max(rowid), 0) FROM stray),
 			(SELECT coalesce(max(id), 0) FROM audit)`).Scan(&g.Settle, &g.Stray, &g.Audit)
@@ -198,7 +198,7 @@ func (w *writer) carry(s *store, gone, sealed *booked) {
 	gone.spread()
 	for id, amount := range gone.accounts {
 		if amount != 0 {
-			w.run(s.write, statement{
+			w.run(s.write, query{
 				sql: `INSERT INTO base (account, amount) SELECT id, ? FROM account WHERE id = ?
 					ON CONFLICT (account) DO UPDATE SET amount = amount + excluded.amount`, args: []any{int64(amount), id}})
 		}
@@ -209,9 +209,9 @@ func (w *writer) carry(s *store, gone, sealed *booked) {
 	if sealed.rows == 0 {
 		return
 	}
-	statements, err := sealed.sealedSQL(-1)
+	queries, err := sealed.sealedSQL(-1)
 	w.err = errors.Join(w.err, err)
-	for _, st := range statements {
+	for _, st := range queries {
 		w.run(s.write, st)
 	}
 }

@@ -160,8 +160,8 @@ func (w *writer) seal(at int64) {
 	w.exec(w.s.head, int64(next.commits), int64(next.link), next.hash[:])
 }
 
-// book adds a statement's row to the chain and returns the statement to run.
-func (w *writer) book(st statement) statement {
+// book adds a query's row to the chain and returns the query to run.
+func (w *writer) book(st query) query {
 	if st.booked == nil {
 		return st
 	}
@@ -171,5 +171,5 @@ func (w *writer) book(st statement) statement {
 		w.next.audit = extendAudit(w.next.audit, st.booked)
 		args = append(args, w.next.audit[:])
 	}
-	return statement{sql: st.sql, args: args}
+	return query{sql: st.sql, args: args}
 }

@@ -122,18 +122,18 @@ func (s *store) unseal(ctx context.Context) error {
 	return err
 }
 
-// acceptance are the statements that accept m.
-func (m *Mismatch) acceptance() []statement {
+// acceptance are the queries that accept m.
+func (m *Mismatch) acceptance() []query {
 	more := int64(m.Stored - m.Counted)
 	switch {
 	case m.What == whatSpent && more > 0:
-		return []statement{baseSQL(m.Account, more)}
+		return []query{baseSQL(m.Account, more)}
 	case m.What == whatSpent: // the mark, too: what it left undecided stays so
-		return []statement{{sql: `UPDATE account SET spent = spent + ?, hw = hw + ? WHERE id = ?`, args: []any{-more, -more, m.Account}}}
+		return []query{{sql: `UPDATE account SET spent = spent + ?, hw = hw + ? WHERE id = ?`, args: []any{-more, -more, m.Account}}}
 	case m.What == whatRequests:
-		return []statement{usageTagSQL(m.Tag, more, 0)}
+		return []query{usageTagSQL(m.Tag, more, 0)}
 	case m.What == whatCost:
-		return []statement{usageTagSQL(m.Tag, 0, more)}
+		return []query{usageTagSQL(m.Tag, 0, more)}
 	default:
 		return nil
 	}

@@ -61,18 +61,18 @@ func (s *store) loadSeal(ctx context.Context, zone string) (err error) {
 	}
 	next := s.seal
 	next.bucket, next.tag, next.zone = 0, "", zone
-	return s.moveSeal(ctx, next, statement{sql: `DELETE FROM sealed_usage`})
+	return s.moveSeal(ctx, next, query{sql: `DELETE FROM sealed_usage`})
 }
 
-// moveSeal makes next and what statements do durable, as one. After an error the
+// moveSeal makes next and what queries do durable, as one. After an error the
 // outcome is unknown.
-func (s *store) moveSeal(ctx context.Context, next seal, statements ...statement) error {
+func (s *store) moveSeal(ctx context.Context, next seal, queries ...query) error {
 	err := s.transaction(ctx, func() error {
 		w := writer{ctx: ctx, s: &s.stmts}
-		for _, st := range statements {
+		for _, st := range queries {
 			w.run(s.write, st)
 		}
-		w.run(s.write, statement{sql: `UPDATE seal SET listed = ?, old = ?, link = ?, bucket = ?, tag = ?, zone = ?`,
+		w.run(s.write, query{sql: `UPDATE seal SET listed = ?, old = ?, link = ?, bucket = ?, tag = ?, zone = ?`,
 			args: []any{next.listed, next.old, next.link, next.bucket, next.tag, next.zone}})
 		return w.err
 	})
@@ -84,7 +84,7 @@ func (s *store) moveSeal(ctx context.Context, next seal, statements ...statement
 
 // sealedSQL adds what rows add up to, or takes it off again, to the sealed sums
 // of accounts that still exist and of tags.
-func (b *booked) sealedSQL(sign int64) ([]statement, error) {
+func (b *booked) sealedSQL(sign int64) ([]query, error) {
 	b.spread()
 	accounts, tags := [][2]int64{}, [][3]any{}
 	for id, amount := range b.accounts {
@@ -99,7 +99,7 @@ func (b *booked) sealedSQL(sign int64) ([]statement, error) {
 	}
 	a, err := json.Marshal(accounts)
 	t, err2 := json.Marshal(tags)
-	return []statement{
+	return []query{
 		{sql: `INSERT INTO sealed_account (account, amount) SELECT a.id, j.value ->> 1 FROM json_each(?) j JOIN account a ON a.id = j.value ->> 0 WHERE true
 			ON CONFLICT (account) DO UPDATE SET amount = amount + excluded.amount`, args: []any{string(a)}},
 		{sql: `INSERT INTO sealed_tag (tag, requests, cost) SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?) WHERE true
@@ -184,7 +184,7 @@ func (l *Ledger) sealSlice(ctx context.Context, t *touched) (more bool, err erro
 	if err != nil || next == was {
 		return false, err
 	}
-	statements, err := b.sealedSQL(1)
+	queries, err := b.sealedSQL(1)
 	if err != nil {
 		return false, err
 	}
@@ -194,7 +194,7 @@ func (l *Ledger) sealSlice(ctx context.Context, t *touched) (more bool, err erro
 			again = true
 			return nil
 		}
-		return l.store.moveSeal(context.Background(), next, statements...)
+		return l.store.moveSeal(context.Background(), next, queries...)
 	})
 	if err == nil && !again {
 		t.add(b)
@@ -273,8 +273,8 @@ func (s *store) sealUsage(ctx context.Context, border int64, t *touched) (n int,
 	if err != nil {
 		return 0, err
 	}
-	add := func(month string) statement {
-		return statement{sql: `INSERT INTO sealed_usage (month, tag, requests, cost) SELECT ` + month + `, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
+	add := func(month string) query {
+		return query{sql: `INSERT INTO sealed_usage (month, tag, requests, cost) SELECT ` + month + `, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?) WHERE true
 			ON CONFLICT (month, tag) DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`, args: []any{string(text)}}
 	}
 	return n, s.moveSeal(ctx, next, add("-1"), add("value ->> 0"))
@@ -292,9 +292,9 @@ func (w *writer) addSealed(s *store, bucket int64, tag string, requests, cost in
 	if !s.seal.coversUsage(bucket, tag) {
 		return
 	}
-	w.run(s.write, statement{sql: `INSERT INTO usage_late (bucket, tag) VALUES (?, ?)`, args: []any{bucket, tag}})
+	w.run(s.write, query{sql: `INSERT INTO usage_late (bucket, tag) VALUES (?, ?)`, args: []any{bucket, tag}})
 	for _, month := range []int64{everyMonth, s.month(bucket)} {
-		w.run(s.write, statement{sql: `INSERT INTO sealed_usage (month, tag, requests, cost) VALUES (?, ?, ?, ?)
+		w.run(s.write, query{sql: `INSERT INTO sealed_usage (month, tag, requests, cost) VALUES (?, ?, ?, ?)
 			ON CONFLICT (month, tag) DO UPDATE SET requests = requests + excluded.requests, cost = cost + excluded.cost`, args: []any{month, tag, requests, cost}})
 	}
 }

@@ -167,7 +167,7 @@ func TestDiskErrorStopsForGood(t *testing.T) {
 		b.flush()
 		b.gate.Break(errors.New("input/output error"), lost)
 		b.settle(settlement(r, 20))
-		<-b.Err()
+		<-b.Stopped()
 		b.gate.Break(nil, false) // the disk looks fine again: too late
 		if e := asError(t, b.Ready()); e.Kind != budget.KindUnavailable {
 			t.Errorf("ready: %v", e)

@@ -242,7 +242,7 @@ func (l *Ledger) Count(ctx context.Context, query string) (n int64, err error) {
 	return n, err
 }
 
-// Exec runs a statement on the database; only for a ledger that is idle.
+// Exec runs a query on the database; only for a ledger that is idle.
 func (l *Ledger) Exec(ctx context.Context, query string, args ...any) error {
 	_, err := l.store.write.ExecContext(ctx, query, args...)
 	return err

@@ -37,14 +37,14 @@ type event struct {
 // pool is what a leg's bound was taken from: the orphan pool, then the residue.
 type pool struct{ orphan, residue budget.Amount }
 
-// change is an administrator's edit: statements for the journal, and what
+// change is an administrator's edit: queries for the journal, and what
 // becomes true in memory once they are durable.
 type change struct {
-	statements []statement
-	durable    func()
+	queries []query
+	durable func()
 }
 
-type statement struct {
+type query struct {
 	sql  string
 	args []any
 	// booked is what the hash chain says about the row, nil for nothing. Its

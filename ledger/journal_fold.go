@@ -150,9 +150,9 @@ func (s *store) announceFold(ctx context.Context, border int64) error {
 	err := s.transaction(ctx, func() error {
 		w := writer{ctx: ctx, s: &s.stmts}
 		if n := len(s.folds); n > 0 && s.folds[n-1].zone.String() == zone {
-			w.run(s.write, statement{sql: `DELETE FROM usage_fold WHERE upto = ?`, args: []any{s.folds.upto()}})
+			w.run(s.write, query{sql: `DELETE FROM usage_fold WHERE upto = ?`, args: []any{s.folds.upto()}})
 		}
-		w.run(s.write, statement{sql: `INSERT INTO usage_fold (upto, zone) VALUES (?, ?)`, args: []any{border, zone}})
+		w.run(s.write, query{sql: `INSERT INTO usage_fold (upto, zone) VALUES (?, ?)`, args: []any{border, zone}})
 		return w.err
 	})
 	if err == nil {

@@ -102,8 +102,8 @@ func (s *store) pruneChain(ctx context.Context, w *writer, p *pruned, cutoff, wa
 		return 0, err
 	}
 	p.more = n == pruneLinks
-	w.run(s.write, statement{sql: `DELETE FROM checkpoint WHERE link <= ?`, args: []any{no.Int64}})
-	w.run(s.write, w.book(statement{
+	w.run(s.write, query{sql: `DELETE FROM checkpoint WHERE link <= ?`, args: []any{no.Int64}})
+	w.run(s.write, w.book(query{
 		sql: `INSERT INTO checkpoint (no, hash, at, link) VALUES (?, ?, ?, ?)`, args: []any{no.Int64, hash, wall},
 		booked: checkpointEntry(uint64(no.Int64), hash, wall),
 	}))
@@ -135,7 +135,7 @@ func (s *store) dropAccounts(ctx context.Context, ids []int64) error {
 	if err != nil {
 		return err
 	}
-	for _, st := range []statement{
+	for _, st := range []query{
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM base WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 		{sql: `DELETE FROM sealed_account WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},

@@ -23,20 +23,20 @@ const (
 	statusOrphan  = 3
 )
 
-// statements are the journal's hot statements, prepared once. Those with two
+// queries are the journal's hot queries, prepared once. Those with two
 // write one row and many rows.
-type statements struct {
+type queries struct {
 	hold, unhold, settle                            [2]*sql.Stmt
 	expire, late, stray, account, mark, wall, spool *sql.Stmt
 	usage, link, head                               *sql.Stmt
 }
 
-// many is the number of rows of a statement for many rows: a call of the
+// many is the number of rows of a query for many rows: a call of the
 // driver costs more than a row does.
 const many = 32
 
-func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) {
-	var s statements
+func prepareQueries(ctx context.Context, conn *sql.Conn) (queries, error) {
+	var s queries
 	for _, p := range []struct {
 		to  **sql.Stmt
 		sql string
@@ -65,7 +65,7 @@ func prepareStatements(ctx context.Context, conn *sql.Conn) (statements, error) 
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
 		if err != nil {
-			return s, errors.Join(fmt.Errorf("prepare journal statement: %w", err), s.close())
+			return s, errors.Join(fmt.Errorf("prepare journal query: %w", err), s.close())
 		}
 		*p.to = st
 	}
@@ -93,7 +93,7 @@ func settleSQL(rows int) string {
 
 func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
 
-func (s *statements) close() error {
+func (s *queries) close() error {
 	var errs []error
 	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage, s.link, s.head} {
 		if st != nil {
@@ -121,7 +121,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 		for i := range b.events {
 			w.event(&b.events[i], b.no)
 			if e := &b.events[i]; e.change != nil {
-				for _, st := range e.change.statements {
+				for _, st := range e.change.queries {
 					w.run(s.write, w.book(st))
 				}
 			}
@@ -164,7 +164,7 @@ func (s *store) committed(w *writer, err error) error {
 // writer writes one batch; after the first error it does nothing.
 type writer struct {
 	ctx   context.Context
-	s     *statements
+	s     *queries
 	err   error
 	usage map[usageKey]tally
 	ids   []byte
@@ -213,7 +213,7 @@ func (w *writer) exec(st *sql.Stmt, args ...any) {
 	}
 }
 
-func (w *writer) run(conn *sql.Conn, st statement) {
+func (w *writer) run(conn *sql.Conn, st query) {
 	if w.err == nil {
 		if _, err := conn.ExecContext(w.ctx, st.sql, st.args...); err != nil {
 			w.err = fmt.Errorf("append journal: %w", err)

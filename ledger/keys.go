@@ -134,11 +134,11 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) 
 	if !e.ExpireTime.IsZero() {
 		expires = e.ExpireTime.UnixNano()
 	}
-	st := statement{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait)
+	st := query{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, (*int64)(e.MaxWait)}}
 	audit := l.audit(by, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
-	if err := l.edit(ctx, []statement{st, audit}, func() { l.keys.add(e) }); err != nil {
+	if err := l.edit(ctx, []query{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
 	}
 	return e.Key, secret, nil
@@ -256,5 +256,5 @@ func (l *Ledger) DeleteKey(ctx context.Context, id string, by budget.Author) err
 	if !l.keys.remove(id) {
 		return noKey(id)
 	}
-	return l.edit(ctx, []statement{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(by, "delete_key", id, map[string]any{})}, nil)
+	return l.edit(ctx, []query{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(by, "delete_key", id, map[string]any{})}, nil)
 }

@@ -306,9 +306,9 @@ func (l *Ledger) Close(ctx context.Context) error {
 	return errors.Join(err, l.closeRing(), l.store.close(), l.lock.release())
 }
 
-// Err is closed when the journal failed; the process must then exit, because
+// Stopped is closed when the journal failed; the process must then exit, because
 // only a restart can tell what the disk has.
-func (l *Ledger) Err() <-chan struct{} { return l.failure }
+func (l *Ledger) Stopped() <-chan struct{} { return l.failure }
 
 // Failed is why Err is closed, and what to do; nil while it is open.
 func (l *Ledger) Failed() error {

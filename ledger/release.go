@@ -19,12 +19,12 @@ type Released struct {
 const actionRelease = "release_restored"
 
 // noteRestored keeps, by account, what a restore held.
-func noteRestored(held map[int64]budget.Amount) (statement, error) {
+func noteRestored(held map[int64]budget.Amount) (query, error) {
 	text, err := json.Marshal(held)
 	if err != nil {
-		return statement{}, fmt.Errorf("note what is held: %w", err)
+		return query{}, fmt.Errorf("note what is held: %w", err)
 	}
-	return statement{sql: `INSERT INTO meta (name, value) VALUES ('restored', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{string(text)}}, nil
+	return query{sql: `INSERT INTO meta (name, value) VALUES ('restored', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{string(text)}}, nil
 }
 
 // restoredLeft is what a restore held on a and nothing has explained since:
@@ -67,7 +67,7 @@ func Release(ctx context.Context, config Config, by budget.Author) (out []Releas
 		return nil, nil
 	}
 	audit := l.audit(by, actionRelease, databaseFile, map[string]any{"budgets": len(out), "released_nano_usd": int64(sum)})
-	if err := l.edit(ctx, []statement{audit, {sql: `DELETE FROM meta WHERE name = 'restored'`}}, nil); err != nil {
+	if err := l.edit(ctx, []query{audit, {sql: `DELETE FROM meta WHERE name = 'restored'`}}, nil); err != nil {
 		return nil, err
 	}
 	for i := range out {

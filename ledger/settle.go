@@ -84,7 +84,7 @@ func (l *Ledger) listAbsurdLocked(s *budget.Settlement, res settled) {
 		return
 	}
 	r := s.Reservation
-	l.editLocked([]statement{auditRow(now.UnixNano(), "aigateway", actionAbsurd, s.RequestID, map[string]any{
+	l.editLocked([]query{auditRow(now.UnixNano(), "aigateway", actionAbsurd, s.RequestID, map[string]any{
 		"reservation": strconv.FormatUint(uint64(r.ID), 10), "tag": r.Attribution.Tag, "key_id": r.Attribution.KeyID, "model": r.Attribution.Model, "provider": r.Attribution.Provider,
 		"bound_nano_usd": int64(r.Bound), "billed_nano_usd": int64(s.Billed), "charged_nano_usd": int64(s.Cost),
 	})}, nil)

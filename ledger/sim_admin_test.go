@@ -10,8 +10,8 @@ import (
 // The administrator's part: what SetBudget, UpdateBudget and DeleteBudget do
 // around the core, with one edit at a time as under Ledger.admin.
 
-func (w *simWorld) enqueueEdit(num int64, st []statement, disk func(*simDisk), durable func(), applied func(*simWorld)) {
-	ch := &change{statements: st, durable: durable}
+func (w *simWorld) enqueueEdit(num int64, st []query, disk func(*simDisk), durable func(), applied func(*simWorld)) {
+	ch := &change{queries: st, durable: durable}
 	w.edits[ch] = disk
 	w.edit = &simEdit{num: num, change: ch, applied: applied}
 	w.c.enqueue(event{kind: eventAdmin, change: ch})
@@ -52,7 +52,7 @@ func (w *simWorld) createBudget() bool {
 	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
 	r.cur = a
 	w.accounts[a.id] = &simAccount{budget: num, start: start, end: end, seed: seed, allowed: b.Cap}
-	w.enqueueEdit(num, []statement{{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	w.enqueueEdit(num, []query{{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 		args: []any{num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), at.wall, at.wall}}},
 		func(d *simDisk) { d.rules[num] = b },
 		func() { w.c.rules.add(r) }, func(w *simWorld) {
@@ -100,7 +100,7 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 	w.meet()
 	w.lowerAllowed(r, next.Cap)
 	w.c.cut(r, next.Cap)
-	st := []statement{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
+	st := []query{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
 		args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}}
 	moved, running, prepared, end := func() {}, (*account)(nil), (*account)(nil), int64(0)
 	if next.Zone != r.Zone {
@@ -112,7 +112,7 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 			w.reached("zone changed with a prepared window")
 			w.accounts[prepared.id].gone = true
 		}
-		var more []statement
+		var more []query
 		more, moved = w.c.moveWindow(r, loc, at.wall)
 		st = append(st, more...)
 	}
@@ -167,7 +167,7 @@ func (w *simWorld) lowerAllowed(r *rule, limit budget.Amount) {
 	}
 }
 
-// replace is what the statements of an edit do.
+// replace is what the queries of an edit do.
 func (d *simDisk) replace(num int64, next budget.Budget, running, prepared *account, end int64) {
 	d.rules[num] = next
 	if prepared != nil && prepared != running {
@@ -188,7 +188,7 @@ func (w *simWorld) deleteBudget() bool {
 		return false
 	}
 	held := r.cur != nil && r.cur.held > 0
-	w.enqueueEdit(r.num, []statement{
+	w.enqueueEdit(r.num, []query{
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
 		{sql: lastAccountSQL},
 		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},

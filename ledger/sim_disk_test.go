@@ -53,7 +53,7 @@ func rowOf(h *hold) savedHold {
 		accounts: slices.Clone(h.ids)}
 }
 
-// commit is store.commit; edits are what the statements of a change do.
+// commit is store.commit; edits are what the queries of a change do.
 func (d *simDisk) commit(b *batch, edits map[*change]func(*simDisk)) error {
 	for _, a := range b.accounts {
 		if a.changed {

@@ -29,7 +29,7 @@ type store struct {
 	db    *sql.DB
 	write *sql.Conn
 	read  *sql.DB
-	stmts statements
+	stmts queries
 
 	// Of the sync goroutine.
 	chain chain
@@ -104,7 +104,7 @@ func (s *store) prepare(ctx context.Context, path string, wall int64, reader []s
 		return fmt.Errorf("open database for reading: %w", err)
 	}
 	s.read.SetMaxOpenConns(4)
-	if s.stmts, err = prepareStatements(ctx, s.write); err != nil {
+	if s.stmts, err = prepareQueries(ctx, s.write); err != nil {
 		return err
 	}
 	if err := s.loadChain(ctx); err != nil {

@@ -101,7 +101,7 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 	}
 	audit := l.audit(budget.Author{Actor: "aigateway"}, "restore", databaseFile, map[string]any{"backup_of": out.Taken.Format(time.RFC3339Nano), "epoch": out.Epoch, "held_nano_usd": int64(out.Held)})
 	l.admin.Lock()
-	err = l.edit(ctx, []statement{audit, note}, nil)
+	err = l.edit(ctx, []query{audit, note}, nil)
 	l.admin.Unlock()
 	return out, errors.Join(err, l.Close(ctx))
 }

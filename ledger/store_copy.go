@@ -57,7 +57,7 @@ func (c *copier) number(ctx context.Context, query string, args ...any) (n int64
 	return n, err
 }
 
-// schema runs the statements that made src's tables, or its indexes.
+// schema runs the queries that made src's tables, or its indexes.
 func (c *copier) schema(ctx context.Context, kind string) (names []string, err error) {
 	var made []string
 	err = each(ctx, c.conn, `SELECT name, sql FROM src.sqlite_master WHERE type = ? AND sql IS NOT NULL AND name NOT LIKE 'sqlite%'`, []any{kind}, func(r *sql.Rows) error {
@@ -183,7 +183,7 @@ func (c *copier) booked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, st := range []statement{
+		for _, st := range []query{
 			{sql: `INSERT OR REPLACE INTO main.settle SELECT * FROM src.settle WHERE rid IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 			{sql: `INSERT OR REPLACE INTO main.settle SELECT * FROM src.settle WHERE late_link > 0 AND late_link > ? AND late_link <= ?`, args: []any{after, c.link}},
 			{sql: `INSERT OR REPLACE INTO main.link SELECT * FROM src.link WHERE no > ? AND no <= ?`, args: []any{after, c.link}},
@@ -206,17 +206,17 @@ func (c *copier) moment(ctx context.Context, tables []string) error {
 	if err := c.booked(ctx); err != nil {
 		return err
 	}
-	statements := []statement{
+	queries := []query{
 		{sql: `DELETE FROM main.usage WHERE (bucket, tag) IN (SELECT bucket, tag FROM src.usage_late WHERE no > ?)`, args: []any{c.late}},
 		{sql: `INSERT INTO main.usage SELECT * FROM src.usage WHERE (bucket, tag) IN (SELECT bucket, tag FROM src.usage_late WHERE no > ?) AND (bucket, tag) <= (?, ?)`, args: []any{c.late, c.bucket, c.tag}},
 		{sql: `INSERT INTO main.usage SELECT * FROM src.usage WHERE (bucket, tag) > (?, ?)`, args: []any{c.bucket, c.tag}},
 	}
 	for _, table := range tables {
 		if !slices.Contains(c.grown, table) {
-			statements = append(statements, statement{sql: fmt.Sprintf(`DELETE FROM main.%s`, table)}, statement{sql: fmt.Sprintf(`INSERT INTO main.%[1]s SELECT * FROM src.%[1]s`, table)})
+			queries = append(queries, query{sql: fmt.Sprintf(`DELETE FROM main.%s`, table)}, query{sql: fmt.Sprintf(`INSERT INTO main.%[1]s SELECT * FROM src.%[1]s`, table)})
 		}
 	}
-	for _, st := range statements {
+	for _, st := range queries {
 		if err := c.exec(ctx, st.sql, st.args...); err != nil {
 			return err
 		}

@@ -256,7 +256,7 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 			w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
 		}
 		for _, e := range v.forgotten {
-			w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(e), wall}})
+			w.run(s.write, query{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(e), wall}})
 		}
 		for i := range v.tail {
 			h := &v.tail[i]
@@ -266,7 +266,7 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 		if v.exact {
 			w.exec(s.stmts.mark, int64(v.marks[v.epoch-1]), int64(v.epoch-1))
 		}
-		w.run(s.write, statement{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
+		w.run(s.write, query{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(v.epoch), wall}})
 		if v.restored != nil {
 			note, err := noteRestored(v.restored) // recovery may have taken some out
 			if err != nil {
@@ -278,7 +278,7 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 			name  string
 			value any
 		}{{"instance", v.instance}, {"token_key", v.tokenKey}, {"zone", v.zone}, {"clean", int64(0)}, {"wall", wall}, {"ring", int64(v.nextRing)}} {
-			w.run(s.write, statement{sql: `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{m.name, m.value}})
+			w.run(s.write, query{sql: `INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{m.name, m.value}})
 		}
 		return w.err
 	})

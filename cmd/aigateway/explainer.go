@@ -83,8 +83,8 @@ type explainer struct {
 	// tightest is the budget with the least left of those that watch a call; ok
 	// is false when none does.
 	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
-	// defaults is the smallest default output cap of the budgets that watch a call.
-	defaults func(tag budget.Tag, keyID string) int64
+	// defaultCap is the smallest default output cap of the budgets that watch a call.
+	defaultCap func(tag budget.Tag, keyID string) int64
 	// settled is what earlier answers can amount to.
 	settled func(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
 	// learned is what the calls of a tag held and cost.
@@ -126,7 +126,7 @@ type explainCaller struct {
 func (c *explainCaller) MayCall(slug string) error { return c.key.CheckModel(slug) }
 
 func (c *explainCaller) DefaultCap() int64 {
-	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaults(c.tag, c.key.ID))
+	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaultCap(c.tag, c.key.ID))
 }
 
 func (c *explainCaller) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {

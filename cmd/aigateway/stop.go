@@ -71,7 +71,7 @@ func (c *controlPlane) drainEnvoy(ctx context.Context) error {
 	c.log.Info("stopping: not ready any more, and then running calls may end; a second signal ends this at once", "accept", drain.Accept, "timeout", drain.Timeout)
 	select {
 	case <-time.After(drain.Accept):
-	case <-c.ledger.Err():
+	case <-c.ledger.Stopped():
 	case <-c.envoy.Done():
 	}
 	cut, err := c.envoy.Drain(ctx, drain.Timeout)

@@ -128,7 +128,7 @@ func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Conf
 	if err != nil {
 		return err
 	}
-	return c.wire(a)
+	return c.servers(a)
 }
 
 // warnIfOpen reports a data directory that others may enter. It is no error:
@@ -221,8 +221,8 @@ func listen(field, address string) (net.Listener, error) {
 	return l, nil
 }
 
-// wire makes the servers. None of them answers before Run.
-func (c *controlPlane) wire(a *app) error {
+// servers makes them. None of them answers before Run.
+func (c *controlPlane) servers(a *app) error {
 	sealer, err := envoy.NewSealer(c.ledger.TokenKey())
 	if err != nil {
 		return err
@@ -365,7 +365,7 @@ func (c *controlPlane) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-c.ledger.Err():
+		case <-c.ledger.Stopped():
 			return errLedger
 		}
 	})

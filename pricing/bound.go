@@ -77,6 +77,7 @@ func (m Model) Unbounded(c *Call, at time.Time) *Bound {
 // arithmetic is everything the bound is the sum of.
 type arithmetic struct {
 	text, overhead, images, audio int64 // tokens
+	documents                     int64 // … of PDFs: pages as images and as text
 	input                         int64 // tokens of one hop, at most the context
 	rendered                      int64 // tokens of text that printing it anew may add
 	hidden                        int64 // tokens of input that is not in the body
@@ -181,6 +182,7 @@ func (b *Bound) Lines() []budget.Line {
 	part("stored input", a.hidden, a.hiddenNote)
 	part("overhead", a.overhead, "chat template and tool prompts")
 	part("images", a.images, "by their dimensions, else the model's most")
+	part("documents", a.documents, "PDFs: each page as an image and as text")
 	part("audio", a.audio, "the longest the bytes allow")
 	note, hosts := "", ""
 	if a.clamped {

@@ -19,7 +19,7 @@ func (m *Model) input(b *Bound, c *Call) error {
 		return err
 	}
 	m.text(a, c)
-	a.input = a.text + a.overhead + a.images + a.audio
+	a.input = a.text + a.overhead + a.images + a.audio + a.documents
 	if err := m.hide(a, c); err != nil {
 		return err
 	}
@@ -104,6 +104,9 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 			return budget.Invalid("unbounded_media", img.field, fmt.Sprintf("%s: nobody has said how many tokens an image takes on %s; leave images out, or add to the configuration:\nmodels:\n- model: %s\n  image: {max_tokens: <the most tokens of one image>}", img.field, m.Slug, m.Slug))
 		}
 		a.images += img.tokens(rules.image)
+	}
+	if c.pdf.pages > 0 && m.openDocument(c) == nil {
+		a.documents = c.pdf.pages*(rules.pdfPage+rules.image.most) + rules.perByte.ceil(c.pdf.text)
 	}
 	for _, au := range c.audios {
 		if rules.audioRate == 0 || !m.Row.tiers[0].priced(inputAudio) {
@@ -251,7 +254,7 @@ func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
 	if write != input {
 		consider(write)
 	}
-	if len(c.images) > 0 || a.hidden > 0 {
+	if len(c.images) > 0 || a.documents > 0 || a.hidden > 0 {
 		consider(inputImage)
 	}
 	if len(c.audios) > 0 || a.hidden > 0 {

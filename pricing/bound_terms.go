@@ -46,8 +46,8 @@ func (m *Model) supported(c *Call) error {
 	if c.stored.template != nil && !m.Upstream.AllowStoredInput {
 		return c.stored.template
 	}
-	if c.pdf != nil && !m.Upstream.AllowPDF {
-		return c.pdf
+	if c.pdf.why != nil && !m.Upstream.AllowPDF && m.Row.rules.pdfPage == 0 {
+		return c.pdf.why
 	}
 	if e := m.Row.rules.endpoints; len(e) > 0 && !slices.Contains(e, c.Endpoint) {
 		return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s is priced for %s only; name a model for %s", m.Slug, e[0], c.Endpoint))

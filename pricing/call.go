@@ -71,8 +71,8 @@ type Call struct {
 	// hostedInside says that hosted tools stand in the input, with which they
 	// may come again when it is named.
 	hostedInside bool
-	pdf          *budget.Error // a PDF, whose pages nobody counted
-	items        int64         // embeddings inputs, or documents to rank
+	pdf          pdfs
+	items        int64 // embeddings inputs, or documents to rank
 	rank         *ranking
 	tokenInput   bool  // … given as token ids
 	tokens       int64 // … and how many
@@ -133,7 +133,7 @@ func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, erro
 		return nil, err
 	}
 	d := e.declared()
-	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx}
+	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx, free: d.free}
 	if err := json.Unmarshal(body, p); err != nil {
 		return nil, p.explain(err)
 	}

@@ -66,6 +66,7 @@ type source struct {
 	mime    string
 	data    []byte
 	url     bool
+	file    bool // of the account, by its id
 	content bool // blocks, which are read by themselves
 	field   string
 }
@@ -163,6 +164,9 @@ func (p *parser) source(s *source) error {
 		case isURL:
 			s.url = true
 			_, err = p.media()
+		case isFileID:
+			s.file = p.dec.PeekKind() != 'n'
+			return p.walk()
 		case isContent:
 			s.content = true
 			return p.blocks()
@@ -174,6 +178,9 @@ func (p *parser) source(s *source) error {
 // addSource sorts media by what is there, not only by what it is called.
 func (p *parser) addSource(kind string, s *source) {
 	switch {
+	case s.file:
+		p.addDocument(s.field, s.field+" is a file of the account, whose size is unknown")
+		p.call.pdf.unproven = true
 	case s.data != nil && s.url: // which of them is read is the provider's choice
 		p.call.refuse("unbounded_media", s.field, s.field+" has data and a url; send one of them")
 	case s.data != nil && s.mime == "application/pdf":
@@ -193,7 +200,8 @@ func (p *parser) addSource(kind string, s *source) {
 	case s.url && kind == "image":
 		p.call.images = append(p.call.images, image{field: s.field, high: true})
 	case s.url:
-		p.call.refuse("unbounded_media", s.field, s.field+" is a file elsewhere, whose size is unknown; send its text")
+		p.addDocument(s.field, s.field+" is a file elsewhere, whose size is unknown")
+		p.call.pdf.unproven = true
 	case !s.content && (kind == "image" || kind == "document"):
 		p.call.refuse("unbounded_media", s.field, s.field+" has neither data, url nor content, and so no bound; send base64 data or a url")
 	}

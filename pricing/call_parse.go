@@ -23,6 +23,7 @@ type parser struct {
 	ctx  context.Context // of who waits for the call
 	read int             // values so far
 
+	free      bool // the endpoint is: nothing needs a bound
 	rewriting bool // within something that the provider may write anew
 }
 

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-
-	"aigateway/budget"
 )
 
 func (p *parser) itemsOrText() error { return p.textOrList(p.responseItem) }
@@ -178,16 +176,6 @@ func (p *parser) fileData(f *filePart) error {
 	}
 	p.addPDF(field, body)
 	return nil
-}
-
-// addPDF notes a PDF. Its base64 is no text; what is in it is unknown.
-func (p *parser) addPDF(field string, data []byte) {
-	if isBase64(data) {
-		p.call.payload += int64(len(data))
-	}
-	if p.call.pdf == nil {
-		p.call.pdf = budget.Invalid("unbounded_media", field, field+" is a PDF, whose pages nobody can count beforehand; send its text, or set allow_pdf for the provider, which reserves a whole context")
-	}
 }
 
 // contextManagement reads what the provider may do to a long context. Clearing

@@ -359,11 +359,20 @@ func (p *parser) checkItem(it *item, size int64) {
 	}
 }
 
+// openDocument is why a document may fill the context; nil: none does.
+func (m *Model) openDocument(c *Call) *budget.Error {
+	if c.pdf.unproven || m.Row.rules.pdfPage == 0 || m.Row.rules.image == nil {
+		return c.pdf.why
+	}
+	return nil
+}
+
 // hide bounds input that is not in the body: by what was settled, else it may
 // fill the context.
 func (m *Model) hide(a *arithmetic, c *Call) error {
 	s := &c.stored
-	if s.settled && c.pdf == nil && !s.other {
+	open := m.openDocument(c)
+	if s.settled && open == nil && !s.other {
 		if a.hidden = s.tokens; a.hidden > 0 {
 			a.hiddenNote = "what it names was at most so much when it was settled"
 			a.input += a.hidden
@@ -372,7 +381,7 @@ func (m *Model) hide(a *arithmetic, c *Call) error {
 	}
 	why := s.why
 	if why == nil {
-		why = c.pdf
+		why = open
 	}
 	if why == nil {
 		return nil

@@ -71,7 +71,7 @@ type Upstream struct {
 	RequireMaxTokens       bool // refuse a body without an output cap
 	StrictBody             bool // refuse top-level members nobody here knows
 	DenyOmittedImageDetail bool // refuse images without detail high or low
-	AllowPDF               bool // bound a PDF by the model's whole context
+	AllowPDF               bool // bound a PDF by the context where a page has no published size
 	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
 }
 
@@ -145,6 +145,7 @@ type rules struct {
 	defaultCap int64  // inserted when a body has no output cap; 0: the upstream's
 	maxBatch   int64  // input tokens of one embeddings call; 0 is unknown
 	image      *imageRule
+	pdfPage    int64 // most text tokens of a PDF's page, beside its image; 0: not published
 	audioRate  int64 // input tokens of a second of audio
 	tiers      []namedRatio
 	geos       map[string]ratio

@@ -363,6 +363,9 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if s.audioRate != nil {
 		shared.audioRate = *s.audioRate
 	}
+	if s.pdfPage != nil {
+		shared.pdfPage = *s.pdfPage
+	}
 	if len(shared.tiers) > pinMost {
 		return nil, lineError(s.node, "model %s has more than %d service tiers; leave out those nobody uses", s.slug, pinMost)
 	}

@@ -31,6 +31,7 @@ type spec struct {
 	implicit      *bool
 	flatCache     *bool
 	image         *imageRule
+	pdfPage       *int64
 	audioRate     *int64
 	serviceTiers  map[string]ratio
 	geos          map[string]ratio
@@ -144,6 +145,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"implicit_cache":  set(&s.implicit, flag("implicit_cache")),
 		"flat_cache_read": set(&s.flatCache, flag("flat_cache_read")),
 		"image":           s.readImage,
+		// The most text tokens of a PDF's page, beside its image.
+		"pdf_page_tokens": set(&s.pdfPage, count("pdf_page_tokens")),
 		"audio": func(n *yaml.Node) error {
 			return readMap(n, "audio", map[string]func(*yaml.Node) error{
 				"tokens_per_second": set(&s.audioRate, count("tokens_per_second")),
@@ -334,6 +337,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.implicit, o.implicit)
 	pick(&s.flatCache, o.flatCache)
 	pick(&s.image, o.image)
+	pick(&s.pdfPage, o.pdfPage)
 	pick(&s.audioRate, o.audioRate)
 	s.serviceTiers = merge(s.serviceTiers, o.serviceTiers)
 	s.geos = merge(s.geos, o.geos)

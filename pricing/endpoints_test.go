@@ -20,6 +20,9 @@ func TestEndpointsRefuse(t *testing.T) {
 	resp := func(members string) string { return `{"model":"` + sol + `",` + members + `}` }
 	msgs := func(members string) string { return `{"model":"` + sonnet + `","max_tokens":10,` + members + `}` }
 	block := func(b string) string { return msgs(`"messages":[{"role":"user","content":[` + b + `]}]`) }
+	elsewhere := func(b string) string { // where nobody has published what a page takes
+		return strings.Replace(block(b), sonnet, "vllm/instruct", 1)
+	}
 	for _, tt := range []struct {
 		e                         pricing.Endpoint
 		name, body, reason, field string
@@ -48,15 +51,15 @@ func TestEndpointsRefuse(t *testing.T) {
 		{pricing.Messages, "compaction", msgs(`"context_management":{"edits":[{"type":"compact_20260112"}]}`), "unsupported_feature", "context_management"},
 		{pricing.Messages, "search without a limit", msgs(`"tools":[{"type":"web_search_20250305","name":"web_search"}]`), "unbounded_tool", "tools[0]"},
 		{pricing.Messages, "code execution", msgs(`"tools":[{"type":"code_execution_20250825","name":"x"}]`), "unbounded_tool", "tools[0]"},
-		{pricing.Messages, "file by id", block(`{"type":"image","source":{"type":"file","file_id":"f"}}`), "unbounded_media", "messages[0].content[0].source.file_id"},
-		{pricing.Messages, "document by URL", block(`{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}`), "unbounded_media", "messages[0].content[0].source"},
+		{pricing.Messages, "file by id", elsewhere(`{"type":"image","source":{"type":"file","file_id":"f"}}`), "unbounded_media", "messages[0].content[0].source"},
+		{pricing.Messages, "document by URL", elsewhere(`{"type":"document","source":{"type":"url","url":"https://a/b.pdf"}}`), "unbounded_media", "messages[0].content[0].source"},
 		{pricing.Messages, "image without a source", block(`{"type":"image"}`), "unbounded_media", "messages[0].content[0].source"},
 		{pricing.Messages, "image whose source is a text", block(`{"type":"image","source":"https://a/b.png"}`), "unbounded_media", "messages[0].content[0].source"},
 		{pricing.Messages, "image from a source unheard of", block(`{"type":"image","source":{"type":"uri","uri":"s3://a/b"}}`), "unbounded_media", "messages[0].content[0].source"},
 		{pricing.Messages, "image with a small and a large source", block(`{"type":"image","source":{"type":"url","url":"https://a","media_type":"image/png","data":"AAAA"}}`), "unbounded_media", "messages[0].content[0].source"},
 		{pricing.Messages, "document from a source unheard of", block(`{"type":"document","source":{"type":"uri","file_id":null,"uri":"s3://a/b"}}`), "unbounded_media", "messages[0].content[0].source"},
-		{pricing.Messages, "PDF", block(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AAAA"}}`), "unbounded_media", "messages[0].content[0].source"},
-		{pricing.Messages, "file in a tool result", block(`{"type":"tool_result","content":[{"type":"image","source":{"type":"file","file_id":"f"}}]}`), "unbounded_media", "messages[0].content[0].content[0].source.file_id"},
+		{pricing.Messages, "PDF", elsewhere(`{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"AAAA"}}`), "unbounded_media", "messages[0].content[0].source"},
+		{pricing.Messages, "file in a tool result", elsewhere(`{"type":"tool_result","content":[{"type":"image","source":{"type":"file","file_id":"f"}}]}`), "unbounded_media", "messages[0].content[0].content[0].source"},
 		{pricing.Messages, "container upload", block(`{"type":"container_upload","file_id":"f"}`), "unbounded_media", "messages[0].content[0].file_id"},
 		{pricing.Messages, "unknown block", block(`{"type":"hologram"}`), "unbounded_media", "messages[0].content[0].type"},
 		{pricing.Messages, "block without a type", block(`{"text":"x"}`), "field_invalid", "messages[0].content[0]"},

@@ -35,3 +35,9 @@ func Acting(e Endpoint) (read, refused []string) {
 	}
 	return read, refused
 }
+
+// PDFBound is the most pages and bytes of text of a PDF; false: neither is certain.
+func PDFBound(raw []byte) (pages, text int64, ok bool) {
+	f := pdfFile{raw: raw, room: maxInflated}
+	return f.bound()
+}

@@ -42,6 +42,7 @@ const (
 	isContext
 	isTool
 	isDefinition
+	isFileID
 )
 
 // What a refusal says of media in an inner object.
@@ -148,8 +149,8 @@ var (
 			{name: "data", id: isData, about: "an image: by its dimensions, else the model's most"},
 			{name: "url", id: isURL, about: "an image: the model's most"},
 			{name: "content", id: isContent, about: "a text, or blocks"},
+			{name: "file_id", id: isFileID, about: "a file of the account: may fill the context"},
 		},
-		media(elsewhereRemedy, "file_id"),
 	))
 
 	imageObject = newScope("the image of a chat message's part", join(

@@ -291,7 +291,7 @@ func (s *sketch) responses() {
 		case "data":
 			parts = append(parts, `{"type":"input_image","image_url":"data:image/png;base64,`+s.picture()+`"`+s.detail()+`}`)
 		case "pdf":
-			parts = append(parts, `{"type":"input_file","filename":"a.pdf","file_data":"`+s.pick("pdf", "data:application/pdf;base64,", "")+`JVBERi0xLjQK"}`)
+			parts = append(parts, `{"type":"input_file","filename":"a.pdf","file_data":"`+s.pick("pdf", "data:application/pdf;base64,", "")+s.pick("file", "JVBERi0xLjQK", base64.StdEncoding.EncodeToString([]byte(onePage)))+`"}`)
 		case "file":
 			parts = append(parts, s.pick("file", `{"type":"input_file","file_id":"f"}`, `{"type":"input_file","file_url":"https://a/b"}`))
 		}
@@ -332,7 +332,7 @@ func (s *sketch) messages() {
 		case "data":
 			block = `{"type":"image","source":{"type":"base64","media_type":"image/png","data":"` + s.picture() + `"}}`
 		case "pdf":
-			block = `{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"JVBERi0xLjQK"}}`
+			block = `{"type":"document","source":{"type":"base64","media_type":"application/pdf","data":"` + s.pick("file", "JVBERi0xLjQK", base64.StdEncoding.EncodeToString([]byte(onePage))) + `"}}`
 		case "file":
 			block = `{"type":"image","source":{"type":"file","file_id":"f"}}`
 		default:

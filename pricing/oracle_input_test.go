@@ -126,7 +126,11 @@ func (c *oracleCall) refuseUnbounded() {
 	}
 	everyMember(c.m, func(name string, v any) {
 		switch name {
-		case "video_url", "file_id", "file_url":
+		case "file_id":
+			if c.endpoint != pricing.Messages { // there it is a document
+				panic(refused("unbounded_media"))
+			}
+		case "video_url", "file_url":
 			panic(refused("unbounded_media"))
 		}
 	})
@@ -144,7 +148,7 @@ func (c *oracleCall) refuseUnbounded() {
 	if c.template() && !c.up.AllowStoredInput {
 		panic(refused("unbounded_input"))
 	}
-	if c.count("pdfs") > 0 && !c.up.AllowPDF {
+	if c.count("pdfs")+c.count("pages") > 0 && !c.up.AllowPDF && c.row["pdf_page_tokens"] == nil {
 		panic(refused("unbounded_media"))
 	}
 	if only, ok := c.row["endpoints"].([]any); ok && !slices.Contains(only, any(string(c.endpoint))) {
@@ -166,7 +170,9 @@ func (c *oracleCall) stored() bool {
 	return c.template() || c.m["previous_response_id"] != nil || c.m["conversation"] != nil || slices.ContainsFunc(c.list("input"), namesOnly)
 }
 
-func (c *oracleCall) hidden() bool { return c.stored() || c.count("pdfs") > 0 }
+func (c *oracleCall) hidden() bool {
+	return c.stored() || c.count("pdfs") > 0 || c.count("pages") > 0 && c.row["pdf_page_tokens"] == nil
+}
 
 // namesOnly reports whether an item has an id and not the member that holds all
 // there is to it.
@@ -573,7 +579,8 @@ func (c *oracleCall) searchUnits() int64 {
 type oracleMedia struct {
 	images  []oracleImage
 	audios  [][]byte
-	pdfs    int64
+	pdfs    int64 // that may fill the context
+	pages   int64 // of others
 	payload int64 // base64 bytes that are no text
 }
 
@@ -584,7 +591,7 @@ type oracleImage struct {
 
 func (c *oracleCall) count(what string) int64 {
 	m := c.media()
-	return map[string]int64{"images": int64(len(m.images)), "audios": int64(len(m.audios)), "pdfs": m.pdfs, "payload": m.payload}[what]
+	return map[string]int64{"images": int64(len(m.images)), "audios": int64(len(m.audios)), "pdfs": m.pdfs, "pages": m.pages, "payload": m.payload}[what]
 }
 
 // media looks at every object of the body that looks like a part.
@@ -645,14 +652,16 @@ func (c *oracleCall) part(m *oracleMedia, v map[string]any) {
 		if !isURL {
 			inner = data
 		}
-		m.pdfs, m.payload = m.pdfs+1, m.payload+int64(len(inner))
+		m.pdf(inner)
 	}
 	if source, ok := v["source"].(map[string]any); ok {
 		data, _ := source["data"].(string)
 		mime, _ := source["media_type"].(string)
 		switch {
+		case source["file_id"] != nil:
+			m.pdfs++
 		case mime == "application/pdf":
-			m.pdfs, m.payload = m.pdfs+1, m.payload+int64(len(data))
+			m.pdf(data)
 		case strings.HasPrefix(mime, "image/"):
 			add(data, true)
 		case v["type"] == "image":
@@ -661,9 +670,23 @@ func (c *oracleCall) part(m *oracleMedia, v map[string]any) {
 	}
 }
 
+// pdf knows two documents: one with a page, and one that nobody can read.
+func (m *oracleMedia) pdf(data string) {
+	m.payload += int64(len(data))
+	if raw, err := base64.StdEncoding.DecodeString(data); err == nil && string(raw) == onePage {
+		m.pages++
+		return
+	}
+	m.pdfs++
+}
+
 func (c *oracleCall) mediaTokens() int64 {
 	m, sum := c.media(), int64(0)
 	rule, _ := c.row["image"].(map[string]any)
+	if page, ok := c.row["pdf_page_tokens"].(int); ok && m.pdfs == 0 {
+		text := int64(5*len("Hello)") + len(onePageContent) - len("Hello)"))
+		sum += m.pages * (int64(page) + int64(rule["max_tokens"].(int)) + text)
+	}
 	for _, img := range m.images {
 		if rule == nil {
 			panic(refused("unbounded_media"))

@@ -354,17 +354,10 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if err := shared.readBound(s); err != nil {
 		return nil, err
 	}
-	if s.maxBatch != nil {
-		shared.maxBatch = *s.maxBatch
-	}
-	if s.defaultCap != nil {
-		shared.defaultCap = *s.defaultCap
-	}
-	if s.audioRate != nil {
-		shared.audioRate = *s.audioRate
-	}
-	if s.pdfPage != nil {
-		shared.pdfPage = *s.pdfPage
+	for into, given := range map[*int64]*int64{&shared.maxBatch: s.maxBatch, &shared.defaultCap: s.defaultCap, &shared.audioRate: s.audioRate, &shared.pdfPage: s.pdfPage} {
+		if given != nil {
+			*into = *given
+		}
 	}
 	if len(shared.tiers) > pinMost {
 		return nil, lineError(s.node, "model %s has more than %d service tiers; leave out those nobody uses", s.slug, pinMost)

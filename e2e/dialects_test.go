@@ -64,6 +64,12 @@ func TestDialects(t *testing.T) {
 			if dialect == fakeprovider.Cohere || dialect == fakeprovider.Voyage || dialect == fakeprovider.VLLM {
 				g.wantWithinBound(t, name, g.call("/v1/rerank", name, "rerank", documents))
 			}
+			if dialect == fakeprovider.Cohere { // where its SDK posts
+				g.wantWithinBound(t, name, g.call("/v2/rerank", name, "rerank-v2", documents))
+			}
+			if dialect == fakeprovider.Mistral {
+				g.wantWithinBound(t, name, g.call("/v1/moderations", name, "moderations", `,"input":["hello","`+fault+`"]}`))
+			}
 			if dialect == fakeprovider.VLLM {
 				for _, rest := range []string{`}`, `,"stream":true}`} {
 					g.wantWithinBound(t, name, g.call("/v1/completions", name, "completions", `,"n":2,"max_tokens":9,"prompt":["hello there","`+fault+`"]`+rest))

@@ -30,6 +30,8 @@ local WRITTEN = { "usage", "model", "service_tier", "tool_usage", "finished", "d
 -- Event types that end an answer by themselves, and those that say nothing of its output.
 local TERMINAL = {
   ['"response.completed"'] = true, ['"response.incomplete"'] = true, ['"response.failed"'] = true, ['"message_stop"'] = true,
+  ['"image_generation.completed"'] = true, ['"image_edit.completed"'] = true, ['"speech.audio.done"'] = true,
+  ['"transcript.text.done"'] = true,
 }
 local SILENT = { ['"ping"'] = true, ['"message_stop"'] = true }
 -- States in which a document says that its answer is not finished.

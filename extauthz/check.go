@@ -119,7 +119,7 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 	if c.endpoint, err = r.endpoint(); err != nil {
 		return c, err
 	}
-	body, err := r.content()
+	body, boundary, err := r.content(c.endpoint)
 	if err != nil {
 		return c, err
 	}
@@ -130,9 +130,9 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 		}
 		defer leave()
 	}
-	c.misnamed = !isJSON(r.Headers.ContentType)
+	c.misnamed = boundary == "" && !isJSON(r.Headers.ContentType)
 	c.size = len(body)
-	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, At: now}, &payer{s, c.key, c.tag})
+	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, Boundary: boundary, At: now}, &payer{s, c.key, c.tag})
 	if err != nil {
 		return c, err
 	}

@@ -13,7 +13,7 @@ import (
 	"aigateway/pricing"
 )
 
-// calls are one sound body for each endpoint.
+// calls are one sound body for each endpoint that JSON alone can call.
 func calls() map[pricing.Endpoint]string {
 	return map[pricing.Endpoint]string{
 		pricing.Chat:        goodBody,
@@ -22,7 +22,17 @@ func calls() map[pricing.Endpoint]string {
 		pricing.Messages:    messagesBody,
 		pricing.Completions: `{"model":"openai/gpt-5.4-mini","max_tokens":100,"prompt":"hi"}`,
 		pricing.Rerank:      `{"model":"voyage/rerank","query":"q","documents":["a","b"]}`,
+		pricing.Moderations: `{"model":"mistral/mistral-moderation-2603","input":"hi"}`,
+		pricing.Images:      `{"model":"openai/gpt-image-2","prompt":"hi"}`,
+		pricing.ImageEdits:  `{"model":"openai/gpt-image-2","prompt":"hi","images":[{"image_url":"https://example.com/a.png"}]}`,
+		pricing.Speech:      `{"model":"openai/tts-1","input":"hi","voice":"alloy"}`,
 	}
+}
+
+// recording is a form with one, whose boundary is b.
+func recording(model string) string {
+	const part = "--b\r\nContent-Disposition: form-data; name="
+	return part + "model\r\n\r\n" + model + "\r\n" + part + "file; filename=a.mp3\r\n\r\nID3 and so on\r\n--b--\r\n"
 }
 
 const messagesBody = `{"model":"anthropic/claude-sonnet-5.5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`
@@ -38,13 +48,16 @@ func TestEveryEndpointIsBounded(t *testing.T) {
 		if e.Free() {
 			continue
 		}
+		ledger, kind := &fakeLedger{}, "application/json"
 		body, ok := calls()[e]
+		if !ok && e.TakesForms() {
+			body, kind, ok = recording("openai/whisper-1"), "multipart/form-data; boundary=b", true
+		}
 		if !ok {
 			t.Errorf("no call for %s", e)
 			continue
 		}
-		ledger := &fakeLedger{}
-		out := check(t, newServer(t, keysWith(nil), ledger), on(e, authorized("r", body)))
+		out := check(t, newServer(t, keysWith(nil), ledger), on(e, authorized("r", body, "content-type", kind)))
 		seen := ledger.take()
 		if out.GetOkResponse() == nil || len(seen) != 1 || seen[0].Bound <= 0 || seen[0].Unbounded != nil {
 			t.Errorf("%s: %v, reserved %+v; want a yes with a bound", e, out, seen)
@@ -54,6 +67,44 @@ func TestEveryEndpointIsBounded(t *testing.T) {
 		if md["anthropic"].GetBoolValue() != (e == pricing.Messages) || md["betas"] != nil || headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit") == "" {
 			t.Errorf("%s: metadata %v", e, md)
 		}
+	}
+}
+
+// A form goes where forms are taken, with a boundary that everybody reads alike;
+// it is not called JSON on its way.
+func TestFormsByContentType(t *testing.T) {
+	for _, tt := range []struct {
+		e            pricing.Endpoint
+		kind, reason string
+	}{
+		{pricing.Transcriptions, "multipart/form-data; boundary=b", ""},
+		{pricing.Transcriptions, "multipart/form-data", "content_type_unsupported"},
+		{pricing.Transcriptions, "multipart/form-data; boundary=b; boundary=c", "content_type_unsupported"},
+		{pricing.Transcriptions, "multipart/mixed; boundary=b", "content_type_unsupported"},
+		{pricing.Transcriptions, "multipart/form-data; boundary=c", "form_invalid"},
+		{pricing.Transcriptions, "application/json", "body_not_json"},
+		{pricing.Chat, "multipart/form-data; boundary=b", "content_type_unsupported"},
+		{pricing.Speech, "multipart/form-data; boundary=b", "content_type_unsupported"},
+	} {
+		out := check(t, newServer(t, keysWith(nil), &fakeLedger{}), on(tt.e, authorized("r", recording("openai/whisper-1"), "content-type", tt.kind)))
+		if tt.reason != "" {
+			if e, err := refusal(out); err != nil || e.reason() != tt.reason {
+				t.Errorf("%s %s: %+v %v, want %s", tt.e, tt.kind, e, err, tt.reason)
+			}
+			continue
+		}
+		for _, h := range out.GetOkResponse().GetHeaders() {
+			if h.GetHeader().GetKey() == "content-type" {
+				t.Errorf("%s: a form is called %q", tt.e, h.GetHeader().GetRawValue())
+			}
+		}
+		if out.GetOkResponse() == nil {
+			t.Errorf("%s %s: %v", tt.e, tt.kind, out)
+		}
+	}
+	twice := authorized("r", recording("openai/whisper-1"), "content-type", "multipart/form-data; boundary=b", "content-type", "multipart/form-data; boundary=b")
+	if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), on(pricing.Transcriptions, twice))); err != nil || e.reason() != "content_type_unsupported" {
+		t.Errorf("two content types: %+v %v", e, err)
 	}
 }
 

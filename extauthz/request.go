@@ -171,9 +171,21 @@ func (r *request) endpoint() (pricing.Endpoint, error) {
 	}
 }
 
-// content checks that the body is one whole, plain JSON document: whatever is
-// hidden in an encoding or cut off could not be bounded.
-func (r *request) content() ([]byte, error) {
+// content checks that the body is one whole, plain JSON document, or one whole
+// form where the endpoint takes forms: whatever is hidden in an encoding or cut
+// off could not be bounded. The boundary of a form is never empty.
+func (r *request) content(e pricing.Endpoint) (body []byte, boundary string, err error) {
+	if e.TakesForms() && r.Headers.ContentType.N == 1 {
+		if boundary, err = pricing.FormBoundary(r.Headers.ContentType.Value); err != nil {
+			return nil, "", err
+		}
+	}
+	body, err = r.whole(boundary != "")
+	return body, boundary, err
+}
+
+// whole is the body, if it came as it should.
+func (r *request) whole(form bool) ([]byte, error) {
 	h := &r.Headers
 	body := r.Body()
 	switch {
@@ -185,10 +197,10 @@ func (r *request) content() ([]byte, error) {
 		return nil, budget.Invalid("body_missing", "upgrade", "this address takes a JSON body, no upgraded connection; leave the upgrade header out")
 	case h.ContentEncoding.N > 0 && !isIdentity(h.ContentEncoding):
 		return nil, budget.Invalid("content_encoding_unsupported", "content-encoding", "the body is compressed; send it as plain JSON without a content-encoding")
-	case !mayBeJSON(h.ContentType):
+	case !form && !mayBeJSON(h.ContentType):
 		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is in parts, in another character set or there twice; send the body as JSON, with content-type: application/json")
 	case len(body) == 0:
-		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object")
+		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object, or a form where this address takes one")
 	case !agrees(h.ContentLength, len(body)):
 		return nil, budget.Invalid("body_missing", "content-length", "the body is not as long as its content-length says; send it whole")
 	}

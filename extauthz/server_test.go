@@ -91,7 +91,7 @@ func newCatalog(t testing.TB) *pricing.Catalog {
 	c, err := pricing.Load(&rows, []pricing.Upstream{
 		{Provider: "moonshot", StreamUsage: "inject", CapField: "max_completion_tokens"},
 		{Provider: "openai", StreamUsage: "inject", CapField: "max_completion_tokens"},
-		{Provider: "anthropic"}, {Provider: "voyage"},
+		{Provider: "anthropic"}, {Provider: "voyage"}, {Provider: "mistral"},
 	}, time.Hour)
 	if err != nil {
 		t.Fatal(err)

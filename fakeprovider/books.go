@@ -16,9 +16,19 @@ type Price struct {
 	CacheWrite     int64 // of prompt tokens written to a cache; 0: as Input
 	CacheWriteLong int64 // of those that stay there for an hour or longer; 0: as CacheWrite
 	Output         int64
+	InputMedia     int64 // of images and audio in the prompt; 0: as Input
+	OutputMedia    int64 // of generated images and speech; 0: as Output
 
 	WebSearch  int64 // of one search
 	SearchUnit int64 // of one unit of a rerank
+	Image      int64 // of one generated image; 0: images are billed by token
+	Character  int64 // of one character to be spoken; 0: speech is billed by token
+	Second     int64 // of one second of a recording; 0: recordings are billed by token
+
+	// Grid is how many cells the long edge of a generated image has, by quality,
+	// where its tokens are counted as OpenAI's calculator for gpt-image-2 does. nil:
+	// as it publishes them for gpt-image-1.
+	Grid map[string]int64
 }
 
 // Factor multiplies the price of tokens.
@@ -35,6 +45,9 @@ type Bill struct {
 	CompletionTokens int64 `json:"completion_tokens"`   // reasoning, too
 	WebSearches      int64 `json:"web_searches"`
 	SearchUnits      int64 `json:"search_units"`
+	Images           int64 `json:"images"`
+	Characters       int64 `json:"characters"`
+	Seconds          int64 `json:"seconds"`
 }
 
 // Call is one request as it arrived, and what became of it.
@@ -70,6 +83,9 @@ type tokens struct {
 	cached, written, writtenLong int64
 	completion                   int64
 	searches, units              int64
+
+	mediaIn, mediaOut           int64 // of prompt and of completion
+	images, characters, seconds int64 // where they are what is billed
 }
 
 // cost prices a call, rounded up once to a whole nano-USD.
@@ -84,18 +100,29 @@ func (p Price) cost(t tokens, tier Factor) int64 {
 	}
 	sum := new(big.Int)
 	add := func(count, price int64) { sum.Add(sum, new(big.Int).Mul(big.NewInt(count), big.NewInt(price))) }
-	add(t.prompt-t.cached-t.written-t.writtenLong, p.Input)
+	mediaIn, mediaOut := p.InputMedia, p.OutputMedia
+	if mediaIn == 0 {
+		mediaIn = p.Input
+	}
+	if mediaOut == 0 {
+		mediaOut = p.Output
+	}
+	add(t.prompt-t.mediaIn-t.cached-t.written-t.writtenLong, p.Input)
+	add(t.mediaIn, mediaIn)
+	add(t.mediaOut, mediaOut)
 	add(t.cached, p.CacheRead)
 	add(t.written, write)
 	add(t.writtenLong, long)
-	add(t.completion, p.Output)
+	add(t.completion-t.mediaOut, p.Output)
 	den := big.NewInt(1000)
 	if tier.Den > 0 {
 		sum.Mul(sum, big.NewInt(tier.Num))
 		den.Mul(den, big.NewInt(tier.Den))
 	}
 	fees := new(big.Int).Mul(big.NewInt(t.searches), big.NewInt(p.WebSearch))
-	fees.Add(fees, new(big.Int).Mul(big.NewInt(t.units), big.NewInt(p.SearchUnit)))
+	for _, f := range [][2]int64{{t.units, p.SearchUnit}, {t.images, p.Image}, {t.characters, p.Character}, {t.seconds, p.Second}} {
+		fees.Add(fees, new(big.Int).Mul(big.NewInt(f[0]), big.NewInt(f[1])))
+	}
 	if tier.Den > 0 {
 		fees.Mul(fees, big.NewInt(tier.Den))
 	}
@@ -122,6 +149,9 @@ func (c *call) bill(t tokens) {
 		CompletionTokens: t.completion,
 		WebSearches:      t.searches,
 		SearchUnits:      t.units,
+		Images:           t.images,
+		Characters:       t.characters,
+		Seconds:          t.seconds,
 	}
 }
 
@@ -136,6 +166,9 @@ func (b Bill) plus(o Bill) Bill {
 		CompletionTokens: b.CompletionTokens + o.CompletionTokens,
 		WebSearches:      b.WebSearches + o.WebSearches,
 		SearchUnits:      b.SearchUnits + o.SearchUnits,
+		Images:           b.Images + o.Images,
+		Characters:       b.Characters + o.Characters,
+		Seconds:          b.Seconds + o.Seconds,
 	}
 }
 

@@ -163,6 +163,14 @@ func (c *call) serve() {
 		c.serveEmbeddings()
 	case at(http.MethodPost, "/rerank"):
 		c.serveRerank()
+	case at(http.MethodPost, "/moderations"):
+		c.serveModerations()
+	case at(http.MethodPost, "/images/generations"), at(http.MethodPost, "/images/edits"):
+		c.serveImages()
+	case at(http.MethodPost, "/audio/speech"):
+		c.serveSpeech()
+	case at(http.MethodPost, "/audio/transcriptions"), at(http.MethodPost, "/audio/translations"):
+		c.serveTranscription()
 	case at(http.MethodGet, "/models"):
 		c.serveModels()
 	default:
@@ -246,7 +254,9 @@ func (c *call) answer(status int, v any) {
 func (c *call) send(status int, body []byte) {
 	c.record.Status = status
 	h := c.w.Header()
-	h.Set("Content-Type", "application/json")
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
+	}
 	c.nameRequest()
 	c.w.WriteHeader(status)
 	out := c.pieces()

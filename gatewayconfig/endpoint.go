@@ -9,9 +9,6 @@ import (
 	"aigateway/pricing"
 )
 
-// pathOf is the API's path at this gateway.
-func pathOf(api API) string { return "/v1" + api.Path() }
-
 func apiNames() []string {
 	var out []string
 	for _, a := range pricing.Endpoints() {

@@ -66,9 +66,9 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 	up := newProvider(t, false)
 	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf(`providers:
   claude: {preset: anthropic, base_url: '%[1]s/v1', api_key: provider-key}
-  all: {preset: vllm, base_url: '%[1]s/v1', api_key: other-key, headers: {anthropic-version: ours}}
+  all: {preset: vllm, base_url: '%[1]s/v1', api_key: other-key, headers: {anthropic-version: ours}, apis: %[2]s}
   co: {preset: cohere, base_url: '%[1]s', api_key: co-key}
-`, up.URL)))
+`, up.URL, strings.ReplaceAll(fmt.Sprint(pricing.Endpoints()), " ", ", "))))
 	t.Run("messages", func(t *testing.T) { callsMessages(t, d, up) })
 	t.Run("count_tokens", func(t *testing.T) {
 		code, _, body, err := d.call("POST", "/v1/messages/count_tokens?beta=true", "claude", "{}", "X-Api-Key", "sk-aig-x")
@@ -95,20 +95,20 @@ func TestEveryAPIInEnvoy(t *testing.T) {
 	})
 	t.Run("paths and context extensions", func(t *testing.T) {
 		before := len(d.checks())
+		var want []string
 		for _, api := range pricing.Endpoints() {
-			path := map[gatewayconfig.API]string{"chat": "/v1/chat/completions", "count_tokens": "/v1/messages/count_tokens"}[api]
-			if path == "" {
-				path = "/v1/" + string(api)
-			}
-			code, _, body, err := d.call("POST", path, "all", "{}")
-			if err != nil || code != 200 || !strings.HasSuffix(body, " "+path) {
-				t.Errorf("%s: %d %q %v", api, code, body, err)
+			for _, path := range api.Paths() {
+				want = append(want, string(api))
+				code, _, body, err := d.call("POST", path, "all", "{}")
+				if err != nil || code != 200 || !strings.HasSuffix(body, " /v1"+api.Path()) {
+					t.Errorf("%s: %d %q %v", path, code, body, err)
+				}
 			}
 		}
-		if got := strings.Join(d.checks()[before:], " "); got != "chat embeddings responses messages completions rerank count_tokens" {
-			t.Errorf("checks: %s", got)
+		if diff := cmp.Diff(want, d.checks()[before:]); diff != "" {
+			t.Errorf("checks (-want +got):\n%s", diff)
 		}
-		for path, want := range map[string]string{"/v1/rerank": "/v2/rerank", "/v1/embeddings": "/compatibility/v1/embeddings"} {
+		for path, want := range map[string]string{"/v1/rerank": "/v2/rerank", "/v2/rerank": "/v2/rerank", "/v1/embeddings": "/compatibility/v1/embeddings"} {
 			if code, _, body, err := d.call("POST", path, "co", "{}"); err != nil || code != 200 || !strings.HasSuffix(body, " "+want) {
 				t.Errorf("cohere %s: %d %q %v", path, code, body, err)
 			}

@@ -32,14 +32,14 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 	}
 	b := &routeBuilder{config: c, keyFirst: keyFirst}
 	for _, api := range pricing.Endpoints() {
-		for i := range c.Providers {
-			b.decided(&c.Providers[i], api)
+		for _, at := range api.Paths() {
+			b.inference(api, at)
 		}
-		b.undecided("key-first-"+string(api), api, b.keyFirstMatch(api), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
-		b.undecided("undecided-"+string(api), api, inferenceMatch(api), b.authz(api, envoy.FilterAuthz))
 	}
 	for _, api := range pricing.Endpoints() { // after all of them: some paths begin like others
-		b.refusal("no-"+string(api), api, prefix(pathOf(api)), "route_unknown", "only POST "+pathOf(api)+" is served here")
+		for _, at := range api.Paths() {
+			b.refusal("no-"+routeName(api, at), api, prefix(at), "route_unknown", "only POST "+at+" is served here")
+		}
 	}
 	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
 		b.rest(prefix(p))
@@ -75,11 +75,29 @@ func (b *routeBuilder) pack(m proto.Message) *anypb.Any {
 	return out
 }
 
+// inference serves one API at one path, of any provider that has it.
+func (b *routeBuilder) inference(api API, at string) {
+	name := routeName(api, at)
+	for i := range b.config.Providers {
+		b.decided(&b.config.Providers[i], api, at, name)
+	}
+	b.undecided("key-first-"+name, api, b.keyFirstMatch(at), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
+	b.undecided("undecided-"+name, api, inferenceMatch(at), b.authz(api, envoy.FilterAuthz))
+}
+
+// routeName tells an API's routes apart in logs.
+func routeName(api API, at string) string {
+	if at == api.Paths()[0] {
+		return string(api)
+	}
+	return string(api) + strings.ReplaceAll(at, "/", "-")
+}
+
 // decided serves one API of one provider, once Check has named the provider.
-func (b *routeBuilder) decided(p *Provider, api API) {
-	match := inferenceMatch(api)
+func (b *routeBuilder) decided(p *Provider, api API, at, name string) {
+	match := inferenceMatch(at)
 	match.Headers = append(match.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
-	name := p.Name + "-" + string(api)
+	name = p.Name + "-" + name
 	if !hasAPI(p, api) {
 		message := fmt.Sprintf("provider %s has no %s", p.Name, api)
 		if why := p.Refuses[string(api)]; why != "" {
@@ -273,16 +291,16 @@ func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 	return out
 }
 
-func inferenceMatch(api API) *routev3.RouteMatch {
-	match := path(pathOf(api))
+func inferenceMatch(at string) *routev3.RouteMatch {
+	match := path(at)
 	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
 	return match
 }
 
 // keyFirstMatch is inferenceMatch for calls whose caller shows a key before the
 // body is taken.
-func (b *routeBuilder) keyFirstMatch(api API) *routev3.RouteMatch {
-	match := inferenceMatch(api)
+func (b *routeBuilder) keyFirstMatch(at string) *routev3.RouteMatch {
+	match := inferenceMatch(at)
 	match.Headers = append(match.Headers, &routev3.HeaderMatcher{
 		Name: "content-length", TreatMissingHeaderAsEmpty: true,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: b.keyFirst},

@@ -83,9 +83,10 @@ type arithmetic struct {
 	hidden                        int64 // tokens of input that is not in the body
 	hiddenNote                    string
 	clamped                       bool
-	routed                        bool  // hosts that are dearer are ruled out
-	hops                          int64 // 1, and one for each use of a hosted tool
-	hopInput                      int64 // tokens of each further hop: the context
+	routed                        bool         // hosts that are dearer are ruled out
+	hops                          int64        // 1, and one for each use of a hosted tool
+	hopInput                      int64        // tokens of each further hop: the context
+	made                          []madeTokens // output that no member caps
 	choices                       int64
 	limit                         int64 // output cap of one choice
 	foreign                       int64 // … which another API's cap may raise
@@ -104,6 +105,14 @@ type arithmetic struct {
 	countedBy                     string       // … and its name; empty: none
 }
 
+// madeTokens is output of a kind.
+type madeTokens struct {
+	what   string
+	tokens int64
+	pico   int64 // per token
+	note   string
+}
+
 // slack is how many bytes naming a cap may lengthen a body by that has none: the
 // cap named in a refusal must still fit when the client sends it.
 const slack = 64
@@ -111,6 +120,9 @@ const slack = 64
 // total is the bound with an output cap, and with more input.
 func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
+	for _, m := range a.made {
+		tokens = tokens.plus(m.tokens, m.pico)
+	}
 	output := wide{}.plus(max(limit, a.foreign)*a.choices*a.hops, a.out)
 	sum := tokens.add(output).times(a.factor).add(a.fees)
 	for _, f := range a.byUse {
@@ -202,6 +214,9 @@ func (b *Bound) Lines() []budget.Line {
 		}
 		add("output", limit*a.choices*a.hops, "tokens", a.out, note)
 	}
+	for _, m := range a.made {
+		add("output", m.tokens, "tokens", m.pico, m.what+": "+m.note)
+	}
 	if a.factor != one() {
 		out = append(out, budget.Line{Label: "multiplier", Quantity: 1, Unit: a.factor.String(), Note: "service tier, region and time of day; on all tokens"})
 	}
@@ -226,8 +241,15 @@ func (a *arithmetic) feeLines(out []budget.Line) []budget.Line {
 }
 
 func feeUnit(kind string) string {
-	if kind == feeSearchUnit {
+	switch kind {
+	case feeSearchUnit:
 		return "search units"
+	case feeImage, feeInputImage:
+		return "images"
+	case feeAudio:
+		return "seconds"
+	case feeCharacter:
+		return "characters"
 	}
 	return "uses"
 }

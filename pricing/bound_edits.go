@@ -32,7 +32,7 @@ func (m *Model) edit(b *Bound, c *Call) {
 			opening += `"` + field + `":` + value + ","
 		}
 	}
-	if m.Row != nil && m.routesHosts() && b.sum.factor.den > 0 { // what has no bound has no limits either
+	if m.Row != nil && m.routesHosts() && b.sum.factor.den > 0 && c.form == nil { // what has no bound has no limits either
 		if e, ok := m.limitHosts(c, &b.sum); ok {
 			if e.Del == 0 && e.At == c.open {
 				opening += e.Ins
@@ -44,7 +44,11 @@ func (m *Model) edit(b *Bound, c *Call) {
 	if opening != "" {
 		edits = append(edits, Edit{At: c.open, Ins: opening})
 	}
-	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, m.quoted})
+	name := m.quoted
+	if c.form != nil {
+		name = m.UpstreamModel
+	}
+	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
 	for i := 1; i < len(edits); i++ { // at most five
 		for j := i; j > 0 && edits[j].At < edits[j-1].At; j-- {
 			edits[j], edits[j-1] = edits[j-1], edits[j]

@@ -40,7 +40,18 @@ func (m *Model) input(b *Bound, c *Call) error {
 		a.ceiling = r.tiers[next].from
 	}
 	a.tier, a.routed = tier.from, m.routesHosts()
-	return m.prices(a, c, tier)
+	if err := m.prices(a, c, tier); err != nil {
+		return err
+	}
+	switch c.Endpoint {
+	case Images, ImageEdits:
+		return m.draw(a, c, tier)
+	case Transcriptions, Translations:
+		return m.hear(a, c, tier)
+	case Speech:
+		return m.speak(a, c, tier)
+	}
+	return nil
 }
 
 // text counts what can become text tokens, and what comes on top of it.
@@ -79,7 +90,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 func (m *Model) count(a *arithmetic, c *Call) {
 	r := m.Row.rules
 	rest := c.textBytes(r.nfkc && m.tokens == nil) // a public tokenizer does not normalise
-	if m.tokens != nil {
+	if m.tokens != nil && c.form == nil {
 		a.counted = m.tokens.counted(c)
 		a.countedBy = m.tokens.name
 		rest -= a.counted.bytes
@@ -90,6 +101,9 @@ func (m *Model) count(a *arithmetic, c *Call) {
 // inputLimit is how many input tokens the provider accepts; 0 is unknown.
 func (m *Model) inputLimit(c *Call) int64 {
 	// An item to embed, a query with a document, and a prompt are inputs each.
+	if c.chunked {
+		return 0
+	}
 	limit := m.Row.Context * max(c.items, 1)
 	if most := m.Row.rules.maxBatch; !c.Endpoint.generates() && most > 0 && (limit == 0 || most < limit) {
 		limit = most
@@ -100,6 +114,13 @@ func (m *Model) inputLimit(c *Call) int64 {
 func (m *Model) media(a *arithmetic, c *Call) error {
 	rules := m.Row.rules
 	for _, img := range c.images {
+		if rules.image == nil && m.Row.free() && len(m.Row.fees) == 0 {
+			continue
+		}
+		if fee, ok := m.Row.fees[feeInputImage]; ok && rules.image == nil {
+			a.fee(feeInputImage, 1, fee)
+			continue
+		}
 		if rules.image == nil {
 			return budget.Invalid("unbounded_media", img.field, fmt.Sprintf("%s: nobody has said how many tokens an image takes on %s; leave images out, or add to the configuration:\nmodels:\n- model: %s\n  image: {max_tokens: <the most tokens of one image>}", img.field, m.Slug, m.Slug))
 		}
@@ -107,6 +128,9 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 	}
 	if c.pdf.pages > 0 && m.openDocument(c) == nil {
 		a.documents = c.pdf.pages*(rules.pdfPage+rules.image.most) + rules.perByte.ceil(c.pdf.text)
+	}
+	if _, ok := m.Row.fees[feeAudio]; ok { // see hear
+		return nil
 	}
 	for _, au := range c.audios {
 		if rules.audioRate == 0 || !m.Row.tiers[0].priced(inputAudio) {
@@ -121,6 +145,11 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 const (
 	feeRequest    = "request"     // every call
 	feeSearchUnit = "search_unit" // rerankers
+	feeImage      = "image"       // one that the model makes
+	feeInputImage = "image_input" // one that it takes, where images are billed by the piece
+	feeCharacter  = "character"   // of a text to be spoken
+	// feeAudio is of a minute of a recording, and billed by the second.
+	feeAudio = "audio_minute"
 	// feeRefusal is charged in place of all else for a request that the provider
 	// refuses for its content.
 	feeRefusal = "content_refusal"
@@ -302,6 +331,9 @@ func (m *Model) writes(c *Call, tier *rates) (bucket, error) {
 // textBytes is how many bytes of the body can become text tokens: all but the
 // payload of media, whose tokens are counted by other rules.
 func (c *Call) textBytes(nfkc bool) int64 {
+	if c.form != nil {
+		return c.form.bytes(c.body, nfkc)
+	}
 	n := int64(len(c.body)) - c.payload
 	if nfkc {
 		n += growth(c.body)

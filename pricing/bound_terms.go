@@ -193,6 +193,9 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 		input: a.input, inPico: a.in, outPico: a.out, fees: a.fees,
 		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, terms: pinTerms{base: f.base, geo: f.geo, peak: f.peak},
 	}
+	if c.pictures != nil {
+		p.choices = c.pictures.count
+	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}
@@ -253,6 +256,12 @@ func (m *Model) unboundedPin(c *Call, at time.Time) *pin {
 			a.fee(feeKind(c.hosted[i].kind), 0, fee)
 		}
 	}
+	if fee, ok := m.Row.fees[feeAudio]; ok {
+		a.fee(feeAudio, 0, perSecond(fee))
+	}
+	if c.pictures != nil {
+		p.choices = c.pictures.count
+	}
 	p.fees = a.fees
 	p.take(m.Row, &a)
 	return p
@@ -280,7 +289,8 @@ func (m *Model) flags(c *Call) uint64 {
 	set(m.Upstream.RunningUsage || c.options.continuous, pinRunning)
 	set(m.Upstream.CancelsOnDisconnect && len(c.hosted) == 0 && !c.prediction && !c.audioOut && len(c.audios) == 0, pinElapsed)
 	set(m.reportsCost(), pinCost)
-	set(!c.Endpoint.generates(), pinNoOutput)
+	set(c.rawAnswer, pinRaw)
+	set(c.Endpoint.silent(), pinNoOutput)
 	set(c.Endpoint == Completions && c.maxTokens.set && c.maxTokens.value == 0, pinSilent)
 	d := m.dialect(c.Endpoint)
 	set(d == custom, pinExtractor)

@@ -74,8 +74,13 @@ type Call struct {
 	pdf          pdfs
 	items        int64 // embeddings inputs, or documents to rank
 	rank         *ranking
-	tokenInput   bool  // … given as token ids
-	tokens       int64 // … and how many
+	tokenInput   bool      // … given as token ids
+	tokens       int64     // … and how many
+	pictures     *pictures // to be made
+	spoken       int64     // characters to be spoken
+	chunked      bool      // a recording is cut into pieces
+	form         *formText // of a form; nil: the body is JSON
+	rawAnswer    bool      // the answer is asked for in a form without a report
 	unbounded    *budget.Error
 }
 
@@ -143,9 +148,13 @@ func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, erro
 		}
 	}
 	if p.call.Model == "" {
-		return nil, budget.Invalid("model_missing", "model", "model is missing; name one as provider/model, such as openai/gpt-5.4-mini")
+		return nil, modelMissing()
 	}
 	return &p.call, nil
+}
+
+func modelMissing() error {
+	return budget.Invalid("model_missing", "model", "model is missing; name one as provider/model, such as openai/gpt-5.4-mini")
 }
 
 // explain turns a decoder's error into ours. After an error nothing that was

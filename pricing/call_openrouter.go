@@ -153,6 +153,9 @@ func (m *Model) routed(c *Call) error {
 		}
 		return nil
 	}
+	if c.form != nil { // which cannot say what a host may cost
+		return budget.Invalid("unbounded_media", "model", m.Slug+" is served by hosts whose prices differ, which a form cannot limit; name a model of another provider")
+	}
 	id := m.UpstreamModel
 	if strings.HasSuffix(id, ":online") || strings.HasPrefix(id, "@") || strings.Contains(id, "@preset") || id == "auto" || id == "openrouter/auto" {
 		return budget.Invalid("unsupported_feature", "model", fmt.Sprintf("%s can become another model or add paid steps; name one model without :online", m.Slug))

@@ -22,6 +22,9 @@ const (
 	DialectAnthropicMessages = "anthropic_messages"
 	DialectCohereRerank      = "cohere_rerank" // search units
 	DialectTokensRerank      = "tokens_rerank" // tokens
+	// DialectOpenAIMedia is that of OpenAI's images and audio: by token, with
+	// output of one kind where the report does not say, or by second.
+	DialectOpenAIMedia = "openai_media"
 	// DialectCustom is what the upstream's Extractor says.
 	DialectCustom = "custom"
 )
@@ -147,6 +150,8 @@ type rules struct {
 	image      *imageRule
 	pdfPage    int64 // most text tokens of a PDF's page, beside its image; 0: not published
 	audioRate  int64 // input tokens of a second of audio
+	audioLeast int64 // seconds that a recording is billed for at least
+	draws      *drawRule
 	tiers      []namedRatio
 	geos       map[string]ratio
 	geoList    []namedRatio // geos by name

@@ -339,7 +339,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	s = base.over(s)
 	shared := &rules{
 		overhead: *s.overhead, perByte: *s.tokensPerByte, nfkc: *s.nfkc,
-		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, image: s.image,
+		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, image: s.image, draws: s.draws,
 		geos: s.geos, peaks: s.peaks, endpoints: s.endpoints,
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.serviceTiers)) {
@@ -358,6 +358,9 @@ func (b *builder) entry(s spec) (*entry, error) {
 		if given != nil {
 			*into = *given
 		}
+	}
+	if s.audioLeast != nil {
+		shared.audioLeast = *s.audioLeast
 	}
 	if len(shared.tiers) > pinMost {
 		return nil, lineError(s.node, "model %s has more than %d service tiers; leave out those nobody uses", s.slug, pinMost)

@@ -18,19 +18,20 @@ const (
 	inputImage
 	output
 	outputAudio
+	outputImage // numbers stand in pins: they never change
 	bucketCount
 )
 
 // names are the catalog's keys, in the order of the buckets.
 func bucketNames() [bucketCount]string {
-	return [bucketCount]string{"input", "cache_read", "cache_write", "cache_write_long", "input_audio", "input_image", "output", "output_audio"}
+	return [bucketCount]string{"input", "cache_read", "cache_write", "cache_write_long", "input_audio", "input_image", "output", "output_audio", "output_image"}
 }
 
 func (b bucket) String() string { return bucketNames()[b] }
 
 // parent is the bucket whose price one without its own takes.
 func (b bucket) parent() bucket {
-	if b == outputAudio || b == output {
+	if b >= output {
 		return output
 	}
 	return input
@@ -54,6 +55,11 @@ func (r *rates) price(b bucket) int64 {
 		return r.pico[b]
 	}
 	return r.pico[b.parent()]
+}
+
+// free reports whether every token costs nothing.
+func (r *Row) free() bool {
+	return !slices.ContainsFunc(r.tiers, func(t rates) bool { return t.pico != [bucketCount]int64{} })
 }
 
 // at picks the rates for a request with that much input; tiers must not be empty.

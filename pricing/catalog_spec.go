@@ -33,6 +33,8 @@ type spec struct {
 	image         *imageRule
 	pdfPage       *int64
 	audioRate     *int64
+	audioLeast    *int64
+	draws         *drawRule
 	serviceTiers  map[string]ratio
 	geos          map[string]ratio
 	peaks         []peak
@@ -150,8 +152,10 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"audio": func(n *yaml.Node) error {
 			return readMap(n, "audio", map[string]func(*yaml.Node) error{
 				"tokens_per_second": set(&s.audioRate, count("tokens_per_second")),
+				"min_seconds":       set(&s.audioLeast, count("min_seconds")),
 			})
 		},
+		"draws":         s.readDraws,
 		"service_tiers": readRatios(&s.serviceTiers, "service_tiers"),
 		"inference_geo": readRatios(&s.geos, "inference_geo"),
 		"peaks":         s.readPeaks,
@@ -187,6 +191,40 @@ func (s *spec) readImage(n *yaml.Node) error {
 		err = lineError(n, "image has no max_tokens; write the most input tokens one image can take")
 	}
 	return err
+}
+
+// readDraws reads what an image costs that the model makes.
+func (s *spec) readDraws(n *yaml.Node) error {
+	r := &drawRule{}
+	s.draws = r
+	table := func(into map[string]int64, what string) func(*yaml.Node) error {
+		return func(n *yaml.Node) error {
+			return readEntries(n, what, func(key string, n *yaml.Node) error {
+				var v int64
+				err := count(what + "." + key)(&v)(n)
+				into[key] = v
+				return err
+			})
+		}
+	}
+	return readMap(n, "draws", map[string]func(*yaml.Node) error{
+		"quality":        readString(&r.quality, "quality"),
+		"size":           readString(&r.size, "size"),
+		"partial_tokens": count("partial_tokens")(&r.partial),
+		"text_tokens":    count("text_tokens")(&r.text),
+		"max_pixels":     count("max_pixels")(&r.pixels),
+		"factors": func(n *yaml.Node) error {
+			r.factors = make(map[string]int64)
+			return table(r.factors, "factors")(n)
+		},
+		"tokens": func(n *yaml.Node) error {
+			r.tokens = make(map[string]map[string]int64)
+			return readEntries(n, "tokens", func(key string, n *yaml.Node) error {
+				r.tokens[key] = make(map[string]int64)
+				return table(r.tokens[key], "tokens."+key)(n)
+			})
+		},
+	})
 }
 
 func (s *spec) readPeaks(n *yaml.Node) error {
@@ -339,6 +377,10 @@ func (s spec) over(o spec) spec {
 	pick(&s.image, o.image)
 	pick(&s.pdfPage, o.pdfPage)
 	pick(&s.audioRate, o.audioRate)
+	pick(&s.audioLeast, o.audioLeast)
+	if o.draws != nil {
+		s.draws = o.draws
+	}
 	s.serviceTiers = merge(s.serviceTiers, o.serviceTiers)
 	s.geos = merge(s.geos, o.geos)
 	if o.aliases != nil {

@@ -16,7 +16,7 @@ import (
 
 func TestEmbeddedCatalog(t *testing.T) {
 	c := mustLoad(t)
-	if got, want := c.Date(), time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC); !got.Equal(want) {
+	if got, want := c.Date(), time.Date(2026, 11, 24, 0, 0, 0, 0, time.UTC); !got.Equal(want) {
 		t.Errorf("its date is %s, want %s", got, want)
 	}
 	if len(c.Version()) != 12 || c.Version() == mustOverlay(t, overlayModels).Version() {
@@ -33,15 +33,18 @@ func TestEmbeddedCatalog(t *testing.T) {
 		"cohere/rerank-v4.0-pro", "deepseek/deepseek-flash", "deepseek/deepseek-v4-flash", "deepseek/deepseek-v4-pro", "gemini/gemini-2.5-flash",
 		"gemini/gemini-2.5-flash-lite", "gemini/gemini-2.5-pro", "gemini/gemini-3-flash-preview", "gemini/gemini-3.1-flash-lite",
 		"gemini/gemini-3.1-pro-preview", "gemini/gemini-3.5-flash", "gemini/gemini-3.5-flash-lite", "gemini/gemini-3.6-flash", "gemini/gemini-3.7-flash",
-		"gemini/gemini-3.8-flash", "groq/llama-3.1-8b-instant", "groq/llama-3.3-70b-versatile", "groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-20b",
-		"groq/qwen/qwen3.8-27b", "mistral/codestral-2508", "mistral/devstral-2512", "mistral/mistral-large-2512", "mistral/mistral-large-4",
-		"mistral/mistral-medium-3-5", "mistral/mistral-small-2603", "moonshot/kimi-k2.5", "moonshot/kimi-k2.6", "moonshot/kimi-k2.7-code", "moonshot/kimi-k3",
-		"moonshot/kimi-k3.1-pro", "openai/gpt-4.1", "openai/gpt-4.1-mini", "openai/gpt-4.1-nano", "openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-5",
+		"gemini/gemini-3.8-flash", "groq/canopylabs/orpheus-v1-english", "groq/llama-3.1-8b-instant", "groq/llama-3.3-70b-versatile", "groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-20b",
+		"groq/qwen/qwen3.8-27b", "groq/whisper-large-v3", "groq/whisper-large-v3-turbo", "mistral/codestral-2508", "mistral/devstral-2512", "mistral/mistral-large-2512", "mistral/mistral-large-4",
+		"mistral/mistral-medium-3-5", "mistral/mistral-moderation-2603", "mistral/mistral-small-2603", "mistral/voxtral-mini-2602", "mistral/voxtral-mini-tts-2603", "moonshot/kimi-k2.5", "moonshot/kimi-k2.6", "moonshot/kimi-k2.7-code", "moonshot/kimi-k3",
+		"moonshot/kimi-k3.1-pro", "openai/chatgpt-image-latest", "openai/dall-e-2", "openai/dall-e-3", "openai/gpt-4.1", "openai/gpt-4.1-mini", "openai/gpt-4.1-nano", "openai/gpt-4o", "openai/gpt-4o-mini", "openai/gpt-4o-mini-transcribe", "openai/gpt-4o-mini-tts", "openai/gpt-4o-transcribe", "openai/gpt-4o-transcribe-diarize",
+		"openai/gpt-5",
 		"openai/gpt-5-mini", "openai/gpt-5-nano", "openai/gpt-5.1", "openai/gpt-5.2", "openai/gpt-5.4", "openai/gpt-5.4-mini", "openai/gpt-5.4-nano",
 		"openai/gpt-5.5", "openai/gpt-5.6-luna", "openai/gpt-5.6-sol", "openai/gpt-5.6-terra", "openai/gpt-6-astra", "openai/gpt-6-luna", "openai/gpt-6-sol",
-		"openai/gpt-6.1-sol", "openai/gpt-6.1-terra", "openai/o3", "openai/o3-mini", "openai/o4-mini", "openai/text-embedding-3-large",
-		"openai/text-embedding-3-small", "openai/text-embedding-ada-002", "voyage/voyage-4", "voyage/voyage-4-large", "voyage/voyage-4-lite", "xai/grok-4.3",
-		"xai/grok-4.5", "xai/grok-4.6", "xai/grok-4.7",
+		"openai/gpt-6.1-sol", "openai/gpt-6.1-terra", "openai/gpt-image-1", "openai/gpt-image-1-mini", "openai/gpt-image-1.5", "openai/gpt-image-2",
+		"openai/gpt-image-2.5-flare", "openai/gpt-image-2.5-sunburst", "openai/gpt-image-2.6-flare", "openai/gpt-image-2.6-sunburst", "openai/gpt-transcribe", "openai/o3",
+		"openai/o3-mini", "openai/o4-mini", "openai/omni-moderation-latest", "openai/text-embedding-3-large",
+		"openai/text-embedding-3-small", "openai/text-embedding-ada-002", "openai/tts-1", "openai/tts-1-hd", "openai/whisper-1", "voyage/voyage-4", "voyage/voyage-4-large", "voyage/voyage-4-lite", "xai/grok-4.3",
+		"xai/grok-4.5", "xai/grok-4.6", "xai/grok-4.7", "xai/grok-imagine-image", "xai/grok-imagine-image-2.0",
 	}
 	if diff := cmp.Diff(want, slugs); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)
@@ -170,7 +173,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"cheap peak", "- model: a/b\n  peaks: [{from: \"01:00\", to: \"02:00\", multiplier: \"0.5\"}]", "a multiplier of at least 1"},
 		{"bad clock", "- model: a/b\n  peaks: [{from: \"1:00\", to: \"02:00\", multiplier: \"2\"}]", "write a UTC time as HH:MM"},
 		{"bad flag", "- model: a/b\n  nfkc: maybe", "write true or false"},
-		{"bad endpoint", "- model: a/b\n  endpoints: [images]", "write one of"},
+		{"bad endpoint", "- model: a/b\n  endpoints: [pictures]", "write one of"},
 		{"alias taken", "- {model: a/b, aliases: [openai/gpt-5.5], prices: [{input: 1, output: 1}]}", "alias openai/gpt-5.5 of a/b is already a name of openai/gpt-5.5"},
 		{"an overlay may not break a tier", "\n- model: openai/gpt-6-sol\n  prices:\n  - {input: \"5\"}", "line 4: model openai/gpt-6-sol: the input price falls"},
 	} {

@@ -78,6 +78,9 @@ func Charge(text string, bound budget.Amount, ev Evidence, served Lookup) Outcom
 	if err != nil {
 		return Outcome{Basis: budget.BasisBound, Cost: bound, Flags: []string{FlagPinMalformed}}
 	}
+	if p.has(pinRaw) {
+		ev.Usage, ev.FirstUsage, ev.OtherUsage, ev.Model, ev.Many, ev.Unread = "", "", nil, "", false, false
+	}
 	s := settlement{pin: p, ev: &ev, bound: bound, served: served}
 	u, reported := s.report()
 	silent := !ev.hasUsage()
@@ -186,7 +189,7 @@ func (u *part) tokens(t budget.Tokens) budget.Tokens {
 	t.Input += u.counts[input] + u.counts[inputAudio] + u.counts[inputImage]
 	t.CacheRead += u.counts[cacheRead]
 	t.CacheWrite += u.counts[cacheWrite] + u.counts[cacheWriteLong]
-	t.Output += u.counts[output] + u.counts[outputAudio]
+	t.Output += u.output()
 	return t
 }
 
@@ -197,6 +200,9 @@ func (u *part) tokens(t budget.Tokens) budget.Tokens {
 func (s *settlement) final(r *reports) bool {
 	ended := s.ev.Done || s.ev.Finished > 0 && int64(s.ev.Finished) >= s.choices
 	if !ended || !r.last || s.ev.Many {
+		return false
+	}
+	if s.dialect() == openAIMedia && s.ev.Stream && s.choices > 1 { // each image has its own report
 		return false
 	}
 	if s.hollow(&r.usage) {

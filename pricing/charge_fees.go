@@ -15,11 +15,15 @@ func (s *settlement) usesFees(u *usage, of prices) wide {
 		switch told := u.ran(f.kind); {
 		case f.kind == feeSearchUnit:
 			uses = u.units
+		case f.kind == feeAudio && u.seconds.told:
+			uses = u.seconds.n
 		case told.told:
 			uses = s.share(i, told.n)
 		}
 		if other, ok := of.fees[f.kind]; ok && f.kind != feeContainer {
-			pico = other
+			if pico = other; f.kind == feeAudio {
+				pico = perSecond(other)
+			}
 		}
 		sum = sum.plus(uses, pico)
 	}

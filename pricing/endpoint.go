@@ -14,13 +14,22 @@ const (
 	Completions Endpoint = "completions"
 	Rerank      Endpoint = "rerank"
 	CountTokens Endpoint = "count_tokens" // of Messages; nothing is billed
+	Moderations Endpoint = "moderations"
+	Images      Endpoint = "images"
+	ImageEdits  Endpoint = "image_edits"
+	Speech      Endpoint = "speech"
+	// Transcriptions are in the language of the recording, Translations in
+	// English.
+	Transcriptions Endpoint = "transcriptions"
+	Translations   Endpoint = "translations"
 )
 
 // declaration is all that one endpoint is: whoever adds one adds it here, and
 // its members to the table of members.
 type declaration struct {
 	name  Endpoint
-	path  string // behind /v1 here, and usually below a provider's base URL
+	path  string   // behind /v1 here, and usually below a provider's base URL
+	also  []string // whole paths here at which some SDK expects it, too
 	about string
 	in    endpoints // its bit in the table of members
 
@@ -30,9 +39,13 @@ type declaration struct {
 	// dialect is how its answers report their usage; empty: as the upstream's
 	// chat does.
 	dialect string
-	// caps are the members that cap its output, the usual one first; none: its
-	// answers have no output tokens.
+	// caps are the members that cap its output, the usual one first.
 	caps []string
+	// forms says that its body may be a form, multipart/form-data.
+	forms bool
+	// makes says that its answers have output all the same, which the model's own
+	// rules bound: images, speech.
+	makes bool
 	// defaultCap is inserted where neither body, caller, model nor upstream
 	// name another; 0: the usual one.
 	defaultCap int64
@@ -78,12 +91,42 @@ var declarations = []declaration{
 	{
 		name: Rerank, in: inRerank, path: "/rerank", about: "documents in the order of a query",
 		members: scopeOf(inRerank, "the body"),
+		also:    []string{"/v2/rerank"}, // Cohere's SDK
 		dialect: DialectTokensRerank, complete: completeRerank,
 	},
 	{ // https://platform.claude.com/docs/en/build-with-claude/token-counting
 		name: CountTokens, in: inMessages, path: "/messages/count_tokens", about: "how many input tokens a message would have; free",
 		members: scopeOf(inMessages, "the body"),
 		dialect: DialectAnthropicMessages, anthropic: true, free: true,
+	},
+	{
+		name: Moderations, in: inModerations, path: "/moderations", about: "whether texts and images are harmful",
+		members: scopeOf(inModerations, "the body"),
+	},
+	{
+		name: Images, in: inImages, path: "/images/generations", about: "images from a text",
+		members: scopeOf(inImages, "the body"),
+		dialect: DialectOpenAIMedia, makes: true, complete: completeImages,
+	},
+	{
+		name: ImageEdits, in: inImageEdits, path: "/images/edits", about: "images from images and a text",
+		members: scopeOf(inImageEdits, "the body"),
+		dialect: DialectOpenAIMedia, forms: true, makes: true, complete: completeImages,
+	},
+	{
+		name: Speech, in: inSpeech, path: "/audio/speech", about: "a text, spoken",
+		members: scopeOf(inSpeech, "the body"),
+		dialect: DialectOpenAIMedia, makes: true, complete: completeSpeech,
+	},
+	{
+		name: Transcriptions, in: inTranscriptions, path: "/audio/transcriptions", about: "recordings, written down",
+		members: scopeOf(inTranscriptions, "the body"),
+		dialect: DialectOpenAIMedia, forms: true, makes: true, complete: completeHearing,
+	},
+	{
+		name: Translations, in: inTranslations, path: "/audio/translations", about: "recordings, written down in English",
+		members: scopeOf(inTranslations, "the body"),
+		dialect: DialectOpenAIMedia, forms: true, makes: true, complete: completeHearing,
 	},
 }
 
@@ -110,12 +153,19 @@ func (e Endpoint) declared() *declaration {
 // Known reports whether there is such an endpoint.
 func (e Endpoint) Known() bool { return e.declared().name != "" }
 
-// Path is where the endpoint is behind /v1, with a leading slash, and where
-// providers usually have it below their base URL; empty for an unknown one.
+// Path is where providers usually have the endpoint below their base URL, with a
+// leading slash; empty for an unknown one.
 func (e Endpoint) Path() string { return e.declared().path }
 
 // Free reports whether providers bill nothing for it.
 func (e Endpoint) Free() bool { return e.declared().free }
+
+// Paths are the whole paths at which this gateway serves the endpoint, the usual
+// one first.
+func (e Endpoint) Paths() []string {
+	d := e.declared()
+	return append([]string{"/v1" + d.path}, d.also...)
+}
 
 // Anthropic reports whether its clients speak Anthropic's own API.
 func (e Endpoint) Anthropic() bool { return e.declared().anthropic }
@@ -129,8 +179,14 @@ func (e Endpoint) CapField() string {
 	return ""
 }
 
-// generates reports whether answers have output tokens.
+// TakesForms reports whether a body may be a form, multipart/form-data.
+func (e Endpoint) TakesForms() bool { return e.declared().forms }
+
+// generates reports whether answers have output tokens that a member caps.
 func (e Endpoint) generates() bool { return len(e.declared().caps) > 0 }
+
+// silent reports whether answers have no output tokens.
+func (e Endpoint) silent() bool { return !e.generates() && !e.declared().makes }
 
 // cap is the call's member of that name.
 func (c *Call) cap(name string) *capField {

@@ -3,7 +3,7 @@ package pricing_test
 import (
 	"errors"
 	"slices"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,15 +74,38 @@ func billed() []pricing.Endpoint {
 	return slices.DeleteFunc(pricing.Endpoints(), pricing.Endpoint.Free)
 }
 
+// endpointOf is the first endpoint that the catalog says a model has; chat where
+// it does not say.
 func endpointOf(model string) pricing.Endpoint {
-	switch {
-	case strings.Contains(model, "/rerank-"):
-		return pricing.Rerank
-	case strings.Contains(model, "/text-embedding-"), strings.Contains(model, "/voyage-"):
-		return pricing.Embeddings
+	if s, ok := builtIn().Sheet(model); ok && len(s.Endpoints) > 0 {
+		return s.Endpoints[0]
 	}
 	return pricing.Chat
 }
+
+var builtIn = sync.OnceValue(func() *pricing.Catalog {
+	c, err := pricing.Load(nil, nil, time.Hour)
+	if err != nil {
+		panic(err)
+	}
+	return c
+})
+
+// media reports whether an endpoint's input or output is more than text and
+// vectors: its own tests draw its calls.
+func media(e pricing.Endpoint) bool {
+	if e.Free() {
+		return false
+	}
+	switch e {
+	case pricing.Chat, pricing.Embeddings, pricing.Responses, pricing.Messages, pricing.Completions, pricing.Rerank:
+		return false
+	}
+	return true
+}
+
+// mediaModel reports whether a model is for such an endpoint.
+func mediaModel(m pricing.Model) bool { return media(endpointOf(m.Slug)) }
 
 func tryBound(c *pricing.Catalog, e pricing.Endpoint, body string, at time.Time) (*pricing.Bound, error) {
 	call, err := pricing.ParseCall(e, []byte(body))

@@ -20,8 +20,17 @@ const (
 	inMessages
 	inCompletions
 	inRerank
+	inModerations
+	inImages
+	inImageEdits
+	inSpeech
+	inTranscriptions
+	inTranslations
+	endOfEndpoints
 
-	everywhere = inChat | inEmbeddings | inResponses | inMessages | inCompletions | inRerank
+	everywhere = endOfEndpoints - 1
+	drawing    = inImages | inImageEdits
+	hearing    = inTranscriptions | inTranslations
 	generating = inChat | inResponses | inMessages | inCompletions
 )
 
@@ -35,6 +44,10 @@ type member struct {
 	read  func(*parser) error     // reads the value of a top-level member …
 	id    memberID                // … and elsewhere says which it is
 	text  func(*textWalker) error // counts the text in it; nil: it keeps its bytes
+
+	file  func(*parser, []byte) error // in a form, reads a file of this name
+	plain bool                        // in a form, its text is a number or a truth, as JSON has them
+	list  bool                        // in a form, its name may have brackets, and stand more than once
 
 	reason, remedy string // of one that has no bound
 }

@@ -23,6 +23,8 @@ Written by ` + "`go test ./pricing -run TestMembersPage -update`" + ` from the t
 
 A member is **read**, when it decides money; **refused**, when what it asks for has no bound (null, false and [] ask for nothing); or **harmless**. Names that only differ from a read or refused one in case or in ` + "`_`, `-`, `.`" + ` and blanks are refused too: some servers take them for it. Members that nobody here knows pass, unless the provider has ` + "`strict_body`" + `. ` + "`cache_control`" + ` is read at any depth.
 
+The fields of a form, multipart/form-data, are its members, and its files those members that may be one.
+
 A refusal with the reason unbounded_… matters only where a budget watches the call; one with unsupported_feature always does.
 
 ## Endpoints
@@ -35,7 +37,15 @@ A refusal with the reason unbounded_… matters only where a budget watches the 
 		if dialect == "" {
 			dialect = "as the provider's chat"
 		}
-		fmt.Fprintf(&b, "| %s | `POST /v1%s` | %s | %s | %s |\n", d.name, d.path, d.about, names(d.caps), dialect)
+		capped := names(d.caps)
+		if d.makes {
+			capped = "what the model publishes"
+		}
+		about := d.about
+		if d.forms {
+			about += "; a form, or JSON"
+		}
+		fmt.Fprintf(&b, "| %s | `POST %s` | %s | %s | %s |\n", d.name, strings.Join(d.name.Paths(), "`, `"), about, capped, dialect)
 	}
 	b.WriteString("\n## Top-level members\n\n")
 	table(&b, topLevel, true)
@@ -62,11 +72,16 @@ func table(b *strings.Builder, members []member, top bool) {
 		if m.in == everywhere {
 			return "all"
 		}
-		var in []string
+		var in, out []string
 		for _, d := range declarations {
 			if m.in&d.in != 0 {
 				in = append(in, string(d.name))
+			} else {
+				out = append(out, string(d.name))
 			}
+		}
+		if len(out) < len(in) {
+			return "all but " + strings.Join(out, ", ")
 		}
 		return strings.Join(in, ", ")
 	}
@@ -80,6 +95,9 @@ func table(b *strings.Builder, members []member, top bool) {
 		switch {
 		case m.reason != "":
 			what = "refused, " + m.reason + ": " + m.remedy
+			if m.file != nil {
+				what = "a file in a form: by what is in it; else " + what
+			}
 		case !m.acts():
 			if !top {
 				continue

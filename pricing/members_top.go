@@ -4,11 +4,12 @@ package pricing
 // rows, for endpoints of their own. It is never changed.
 var topLevel = []member{
 	{name: "model", in: everywhere, read: (*parser).modelMember, about: "the model, and so the price"},
-	{name: "stream", in: everywhere &^ inRerank, read: (*parser).streamMember, about: "the form of the answer, and so of its usage report"},
+	{name: "stream", in: everywhere &^ inRerank, plain: true, read: (*parser).streamMember, about: "the form of the answer, and so of its usage report"},
 	{name: "stream_options", in: inChat | inCompletions, read: (*parser).streamOptions, about: "whether a stream reports its usage"},
 	{name: "stream_options", in: inResponses | inMessages},
 	{name: "service_tier", in: everywhere, read: (*parser).serviceTierMember, about: "a multiplier on the price"},
-	{name: "speed", in: everywhere, read: (*parser).speedMember, about: "a multiplier on the price"},
+	{name: "speed", in: inSpeech}, // of the voice
+	{name: "speed", in: everywhere &^ inSpeech, read: (*parser).speedMember, about: "a multiplier on the price"},
 	{name: "inference_geo", in: everywhere, read: (*parser).geoMember, about: "a multiplier on the price"},
 	{name: "provider", in: everywhere, read: (*parser).routingMember, about: "OpenRouter's choice of hosts, whose prices differ"},
 	{name: "extra_body", in: everywhere, read: (*parser).extraBody, about: "Gemini's extensions, which may name cached input or hosted tools"},
@@ -33,6 +34,15 @@ var topLevel = []member{
 	{name: "input", in: inResponses, read: (*parser).itemsOrText, text: (*textWalker).messagesOrText, about: "input; items that only name what the provider stored are bounded by that"},
 	{name: "instructions", in: inResponses, read: (*parser).itemsOrText, text: (*textWalker).verbatimText, about: "input"},
 	{name: "input", in: inEmbeddings, read: (*parser).embeddingsInput, text: (*textWalker).texts, about: "input, by text or token"},
+	{name: "input", in: inModerations, read: (*parser).moderatedInput, about: "input: texts, or parts with images"},
+	{name: "prompt", in: drawing | hearing, read: (*parser).promptText, about: "input"},
+	{name: "image", in: inImageEdits, file: (*parser).pictureFile, list: true, read: (*parser).pictureSources, about: "input: the most an image takes"},
+	{name: "images", in: inImageEdits, file: (*parser).pictureFile, list: true, read: (*parser).pictureSources, about: "the same"},
+	{name: "mask", in: inImageEdits, file: (*parser).pictureFile, read: (*parser).pictureSources, about: "the same"},
+	{name: "markup", in: inImageEdits, file: (*parser).pictureFile, read: (*parser).pictureSources, about: "the same"},
+	{name: "file", in: hearing, file: (*parser).recordingFile, reason: "unbounded_media", remedy: "is no uploaded file, so nobody knows how long the recording is; send it as one, with a file name"},
+	{name: "known_speaker_references", in: hearing, list: true, read: (*parser).speakerSample, about: "input: ten seconds each"},
+	{name: "input", in: inSpeech, read: (*parser).spokenText, about: "input, by character where the model is billed so"},
 	{name: "prompt", in: inCompletions, read: (*parser).completionPrompt, text: (*textWalker).texts, about: "input; each prompt has choices of its own"},
 	{name: "prompt", in: inChat, read: (*parser).prompt, about: "a text is input; a stored prompt has no bound"},
 	{name: "prompt", in: inResponses, read: (*parser).templateMember, about: "a stored prompt: bounded by the context where allow_stored_input says that it brings no hosted tools"},
@@ -52,6 +62,36 @@ var topLevel = []member{
 	{name: "return_documents", in: inRerank, read: (*parser).flagMember, about: "checked, and not used"},
 	{name: "truncation", in: inRerank, read: (*parser).flagMember, about: "checked, and not used"},
 	{name: "return_embeddings", in: inRerank, read: (*parser).flagMember, about: "checked, and not used"},
+
+	// Images and speech.
+	{name: "n", in: drawing, plain: true, read: (*parser).picturesMember, about: "multiplies the images"},
+	{name: "quality", in: drawing, read: (*parser).qualityMember, about: "the output tokens or the price of an image; the dearest where the model chooses"},
+	{name: "size", in: drawing, read: (*parser).sizeMember, about: "the same"},
+	{name: "resolution", in: drawing, read: (*parser).sizeMember, about: "the same, as xAI names it"},
+	{name: "partial_images", in: drawing, plain: true, read: (*parser).partialsMember, about: "output tokens of each"},
+	{name: "output_format", in: drawing, read: (*parser).formatMember, about: "an animated one has frames, each of which counts as an image"},
+	{name: "frame_count", in: drawing, plain: true, read: (*parser).framesMember, about: "the same"},
+	{name: "svg", in: drawing, reason: "unbounded_media", remedy: "lets another model draw, which is billed apart; ask for png, webp or jpeg"},
+	{name: "complexity", in: drawing, reason: "unbounded_media", remedy: "lets the model plan, at a cost that nobody has published; leave it out"},
+	{name: "prompt_rewriter", in: drawing, reason: "unbounded_media", remedy: "lets another model write the prompt anew, which is billed apart; leave it out"},
+	{name: "moderation", in: drawing},
+	{name: "background", in: drawing},
+	{name: "style", in: drawing},
+	{name: "output_compression", in: drawing},
+	{name: "frame_duration_ms", in: drawing},
+	{name: "aspect_ratio", in: drawing}, // xAI
+	{name: "input_fidelity", in: inImageEdits, read: (*parser).fidelity, about: "what an image takes of input"},
+	{name: "response_format", in: drawing | inSpeech},
+	{name: "response_format", in: hearing, read: (*parser).transcriptFormat, about: "whether the answer reports its usage"},
+	{name: "chunking_strategy", in: hearing, list: true, read: (*parser).chunking, about: "a recording in pieces may exceed the model's context"},
+	{name: "language", in: hearing},
+	{name: "languages", in: hearing, list: true},
+	{name: "keywords", in: hearing, list: true},
+	{name: "known_speaker_names", in: hearing, list: true},
+	{name: "timestamp_granularities", in: hearing, list: true},
+	{name: "include", in: hearing, list: true},
+	{name: "voice", in: inSpeech},
+	{name: "stream_format", in: inSpeech, read: (*parser).streamFormat, about: "whether the answer reports its usage"},
 
 	// Tools and cache.
 	{name: "tools", in: generating, read: (*parser).toolsMember, text: (*textWalker).tools, about: "tools of the client are input; those that the provider runs need a fee and a number of uses"},
@@ -98,12 +138,15 @@ var topLevel = []member{
 	{name: "file_ids", in: everywhere, reason: "unbounded_media", remedy: "refers to files whose size is unknown; send their text in messages"},
 	{name: "files", in: everywhere, reason: "unbounded_media", remedy: "refers to files whose size is unknown; send their text in messages"},
 	{name: "attachments", in: everywhere, reason: "unbounded_media", remedy: "refers to files whose size is unknown; send their text in messages"},
-	{name: "image", in: everywhere &^ inResponses, reason: "unbounded_media", remedy: topMedia},
+	{name: "image", in: everywhere &^ (inResponses | inImageEdits), reason: "unbounded_media", remedy: topMedia},
 	{name: "image", in: inResponses}, // options that only make images smaller
-	{name: "images", in: everywhere, reason: "unbounded_media", remedy: topMedia},
+	{name: "images", in: everywhere &^ inImageEdits, reason: "unbounded_media", remedy: topMedia},
 	{name: "image_url", in: everywhere, reason: "unbounded_media", remedy: topMedia},
 	{name: "image_data", in: everywhere, reason: "unbounded_media", remedy: topMedia}, // llama.cpp
 	{name: "multimodal_data", in: everywhere, reason: "unbounded_media", remedy: topMedia},
+	{name: "file_id", in: hearing, reason: "unbounded_media", remedy: recordingRemedy},
+	{name: "file_url", in: hearing, reason: "unbounded_media", remedy: recordingRemedy},
+	{name: "url", in: hearing, reason: "unbounded_media", remedy: recordingRemedy}, // Groq
 	{name: "video", in: everywhere, reason: "unbounded_media", remedy: topMedia},
 	{name: "videos", in: everywhere, reason: "unbounded_media", remedy: topMedia},
 	{name: "video_url", in: everywhere, reason: "unbounded_media", remedy: topMedia},
@@ -130,9 +173,9 @@ var topLevel = []member{
 	{name: "sampling_params", in: generating, reason: "unsupported_feature", remedy: configRemedy},   // SGLang
 
 	// More models, and more work.
-	{name: "background", in: everywhere, reason: "unsupported_feature", remedy: apartRemedy},
+	{name: "background", in: everywhere &^ drawing, reason: "unsupported_feature", remedy: apartRemedy},
 	{name: "deferred", in: everywhere, reason: "unsupported_feature", remedy: apartRemedy}, // xAI
-	{name: "moderation", in: everywhere, reason: "unsupported_feature", remedy: apartRemedy},
+	{name: "moderation", in: everywhere &^ drawing, reason: "unsupported_feature", remedy: apartRemedy},
 	{name: "models", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
 	{name: "fallbacks", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
 	{name: "plugins", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
@@ -177,20 +220,21 @@ const schemaAbout = "counts as the longest of its renderings"
 
 // What a refusal says after the member's name.
 const (
-	storedRemedy  = "refers to stored input whose size is unknown; send the messages themselves"
-	addsRemedy    = "lets the provider add documents and model calls of its own; send the text in messages"
-	otherInput    = "is read in place of the input by some servers; send the input of this API alone"
-	topMedia      = "is media beside the messages, which has no bound; send images as parts of content"
-	imageRemedy   = "changes how many tokens an image or video takes; leave it out"
-	capRemedy     = "is obeyed over max_tokens or n by some servers; send max_tokens and n"
-	configRemedy  = "may hold a cap that is obeyed over max_tokens; send max_tokens and n"
-	apartRemedy   = "makes the answer come apart from its cost; leave it out"
-	modelRemedy   = "can change the model and so its price, or add paid steps; name one model and leave it out"
-	agentsRemedy  = "lets several models work, each with output of its own; leave it out"
-	stepsRemedy   = "adds steps that the provider bills apart; leave it out"
-	compactRemedy = "adds model calls that have no bound; leave it out"
-	searchRemedy  = "lets the provider search as often as it likes; leave it out, or use a web search tool with max_uses"
-	hostedRemedy  = "lets the provider run tools as often as it likes; run them yourself as function tools"
+	storedRemedy    = "refers to stored input whose size is unknown; send the messages themselves"
+	addsRemedy      = "lets the provider add documents and model calls of its own; send the text in messages"
+	otherInput      = "is read in place of the input by some servers; send the input of this API alone"
+	topMedia        = "is media beside the messages, which has no bound; send images as parts of content"
+	recordingRemedy = "refers to a recording whose length is unknown; send it as a file, in a form"
+	imageRemedy     = "changes how many tokens an image or video takes; leave it out"
+	capRemedy       = "is obeyed over max_tokens or n by some servers; send max_tokens and n"
+	configRemedy    = "may hold a cap that is obeyed over max_tokens; send max_tokens and n"
+	apartRemedy     = "makes the answer come apart from its cost; leave it out"
+	modelRemedy     = "can change the model and so its price, or add paid steps; name one model and leave it out"
+	agentsRemedy    = "lets several models work, each with output of its own; leave it out"
+	stepsRemedy     = "adds steps that the provider bills apart; leave it out"
+	compactRemedy   = "adds model calls that have no bound; leave it out"
+	searchRemedy    = "lets the provider search as often as it likes; leave it out, or use a web search tool with max_uses"
+	hostedRemedy    = "lets the provider run tools as often as it likes; run them yourself as function tools"
 )
 
 // harmless are documented members of all endpoints that decide no money, unless

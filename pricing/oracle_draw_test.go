@@ -102,6 +102,17 @@ func drawBody(t *rapid.T, e pricing.Endpoint, m pricing.Model) (body string, one
 		s.responses()
 	case pricing.Messages:
 		s.messages()
+	case pricing.Moderations:
+		s.moderation()
+	case pricing.Images, pricing.ImageEdits:
+		s.images()
+		s.onlyFor(m)
+	case pricing.Transcriptions, pricing.Translations: // without their form, and so without a bound
+		s.risky++
+		s.add(`"prompt":%s`, s.text("prompt"))
+	case pricing.Speech:
+		s.speech()
+		s.onlyFor(m)
 	default:
 		s.chat()
 	}

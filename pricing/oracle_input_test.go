@@ -53,7 +53,7 @@ func (c *oracleCall) limit(name string) int64 {
 }
 
 func (c *oracleCall) generates() bool {
-	return c.endpoint != pricing.Embeddings && c.endpoint != pricing.Rerank
+	return c.endpoint != pricing.Embeddings && c.endpoint != pricing.Rerank && !media(c.endpoint)
 }
 
 // checkShape refuses what is wrong whatever the model.
@@ -89,6 +89,7 @@ func (c *oracleCall) checkShape() {
 			wrong(!ok || n < r[0] || n > r[1])
 		}
 	}
+	c.checkMedia()
 	if c.endpoint == pricing.Messages && c.m["max_tokens"] == nil {
 		panic(refused("max_tokens_required"))
 	}
@@ -108,7 +109,7 @@ var refusedMembers = map[string]string{
 func (c *oracleCall) refuseUnbounded() {
 	for name, reason := range refusedMembers {
 		v, there := c.m[name]
-		stored := c.endpoint == pricing.Responses && reason == "unbounded_input"
+		stored := c.endpoint == pricing.Responses && reason == "unbounded_input" || c.drawing() && (name == "background" || name == "moderation")
 		if there && v != nil && v != false && !stored {
 			panic(refused(reason))
 		}
@@ -123,6 +124,9 @@ func (c *oracleCall) refuseUnbounded() {
 		if !ok || c.endpoint != pricing.Messages && c.endpoint != pricing.Responses {
 			panic(refused("unsupported_feature"))
 		}
+	}
+	if c.unboundedPictures() || c.hearing() {
+		panic(refused("unbounded_media"))
 	}
 	everyMember(c.m, func(name string, v any) {
 		switch name {
@@ -554,6 +558,9 @@ func (c *oracleCall) fees() *big.Rat {
 	if c.endpoint == pricing.Rerank {
 		add("search_unit", c.searchUnits())
 	}
+	for kind, n := range c.pieces() {
+		add(kind, n)
+	}
 	return sum
 }
 
@@ -681,13 +688,16 @@ func (m *oracleMedia) pdf(data string) {
 }
 
 func (c *oracleCall) mediaTokens() int64 {
-	m, sum := c.media(), int64(0)
+	m, sum := c.media(), c.editedTokens()
 	rule, _ := c.row["image"].(map[string]any)
 	if page, ok := c.row["pdf_page_tokens"].(int); ok && m.pdfs == 0 {
 		text := int64(5*len("Hello)") + len(onePageContent) - len("Hello)"))
 		sum += m.pages * (int64(page) + int64(rule["max_tokens"].(int)) + text)
 	}
 	for _, img := range m.images {
+		if rule == nil && c.free() {
+			continue
+		}
 		if rule == nil {
 			panic(refused("unbounded_media"))
 		}

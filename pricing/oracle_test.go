@@ -187,6 +187,7 @@ func (c *oracleCall) total() budget.Amount {
 		sum.Add(sum, new(big.Rat).Mul(rat((hops-1)*c.limit("context")), prompt))
 	}
 	sum.Add(sum, new(big.Rat).Mul(rat(output*hops), answer))
+	sum.Add(sum, c.made(reach))
 	sum.Mul(sum, factor)
 	sum.Add(sum, c.fees())
 	if flat := c.fee("content_refusal"); flat != nil && flat.Cmp(sum) > 0 {
@@ -222,7 +223,7 @@ func (c *oracleCall) prices(reach, limit int64) (prompt, answer *big.Rat) {
 		}
 	}
 	kinds := append([]string{"input", "cache_read"}, c.writes(limit)...)
-	if c.count("images") > 0 || c.hidden() {
+	if c.count("images") > 0 || c.edited() > 0 || c.hidden() {
 		kinds = append(kinds, "input_image")
 	}
 	if c.count("audios") > 0 || c.hidden() {
@@ -364,7 +365,11 @@ func (c *oracleCall) factor() *big.Rat {
 		tier = c.up.DefaultTier
 	}
 	dearest := rat(1)
-	for _, name := range []string{tier, c.text("speed")} {
+	speed := c.text("speed")
+	if c.endpoint == pricing.Speech {
+		speed = "" // of the voice
+	}
+	for _, name := range []string{tier, speed} {
 		if f := c.tierFactor(name); f.Cmp(dearest) > 0 {
 			dearest = f
 		}

@@ -58,6 +58,7 @@ const (
 	pinGuessed uint64 = 1 << 21 // … of which nobody had settled all
 
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
+	pinRaw       uint64 = 1 << 23 // the answer is a recording or a text: whatever looks like a report in it is none
 )
 
 // dialect is how the call's answer reports its usage.

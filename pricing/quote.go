@@ -13,6 +13,7 @@ import (
 type Query struct {
 	Endpoint Endpoint
 	Body     []byte // must not change while the Quote is in use
+	Boundary string // of a form, see FormBoundary; empty: the body is JSON
 	Model    string // slug to price in place of the body's; empty: the body's
 	At       time.Time
 }
@@ -46,7 +47,13 @@ type Quote struct {
 // to an amount. A nil caller may call every model and brings nothing. The error is a *budget.Error about the call, or that of ctx,
 // soon after nobody waits any more.
 func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, error) {
-	call, err := ParseCallContext(ctx, q.Endpoint, q.Body)
+	parse := ParseCallContext
+	if q.Boundary != "" {
+		parse = func(ctx context.Context, e Endpoint, body []byte) (*Call, error) {
+			return ParseForm(ctx, e, q.Boundary, body)
+		}
+	}
+	call, err := parse(ctx, q.Endpoint, q.Body)
 	if err != nil {
 		return Quote{}, err
 	}

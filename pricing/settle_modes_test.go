@@ -63,10 +63,16 @@ func TestEveryDialectIsRecordedInEveryMode(t *testing.T) {
 		pricing.Messages:    "anthropic deepseek openrouter",
 		pricing.Embeddings:  "openai voyage",
 		pricing.Rerank:      "cohere jina",
+		pricing.Moderations: "mistral",
+		pricing.Images:      "openai",
+		pricing.Speech:      "openai",
 	} {
 		modes := generating
-		if endpoint == pricing.Embeddings || endpoint == pricing.Rerank {
+		switch endpoint {
+		case pricing.Embeddings, pricing.Rerank, pricing.Moderations:
 			modes = plain
+		case pricing.Speech: // a whole one is a recording
+			modes = []mode{streamed, streamCut, streamError}
 		}
 		for provider := range strings.FieldsSeq(providers) {
 			for _, m := range modes {

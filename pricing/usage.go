@@ -15,6 +15,7 @@ type usage struct {
 	hasCost      bool            // the provider named the billed amount
 	tools        [toolKinds]uses // how often hosted tools ran
 	units        int64           // search units of a reranker
+	seconds      uses            // of audio
 	tier         string          // service tier named inside the report
 	speed        string          // Anthropic: fast or standard
 	geo          string          // Anthropic: where the model ran
@@ -46,6 +47,8 @@ func (p *pin) read(ev *Evidence) (usage, error) {
 		return readRankTokens(ev.Usage)
 	case custom:
 		return readCustom(ev.Usage, p)
+	case openAIMedia:
+		return readMedia(ev.Usage, p)
 	}
 	return usage{}, errUsage // a newer version's pin
 }
@@ -54,7 +57,7 @@ func (p *pin) read(ev *Evidence) (usage, error) {
 type counts struct {
 	prompt, completion, total            tally
 	cached, write, writeShort, writeLong tally // write includes the other two
-	audioIn, imageIn, audioOut           tally
+	audioIn, imageIn, audioOut, imageOut tally
 	cacheOutside                         bool // prompt excludes cached and write
 }
 
@@ -88,9 +91,10 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	u.moveOut(tier, inputAudio, c.audioIn.value())
 	u.moveOut(tier, inputImage, c.imageIn.value())
 	u.moveOut(tier, outputAudio, c.audioOut.value())
+	u.moveOut(tier, outputImage, c.imageOut.value())
 	u.counts[input] = u.rest(prompt - cached - write - u.counts[inputAudio] - u.counts[inputImage])
 	if !p.has(pinNoOutput) {
-		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt) - u.counts[outputAudio])
+		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt) - u.counts[outputAudio] - u.counts[outputImage])
 	}
 	return u, nil
 }
@@ -102,7 +106,7 @@ func (c *counts) readable(tier *rates) bool {
 	for _, x := range []struct {
 		bad bool
 		b   bucket
-	}{{c.cached.bad, cacheRead}, {c.write.bad || short, cacheWrite}, {c.write.bad || long, cacheWriteLong}, {c.audioIn.bad, inputAudio}, {c.imageIn.bad, inputImage}, {c.audioOut.bad, outputAudio}} {
+	}{{c.cached.bad, cacheRead}, {c.write.bad || short, cacheWrite}, {c.write.bad || long, cacheWriteLong}, {c.audioIn.bad, inputAudio}, {c.imageIn.bad, inputImage}, {c.audioOut.bad, outputAudio}, {c.imageOut.bad, outputImage}} {
 		if x.bad && (c.cacheOutside || tier != nil && tier.price(x.b) > tier.price(x.b.parent())) {
 			return false
 		}
@@ -133,6 +137,7 @@ type openAIUsage struct {
 	PromptDetails     group[inputDetails]  `json:"prompt_tokens_details"`
 	PromptDetail      group[inputDetails]  `json:"prompt_token_details"` // Mistral
 	InputDetails      group[inputDetails]  `json:"input_tokens_details"`
+	InputDetail       group[inputDetails]  `json:"input_token_details"` // transcriptions
 	CompletionDetails group[outputDetails] `json:"completion_tokens_details"`
 	OutputDetails     group[outputDetails] `json:"output_tokens_details"`
 	Cached            tally                `json:"cached_tokens"`            // Moonshot: the same tokens again
@@ -172,6 +177,7 @@ type cacheCreation struct {
 
 type outputDetails struct {
 	Audio tally `json:"audio_tokens"`
+	Image tally `json:"image_tokens"`
 }
 
 // costs is how OpenRouter names the billed amount, in USD.
@@ -220,7 +226,7 @@ func (r *openAIUsage) counts(native bool) counts {
 	c.cached = largest(&r.Cached, &r.NumCached, &r.Hit, &r.Read)
 	c.write = r.Write
 	c.split(r.Creation.v.Short, r.Creation.v.Long, r.Creation.bad)
-	for _, g := range []*group[inputDetails]{&r.PromptDetails, &r.PromptDetail, &r.InputDetails} {
+	for _, g := range []*group[inputDetails]{&r.PromptDetails, &r.PromptDetail, &r.InputDetails, &r.InputDetail} {
 		d := &g.v
 		c.cached = largest(&c.cached, &d.Cached)
 		c.write = largest(&c.write, &d.CacheWrite, &d.Creation)
@@ -232,8 +238,8 @@ func (r *openAIUsage) counts(native bool) counts {
 		}
 	}
 	for _, g := range []*group[outputDetails]{&r.CompletionDetails, &r.OutputDetails} {
-		c.audioOut = largest(&c.audioOut, &g.v.Audio)
-		c.audioOut.bad = c.audioOut.bad || g.bad
+		c.audioOut, c.imageOut = largest(&c.audioOut, &g.v.Audio), largest(&c.imageOut, &g.v.Image)
+		c.audioOut.bad, c.imageOut.bad = c.audioOut.bad || g.bad, c.imageOut.bad || g.bad
 	}
 	if r.Read.set || r.Write.set || r.Read.bad || r.Write.bad {
 		c.cacheOutside = c.outside(native || r.Prompt.set)

@@ -43,11 +43,12 @@ const (
 	cohereRerank
 	tokensRerank
 	custom
+	openAIMedia
 )
 
 // Dialects lists the names in the order of their numbers.
 func Dialects() []string {
-	return []string{DialectOpenAIChat, DialectOpenRouter, DialectOpenAIResponses, DialectAnthropicMessages, DialectCohereRerank, DialectTokensRerank, DialectCustom}
+	return []string{DialectOpenAIChat, DialectOpenRouter, DialectOpenAIResponses, DialectAnthropicMessages, DialectCohereRerank, DialectTokensRerank, DialectCustom, DialectOpenAIMedia}
 }
 
 func dialectNumber(name string) dialect {
@@ -64,6 +65,8 @@ func dialectNumber(name string) dialect {
 		return tokensRerank
 	case DialectCustom:
 		return custom
+	case DialectOpenAIMedia:
+		return openAIMedia
 	}
 	return openAIChat
 }

@@ -94,6 +94,7 @@ func together(list []usage) usage {
 		}
 		in, out = max(in, r.prompt), max(out, r.output())
 		u.units = max(u.units, r.units)
+		u.seconds = uses{max(u.seconds.n, r.seconds.n), u.seconds.told || r.seconds.told}
 		for t := range u.tools {
 			u.tools[t] = uses{max(u.tools[t].n, r.tools[t].n), u.tools[t].told || r.tools[t].told}
 		}
@@ -110,7 +111,9 @@ func together(list []usage) usage {
 }
 
 // output is all output of a part.
-func (u *part) output() int64 { return u.counts[output] + u.counts[outputAudio] }
+func (u *part) output() int64 {
+	return u.counts[output] + u.counts[outputAudio] + u.counts[outputImage]
+}
 
 // hollow reports whether the counts cannot be true: nothing went in, or nothing
 // came out, of a call whose answer has output.
@@ -124,6 +127,8 @@ func (s *settlement) hollow(u *usage) bool {
 		return false
 	case s.dialect() == cohereRerank:
 		return u.units == 0
+	case u.seconds.told:
+		return u.seconds.n == 0
 	case s.has(pinNoOutput):
 		return in == 0
 	}

@@ -56,7 +56,8 @@ func Members(text string) map[string]string {
 
 // Terminal reports whether an event of this type, in quotes, ends an answer.
 func Terminal(kind string) bool {
-	return slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`}, kind)
+	return slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`,
+		`"image_generation.completed"`, `"image_edit.completed"`, `"speech.audio.done"`, `"transcript.text.done"`}, kind)
 }
 
 // members are those of an object, as far as it goes where it is cut; nil for any

@@ -1,0 +1,51 @@
+package pricing
+
+import "slices"
+
+// readMedia reads the usage of OpenAI's images and audio. Where it does not say
+// of which kind tokens are, they are of the kind that the model is for: images,
+// speech, or recordings.
+func readMedia(raw string, p *pin) (usage, error) {
+	if slices.ContainsFunc(p.counted, func(f countedFee) bool { return f.kind == feeAudio }) {
+		return readSeconds(raw)
+	}
+	var r openAIUsage
+	if readReport(raw, &r) != nil {
+		return usage{}, errUsage
+	}
+	c := r.counts(true)
+	u, err := c.normalise(p)
+	if err != nil {
+		return u, err
+	}
+	tier := p.ratesFor(u.prompt)
+	if tier == nil {
+		return u, nil
+	}
+	for _, kind := range [...]struct {
+		of   bucket
+		told bool
+	}{{inputAudio, c.audioIn.set}, {outputAudio, c.audioOut.set}, {outputImage, c.imageOut.set}} {
+		if tier.priced(kind.of) && !kind.told {
+			rest := kind.of.parent()
+			u.counts[kind.of], u.counts[rest] = u.counts[kind.of]+u.counts[rest], 0
+		}
+	}
+	return u, nil
+}
+
+// readSeconds reads how long a recording was, of a model that is billed by that.
+func readSeconds(raw string) (usage, error) {
+	var r struct {
+		Seconds rounded `json:"seconds"`
+		Audio   rounded `json:"prompt_audio_seconds"` // Mistral
+	}
+	if readReport(raw, &r) != nil {
+		return usage{}, errUsage
+	}
+	n := largest(&r.Seconds.tally, &r.Audio.tally)
+	if !n.set || n.bad {
+		return usage{}, errUsage
+	}
+	return usage{seconds: uses{n.n, true}}, nil
+}

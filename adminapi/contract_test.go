@@ -332,6 +332,84 @@ func TestModels(t *testing.T) {
 		"catalog_version":"c0ffee","catalog_age_days":2}`)
 }
 
+// One model, by its slug with or without escapes; a key sees those it may call.
+func TestModel(t *testing.T) {
+	w := newWorld(t)
+	const kimi = `{"id":"moonshot/kimi-k2.6","object":"model","created":0,"owned_by":"moonshot","prices_checked_at":"2026-01-02"}`
+	wantJSON(t, w.ok(w.do(inference, "GET", "/v1/models/moonshot/kimi-k2.6", ""), "GET /v1/models/{model}"), kimi)
+	for _, target := range []string{"/v1/models/moonshot/kimi-k2.6", "/v1/models"} {
+		if a := w.do(inference, "HEAD", target, ""); a.status != 200 {
+			t.Errorf("HEAD %s: %d", target, a.status)
+		}
+	}
+	for _, id := range []string{"openai/gpt-5.5", "nobody/m", "kimi-k2.6", "moonshot", "moonshot/kimi-k2.6/x"} {
+		w.wantError(w.do(inference, "GET", "/v1/models/"+id, ""), 404, "model_unknown", "model")
+	}
+	w.wantError(w.do("", "GET", "/v1/models/moonshot/kimi-k2.6", ""), 401, "key_missing", "authorization")
+	w.wantError(w.do(inference, "DELETE", "/v1/models/moonshot/kimi-k2.6", ""), 404, "route_unknown", "")
+}
+
+// Who sends Anthropic's version header gets Anthropic's shape, pages and errors.
+func TestModelsForAnthropicsSDKs(t *testing.T) {
+	w := newWorld(t)
+	get := func(key, target string) answer {
+		return w.do("", "GET", target, "", "Anthropic-Version", "2023-06-01", "X-Api-Key", key)
+	}
+	one := func(id string) string {
+		return `{"type":"model","id":"` + id + `","display_name":"` + id + `","created_at":"1970-01-01T00:00:00Z"}`
+	}
+	const kimi, gpt = "moonshot/kimi-k2.6", "openai/gpt-5.5"
+	page := func(more bool, ids ...string) string {
+		if len(ids) == 0 {
+			return fmt.Sprintf(`{"data":[],"has_more":%v,"first_id":null,"last_id":null}`, more)
+		}
+		var models []string
+		for _, id := range ids {
+			models = append(models, one(id))
+		}
+		return fmt.Sprintf(`{"data":[%s],"has_more":%v,"first_id":%q,"last_id":%q}`, strings.Join(models, ","), more, ids[0], ids[len(ids)-1])
+	}
+	for target, want := range map[string]string{
+		"/v1/models":                               page(false, kimi, gpt),
+		"/v1/models?beta=true&limit=1000":          page(false, kimi, gpt),
+		"/v1/models?limit=1":                       page(true, kimi),
+		"/v1/models?limit=1&after_id=" + kimi:      page(false, gpt),
+		"/v1/models?after_id=" + gpt:               page(false),
+		"/v1/models?before_id=" + gpt:              page(false, kimi),
+		"/v1/models?before_id=" + gpt + "&limit=1": page(false, kimi),
+		"/v1/models/" + gpt:                        one(gpt),
+	} {
+		a := get(admin, target)
+		if a.status != 200 {
+			t.Errorf("%s: %d %s", target, a.status, a.body)
+			continue
+		}
+		wantJSON(t, decode(t, string(a.body)), want)
+	}
+	wantJSON(t, decode(t, string(get(inference, "/v1/models").body)), page(false, kimi))
+	for target, want := range map[string]string{
+		"/v1/models/" + gpt:          "404 not_found_error model_unknown",
+		"/v1/models?limit=0":         "400 invalid_request_error field_invalid",
+		"/v1/models?limit=x":         "400 invalid_request_error field_invalid",
+		"/v1/models?after_id=" + gpt: "400 invalid_request_error field_invalid",
+	} {
+		a := get(inference, target)
+		var e struct {
+			Type  string
+			Error struct {
+				Type     string
+				Metadata struct{ Reason string }
+			}
+		}
+		if err := json.Unmarshal([]byte(a.body), &e); err != nil || e.Type != "error" || fmt.Sprint(a.status, " ", e.Error.Type, " ", e.Error.Metadata.Reason) != want {
+			t.Errorf("%s: %d %s, want %s", target, a.status, a.body, want)
+		}
+	}
+	if a := get("sk-aig-wrong", "/v1/models"); a.status != 401 || !strings.Contains(string(a.body), `"type":"error"`) {
+		t.Errorf("a wrong key: %d %s", a.status, a.body)
+	}
+}
+
 func TestReservations(t *testing.T) {
 	w := newWorld(t)
 	wantJSON(t, w.ok(w.do(admin, "GET", "/v1/reservations", ""), "GET /v1/reservations"), `{"reservations":[]}`)

@@ -2,9 +2,11 @@ package adminapi
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
+	"aigateway/budget"
 )
 
 // Catalog is the price list in force.
@@ -36,10 +38,29 @@ func (s *modelService) ListModels(ctx context.Context, _ *aigatewayv1.ListModels
 	}
 	for _, m := range catalog.Models {
 		if key.MayUseModel(m.Slug) {
-			resp.Data = append(resp.Data, &aigatewayv1.Model{Id: m.Slug, Object: "model", OwnedBy: m.Provider, PricesCheckedAt: day(m.CheckedAt)})
+			resp.Data = append(resp.Data, m.message())
 		}
 	}
 	return resp, nil
+}
+
+// GetModel knows only what ListModels lists: a model that a key may not call is
+// not there for it.
+func (s *modelService) GetModel(ctx context.Context, req *aigatewayv1.GetModelRequest) (*aigatewayv1.Model, error) {
+	key := caller(ctx)
+	for _, m := range s.catalog().Models {
+		if m.Slug == req.GetModel() && key.MayUseModel(m.Slug) {
+			return m.message(), nil
+		}
+	}
+	return nil, &budget.Error{
+		Kind: budget.KindModelNotFound, Reason: "model_unknown", Field: "model",
+		Message: fmt.Sprintf("there is no model %q for this key; GET /v1/models lists those there are", clip(req.GetModel())),
+	}
+}
+
+func (m *Model) message() *aigatewayv1.Model {
+	return &aigatewayv1.Model{Id: m.Slug, Object: "model", OwnedBy: m.Provider, PricesCheckedAt: day(m.CheckedAt)}
 }
 
 // day is empty for a time nobody knows.

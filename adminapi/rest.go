@@ -34,6 +34,7 @@ type rest struct {
 	routes  []route
 	gateway *runtime.ServeMux
 	usage   aigatewayv1.UsageServiceClient
+	models  aigatewayv1.ModelServiceClient
 	static  map[string]http.Handler // GET of exactly this path
 	large   turns                   // bodies over maxBodyBytes
 }
@@ -43,7 +44,7 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &rest{auth: c.Auth, log: c.Log, routes: routes, usage: aigatewayv1.NewUsageServiceClient(conn), static: map[string]http.Handler{
+	h := &rest{auth: c.Auth, log: c.Log, routes: routes, usage: aigatewayv1.NewUsageServiceClient(conn), models: aigatewayv1.NewModelServiceClient(conn), static: map[string]http.Handler{
 		"/openapi.json": http.HandlerFunc(serveOpenAPI),
 		"/healthz":      http.HandlerFunc(serveHealth),
 		"/readyz":       serveReady(c.Ready),
@@ -108,6 +109,14 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if static, ok := h.static[r.URL.Path]; ok && r.Method == http.MethodGet {
 		static.ServeHTTP(w, r)
+		return
+	}
+	if r.Method == http.MethodHead && ofModels(r.URL.Path) { // the server leaves the body out
+		r = r.Clone(r.Context())
+		r.Method = http.MethodGet
+	}
+	if r.Method == http.MethodGet && asAnthropic(r) {
+		h.serveAnthropic(w, r)
 		return
 	}
 	for i := range h.routes {
@@ -202,7 +211,11 @@ func (h *rest) routingError(_ context.Context, _ *runtime.ServeMux, _ runtime.Ma
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, e *budget.Error) {
-	body := apierror.Body(apierror.OpenAI, e, requestID(r))
+	dialect := apierror.OpenAI
+	if asAnthropic(r) {
+		dialect = apierror.Anthropic
+	}
+	body := apierror.Body(dialect, e, requestID(r))
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))

@@ -3,6 +3,7 @@ package adminapi
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -16,6 +17,7 @@ import (
 type route struct {
 	method string
 	path   []string // a segment in braces stands for any one segment
+	deep   bool     // the last one stands for one or more
 	query  map[string]protoreflect.FieldDescriptor
 	body   protoreflect.MessageDescriptor // nil: no body
 	limit  int64                          // bytes of a body
@@ -63,6 +65,10 @@ func routeOf(md protoreflect.MethodDescriptor) (route, error) {
 	default:
 		return route{}, fmt.Errorf("no GET, POST, PATCH or DELETE in %v", rule)
 	}
+	path, r.deep = strings.CutSuffix(path, "=*/**}")
+	if r.deep {
+		path += "}"
+	}
 	r.path = strings.Split(strings.TrimPrefix(path, "/"), "/")
 	r.csv = md.Output().FullName() == (&aigatewayv1.QueryUsageResponse{}).ProtoReflect().Descriptor().FullName()
 	r.byTag = md.Output().FullName() == (&aigatewayv1.UsageByTagResponse{}).ProtoReflect().Descriptor().FullName()
@@ -88,7 +94,13 @@ func routeOf(md protoreflect.MethodDescriptor) (route, error) {
 // match compares a method and a decoded path with r.
 func (r *route) match(method, path string) bool {
 	segments := strings.Split(strings.TrimPrefix(path, "/"), "/")
-	if method != r.method || len(segments) != len(r.path) || !strings.HasPrefix(path, "/") {
+	if method != r.method || !strings.HasPrefix(path, "/") {
+		return false
+	}
+	if r.deep && len(segments) > len(r.path) && !slices.Contains(segments, "") {
+		segments = segments[:len(r.path)]
+	}
+	if len(segments) != len(r.path) {
 		return false
 	}
 	for i, s := range segments {

@@ -50,6 +50,7 @@ func Merge(parts [][]byte, set *descriptorpb.FileDescriptorSet) ([]byte, error) 
 		return nil, err
 	}
 	explainBody(schemas)
+	joinSegments(paths)
 	dropMasks(paths)
 	addErrors(paths, schemas)
 	if err := addCSV(paths); err != nil {
@@ -104,6 +105,23 @@ func explainBody(schemas object) {
 	properties := asObject(asObject(schemas["aigateway.v1.ExplainRequest"])["properties"])
 	if body := asObject(properties["body"]); body != nil {
 		body["type"] = []any{"object", "string"}
+	}
+}
+
+// joinSegments names a parameter of several segments once: a slug has slashes.
+func joinSegments(paths object) {
+	for path, item := range paths {
+		before, name, found := strings.Cut(strings.TrimSuffix(path, "_1}"), "}/{")
+		if !found || !strings.HasSuffix(path, "_1}") || !strings.HasSuffix(before, "{"+name) {
+			continue
+		}
+		delete(paths, path)
+		paths[before+"}"] = item
+		for _, op := range asObject(item) {
+			op := asObject(op)
+			parameters, _ := op["parameters"].([]any)
+			op["parameters"] = slices.DeleteFunc(parameters, func(p any) bool { return asObject(p)["name"] == name+"_1" })
+		}
 	}
 }
 

@@ -22,6 +22,52 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetModelRequest asks for GetModel.
+type GetModelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The slug, provider/model.
+	Model         string `protobuf:"bytes,1,opt,name=model,proto3" json:"model,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetModelRequest) Reset() {
+	*x = GetModelRequest{}
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetModelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetModelRequest) ProtoMessage() {}
+
+func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
+func (*GetModelRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_model_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetModelRequest) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
 // ListModelsRequest asks for ListModels.
 type ListModelsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -31,7 +77,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_aigateway_v1_model_service_proto_msgTypes[0]
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -43,7 +89,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_model_service_proto_msgTypes[0]
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -56,7 +102,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_model_service_proto_rawDescGZIP(), []int{0}
+	return file_aigateway_v1_model_service_proto_rawDescGZIP(), []int{1}
 }
 
 // ListModelsResponse answers ListModels.
@@ -77,7 +123,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_aigateway_v1_model_service_proto_msgTypes[1]
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -89,7 +135,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_model_service_proto_msgTypes[1]
+	mi := &file_aigateway_v1_model_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -102,7 +148,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_model_service_proto_rawDescGZIP(), []int{1}
+	return file_aigateway_v1_model_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ListModelsResponse) GetObject() string {
@@ -137,17 +183,20 @@ var File_aigateway_v1_model_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_model_service_proto_rawDesc = "" +
 	"\n" +
-	" aigateway/v1/model_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"\x13\n" +
+	" aigateway/v1/model_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/model.proto\x1a\x1cgoogle/api/annotations.proto\"'\n" +
+	"\x0fGetModelRequest\x12\x14\n" +
+	"\x05model\x18\x01 \x01(\tR\x05model\"\x13\n" +
 	"\x11ListModelsRequest\"\xaf\x01\n" +
 	"\x12ListModelsResponse\x12\x16\n" +
 	"\x06object\x18\x01 \x01(\tR\x06object\x12'\n" +
 	"\x04data\x18\x02 \x03(\v2\x13.aigateway.v1.ModelR\x04data\x12(\n" +
 	"\x0fcatalog_version\x18\x03 \x01(\tR\x0fcatalog_version\x12.\n" +
-	"\x10catalog_age_days\x18\x04 \x01(\x03B\x020\x02R\x10catalog_age_days2s\n" +
+	"\x10catalog_age_days\x18\x04 \x01(\x03B\x020\x02R\x10catalog_age_days2\xd4\x01\n" +
 	"\fModelService\x12c\n" +
 	"\n" +
 	"ListModels\x12\x1f.aigateway.v1.ListModelsRequest\x1a .aigateway.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\f\x12\n" +
-	"/v1/modelsB\xa2\x01\n" +
+	"/v1/models\x12_\n" +
+	"\bGetModel\x12\x1d.aigateway.v1.GetModelRequest\x1a\x13.aigateway.v1.Model\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/models/{model=*/**}B\xa2\x01\n" +
 	"\x10com.aigateway.v1B\x11ModelServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -162,18 +211,21 @@ func file_aigateway_v1_model_service_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_model_service_proto_rawDescData
 }
 
-var file_aigateway_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_aigateway_v1_model_service_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_aigateway_v1_model_service_proto_goTypes = []any{
-	(*ListModelsRequest)(nil),  // 0: aigateway.v1.ListModelsRequest
-	(*ListModelsResponse)(nil), // 1: aigateway.v1.ListModelsResponse
-	(*Model)(nil),              // 2: aigateway.v1.Model
+	(*GetModelRequest)(nil),    // 0: aigateway.v1.GetModelRequest
+	(*ListModelsRequest)(nil),  // 1: aigateway.v1.ListModelsRequest
+	(*ListModelsResponse)(nil), // 2: aigateway.v1.ListModelsResponse
+	(*Model)(nil),              // 3: aigateway.v1.Model
 }
 var file_aigateway_v1_model_service_proto_depIdxs = []int32{
-	2, // 0: aigateway.v1.ListModelsResponse.data:type_name -> aigateway.v1.Model
-	0, // 1: aigateway.v1.ModelService.ListModels:input_type -> aigateway.v1.ListModelsRequest
-	1, // 2: aigateway.v1.ModelService.ListModels:output_type -> aigateway.v1.ListModelsResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
+	3, // 0: aigateway.v1.ListModelsResponse.data:type_name -> aigateway.v1.Model
+	1, // 1: aigateway.v1.ModelService.ListModels:input_type -> aigateway.v1.ListModelsRequest
+	0, // 2: aigateway.v1.ModelService.GetModel:input_type -> aigateway.v1.GetModelRequest
+	2, // 3: aigateway.v1.ModelService.ListModels:output_type -> aigateway.v1.ListModelsResponse
+	3, // 4: aigateway.v1.ModelService.GetModel:output_type -> aigateway.v1.Model
+	3, // [3:5] is the sub-list for method output_type
+	1, // [1:3] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -191,7 +243,7 @@ func file_aigateway_v1_model_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_model_service_proto_rawDesc), len(file_aigateway_v1_model_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,7 +54,7 @@ func testLocalReplies(t *testing.T, e *env) {
 	}
 
 	wantEnvelope(t, e.do(t, "POST", chat, strings.Repeat("x", envoy.DefaultMaxBodyBytes+1)), 413, "request_too_large", "body_too_large", "")
-	wantEnvelope(t, e.do(t, "POST", "/v1/%2fchat", "{}"), 400, "invalid_request_error", "malformed_request", "")
+	wantEnvelope(t, e.do(t, "POST", "/v1/%00chat", "{}"), 400, "invalid_request_error", "malformed_request", "")
 
 	// The provider goes away after it got the request: it may have billed it.
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

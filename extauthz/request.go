@@ -200,7 +200,7 @@ func (r *request) whole(form bool) ([]byte, error) {
 	case !form && !mayBeJSON(h.ContentType):
 		return nil, budget.Invalid("content_type_unsupported", "content-type", "the content type is in parts, in another character set or there twice; send the body as JSON, with content-type: application/json")
 	case len(body) == 0:
-		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object, or a form where this address takes one")
+		return nil, budget.Invalid("body_missing", "", "the body is empty; send a JSON object")
 	case !agrees(h.ContentLength, len(body)):
 		return nil, budget.Invalid("body_missing", "content-length", "the body is not as long as its content-length says; send it whole")
 	}

@@ -110,8 +110,8 @@ build: ## build bin/aigateway
 	@$(GO) build -trimpath -o bin/aigateway ./cmd/aigateway
 
 .PHONY: catalog
-catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises)
-	@bin/aigateway catalog $(if $(IMPORT),import,diff) --file pricing/prices.yaml
+catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises, add what two sources price)
+	@bin/aigateway catalog $(if $(IMPORT),import --add-agreed,diff) --file pricing/prices.yaml
 
 .PHONY: sdks
 sdks: ## install the client SDKs that the end-to-end tests drive

@@ -40,6 +40,10 @@ type Request struct {
 	Sources []*Source
 	Now     time.Time
 	Add     []string // slugs to add to the catalog
+	// AddAgreed adds every model of Providers that two sources price; they are also
+	// those whose missing models are counted.
+	AddAgreed bool
+	Providers []string
 	// AcceptLower names models whose values may fall, By who says so.
 	AcceptLower []string
 	By          string
@@ -52,6 +56,9 @@ type Result struct {
 	Notes   []Note          // by model
 	// Missing are the models that no source knows.
 	Missing []string
+	// Lacks are the models that sources price and the catalog lacks, by provider,
+	// after the import.
+	Lacks []Lack
 }
 
 // Compare lays the sources over the catalog. A value that cannot be read, of a
@@ -60,7 +67,16 @@ type Result struct {
 func Compare(r Request) (*Result, error) {
 	today := r.Now.UTC().Truncate(24 * time.Hour)
 	out := &Result{}
-	slugs := slices.Concat(r.Catalog.Slugs(), r.Add)
+	lacking := r.missing(today)
+	add := slices.Clone(r.Add)
+	if r.AddAgreed {
+		for slug, sources := range lacking {
+			if sources > 1 && !slices.Contains(add, slug) {
+				add = append(add, slug)
+			}
+		}
+	}
+	slugs := slices.Concat(r.Catalog.Slugs(), add)
 	slices.Sort(slugs)
 	for i, slug := range slugs {
 		if i > 0 && slugs[i-1] == slug {
@@ -71,12 +87,36 @@ func Compare(r Request) (*Result, error) {
 			return nil, fmt.Errorf("%s: %w", slug, err)
 		}
 	}
+	raiseLatest(out.Sheets)
+	for _, slug := range add {
+		delete(lacking, slug)
+	}
+	out.count(lacking)
 	for _, slug := range r.AcceptLower {
 		if !slices.ContainsFunc(out.Changes, func(c Change) bool { return c.Model == slug && c.Status == Accepted }) {
 			return nil, fmt.Errorf("--accept-lower %s: nothing of that model falls", slug)
 		}
 	}
 	return out, nil
+}
+
+// count groups missing models by provider.
+func (r *Result) count(missing map[string]int) {
+	by := map[string]*Lack{}
+	for slug, sources := range missing {
+		provider, _, _ := strings.Cut(slug, "/")
+		if by[provider] == nil {
+			by[provider] = &Lack{Provider: provider}
+		}
+		if sources > 1 {
+			by[provider].Agreed++
+		} else {
+			by[provider].Single++
+		}
+	}
+	for _, provider := range slices.Sorted(maps.Keys(by)) {
+		r.Lacks = append(r.Lacks, *by[provider])
+	}
 }
 
 // comparison is that of one model.
@@ -123,13 +163,13 @@ func (c *comparison) run(out *Result) error {
 
 // take takes over what each source says; priced says that one had prices.
 func (c *comparison) take(out *Result) (priced bool, err error) {
+	if c.adding {
+		return c.add(out)
+	}
 	known := false
 	var limits []sourced
 	for _, s := range c.request.Sources {
 		m := s.find(c.slug, c.sheet.UpstreamModel)
-		if m == nil && c.adding {
-			m = c.adopt(s)
-		}
 		if m == nil {
 			continue
 		}
@@ -138,7 +178,7 @@ func (c *comparison) take(out *Result) (priced bool, err error) {
 		if m.problem != nil {
 			return false, fmt.Errorf("%s, model %s: %w", s, m.id, m.problem)
 		}
-		if len(m.lists) == 0 {
+		if len(m.lists) == 0 || s.second {
 			continue
 		}
 		if why := c.unfit(m); why != "" {
@@ -158,6 +198,45 @@ func (c *comparison) take(out *Result) (priced bool, err error) {
 		out.Missing = append(out.Missing, c.slug)
 	}
 	return priced, nil
+}
+
+// add takes over a model that the catalog lacks, at the dearest of what the sources
+// say.
+func (c *comparison) add(out *Result) (priced bool, err error) {
+	var limits []sourced
+	for _, s := range c.request.Sources {
+		m := s.find(c.slug, c.sheet.UpstreamModel)
+		if m == nil {
+			m = c.adopt(s)
+		}
+		if m != nil && m.problem != nil {
+			return false, fmt.Errorf("%s, model %s: %w", s, m.id, m.problem)
+		}
+		if m != nil {
+			limits = append(limits, sourced{s, m})
+		}
+	}
+	o := c.opinions()
+	switch {
+	case o.why != "":
+		out.Notes = append(out.Notes, Note{c.slug, o.why})
+		return false, nil
+	case o.model == nil:
+		return false, nil
+	}
+	if c.sheet.Endpoints = o.model.endpoints(c.sheet.UpstreamModel); len(c.sheet.Endpoints) > 0 {
+		for i := range o.model.lists {
+			for _, t := range o.model.lists[i].tiers {
+				if _, ok := t.rates["output"]; !ok {
+					t.rates["output"] = 0
+				}
+			}
+		}
+	}
+	c.prices(o.by, o.model)
+	c.peaks(o.by, o.model)
+	c.limits(limits)
+	return true, nil
 }
 
 // adopt finds a model to add under the name vendors write with dashes where
@@ -203,7 +282,7 @@ func (c *comparison) unfit(m *model) string {
 		if _, ok := base["input"]; !ok {
 			return "it has no input price"
 		}
-		if _, ok := base["output"]; !ok && c.adding {
+		if _, ok := base["output"]; !ok && c.adding && len(m.endpoints(m.id)) == 0 {
 			return "it has no output price: a row needs one, \"0\" for embeddings"
 		}
 		if image := base["input_image"]; image > base["input"] && !c.has("input_image") {

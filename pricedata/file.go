@@ -36,6 +36,13 @@ func writeSheet(b *strings.Builder, s pricing.Sheet) {
 	if _, name, _ := strings.Cut(s.Slug, "/"); name != s.UpstreamModel {
 		fmt.Fprintf(b, "  upstream_model: %s\n", plain(s.UpstreamModel))
 	}
+	if len(s.Endpoints) > 0 && !s.FamilyEndpoints {
+		var names []string
+		for _, e := range s.Endpoints {
+			names = append(names, string(e))
+		}
+		fmt.Fprintf(b, "  endpoints: [%s]\n", strings.Join(names, ", "))
+	}
 	if l := s.Limits; l.Context > 0 || l.MaxOutput > 0 {
 		fmt.Fprintf(b, "  limits: {%s}\n", strings.Join(limitFields(l), ", "))
 	}

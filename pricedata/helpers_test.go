@@ -90,10 +90,11 @@ func database(t *testing.T, generated string, rows ...[4]any) string {
 		}
 	}
 	exec("CREATE TABLE metadata (key TEXT PRIMARY KEY, value TEXT)")
-	exec("CREATE TABLE models (provider_id TEXT, id TEXT, limit_context INTEGER, limit_output INTEGER)")
+	exec("CREATE TABLE models (full_id TEXT, provider_id TEXT, id TEXT, limit_context INTEGER, limit_output INTEGER)")
+	exec("CREATE TABLE pricing (model_full_id TEXT, experimental_mode_name TEXT, min_context INTEGER, cost_input REAL, cost_output REAL, cost_reasoning REAL, cost_cache_read REAL, cost_cache_write REAL, cost_input_audio REAL, cost_output_audio REAL)")
 	exec("INSERT INTO metadata VALUES ('generated_at', ?)", generated)
 	for _, r := range rows {
-		exec("INSERT INTO models VALUES (?, ?, ?, ?)", r[:]...)
+		exec("INSERT INTO models (provider_id, id, limit_context, limit_output) VALUES (?, ?, ?, ?)", r[:]...)
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)

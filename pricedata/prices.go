@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"aigateway/pricing"
@@ -66,6 +67,8 @@ func (c *comparison) period(by claim, old *pricing.Period, new *list, d time.Tim
 	}
 	p := pricing.Period{From: d, Source: by.by, CheckedAt: by.date, Rates: ratesOf(merged), Fees: fees}
 	switch {
+	case samePrices(p, *old) && strings.Contains(old.Source, by.by): // others say so too
+		p.Source, p.CheckedAt = old.Source, old.CheckedAt
 	case !c.kept && !by.date.Before(old.CheckedAt):
 	case samePrices(p, *old):
 		p.Source, p.CheckedAt = old.Source, old.CheckedAt

@@ -18,6 +18,9 @@ type Source struct {
 	SHA256        string    // of the package
 
 	models map[string][]model // by the source's name of the provider
+	second bool               // its prices count only for a model that is added
+	// roughTiers says that its tiers may start too low.
+	roughTiers bool
 }
 
 // String is how rows name the source.
@@ -37,6 +40,7 @@ type model struct {
 	id                 string
 	names              []string // other exact names
 	context, maxOutput int64    // 0: it does not say
+	mode               string   // what it does, such as embedding; empty: it does not say
 	lists              []list   // the last in force holds
 	variants           []list   // of service tiers, likewise
 	// problem is why its prices cannot be read; the names and limits can.
@@ -59,12 +63,17 @@ type list struct {
 
 func (l *list) windowed() bool { return l.window[0] != l.window[1] }
 
+// vendorNames are what sources may call a provider of ours.
+func vendorNames(provider string) []string {
+	return append(pricing.VendorNames(provider), provider)
+}
+
 // find returns what the source says about a model of ours: by the name the
 // provider is sent, which is the one vendors publish, else by the slug's own.
 // Names are compared whole; nearly the same name is another model.
 func (s *Source) find(slug, upstream string) *model {
 	provider, name, _ := strings.Cut(slug, "/")
-	for _, p := range append(pricing.VendorNames(provider), provider) {
+	for _, p := range vendorNames(provider) {
 		list := s.models[p]
 		for _, want := range []string{upstream, name} {
 			for i := range list {

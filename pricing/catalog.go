@@ -103,6 +103,7 @@ type entry struct {
 	dated                       bool             // its versions cost what it does
 	rows                        []*Row           // by From, ascending
 	family                      map[string]ratio // its family's service tiers
+	familyEndpoints             bool             // its family has its endpoints
 }
 
 // Model is a slug resolved at a moment. Row is nil when it has no price.

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -47,7 +48,7 @@ func LoadPrices(prices, overlay *yaml.Node, upstreams []Upstream, longest time.D
 	if longest <= 0 || longest > 24*time.Hour { // price lists start on days
 		return nil, fmt.Errorf("the longest duration of a call is %s; it must be positive and at most 24h", longest)
 	}
-	b := builder{longest: longest, rows: make(map[string]spec), families: make(map[string]spec), laid: make(map[string]bool)}
+	b := builder{longest: longest, laid: make(map[string]bool)}
 	if err := b.embedded(); err != nil {
 		return nil, fmt.Errorf("read embedded catalog: %w", err)
 	}
@@ -95,8 +96,24 @@ type builder struct {
 	laid     map[string]bool // rows of the layer being read
 }
 
-// embedded reads what the binary carries.
+// carried are the rows and families of the files that the binary carries, read
+// once: they never change, and each configuration is laid over them anew.
+var carried = sync.OnceValues(func() (*builder, error) {
+	b := &builder{longest: time.Hour, rows: make(map[string]spec), families: make(map[string]spec), laid: make(map[string]bool)}
+	return b, b.readCarried()
+})
+
+// embedded takes over what the binary carries.
 func (b *builder) embedded() error {
+	c, err := carried()
+	if err != nil {
+		return err
+	}
+	b.rows, b.families = maps.Clone(c.rows), c.families
+	return nil
+}
+
+func (b *builder) readCarried() error {
 	var catalog, prices yaml.Node
 	if err := yaml.Load(embedded, &catalog); err != nil {
 		return err
@@ -110,12 +127,23 @@ func (b *builder) embedded() error {
 	if err := b.prices(&prices); err != nil {
 		return err
 	}
-	for _, s := range b.rows { // catalog.yaml alone has no prices
-		if _, err := b.entry(s); err != nil {
+	for slug, s := range b.rows {
+		if _, err := b.entry(s); err != nil { // catalog.yaml alone has no prices
 			return err
 		}
+		b.rows[slug] = s.forgetNodes()
 	}
 	return b.aliases()
+}
+
+// forgetNodes lets go of the document that a right row was read from.
+func (s spec) forgetNodes() spec {
+	s.node = &yaml.Node{}
+	for i := range s.prices {
+		s.prices[i].node = s.node
+	}
+	slices.SortStableFunc(s.prices, byStart)
+	return s
 }
 
 func (b *builder) catalog(n *yaml.Node) error {
@@ -375,7 +403,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if s.maxOutput != nil {
 		row.MaxOutput = *s.maxOutput
 	}
-	e := &entry{slug: s.slug, aliases: s.aliases, family: f.serviceTiers, dated: s.dated == nil || *s.dated}
+	e := &entry{slug: s.slug, aliases: s.aliases, family: f.serviceTiers, familyEndpoints: f.endpoints != nil && s.family != nil, dated: s.dated == nil || *s.dated}
 	_, e.upstreamModel, _ = strings.Cut(s.slug, "/")
 	if s.upstreamModel != nil {
 		e.upstreamModel = *s.upstreamModel
@@ -402,7 +430,9 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 	if len(s.prices) == 0 {
 		return lineError(s.node, "model %s has no prices; add a list under prices", s.slug)
 	}
-	slices.SortStableFunc(s.prices, func(a, b priceSpec) int { return cmp.Compare(a.start().Unix(), b.start().Unix()) })
+	if !slices.IsSortedFunc(s.prices, byStart) { // those that all catalogs share are
+		slices.SortStableFunc(s.prices, byStart)
+	}
 	var errs []error
 	for _, p := range s.prices {
 		errs = append(errs, p.check(s.slug))
@@ -429,6 +459,8 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 	}
 	return nil
 }
+
+func byStart(a, b priceSpec) int { return cmp.Compare(a.start().Unix(), b.start().Unix()) }
 
 func dearerFees(a, b map[string]int64) map[string]int64 {
 	out := merge(a, b)

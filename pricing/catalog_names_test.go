@@ -73,8 +73,8 @@ func TestNamesOfRequests(t *testing.T) {
 func TestNamesThatMeanNothing(t *testing.T) {
 	c := mustOverlay(t, versions)
 	for _, asked := range []string{
-		"openai/old-2025-01-01",                                                                      // another version was dearer
-		"openai/fixed-2025-01-01", "openai/gpt-5.5-pro", "openai/gpt-5.5-2026-13-01", "openai/gpt-5", // gpt-5 exists, gpt-5.5 is not it
+		"openai/old-2025-01-01",                                                                               // another version was dearer
+		"openai/fixed-2025-01-01", "openai/gpt-5.5-professional", "openai/gpt-5.5-2026-13-01", "openai/gpt-5", // gpt-5 exists, gpt-5.5 is not it
 		"anthropic/claude-sonnet-4.6.1", "anthropic/claude-sonnet-4-6-2", "mistral/twin-1.5-2026-01-01x",
 		"openai/-latest", "openai/-2026-01-01",
 	} {

@@ -12,12 +12,14 @@ type Sheet struct {
 	Slug          string
 	UpstreamModel string
 	Endpoints     []Endpoint // empty: every endpoint
-	Limits        Limits
-	ServiceTiers  map[string]int64 // factor on all token prices, in millionths
-	FamilyTiers   map[string]int64 // the ones it has from its family
-	Peaks         []Peak
-	Periods       []Period     // by From
-	Accepted      []Acceptance // oldest first
+	// FamilyEndpoints says that its family has them.
+	FamilyEndpoints bool
+	Limits          Limits
+	ServiceTiers    map[string]int64 // factor on all token prices, in millionths
+	FamilyTiers     map[string]int64 // the ones it has from its family
+	Peaks           []Peak
+	Periods         []Period     // by From
+	Accepted        []Acceptance // oldest first
 }
 
 // Limits are a model's limits in tokens; 0 is unknown. CheckedAt is zero when
@@ -61,7 +63,7 @@ func (c *Catalog) Sheet(slug string) (s Sheet, ok bool) {
 	}
 	first := e.rows[0]
 	s = Sheet{
-		Slug: e.slug, UpstreamModel: e.upstreamModel, Endpoints: slices.Clone(first.rules.endpoints),
+		Slug: e.slug, UpstreamModel: e.upstreamModel, Endpoints: slices.Clone(first.rules.endpoints), FamilyEndpoints: e.familyEndpoints,
 		Limits:       Limits{first.Context, first.MaxOutput, first.LimitsSource, first.LimitsCheckedAt},
 		ServiceTiers: map[string]int64{}, FamilyTiers: map[string]int64{}, Accepted: slices.Clone(first.Accepted),
 	}
@@ -80,6 +82,17 @@ func (c *Catalog) Sheet(slug string) (s Sheet, ok bool) {
 		}
 	}
 	return s, true
+}
+
+// Find is Sheet for any name of a model. The version is what the name has beyond
+// the name that the provider is sent.
+func (c *Catalog) Find(name string) (s Sheet, version string, ok bool) {
+	e, version := c.names.find(name, false)
+	if e == nil {
+		return Sheet{}, "", false
+	}
+	s, ok = c.Sheet(e.slug)
+	return s, version, ok
 }
 
 // Slugs lists every model with a row, of configured providers or not, sorted.

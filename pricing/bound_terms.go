@@ -156,7 +156,12 @@ func (m *Model) output(b *Bound, c *Call) error {
 	}
 	a.choices, a.foreign = c.choices*max(1, c.prompts), c.foreignCap
 	limit := m.honouredCap(c)
+	if c.compacts {
+		a.foreign = max(a.foreign, m.Row.MaxOutput)
+	}
 	switch {
+	case c.compacts && m.Row.MaxOutput == 0:
+		return budget.Invalid("max_output_unknown", "input", fmt.Sprintf("input asks for a compaction, which may be as long as any output, and the output limit of %s is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {max_output: <tokens>}", m.Slug, m.Slug))
 	case limit >= 0:
 		a.limit = limit
 	case m.capField(c.Endpoint) != CapFieldNone:

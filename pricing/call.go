@@ -68,6 +68,7 @@ type Call struct {
 	vague       string // the first image without a detail that bounds it
 	stored      storedInput
 	allTurns    bool // asks for the reasoning of all turns, which are input
+	compacts    bool // asks for a summary, whose length no cap is known to limit
 	// hostedInside says that hosted tools stand in the input, with which they
 	// may come again when it is named.
 	hostedInside bool
@@ -112,6 +113,8 @@ type hostedTool struct {
 	uses  int64 // -1: the body sets no limit
 	size  int64 // gigabytes of a code tool's container; 0: unknown
 	field string
+
+	execution, environment string // who runs it, of types that either side may
 }
 
 // refuse keeps the first reason for which the call has no bound. It is no

@@ -3,7 +3,6 @@ package pricing
 import (
 	"bytes"
 	"fmt"
-	"strconv"
 	"unicode"
 )
 
@@ -82,8 +81,8 @@ func (p *parser) foreignCapMember() error {
 	if err != nil {
 		return err
 	}
-	n, err := strconv.ParseInt(string(raw), 10, 64)
-	if err != nil || n < 0 || n > maxCap { // such as -1, which is no limit to some
+	n, ok := whole(raw)
+	if !ok || n < 0 || n > maxCap { // such as -1, which is no limit to some
 		field := p.path()
 		p.call.refuse("unsupported_feature", field, field+" is another API's cap, and none that has a bound; leave it out")
 		return nil

@@ -174,11 +174,46 @@ func (p *parser) integer(low, high int64) (v int64, set bool, err error) {
 	if err != nil {
 		return 0, false, err
 	}
-	v, perr := strconv.ParseInt(string(raw), 10, 64)
-	if perr != nil || v < low || v > high || string(raw) == "-0" {
-		return 0, false, p.invalid(fmt.Sprintf("is %s; use a whole number from %d to %d, written without fraction or exponent", clip(string(raw)), low, high))
+	v, ok := whole(raw)
+	if !ok || v < low || v > high {
+		return 0, false, p.invalid(fmt.Sprintf("is %s; use a whole number from %d to %d", clip(string(raw)), low, high))
 	}
 	return v, true, nil
+}
+
+// whole reads a JSON number that has no fraction, however it is spelt: 1024,
+// 1024.0, 1.024e3. Some languages print every number as a float. It must be
+// exact, not merely so once rounded to a float. A negative zero, and what is
+// longer than any honest number, is none.
+func whole(raw []byte) (int64, bool) {
+	if v, err := strconv.ParseInt(string(raw), 10, 64); err == nil {
+		return v, v != 0 || raw[0] != '-'
+	}
+	const longest = 40
+	if len(raw) > longest {
+		return 0, false
+	}
+	mantissa, power, _ := strings.Cut(strings.ToLower(string(raw)), "e")
+	digits, fraction, _ := strings.Cut(mantissa, ".")
+	shift := 0
+	if power != "" {
+		var err error
+		if shift, err = strconv.Atoi(power); err != nil || shift < -longest || shift > longest {
+			return 0, false
+		}
+	}
+	digits, shift = digits+fraction, shift-len(fraction)
+	for ; shift > 0; shift-- {
+		digits += "0"
+	}
+	for ; shift < 0 && len(digits) > 1 && digits[len(digits)-1] == '0'; shift++ {
+		digits = digits[:len(digits)-1]
+	}
+	v, err := strconv.ParseInt(digits, 10, 64)
+	if v == 0 {
+		return 0, err == nil && digits[0] != '-'
+	}
+	return v, err == nil && shift == 0
 }
 
 // wrongType is an error about the value that comes next.

@@ -98,7 +98,8 @@ func (p *parser) responsePart(int) error {
 
 func (p *parser) checkPart(kind string) {
 	switch kind {
-	case "input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text", "input_image", "computer_screenshot", "input_audio", "input_file", "":
+	case "input_text", "output_text", "text", "refusal", "summary_text", "reasoning_text", "encrypted_content",
+		"input_image", "computer_screenshot", "input_audio", "input_file", "":
 		return
 	}
 	if p.call.unbounded != nil {
@@ -131,24 +132,23 @@ func (p *parser) noteVague() {
 	}
 }
 
-// pastImage reads the base64 text of an image an earlier answer held.
-func (p *parser) pastImage() error {
-	img := image{}
+// pastImage reads the base64 text of an image an earlier answer held, and how
+// many bytes of it are no text.
+func (p *parser) pastImage() (img image, payload int64, err error) {
 	if len(p.call.images) == 0 {
 		img.field = p.path()
 	}
 	data, err := p.media()
 	if err != nil {
-		return err
+		return img, 0, err
 	}
 	if len(data) > 64 && isBase64(data) {
-		p.call.payload += int64(len(data))
+		payload = int64(len(data))
 		if cfg, err := imageHeader(data); err == nil {
 			img.width, img.height = int64(cfg.Width), int64(cfg.Height)
 		}
 	}
-	p.call.images = append(p.call.images, img)
-	return nil
+	return img, payload, nil
 }
 
 // filePart is a file in the body.

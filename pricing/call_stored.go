@@ -190,6 +190,8 @@ type item struct {
 	named   bool   // it has an id
 	present uint64 // its members that are not empty, by memberID
 	untyped string // the first tool in it that has no type
+	result  *image // what it may be, of which payload bytes are no text then
+	payload int64  // …
 }
 
 func (it *item) carries(ids ...memberID) bool {
@@ -208,7 +210,7 @@ func (it *item) whole() bool {
 	switch it.kind {
 	case "", "message", "agent_message":
 		return it.carries(isContent)
-	case "reasoning", "compaction":
+	case "reasoning", "compaction", "compaction_summary", "context_compaction":
 		return it.carries(isEncrypted)
 	case "function_call", "mcp_approval_request", "tool_search_call":
 		return it.carries(isArguments)
@@ -218,23 +220,27 @@ func (it *item) whole() bool {
 		return it.carries(isAction)
 	case "apply_patch_call":
 		return it.carries(isOperation)
-	case "image_generation_call":
+	case "image_generation_call", "program_output":
 		return it.carries(isResult)
+	case "program":
+		return it.carries(isCode)
 	case "mcp_call":
 		return it.carries(isOutput, isError)
 	case "mcp_list_tools", "additional_tools", "tool_search_output":
 		return it.carries(isTools)
-	case "mcp_approval_response", "apply_patch_call_output":
+	case "mcp_approval_response", "apply_patch_call_output", "compaction_trigger", "ghost_snapshot":
 		return true
 	}
 	return strings.HasSuffix(it.kind, "_output") && it.carries(isOutput)
 }
 
 // knownItem lists the types whose size is known: what they hold is in the body,
-// or was in an answer.
+// or was in an answer. Those of Codex beside the API's own are in its ResponseItem:
+// https://github.com/openai/codex/blob/main/codex-rs/protocol/src/models.rs
 func knownItem(kind string) bool {
 	switch kind {
-	case "", "message", "reasoning", "item_reference", "additional_tools", "agent_message", "compaction":
+	case "", "message", "reasoning", "item_reference", "additional_tools", "agent_message", "program",
+		"compaction", "compaction_summary", "context_compaction", "compaction_trigger", "ghost_snapshot":
 		return true
 	}
 	return strings.HasSuffix(kind, "_call") || strings.HasSuffix(kind, "_output") || strings.HasPrefix(kind, "mcp_")
@@ -282,7 +288,10 @@ func (p *parser) itemMember(it *item, id memberID) (err error) {
 		return p.responseContent()
 	case isResult: // an earlier generated image, which counts as one again
 		if p.dec.PeekKind() == '"' {
-			return p.pastImage()
+			var img image
+			img, it.payload, err = p.pastImage()
+			it.result = &img
+			return err
 		}
 	case isTools:
 		return p.rewritten(func() error { return p.itemTools(it) })
@@ -328,6 +337,15 @@ func empty(raw []byte) bool {
 // whose size is somewhere else.
 func (p *parser) checkItem(it *item, size int64) {
 	c := &p.call
+	if it.result != nil && it.kind != "program_output" {
+		c.images = append(c.images, *it.result)
+		if it.kind == "image_generation_call" {
+			c.payload += it.payload
+		}
+	}
+	if it.kind == "compaction_trigger" {
+		c.compacts = true
+	}
 	switch {
 	case !knownItem(it.kind):
 		if c.unbounded == nil {
@@ -352,7 +370,7 @@ func (p *parser) checkItem(it *item, size int64) {
 	switch it.kind {
 	case "", "item_reference", "message", "agent_message", "reasoning", "function_call", "custom_tool_call", "computer_call", "local_shell_call", "shell_call", "apply_patch_call":
 		p.keepName(StoredName{ID: it.id, Kind: StoredItem})
-	case "image_generation_call", "compaction": // whose size no report tells
+	case "image_generation_call", "compaction", "compaction_summary", "context_compaction": // whose size no report tells
 		c.stored.other = true
 	default:
 		p.keepName(StoredName{ID: it.id, Kind: StoredToolUse})

@@ -52,8 +52,14 @@ func TestParseCallRefuses(t *testing.T) {
 		{"overlong UTF-8", chatBody(kimi, "\"user\":\"\xc0\xaf\""), "invalid_utf8", "user"},
 		{"lone surrogate", chatBody(kimi, `"user":"\ud800"`), "invalid_utf8", "user"},
 		{"reversed surrogates", chatBody(kimi, `"user":"\udc00\ud800"`), "invalid_utf8", "user"},
-		{"exponent", chatBody(kimi, `"max_tokens":1e3`), "field_invalid", "max_tokens"},
-		{"fraction", chatBody(kimi, `"max_tokens":1000.0`), "field_invalid", "max_tokens"},
+		{"exponent that leaves a fraction", chatBody(kimi, `"max_tokens":1e-1`), "field_invalid", "max_tokens"},
+		{"exponent beyond all numbers", chatBody(kimi, `"max_tokens":1e1000000000000000000000`), "field_invalid", "max_tokens"},
+		{"fraction", chatBody(kimi, `"max_tokens":1000.5`), "field_invalid", "max_tokens"},
+		{"fraction that a float cannot tell", chatBody(kimi, `"max_tokens":1000.0000000000000000001`), "field_invalid", "max_tokens"},
+		{"a million zeros", chatBody(kimi, `"max_tokens":1.`+strings.Repeat("0", 1_000_000)), "field_invalid", "max_tokens"},
+		{"negative float", chatBody(kimi, `"max_tokens":-1.0`), "field_invalid", "max_tokens"},
+		{"negative zero as a float", chatBody(kimi, `"max_tokens":-0.0`), "field_invalid", "max_tokens"},
+		{"float above the most", chatBody(kimi, `"max_tokens":1.0000001e7`), "field_invalid", "max_tokens"},
 		{"string cap", chatBody(kimi, `"max_tokens":"1000"`), "field_invalid", "max_tokens"},
 		{"2^63", chatBody(kimi, `"max_tokens":9223372036854775808`), "field_invalid", "max_tokens"},
 		{"negative cap", chatBody(kimi, `"max_tokens":-1`), "field_invalid", "max_tokens"},
@@ -116,6 +122,51 @@ func TestParseCallAccepts(t *testing.T) {
 			t.Errorf("%s: model is %q", body, call.Model)
 		}
 	}
+}
+
+// A whole number is one however it is spelt, wherever one is read.
+func TestWholeNumbersInAnySpelling(t *testing.T) {
+	c := mustLoad(t)
+	for _, spelling := range []string{"1024", "1024.0", "1024.000", "1.024e3", "1.024E+3", "10240e-1", "1024e0", "102400.0e-2", "0.1024e4"} {
+		for _, tt := range []struct {
+			e             pricing.Endpoint
+			model, member string
+		}{
+			{pricing.Chat, kimi, "max_tokens"}, {pricing.Chat, kimi, "max_completion_tokens"}, {pricing.Chat, kimi, "max_output_tokens"},
+			{pricing.Responses, storing, "max_output_tokens"}, {pricing.Messages, "anthropic/claude-sonnet-4.6", "max_tokens"}, {pricing.Completions, kimi, "max_tokens"},
+		} {
+			b := mustBound(t, c, tt.e, `{"model":"`+tt.model+`","`+tt.member+`":`+spelling+`}`, noon())
+			if tt.member == "max_output_tokens" && tt.e == pricing.Chat {
+				if b.InjectedCap < 1024 { // of another API, it only raises
+					t.Errorf("%s %s: cap %d", tt.member, spelling, b.InjectedCap)
+				}
+				continue
+			}
+			if got := outputOf(t, b); got != 1024 {
+				t.Errorf("%s %s %s: %d tokens of output", tt.e, tt.member, spelling, got)
+			}
+		}
+	}
+	for spelling, want := range map[string]int64{"2.0": 2, "0.2e1": 2, "128.0": 128} {
+		if got := outputOf(t, mustBound(t, c, pricing.Chat, chatBody(kimi, `"max_tokens":1,"n":`+spelling), noon())); got != want {
+			t.Errorf("n %s: %d choices", spelling, got)
+		}
+	}
+	ids := mustBound(t, c, pricing.Embeddings, `{"model":"openai/text-embedding-3-small","input":[1.0,2e2,3]}`, noon())
+	if whole := mustBound(t, c, pricing.Embeddings, `{"model":"openai/text-embedding-3-small","input":[1,200,3]}`, noon()); ids.Amount != whole.Amount {
+		t.Errorf("token ids: %s and %s", ids.Amount, whole.Amount)
+	}
+}
+
+func outputOf(t *testing.T, b *pricing.Bound) int64 {
+	t.Helper()
+	for _, l := range b.Lines() {
+		if l.Label == "output" {
+			return l.Quantity
+		}
+	}
+	t.Fatalf("no output in %+v", b.Lines())
+	return 0
 }
 
 func TestParseEmbeddingsRefuses(t *testing.T) {

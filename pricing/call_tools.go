@@ -40,6 +40,10 @@ func (p *parser) readTool(sort bool) (string, error) {
 			return p.walk()
 		case isContainer:
 			return p.container(&t)
+		case isExecution:
+			t.execution, err = p.word()
+		case isEnvironment:
+			t.environment, err = p.environment()
 		case isTools:
 			if p.dec.PeekKind() != '[' {
 				return p.walk()
@@ -88,7 +92,8 @@ func (c *Call) expand() {
 }
 
 // sortTool takes a tool whose type is known to run at the client for nothing but
-// text. One that the provider runs is kept for the bound.
+// text. One that the provider runs is kept for the bound. Some types run at either
+// side, and the tool says which.
 func (p *parser) sortTool(t *hostedTool, hosted bool) {
 	switch p.call.Endpoint {
 	case Messages:
@@ -98,12 +103,14 @@ func (p *parser) sortTool(t *hostedTool, hosted bool) {
 	case Responses:
 		t.uses = -1 // not a member of its tools; max_tool_calls limits them together
 	}
+	client := clientTool(t.kind) || t.kind == "tool_search" && t.execution == "client"
+	versioned := versionedTool(t.kind) || t.kind == "shell" && t.environment == "local"
 	switch {
-	case hosted && (clientTool(t.kind) || versionedTool(t.kind)):
+	case hosted && (client || versioned):
 		t.kind += " that the provider runs" // no such type has a fee
-	case clientTool(t.kind):
+	case client:
 		return
-	case versionedTool(t.kind):
+	case versioned:
 		p.call.clientTools++
 		return
 	}
@@ -113,6 +120,23 @@ func (p *parser) sortTool(t *hostedTool, hosted bool) {
 		return
 	}
 	p.call.refuse("unbounded_tool", "tools", "tools has too many tools that the provider runs; use function tools")
+}
+
+// environment reads where a shell runs: "local" is at the client. One without an
+// environment is the provider's to place.
+// https://developers.openai.com/api/docs/guides/tools-shell
+func (p *parser) environment() (where string, err error) {
+	if p.dec.PeekKind() != '{' {
+		return "", p.walk()
+	}
+	err = p.object(func(name []byte) error {
+		id, err := p.find(environmentObject, name)
+		if id == isType {
+			where, err = p.word()
+		}
+		return err
+	})
+	return where, err
 }
 
 // container reads the memory of a code tool's container, by which OpenAI bills

@@ -43,6 +43,9 @@ const (
 	isTool
 	isDefinition
 	isFileID
+	isExecution
+	isEnvironment
+	isCode
 )
 
 // What a refusal says of media in an inner object.
@@ -173,7 +176,7 @@ var (
 			{name: "content", id: isContent, about: "a text, or parts"},
 			{name: "summary", id: isSummary, about: "parts"},
 			{name: "output", id: isOutput, about: "a text, or parts"},
-			{name: "result", id: isResult, about: "an image of an earlier answer counts as one again"},
+			{name: "result", id: isResult, about: "an image of an earlier answer counts as one again; makes a program's output whole"},
 			{name: "tools", id: isTools, about: "tools, as beside input"},
 			{name: "id", id: isIdentity, about: "of an item that does not stand whole in the body, names what the provider stored"},
 			{name: "encrypted_content", id: isEncrypted, about: "makes a reasoning or compaction item whole"},
@@ -183,9 +186,11 @@ var (
 			{name: "actions", id: isAction, about: "the same"},
 			{name: "operation", id: isOperation, about: "makes a patch call whole"},
 			{name: "error", id: isError, about: "makes an MCP call whole"},
+			{name: "code", id: isCode, about: "makes a program whole"},
 		},
 		media(besideItem, "file_ids", "files", "attachments", "images", "videos", "audio", "documents"),
-		plain("role", "status", "call_id", "name", "phase", "queries", "results", "code", "outputs", "namespace", "execution"),
+		plain("role", "status", "call_id", "name", "phase", "queries", "results", "outputs", "namespace", "execution", "author", "recipient",
+			"internal_chat_message_metadata_passthrough", "ghost_commit"),
 	))
 
 	itemPartObject = newScope("a part of an item's content in the Responses API", join(
@@ -197,7 +202,7 @@ var (
 			{name: "input_audio", id: isInputAudio, about: "audio: the longest the bytes allow"},
 		},
 		media(itemPartRemedy, "file_id", "file_url", "video_url", "source", "file", "image", "audio", "audio_url", "url", "document"),
-		plain("text", "annotations", "logprobs", "refusal", "filename"),
+		plain("text", "annotations", "logprobs", "refusal", "filename", "encrypted_content"),
 	))
 
 	toolObject = newScope("a tool", join(
@@ -208,6 +213,8 @@ var (
 			{name: "container", id: isContainer, about: "the size of a hosted code tool"},
 			{name: "tools", id: isTools, about: "the tools of a namespace, as if they stood outside"},
 			{name: "name", id: isName, about: "what references to it call it"},
+			{name: "execution", id: isExecution, about: "client: a search for tools that the client runs"},
+			{name: "environment", id: isEnvironment, about: "where a shell runs"},
 		},
 		hostedMembers("google_search", "google_search_retrieval", "google_maps", "enterprise_web_search", "url_context", "code_execution", "retrieval",
 			"web_search", "file_search", "server_url", "server_label", "connector_id", "vector_store_ids", "mcp_servers"),
@@ -217,6 +224,11 @@ var (
 	containerObject = newScope("the container of a hosted code tool", join(
 		[]member{{name: "memory_limit", id: isMemory, about: "multiplies its fee"}},
 		plain("type", "file_ids"),
+	))
+
+	environmentObject = newScope("the environment of a shell tool", join(
+		[]member{{name: "type", id: isType, about: "local: at the client"}},
+		plain("skills"),
 	))
 
 	cacheOptionsObject = newScope("prompt_cache_options", []member{

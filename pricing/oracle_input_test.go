@@ -36,8 +36,11 @@ func (c *oracleCall) number(name string) (n int64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	n, err := v.Int64()
-	return n, err == nil
+	r, ok := new(big.Rat).SetString(v.String())
+	if !ok || !r.IsInt() || !r.Num().IsInt64() {
+		return 0, false
+	}
+	return r.Num().Int64(), v.String()[0] != '-' || r.Sign() != 0
 }
 
 func (c *oracleCall) list(name string) []any {

@@ -398,11 +398,16 @@ func TestContentTypes(t *testing.T) {
 func TestUnknownRoutes(t *testing.T) {
 	w := newWorld(t)
 	for _, target := range []string{
-		"/", "/v1", "/v1/", "/v2/budgets", "/v1/budgets/", "/v1/budgets//", "//v1/budgets", "/v1//budgets", "/v1/budgets/a/b", "/v1/usage/", "/v1/usage/by-tag/",
+		"/", "/v1", "/v1/", "/v2/budgets", "/v1/budgets//", "//v1/budgets", "/v1//budgets", "/v1/budgets/a/b", "/v1/usage/", "/v1/usage/by-tag//",
 		"/V1/budgets", "/v1/Budgets", "/v1/./budgets", "/v1/../v1/budgets", "/openapi.json/", "/healthz/x", "/metrics/", "*", "", "v1/budgets", "/v1/budgets/\xff",
 		"/" + strings.Repeat("a", 20_000), "/aigateway.v1.BudgetService/ListBudgets", "/favicon.ico", "/v1/models//kimi-k2.6",
 	} {
 		w.wantError(w.do(admin, "GET", target, ""), 404, "route_unknown", "")
+	}
+	for _, target := range []string{"/v1/budgets", "/v1/usage/by-tag", "/v1/keys", "/v1/models"} {
+		if plain, slash := w.do(admin, "GET", target, ""), w.do(admin, "GET", target+"/", ""); slash.status != 200 || slash.body != plain.body {
+			t.Errorf("%s/: %d %s, without the slash %d %s", target, slash.status, slash.body, plain.status, plain.body)
+		}
 	}
 	for _, target := range []string{"/v1/budgets", "/v1/budgets/bud_1", "/v1/usage/by-tag", "/v1/keys", "/v1/models", "/openapi.json", "/healthz", "/readyz", "/metrics", "/none"} {
 		for _, method := range []string{"HEAD", "OPTIONS", "PUT", "TRACE", "CONNECT", "LOCK", "get", strings.Repeat("M", 5000)} {

@@ -111,6 +111,12 @@ func (h *rest) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		static.ServeHTTP(w, r)
 		return
 	}
+	if path, ok := strings.CutSuffix(r.URL.Path, "/"); ok && strings.HasPrefix(path, "/v1/") { // some clients end every path so
+		plain := *r.URL
+		plain.Path, plain.RawPath = path, ""
+		r = r.WithContext(r.Context())
+		r.URL = &plain
+	}
 	if r.Method == http.MethodHead && ofModels(r.URL.Path) { // the server leaves the body out
 		r = r.Clone(r.Context())
 		r.Method = http.MethodGet

@@ -61,6 +61,9 @@ const (
 // PathMessages is Anthropic's own API, where every error has its envelope.
 const PathMessages = "/v1/messages"
 
+// pathResponses is where some clients try a WebSocket first.
+const pathResponses = "/v1/responses"
+
 // Names of bootstrap resources. The three control clusters share one address:
 // they differ in timeouts, health checks and what an outage of each may break.
 const (

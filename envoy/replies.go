@@ -34,6 +34,11 @@ const ours = `(response.code_details.startsWith("ext_authz_denied") || response.
 // sent it, but normalized; what follows it has a 404 of its own envelope, too.
 const onMessages = `(request.url_path == "` + PathMessages + `" || request.url_path.startsWith("` + PathMessages + `/"))`
 
+// onWebSocket matches the upgrade that Envoy refused where the Responses API is. A
+// client that can do without one, such as Codex, posts at once after a 426, and
+// gives up after any other status.
+const onWebSocket = `response.code_details == "upgrade_failed" && request.method == "GET" && request.url_path in ["` + pathResponses + `", "` + pathResponses + `/"]`
+
 // anthropicType is error.type in Anthropic's envelope.
 func (r reply) anthropicType() string {
 	switch r.typ {
@@ -53,6 +58,8 @@ func replies() []reply {
 			"No spending decision could be made in time, so nothing was sent to the provider. Try again.", "true", true},
 		{`response.code_details.startsWith("rbac_access_denied") && response.code_details.contains("` + policyEdit + `")`, 503, unavailable, "edit_failed",
 			"The request could not be prepared for the provider, so nothing was sent.", "true", false},
+		{onWebSocket, 426, invalid, "websocket_unsupported",
+			"There is no WebSocket here; post the request over HTTP.", "", true},
 		{`response.code_details == "route_not_found"`, 404, "not_found", "route_unknown",
 			"There is no such endpoint here; see /openapi.json for those there are.", "", true},
 		{detailsNoCredential, 503, unavailable, "credential_unavailable",

@@ -31,9 +31,11 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		return nil, fmt.Errorf("render the matcher of calls that show their key first: %w", err)
 	}
 	b := &routeBuilder{config: c, keyFirst: keyFirst}
-	for _, api := range pricing.Endpoints() {
-		for _, at := range api.Paths() {
-			b.inference(api, at)
+	for _, slash := range []string{"", "/"} { // some clients end every path so
+		for _, api := range pricing.Endpoints() {
+			for _, at := range api.Paths() {
+				b.inference(api, at+slash)
+			}
 		}
 	}
 	for _, api := range pricing.Endpoints() { // after all of them: some paths begin like others

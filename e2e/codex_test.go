@@ -84,3 +84,32 @@ func TestTrailingSlash(t *testing.T) {
 		t.Errorf("models: %d %s", r.status, r.body)
 	}
 }
+
+// TestDefaultToolCalls: a search without a limit gets one where a budget watches
+// the call, is announced, and is charged by the answer's count.
+func TestDefaultToolCalls(t *testing.T) {
+	t.Parallel()
+	g := fullGateway(t)
+	g.setBudget("searching", 10_000)
+	for path, body := range map[string]string{
+		"/v1/responses": `{"model":"full/m1","user":"searching","input":"hi","max_output_tokens":20,"tools":[{"type":"web_search","external_web_access":true}]}`,
+		"/v1/messages":  `{"model":"full/m1","metadata":{"user_id":"searching"},"max_tokens":20,"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"web_search_20250305","name":"web_search"}]}`,
+	} {
+		for _, stream := range []string{"", `"stream":true,`} {
+			r := g.insist(http.MethodPost, g.url+path, strings.Replace(body, "{", "{"+stream, 1), tagged("searching"))
+			if r.status != http.StatusOK || r.header.Get("X-Aig-Injected-Max-Tool-Calls") != "3" {
+				t.Errorf("%s: %d %v %s", path, r.status, r.header, r.body)
+			}
+		}
+	}
+	g.settle(time.Minute)
+	for _, c := range g.provider["full"].Calls() {
+		if !strings.Contains(string(c.Body), `"max_tool_calls":3`) && !strings.Contains(string(c.Body), `"max_uses":3`) {
+			t.Errorf("the provider got no limit: %s", c.Body)
+		}
+	}
+	if used := g.mustBudgets()["searching"].spent; used < 4*3*10_001_000 { // three searches each
+		t.Errorf("spent %d nano-USD", used)
+	}
+	g.wantBooksEqual(t)
+}

@@ -36,8 +36,11 @@ const (
 	HeaderRemainingUSD      = "x-aig-remaining-usd"
 	HeaderReservedUSD       = "x-aig-reserved-usd"
 	HeaderInjectedMaxTokens = "x-aig-injected-max-tokens"
-	HeaderWaitedMS          = "x-aig-waited-ms" // how long the call waited for running ones
-	HeaderShouldRetry       = "x-should-retry"
+	// HeaderInjectedMaxToolCalls is the limit put into the body for tools that the
+	// provider runs: max_tool_calls, or max_uses of each without one.
+	HeaderInjectedMaxToolCalls = "x-aig-injected-max-tool-calls"
+	HeaderWaitedMS             = "x-aig-waited-ms" // how long the call waited for running ones
+	HeaderShouldRetry          = "x-should-retry"
 )
 
 // Dynamic metadata namespaces. The first is fixed by Envoy: what Check returns

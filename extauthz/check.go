@@ -157,6 +157,9 @@ func (p *payer) DefaultCap() int64 {
 	return budget.SmallerDefault(p.key.DefaultMaxTokens, p.server.ledger.DefaultMaxTokens(p.tag, p.key.ID))
 }
 
+// Watched implements pricing.Caller.
+func (p *payer) Watched() bool { return p.server.ledger.Watched(p.tag, p.key.ID) }
+
 // Settled implements pricing.Caller.
 func (p *payer) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
 	if p.server.settled == nil {
@@ -202,8 +205,9 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 			Anthropic:  c.endpoint.Anthropic(),
 			Betas:      c.betas,
 		},
-		misnamed:    c.misnamed,
-		injectedCap: bound.InjectedCap,
+		misnamed:          c.misnamed,
+		injectedCap:       bound.InjectedCap,
+		injectedToolCalls: bound.InjectedToolCalls,
 	}
 	if res == nil {
 		return a

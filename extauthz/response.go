@@ -23,13 +23,14 @@ type answer struct {
 	keyOnly bool
 
 	// a yes
-	provider    string
-	decision    envoy.Decision
-	misnamed    bool // the provider is told that the body is JSON
-	bounded     bool
-	bound       budget.Amount
-	tightest    *budget.Status // nil: no budget watches the call
-	injectedCap int64          // 0: none
+	provider          string
+	decision          envoy.Decision
+	misnamed          bool // the provider is told that the body is JSON
+	bounded           bool
+	bound             budget.Amount
+	tightest          *budget.Status // nil: no budget watches the call
+	injectedCap       int64          // 0: none
+	injectedToolCalls int64          // 0: none
 
 	// either
 	waited time.Duration // for running calls to end
@@ -85,6 +86,9 @@ func (a *answer) appendOK(dst []byte) []byte {
 	}
 	if a.injectedCap > 0 {
 		dst = wire.AppendClientHeader(dst, envoy.HeaderInjectedMaxTokens, strconv.FormatInt(a.injectedCap, 10))
+	}
+	if a.injectedToolCalls > 0 {
+		dst = wire.AppendClientHeader(dst, envoy.HeaderInjectedMaxToolCalls, strconv.FormatInt(a.injectedToolCalls, 10))
 	}
 	return dst
 }

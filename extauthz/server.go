@@ -32,6 +32,8 @@ type Reserver interface {
 	// DefaultMaxTokens is the smallest output cap that the budgets of a call have
 	// for one without; 0: none. It answers from memory.
 	DefaultMaxTokens(tag budget.Tag, keyID string) int64
+	// Watched reports whether any budget watches a call. It answers from memory.
+	Watched(tag budget.Tag, keyID string) bool
 }
 
 // Settled knows what earlier answers can amount to. It answers from memory and

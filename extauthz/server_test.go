@@ -66,6 +66,7 @@ func (l *fakeLedger) Reserve(ctx context.Context, r budget.Request) (budget.Rese
 }
 
 func (*fakeLedger) DefaultMaxTokens(budget.Tag, string) int64 { return 0 }
+func (*fakeLedger) Watched(budget.Tag, string) bool           { return false }
 
 func (l *fakeLedger) take() []budget.Request {
 	l.mu.Lock()

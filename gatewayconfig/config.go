@@ -282,6 +282,7 @@ type fileProvider struct {
 	MaxTokensPerSecond     *int64                  `yaml:"max_tokens_per_second"`
 	DefaultTier            *string                 `yaml:"default_tier"`
 	DefaultMaxTokens       *int64                  `yaml:"default_max_tokens"`
+	DefaultMaxToolCalls    *int64                  `yaml:"default_max_tool_calls"`
 	DefaultGeo             *string                 `yaml:"default_geo"`
 	PriceMultiplier        *string                 `yaml:"price_multiplier"`
 	InputBound             *string                 `yaml:"input_bound"`

@@ -25,6 +25,7 @@ func (v *validator) upstream(field, name string, f fileProvider, base preset) pr
 		MaxTokensPerSecond:  v.within(join(field, "max_tokens_per_second"), first(0, f.MaxTokensPerSecond), 0, 1_000_000),
 		DefaultTier:         v.word(join(field, "default_tier"), first("", f.DefaultTier), "service tier", "default, flex or priority"),
 		DefaultMaxTokens:    v.within(join(field, "default_max_tokens"), first(0, f.DefaultMaxTokens), 0, 10_000_000),
+		DefaultMaxToolCalls: v.within(join(field, "default_max_tool_calls"), first(0, f.DefaultMaxToolCalls), 0, 1000),
 		DefaultGeo:          v.word(join(field, "default_geo"), first("", f.DefaultGeo), "inference geography", "us or global"),
 		PriceMultiplier:     v.multiplier(join(field, "price_multiplier"), first("", f.PriceMultiplier)),
 		InputBound:          first("", f.InputBound),

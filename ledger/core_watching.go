@@ -16,6 +16,19 @@ func (l *Ledger) DefaultMaxTokens(tag budget.Tag, keyID string) int64 {
 	return least
 }
 
+// Watched reports whether a budget watches a call with this tag and key. It reads
+// memory only.
+func (l *Ledger) Watched(tag budget.Tag, keyID string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for rules := range l.core.rules.watching(tag, keyID) {
+		if len(rules) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Tightest is the budget with the least left of those that watch a call with
 // this tag and key; ok is false when none does. It reads memory only.
 func (l *Ledger) Tightest(tag budget.Tag, keyID string) (tightest budget.Status, ok bool) {

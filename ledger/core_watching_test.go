@@ -30,6 +30,9 @@ func TestDefaultMaxTokens(t *testing.T) {
 	}
 	want := func(tag budget.Tag, key string, tokens int64) {
 		t.Helper()
+		if !b.Watched(tag, key) { // by the budget on all tags, if by no other
+			t.Errorf("Watched(%q, %q) is false", tag, key)
+		}
 		if got := b.DefaultMaxTokens(tag, key); got != tokens {
 			t.Errorf("DefaultMaxTokens(%q, %q) = %d, want %d", tag, key, got, tokens)
 		}

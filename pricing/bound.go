@@ -14,7 +14,10 @@ type Bound struct {
 	Edits       []Edit // ascending, not overlapping
 	StripUsage  bool   // drop the usage-only chunk the client did not ask for
 	InjectedCap int64  // output cap inserted into the body; 0: none
-	Pin         string // opaque text for Charge
+	// InjectedToolCalls is the limit inserted into the body for tools that the
+	// provider runs; 0: none.
+	InjectedToolCalls int64
+	Pin               string // opaque text for Charge
 
 	sum   arithmetic
 	edits [5]Edit // storage of Edits
@@ -85,7 +88,9 @@ type arithmetic struct {
 	clamped                       bool
 	routed                        bool         // hosts that are dearer are ruled out
 	hops                          int64        // 1, and one for each use of a hosted tool
-	hopInput                      int64        // tokens of each further hop: the context
+	growth                        int64        // tokens that a use adds to the input of the next hop
+	context                       int64        // … which is at most so long
+	outputs                       int64        // how often the output cap counts: once, or for each hop
 	made                          []madeTokens // output that no member caps
 	choices                       int64
 	limit                         int64 // output cap of one choice
@@ -96,6 +101,7 @@ type arithmetic struct {
 	ceiling                       int64 // … and from which dearer ones do; 0: none
 	slack                         int64 // tokens that sending a cap adds to a body without one; 0: it has one
 	perDigit                      int64 // tokens of a longer body's byte
+	width                         int   // bytes of the cap that was sent
 	factor                        ratio
 	fees                          wide
 	feeUses                       int64
@@ -119,11 +125,11 @@ const slack = 64
 
 // total is the bound with an output cap, and with more input.
 func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
-	tokens := wide{}.plus(a.input+more, a.in).plus(a.hopInput*(a.hops-1), a.in)
+	tokens := wide{}.plus(a.input+more, a.in).plus(a.rounds(limit, more), a.in)
 	for _, m := range a.made {
 		tokens = tokens.plus(m.tokens, m.pico)
 	}
-	output := wide{}.plus(max(limit, a.foreign)*a.choices*a.hops, a.out)
+	output := wide{}.plus(max(limit, a.foreign)*a.choices*a.outputs, a.out)
 	sum := tokens.add(output).times(a.factor).add(a.fees)
 	for _, f := range a.byUse {
 		sum = sum.plus(f.uses, f.pico)
@@ -131,6 +137,18 @@ func (a *arithmetic) total(limit, more int64) (budget.Amount, bool) {
 	amount, ok := sum.nano()
 	flat, _ := wide{}.plus(1, a.refusal).nano()
 	return max(amount, flat), ok
+}
+
+// rounds is the input of all hops but the first. A tool's results are input of
+// the next one, as is what the model wrote until then.
+func (a *arithmetic) rounds(limit, more int64) int64 {
+	n := a.hops - 1
+	if n <= 0 {
+		return 0
+	}
+	first := a.input + more + max(limit, a.foreign)*a.choices
+	full := min(n, max(a.context-first, 0)/a.growth) // that do not reach the context's end
+	return full*first + a.growth*(full*(full+1)/2) + (n-full)*a.context
 }
 
 // LargestCap is the largest output cap, per choice, with which the call's
@@ -144,11 +162,11 @@ func (b *Bound) LargestCap(room budget.Amount) (int64, bool) {
 	}
 	fits := func(limit int64) bool {
 		more := a.slack
-		if more == 0 && limit > a.limit { // it may have more digits than the one that was sent, which may stand twice
-			more = a.perDigit * 2 * int64(len(strconv.FormatInt(limit, 10))-len(strconv.FormatInt(a.limit, 10)))
-			if a.ceiling > 0 && a.input+more >= a.ceiling {
-				return false
-			}
+		if more == 0 { // it may have more digits than the one that was sent, which may stand twice
+			more = a.perDigit * 2 * int64(max(len(strconv.FormatInt(limit, 10))-a.width, 0))
+		}
+		if a.ceiling > 0 && a.input+more+a.rounds(limit, more) >= a.ceiling {
+			return false
 		}
 		amount, ok := a.total(limit, more)
 		return ok && amount <= room
@@ -205,14 +223,21 @@ func (b *Bound) Lines() []budget.Line {
 	}
 	add("input", a.input, "tokens", a.in, joinNotes("at the "+a.inKind.String()+" price", a.tierNote(), note, hosts))
 	if a.hops > 1 {
-		add("input of tool rounds", a.hopInput*(a.hops-1), "tokens", a.in, "a hosted tool may fill the context each time")
+		note = "each use of a hosted tool may fill the context"
+		if a.growth < a.context {
+			note = fmt.Sprintf("each use of a hosted tool may add %d tokens to the next round, up to the context", a.growth)
+		}
+		if b.InjectedToolCalls > 0 {
+			note += fmt.Sprintf("; the limit of %d uses was inserted, the request has none", b.InjectedToolCalls)
+		}
+		add("input of tool rounds", a.rounds(a.limit, 0), "tokens", a.in, note)
 	}
 	if limit := max(a.limit, a.foreign); limit > 0 {
 		note = fmt.Sprintf("cap %d × %d choices", limit, a.choices)
 		if b.InjectedCap > 0 {
 			note += "; the cap was inserted, the request has none"
 		}
-		add("output", limit*a.choices*a.hops, "tokens", a.out, note)
+		add("output", limit*a.choices*a.outputs, "tokens", a.out, note)
 	}
 	for _, m := range a.made {
 		add("output", m.tokens, "tokens", m.pico, m.what+": "+m.note)

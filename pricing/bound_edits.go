@@ -32,6 +32,17 @@ func (m *Model) edit(b *Bound, c *Call) {
 			opening += `"` + field + `":` + value + ","
 		}
 	}
+	if b.InjectedToolCalls > 0 {
+		value := strconv.FormatInt(b.InjectedToolCalls, 10)
+		switch {
+		case c.Endpoint != Responses:
+			edits = m.limitUses(edits, c, value)
+		case c.toolNull > 0:
+			edits = append(edits, Edit{c.toolNull, len("null"), value})
+		default:
+			opening += `"max_tool_calls":` + value + ","
+		}
+	}
 	if m.Row != nil && m.routesHosts() && b.sum.factor.den > 0 && c.form == nil { // what has no bound has no limits either
 		if e, ok := m.limitHosts(c, &b.sum); ok {
 			if e.Del == 0 && e.At == c.open {
@@ -49,12 +60,26 @@ func (m *Model) edit(b *Bound, c *Call) {
 		name = m.UpstreamModel
 	}
 	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
-	for i := 1; i < len(edits); i++ { // at most five
+	for i := 1; i < len(edits); i++ { // five, and one for each tool that gets a limit
 		for j := i; j > 0 && edits[j].At < edits[j-1].At; j-- {
 			edits[j], edits[j-1] = edits[j-1], edits[j]
 		}
 	}
 	b.Edits = edits
+}
+
+// limitUses gives each tool without a limit the one that its bound has.
+func (m *Model) limitUses(edits []Edit, c *Call, value string) []Edit {
+	for i := range c.hosted {
+		switch t := &c.hosted[i]; {
+		case !m.limitsUses(c, t):
+		case t.null > 0:
+			edits = append(edits, Edit{t.null, len("null"), value})
+		default:
+			edits = append(edits, Edit{At: t.open, Ins: `"max_uses":` + value + ","})
+		}
+	}
+	return edits
 }
 
 // askUsage is the edit that makes a stream report its usage, when one is needed.

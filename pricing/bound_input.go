@@ -30,11 +30,10 @@ func (m *Model) input(b *Bound, c *Call) error {
 	if c.Endpoint.generates() && m.honouredCap(c) < 0 {
 		a.slack = r.rules.perByte.ceil(slack)
 	}
-	reach := a.input + a.slack
-	if err := m.hosted(a, c); err != nil {
+	if err := m.hosted(b, c); err != nil {
 		return err
 	}
-	reach = max(reach, a.input)
+	reach := a.input + a.slack + a.rounds(a.limit, a.slack) // reports count all rounds together
 	tier := at(r.tiers, reach)
 	if next := slices.IndexFunc(r.tiers, func(t rates) bool { return t.from > tier.from }); next >= 0 {
 		a.ceiling = r.tiers[next].from
@@ -202,35 +201,35 @@ func (a *arithmetic) fee(kind string, uses, pico int64) {
 	a.byUse = append(a.byUse, countedFee{kind, uses, pico})
 }
 
-// hosted bounds tools the provider runs: every use may bring a full context
-// and a full answer.
-func (m *Model) hosted(a *arithmetic, c *Call) error {
-	a.hops = 1
+// hosted bounds tools the provider runs: every use brings another round of the
+// model, with results that may fill the context unless the tool's are limited, and
+// with a full answer unless the API's cap is one for all rounds.
+func (m *Model) hosted(b *Bound, c *Call) error {
+	a := &b.sum
+	a.hops, a.outputs, a.context = 1, 1, m.Row.Context
 	a.refusal = m.Row.fees[feeRefusal]
 	m.flatFees(a, c)
 	if len(c.hosted) == 0 {
 		return nil
 	}
-	for _, t := range c.hosted {
-		fee, priced := m.toolFee(&t)
-		uses := t.uses
-		if c.toolCalls >= 0 { // of all tools together: each may have them all
-			uses = c.toolCalls
+	together := m.toolCalls(b, c)
+	for i := range c.hosted {
+		t := &c.hosted[i]
+		fee, priced := m.toolFee(t)
+		uses := together // each may have them all
+		if uses < 0 {
+			uses = m.toolUses(b, c, t)
+			a.hops += max(uses, 0)
 		}
 		if uses < 0 || !priced || m.Row.Context == 0 {
-			return m.unboundedTool(c, &t)
+			return m.unboundedTool(c, t)
 		}
 		a.fee(feeKind(t.kind), uses, fee)
-		if c.toolCalls < 0 {
-			a.hops += uses
-		}
+		a.growth = max(a.growth, m.results(t))
 	}
-	if c.toolCalls >= 0 {
-		a.hops += c.toolCalls
-	}
-	if a.hops > 1 {
-		a.hopInput = m.Row.Context
-		a.input = m.Row.Context
+	a.hops += max(together, 0)
+	if c.Endpoint != Responses { // whose max_output_tokens is of the response
+		a.outputs = a.hops
 	}
 	return nil
 }
@@ -243,6 +242,50 @@ func (m *Model) flatFees(a *arithmetic, c *Call) {
 	if c.Endpoint == Rerank && m.Row.bySearchUnit() {
 		a.fee(feeSearchUnit, c.rank.searchUnits(), m.Row.fees[feeSearchUnit])
 	}
+}
+
+// toolCalls is how often all tools together may run: what the body says, or the
+// upstream's default, which is inserted; -1: no limit.
+func (m *Model) toolCalls(b *Bound, c *Call) int64 {
+	if n := m.defaultToolCalls(c); c.toolCalls < 0 && c.Endpoint == Responses && n > 0 {
+		b.InjectedToolCalls = n
+		return n
+	}
+	return c.toolCalls
+}
+
+func (m *Model) defaultToolCalls(c *Call) int64 {
+	if n := m.Upstream.DefaultMaxToolCalls; n > 0 || !c.Watched {
+		return n
+	}
+	return defaultToolCalls
+}
+
+// unlimited reports whether some tool that the provider runs has no limit.
+func (c *Call) unlimited() bool {
+	return c.toolCalls < 0 && slices.ContainsFunc(c.hosted, func(t hostedTool) bool { return t.uses < 0 })
+}
+
+// toolUses is how often one tool may run where each has a limit of its own.
+func (m *Model) toolUses(b *Bound, c *Call, t *hostedTool) int64 {
+	if m.limitsUses(c, t) {
+		b.InjectedToolCalls = m.defaultToolCalls(c)
+		return b.InjectedToolCalls
+	}
+	return t.uses
+}
+
+// limitsUses reports whether the tool gets a default as its max_uses.
+func (m *Model) limitsUses(c *Call, t *hostedTool) bool {
+	return c.Endpoint == Messages && t.uses < 0 && m.defaultToolCalls(c) > 0 && (dated(t.kind, feeWebSearch) || dated(t.kind, feeWebFetch))
+}
+
+// results is how many tokens one use can add to the input of the next round.
+func (m *Model) results(t *hostedTool) int64 {
+	if n := m.Row.rules.searchTokens; n > 0 && (dated(t.kind, feeWebSearch) || dated(t.kind, feePreview)) {
+		return min(n, m.Row.Context)
+	}
+	return m.Row.Context
 }
 
 // toolFee is what one use costs. A preview search has a price of its own on
@@ -270,7 +313,7 @@ func (m *Model) unboundedTool(c *Call, t *hostedTool) error {
 	case "shell":
 		limit = "\"environment\": {\"type\": \"local\"}, which runs it yourself, or " + limit
 	}
-	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known", t.field, clip(t.kind), limit))
+	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known; default_max_tool_calls of the provider gives a search such a limit", t.field, clip(t.kind), limit))
 }
 
 // prices picks the dearest price an input and an output token can have.

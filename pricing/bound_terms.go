@@ -155,7 +155,7 @@ func (m *Model) output(b *Bound, c *Call) error {
 		return nil
 	}
 	a.choices, a.foreign = c.choices*max(1, c.prompts), c.foreignCap
-	limit := m.honouredCap(c)
+	limit, width := m.sentCap(c)
 	if c.compacts {
 		a.foreign = max(a.foreign, m.Row.MaxOutput)
 	}
@@ -163,7 +163,7 @@ func (m *Model) output(b *Bound, c *Call) error {
 	case c.compacts && m.Row.MaxOutput == 0:
 		return budget.Invalid("max_output_unknown", "input", fmt.Sprintf("input asks for a compaction, which may be as long as any output, and the output limit of %s is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {max_output: <tokens>}", m.Slug, m.Slug))
 	case limit >= 0:
-		a.limit = limit
+		a.limit, a.width = limit, width
 	case m.capField(c.Endpoint) != CapFieldNone:
 		a.limit = m.defaultCap(c)
 		b.InjectedCap = a.limit
@@ -200,6 +200,9 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	}
 	if c.pictures != nil {
 		p.choices = c.pictures.count
+	}
+	if a.hops > 1 { // what the tools brought is a part of the answer when it is named
+		p.input = max(a.input, a.context)
 	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites

@@ -144,8 +144,9 @@ const overlayModels = `
 func TestBoundOfHostedTool(t *testing.T) {
 	c := mustOverlay(t, overlayModels)
 	b := mustBound(t, c, pricing.Chat, chatBody("capless/m", `"max_tokens":100,"tools":[{"type":"web_search_20250305","max_uses":3}]`), noon())
-	// Four rounds, each with a full context and a full answer, and three fees.
-	want := tokensAt(4*100_000, 1_000_000, 4*100, 2_000_000) + 3*budget.Cent
+	// What was sent, and three rounds with a full context; each with a full answer;
+	// and three fees.
+	want := tokensAt(inputOf(t, b)+3*100_000, 1_000_000, 4*100, 2_000_000) + 3*budget.Cent
 	if b.Amount != want {
 		t.Errorf("bound is %s, want %s\n%+v", b.Amount, want, b.Lines())
 	}

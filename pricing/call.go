@@ -19,6 +19,8 @@ const (
 	maxChoices = 128
 	maxModel   = 256 // bytes of a model's slug
 	maxHosted  = 64  // tools the provider runs
+	// maxToolCalls is the most uses of the provider's tools that a body may allow.
+	maxToolCalls = 1000
 )
 
 // Call is a request body that was parsed strictly. It keeps the body, which
@@ -30,6 +32,9 @@ type Call struct {
 	// DefaultCap is inserted when the body has no output cap: the caller's own
 	// default, of its key or budgets. 0: the model's, else the upstream's.
 	DefaultCap int64
+	// Watched: a budget watches the call, so that tools which run at the provider
+	// need a limit, and get the usual one where the upstream has none.
+	Watched bool
 
 	body []byte
 	open int // offset just after the body's opening brace
@@ -54,6 +59,7 @@ type Call struct {
 	audios      []audio
 	hosted      []hostedTool
 	toolCalls   int64       // max_tool_calls: of all hosted tools together; -1: no limit
+	toolNull    int         // offset of its null; 0: there is none
 	clientTools int64       // client-run tools with a versioned prompt of their own
 	named       []namedTool // tools of the Messages API
 	references  []string    // tools that are referred to, by name
@@ -93,6 +99,7 @@ type capField struct {
 	set   bool // present and not null
 	null  bool
 	at    int // offset of the value
+	width int // bytes of the value as it was written
 	value int64
 }
 
@@ -113,6 +120,8 @@ type hostedTool struct {
 	uses  int64 // -1: the body sets no limit
 	size  int64 // gigabytes of a code tool's container; 0: unknown
 	field string
+	open  int // offset just after its brace
+	null  int // offset of the null that stands for its limit; 0: there is none
 
 	execution, environment string // who runs it, of types that either side may
 }

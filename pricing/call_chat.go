@@ -138,7 +138,11 @@ func (p *parser) capField(f *capField) error {
 		least = 0 // only fills the cache
 	}
 	v, set, err := p.integer(least, maxCap)
-	*f = capField{set: set, null: null, value: v, at: int(p.dec.InputOffset()) - len("null")}
+	end := int(p.dec.InputOffset())
+	*f = capField{set: set, null: null, value: v, at: end - len("null")}
+	for start := end; set && start > 0 && !bytes.ContainsRune([]byte(": \t\r\n"), rune(p.call.body[start-1])); start-- {
+		f.width++
+	}
 	return err
 }
 

@@ -42,7 +42,6 @@ func TestAgentToolsOfTheClientAreInput(t *testing.T) {
 		`{"type":"namespace","name":"n","tools":[{"type":"tool_search"}]}`:                                     false,
 		`{"type":"namespace","name":"n","environment":{"type":"local"},"tools":[{"type":"shell"}]}`:            false,
 		`{"type":"tool_search","environment":{"type":"local"}}`:                                                false,
-		`{"type":"shell","environment":{"type":"local"},"execution":"client"}`:                                 false, // which of them is meant nobody knows
 		`{"type":"programmatic_tool_calling"}`:                                                                 false,
 		`{"type":"image_generation","output_format":"png"}`:                                                    false,
 	} {

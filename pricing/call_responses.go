@@ -9,9 +9,11 @@ import (
 func (p *parser) itemsOrText() error { return p.textOrList(p.responseItem) }
 
 func (p *parser) toolCallsMember() error {
-	n, set, err := p.integer(0, 1000)
+	n, set, err := p.integer(0, maxToolCalls)
 	if set {
 		p.call.toolCalls = n
+	} else if err == nil {
+		p.call.toolNull = int(p.dec.InputOffset()) - len("null")
 	}
 	return err
 }

@@ -289,8 +289,9 @@ func TestToolsAreReadWhereverTheyStand(t *testing.T) {
 	// With a number of uses they are bounded there as elsewhere.
 	limited := strings.Replace(itemsBody(`{"type":"tool_search_output","tools":[`+hosted+`]}`), "{", `{"max_tool_calls":2,`, 1)
 	beside := `{"model":"` + storing + `","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[` + hosted + `]}`
-	if a, b := mustBound(t, c, pricing.Responses, limited, noon()), mustBound(t, c, pricing.Responses, beside, noon()); a.Amount != b.Amount {
-		t.Errorf("limited uses: %s in an item, %s beside input", a.Amount, b.Amount)
+	a, b := mustBound(t, c, pricing.Responses, limited, noon()), mustBound(t, c, pricing.Responses, beside, noon())
+	if more := inputOf(t, a) - inputOf(t, b); lineOf(t, a, "input of tool rounds") != lineOf(t, b, "input of tool rounds")+2*more || lineOf(t, a, "fees") != 2 || lineOf(t, b, "fees") != 2 {
+		t.Errorf("limited uses: %+v in an item, %+v beside input", a.Lines(), b.Lines())
 	}
 }
 

@@ -160,12 +160,17 @@ func TestWholeNumbersInAnySpelling(t *testing.T) {
 
 func outputOf(t *testing.T, b *pricing.Bound) int64 {
 	t.Helper()
+	return lineOf(t, b, "output")
+}
+
+func lineOf(t *testing.T, b *pricing.Bound, label string) int64 {
+	t.Helper()
 	for _, l := range b.Lines() {
-		if l.Label == "output" {
+		if l.Label == label {
 			return l.Quantity
 		}
 	}
-	t.Fatalf("no output in %+v", b.Lines())
+	t.Fatalf("no %s in %+v", label, b.Lines())
 	return 0
 }
 

@@ -19,15 +19,21 @@ func (p *parser) readTool(sort bool) (string, error) {
 	t := hostedTool{uses: -1, size: 1}
 	function, hosted, tool := false, false, namedTool{}
 	tool.at = int(p.dec.InputOffset())
-	err := p.object(func(name []byte) error {
+	if _, err := p.dec.ReadToken(); err != nil {
+		return "", err
+	}
+	t.open = int(p.dec.InputOffset())
+	err := p.members(func(name []byte) error {
 		id, err := p.find(toolObject, name)
 		switch id {
 		case isType:
 			t.kind, err = p.text()
 		case isMaxUses:
-			n, set, err := p.integer(0, 1000)
+			n, set, err := p.integer(0, maxToolCalls)
 			if set {
 				t.uses = n
+			} else if err == nil {
+				t.null = int(p.dec.InputOffset()) - len("null")
 			}
 			return err
 		case isName:

@@ -13,6 +13,10 @@ import (
 // upstream's configuration names one.
 const defaultMaxTokens = 32_768
 
+// defaultToolCalls is the limit of tools that run at the provider, of a call that
+// a budget watches, when neither the body nor the upstream's configuration has one.
+const defaultToolCalls = 3
+
 // Usage dialects: how a provider writes what a call used.
 const (
 	DialectOpenAIChat = "openai_chat" // chat, legacy completions, embeddings
@@ -67,6 +71,7 @@ type Upstream struct {
 	MaxTokensPerSecond  int64      // per choice; 0 is unknown
 	DefaultTier         string     // service tier of a body that names none
 	DefaultMaxTokens    int64      // inserted when the body has no cap; 0: 32,768, or 16 for legacy completions
+	DefaultMaxToolCalls int64      // inserted where tools that the provider runs have no limit; 0: 3 on a budget
 	DefaultGeo          string     // inference_geo of a body that names none
 	PriceMultiplier     string     // on all token prices, a decimal from 1 to 100, such as 1.1 for data residency; empty: 1
 	InputBound          string     // of models that say nothing of their own; empty: InputBoundBytes
@@ -153,11 +158,14 @@ type rules struct {
 	audioRate  int64 // input tokens of a second of audio
 	audioLeast int64 // seconds that a recording is billed for at least
 	draws      *drawRule
-	tiers      []namedRatio
-	geos       map[string]ratio
-	geoList    []namedRatio // geos by name
-	peaks      []peak
-	endpoints  []Endpoint
+	// searchTokens is how many input tokens the results of one web search add to
+	// what the model reads next, at most; 0: they may fill the context.
+	searchTokens int64
+	tiers        []namedRatio
+	geos         map[string]ratio
+	geoList      []namedRatio // geos by name
+	peaks        []peak
+	endpoints    []Endpoint
 }
 
 // namedRatio is a service tier and the factor on its token prices.
@@ -222,6 +230,9 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	}
 	if u.MaxTokensPerSecond < 0 || u.MaxTokensPerSecond > maxCap || u.DefaultMaxTokens < 0 || u.DefaultMaxTokens > maxCap {
 		return fmt.Errorf("provider %s: max_tokens_per_second and default_max_tokens must be from 0 to %d", u.Provider, maxCap)
+	}
+	if u.DefaultMaxToolCalls < 0 || u.DefaultMaxToolCalls > maxToolCalls {
+		return fmt.Errorf("provider %s: default_max_tool_calls must be from 0 to %d", u.Provider, maxToolCalls)
 	}
 	multiplier := one()
 	if u.PriceMultiplier != "" {

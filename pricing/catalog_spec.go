@@ -35,6 +35,7 @@ type spec struct {
 	audioRate     *int64
 	audioLeast    *int64
 	draws         *drawRule
+	searchTokens  *int64
 	serviceTiers  map[string]ratio
 	geos          map[string]ratio
 	peaks         []peak
@@ -148,7 +149,8 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"flat_cache_read": set(&s.flatCache, flag("flat_cache_read")),
 		"image":           s.readImage,
 		// The most text tokens of a PDF's page, beside its image.
-		"pdf_page_tokens": set(&s.pdfPage, count("pdf_page_tokens")),
+		"pdf_page_tokens":   set(&s.pdfPage, count("pdf_page_tokens")),
+		"web_search_tokens": set(&s.searchTokens, count("web_search_tokens")),
 		"audio": func(n *yaml.Node) error {
 			return readMap(n, "audio", map[string]func(*yaml.Node) error{
 				"tokens_per_second": set(&s.audioRate, count("tokens_per_second")),
@@ -381,6 +383,7 @@ func (s spec) over(o spec) spec {
 	if o.draws != nil {
 		s.draws = o.draws
 	}
+	pick(&s.searchTokens, o.searchTokens)
 	s.serviceTiers = merge(s.serviceTiers, o.serviceTiers)
 	s.geos = merge(s.geos, o.geos)
 	if o.aliases != nil {

@@ -208,13 +208,24 @@ func (c *Call) Uncapped() bool {
 // honouredCap is the larger cap of those the body sets and the upstream obeys,
 // or -1. An endpoint's only cap is obeyed by all that have the endpoint.
 func (m *Model) honouredCap(c *Call) int64 {
+	limit, _ := m.sentCap(c)
+	return limit
+}
+
+// sentCap is honouredCap, with the fewest bytes in which the body says it.
+func (m *Model) sentCap(c *Call) (limit int64, width int) {
 	caps, limit := c.Endpoint.declared().caps, int64(-1)
 	for _, name := range caps {
-		if f := c.cap(name); f.set && (len(caps) == 1 || m.Upstream.honours(name)) {
-			limit = max(limit, f.value)
+		f := c.cap(name)
+		switch {
+		case !f.set || len(caps) > 1 && !m.Upstream.honours(name):
+		case f.value > limit:
+			limit, width = f.value, f.width
+		case f.value == limit:
+			width = min(width, f.width)
 		}
 	}
-	return limit
+	return limit, width
 }
 
 // capField is the member a default cap is inserted as.

@@ -42,7 +42,7 @@ func TestEndpointsRefuse(t *testing.T) {
 		{pricing.Responses, "image by id", resp(`"input":[{"role":"user","content":[{"type":"input_image","file_id":"f"}]}]`), "unbounded_media", "input[0].content[0].file_id"},
 		{pricing.Responses, "file in a tool's output", resp(`"input":[{"type":"function_call_output","output":[{"type":"input_file","file_id":"f"}]}]`), "unbounded_media", "input[0].output[0].file_id"},
 		{pricing.Responses, "PDF", resp(`"input":[{"role":"user","content":[{"type":"input_file","file_data":"data:application/pdf;base64,AAAA"}]}]`), "unbounded_media", "input[0].content[0].file_data"},
-		{pricing.Responses, "unknown item", resp(`"input":[{"type":"compaction_trigger"}]`), "unbounded_input", "input[0].type"},
+		{pricing.Responses, "unknown item", resp(`"input":[{"type":"time_machine"}]`), "unbounded_input", "input[0].type"},
 		{pricing.Responses, "input number", resp(`"input":7`), "field_invalid", "input"},
 		{pricing.Messages, "no cap", `{"model":"` + sonnet + `","messages":[]}`, "max_tokens_required", "max_tokens"},
 		{pricing.Messages, "null cap", `{"model":"` + sonnet + `","max_tokens":null}`, "max_tokens_required", "max_tokens"},
@@ -92,32 +92,28 @@ func TestEndpointsBoundAndEdit(t *testing.T) {
 		in, inPico      int64 // tokens beyond the body
 		out, outPico    int64
 		fees            budget.Amount
-		context         bool // in counts from 0, not from the body
 		injected, strip bool
 	}{
-		{pricing.Responses, "plain", `{"model":"openai/gpt-6-sol","max_output_tokens":100,"input":"hi"}`, 1000, 2_500_000, 100, 10_000_000, 0, false, false, false},
-		{pricing.Responses, "injected", `{"model":"openai/gpt-5.5","input":"hi"}`, 1000, 5_000_000, 32_768, 30_000_000, 0, false, true, false},
-		{pricing.Responses, "no option on its streams", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":"hi","stream":true}`, 1000, 5_000_000, 1, 30_000_000, 0, false, false, false},
-		{pricing.Responses, "image URL", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b"}]}]}`, 13_000, 5_000_000, 1, 30_000_000, 0, false, false, false},
-		{pricing.Responses, "one detail bounds its image", `{"model":"openai/gpt-6-sol","max_output_tokens":1,"input":[{"role":"user","content":[{"detail":"low","type":"input_image","image_url":"https://a/b"}]}]}`, 4000, 2_500_000, 1, 10_000_000, 0, false, false, false},
-		// 3 rounds of a full context at the upper tier, 3 answers, 2 + 2 uses.
-		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 3 * 1_050_000, 10_000_000, 30, 45_000_000, 25_000_000, true, false, false},
-		{pricing.Messages, "plain", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`, 1000, 3_000_000, 100, 15_000_000, 0, false, false, false},
-		{pricing.Messages, "a cap of 0 writes the cache", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[]}`, 1000, 3_750_000, 0, 15_000_000, 0, false, false, false},
-		{pricing.Messages, "image in a tool result", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}]}`, 2600, 3_000_000, 1, 15_000_000, 0, false, false, false},
-		{pricing.Messages, "clearing adds nothing", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"tools":[{"name":"f","input_schema":{}}]}`, 1000 + 48 + 18, 3_000_000, 1, 15_000_000, 0, false, false, false},
-		// 2 rounds of a full context, 2 answers, 1 use.
-		{pricing.Messages, "search", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":1}]}`, 2_000_000, 3_000_000, 20, 15_000_000, budget.Cent, true, false, false},
-		{pricing.Completions, "choices and prompts", `{"model":"vllm/instruct","prompt":["a","b","c"],"n":2,"best_of":4,"max_tokens":5}`, 3000, 1_500_000, 60, 2_000_000, 0, false, false, false},
-		{pricing.Completions, "the documented default", `{"model":"vllm/instruct","prompt":"a"}`, 1000, 1_500_000, 16, 2_000_000, 0, false, true, false},
-		{pricing.Completions, "stream", `{"model":"vllm/instruct","prompt":"a","max_tokens":5,"stream":true}`, 1000, 1_500_000, 5, 2_000_000, 0, false, false, true},
+		{pricing.Responses, "plain", `{"model":"openai/gpt-6-sol","max_output_tokens":100,"input":"hi"}`, 1000, 2_500_000, 100, 10_000_000, 0, false, false},
+		{pricing.Responses, "injected", `{"model":"openai/gpt-5.5","input":"hi"}`, 1000, 5_000_000, 32_768, 30_000_000, 0, true, false},
+		{pricing.Responses, "no option on its streams", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":"hi","stream":true}`, 1000, 5_000_000, 1, 30_000_000, 0, false, false},
+		{pricing.Responses, "image URL", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b"}]}]}`, 13_000, 5_000_000, 1, 30_000_000, 0, false, false},
+		{pricing.Responses, "one detail bounds its image", `{"model":"openai/gpt-6-sol","max_output_tokens":1,"input":[{"role":"user","content":[{"detail":"low","type":"input_image","image_url":"https://a/b"}]}]}`, 4000, 2_500_000, 1, 10_000_000, 0, false, false},
+		// 2 rounds of a full context at the upper tier behind the first, one answer, 2 + 2 uses.
+		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 1000 + 120 + 2*1_050_000, 10_000_000, 10, 45_000_000, 25_000_000, false, false},
+		{pricing.Messages, "plain", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`, 1000, 3_000_000, 100, 15_000_000, 0, false, false},
+		{pricing.Messages, "a cap of 0 writes the cache", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[]}`, 1000, 3_750_000, 0, 15_000_000, 0, false, false},
+		{pricing.Messages, "image in a tool result", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}]}`, 2600, 3_000_000, 1, 15_000_000, 0, false, false},
+		{pricing.Messages, "clearing adds nothing", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"tools":[{"name":"f","input_schema":{}}]}`, 1000 + 48 + 18, 3_000_000, 1, 15_000_000, 0, false, false},
+		// A round of a full context behind the first, 2 answers, 1 use.
+		{pricing.Messages, "search", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":1}]}`, 1000 + 71 + 1_000_000, 3_000_000, 20, 15_000_000, budget.Cent, false, false},
+		{pricing.Completions, "choices and prompts", `{"model":"vllm/instruct","prompt":["a","b","c"],"n":2,"best_of":4,"max_tokens":5}`, 3000, 1_500_000, 60, 2_000_000, 0, false, false},
+		{pricing.Completions, "the documented default", `{"model":"vllm/instruct","prompt":"a"}`, 1000, 1_500_000, 16, 2_000_000, 0, true, false},
+		{pricing.Completions, "stream", `{"model":"vllm/instruct","prompt":"a","max_tokens":5,"stream":true}`, 1000, 1_500_000, 5, 2_000_000, 0, false, true},
 	} {
 		t.Run(string(tt.e)+"/"+tt.name, func(t *testing.T) {
 			b := mustBound(t, c, tt.e, tt.body, noon())
-			in := tt.in
-			if !tt.context {
-				in += int64(len(tt.body))
-			}
+			in := tt.in + int64(len(tt.body))
 			if want := tokensAt(in, tt.inPico, tt.out, tt.outPico) + tt.fees; b.Amount != want {
 				t.Errorf("bound is %s, want %s\n%+v", b.Amount, want, b.Lines())
 			}

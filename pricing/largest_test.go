@@ -47,15 +47,16 @@ func (a *asking) caps(m pricing.Model) *regexp.Regexp {
 			names = strings.Join(m.Upstream.Honours, "|")
 		}
 	}
-	return regexp.MustCompile(`("(?:` + names + `)":)(null|\d+)`)
+	return regexp.MustCompile(`("(?:` + names + `)":)(null|[\d.eE+-]+)`)
 }
 
+// atoi reads a number as a client may spell it.
 func atoi(digits string) int64 {
-	n, err := strconv.ParseInt(digits, 10, 64)
+	n, err := strconv.ParseFloat(digits, 64)
 	if err != nil {
 		return 0
 	}
-	return n
+	return int64(n)
 }
 
 // with is the body with another cap, and so many bytes longer where it had none.
@@ -66,7 +67,7 @@ func (a *asking) with(m pricing.Model, limit int64, length int) string {
 		raised := false
 		return caps.ReplaceAllStringFunc(a.body, func(member string) string {
 			name, value, _ := strings.Cut(member, ":")
-			if old, err := strconv.ParseInt(value, 10, 64); err == nil && (old > limit || value == a.sent && !raised) {
+			if value != "null" && (atoi(value) > limit || value == a.sent && !raised) {
 				raised = raised || value == a.sent
 				return name + ":" + text
 			}

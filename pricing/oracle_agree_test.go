@@ -20,9 +20,9 @@ func oracleUpstreams() []pricing.Upstream {
 		u := &list[i]
 		switch u.Provider {
 		case "openai":
-			u.AllowStoredInput, u.DefaultTier = true, "priority"
+			u.AllowStoredInput, u.DefaultTier, u.DefaultMaxToolCalls = true, "priority", 3
 		case "anthropic":
-			u.AllowPDF, u.DefaultGeo = true, "us"
+			u.AllowPDF, u.DefaultGeo, u.DefaultMaxToolCalls = true, "us", 2
 		case "gemini":
 			u.DefaultMaxTokens = 1234
 		case "deepseek":

@@ -318,11 +318,26 @@ func (c *oracleCall) inputTokens() (in, hops int64) {
 	if most > 0 {
 		in = min(in, most)
 	}
-	hops = 1 + c.toolUses()
-	if hops > 1 {
-		in = c.limit("context")
+	return in, 1 + c.toolUses()
+}
+
+// rounds is the input of all hops but the first, each as long as the one before,
+// with what a tool brought, up to the context.
+func (c *oracleCall) rounds(first, hops, limit int64) (sum int64) {
+	grow := int64(0)
+	for _, t := range c.hostedTools() {
+		n := c.limit("context")
+		if w := c.rowInt("web_search_tokens"); t.fee == "web_search" && w > 0 {
+			n = min(n, w)
+		}
+		grow = max(grow, n)
 	}
-	return in, hops
+	in := first + limit
+	for range hops - 1 {
+		in = min(in+grow, c.limit("context"))
+		sum += in
+	}
+	return sum
 }
 
 func (c *oracleCall) rowInt(name string) int64 {
@@ -455,8 +470,7 @@ func (c *oracleCall) grown(text []byte) int64 {
 // toolUses is how often the provider's own tools may run, and what is refused.
 func (c *oracleCall) toolUses() int64 {
 	uses := int64(0)
-	together, limited := c.number("max_tool_calls")
-	limited = limited && c.endpoint == pricing.Responses
+	together, limited := c.together()
 	hosted := false
 	for _, t := range c.hostedTools() {
 		hosted = true
@@ -472,6 +486,17 @@ func (c *oracleCall) toolUses() int64 {
 		return together
 	}
 	return uses
+}
+
+// together limits all tools of a response.
+func (c *oracleCall) together() (n int64, limited bool) {
+	if c.endpoint != pricing.Responses {
+		return 0, false
+	}
+	if n, limited = c.number("max_tool_calls"); !limited && c.up.DefaultMaxToolCalls > 0 {
+		return c.up.DefaultMaxToolCalls, true
+	}
+	return n, limited
 }
 
 var (
@@ -514,6 +539,9 @@ func (c *oracleCall) hostedTools() []oracleTool {
 		if n, ok := tool["max_uses"].(json.Number); ok && c.endpoint != pricing.Responses {
 			h.uses, _ = n.Int64()
 		}
+		if h.uses < 0 && c.endpoint == pricing.Messages && c.up.DefaultMaxToolCalls > 0 && !h.preview && strings.HasPrefix(h.fee, "web_") {
+			h.uses = c.up.DefaultMaxToolCalls
+		}
 		out = append(out, h)
 	}
 	return out
@@ -540,10 +568,10 @@ func (c *oracleCall) fees() *big.Rat {
 		}
 	}
 	add("request", 1)
-	together, limited := c.number("max_tool_calls")
+	together, limited := c.together()
 	searches, dearest := int64(0), new(big.Rat)
 	for _, t := range c.hostedTools() {
-		if limited && c.endpoint == pricing.Responses {
+		if limited {
 			t.uses = together
 		}
 		if t.fee != "web_search" {

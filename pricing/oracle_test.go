@@ -180,13 +180,13 @@ func (c *oracleCall) total() budget.Amount {
 	if c.generates() && !capped {
 		reach += c.perByte(64) // a client may send the cap that it was told
 	}
-	reach = max(reach, in)
+	reach += c.rounds(reach, hops, output)
 	prompt, answer := c.prices(reach, limit)
-	sum := new(big.Rat).Mul(rat(in), prompt)
-	if hops > 1 { // each further one with a whole context
-		sum.Add(sum, new(big.Rat).Mul(rat((hops-1)*c.limit("context")), prompt))
+	sum := new(big.Rat).Mul(rat(in+c.rounds(in, hops, output)), prompt)
+	if c.endpoint != pricing.Responses { // whose cap is one for all rounds
+		output *= hops
 	}
-	sum.Add(sum, new(big.Rat).Mul(rat(output*hops), answer))
+	sum.Add(sum, new(big.Rat).Mul(rat(output), answer))
 	sum.Add(sum, c.made(reach))
 	sum.Mul(sum, factor)
 	sum.Add(sum, c.fees())

@@ -25,6 +25,9 @@ type Caller interface {
 	// DefaultCap is the output cap for a body without one; 0: none of its own. It
 	// is asked only about such a body.
 	DefaultCap() int64
+	// Watched reports whether a budget watches the call. It is asked only about
+	// one whose tools run at the provider without a limit.
+	Watched() bool
 	// Settled is the most input tokens of the model that names together can amount
 	// to; false when they may be anything. whole says that the reasoning of all
 	// turns counts. It is asked only about a body that names something.
@@ -100,6 +103,7 @@ func (c *Call) ask(caller Caller, model string) {
 	if c.Uncapped() {
 		c.DefaultCap = caller.DefaultCap()
 	}
+	c.Watched = c.unlimited() && caller.Watched()
 	if names := c.StoredNames(); len(names) > 0 {
 		if n, ok := caller.Settled(model, names, c.WholeTurns()); ok {
 			c.Settle(n)

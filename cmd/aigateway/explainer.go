@@ -85,6 +85,8 @@ type explainer struct {
 	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
 	// defaultCap is the smallest default output cap of the budgets that watch a call.
 	defaultCap func(tag budget.Tag, keyID string) int64
+	// watched reports whether a budget watches a call.
+	watched func(tag budget.Tag, keyID string) bool
 	// settled is what earlier answers can amount to.
 	settled func(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
 	// learned is what the calls of a tag held and cost.
@@ -128,6 +130,8 @@ func (c *explainCaller) MayCall(slug string) error { return c.key.CheckModel(slu
 func (c *explainCaller) DefaultCap() int64 {
 	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaultCap(c.tag, c.key.ID))
 }
+
+func (c *explainCaller) Watched() bool { return c.watched(c.tag, c.key.ID) }
 
 func (c *explainCaller) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
 	return c.settled(c.key.ID, model, names, whole)

@@ -1,0 +1,123 @@
+package pricing_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+)
+
+// limited is the catalog of providers that limit searches without a limit to n.
+func limited(t testing.TB, n int64) *pricing.Catalog {
+	t.Helper()
+	list := upstreams()
+	for i := range list {
+		list[i].DefaultMaxToolCalls = n
+	}
+	c, err := pricing.Load(nil, list, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Where a provider has a default for it, tools that it runs without a limit get
+// one in the body, and cost what a body that says the same would.
+func TestDefaultLimitOfHostedTools(t *testing.T) {
+	const gpt, claude = storing, "anthropic/claude-sonnet-4.6"
+	c, without := limited(t, 2), mustLoad(t)
+	responses := func(more string) string {
+		return `{"model":"` + gpt + `","max_output_tokens":10,"input":"hi",` + more + `"tools":[{"type":"web_search"}]}`
+	}
+	messages := func(tools string) string {
+		return `{"model":"` + claude + `","max_tokens":10,"messages":[{"role":"user","content":"hi"}],"tools":[` + tools + `]}`
+	}
+	for _, tt := range []struct {
+		name     string
+		e        pricing.Endpoint
+		body     string
+		sent     string // empty: refused
+		injected int64
+	}{
+		{"a response", pricing.Responses, responses(""), strings.Replace(responses(""), "{", `{"max_tool_calls":2,`, 1), 2},
+		{"null", pricing.Responses, responses(`"max_tool_calls": null,`), responses(`"max_tool_calls": 2,`), 2},
+		{"a limit of its own", pricing.Responses, responses(`"max_tool_calls":7,`), responses(`"max_tool_calls":7,`), 0},
+		{"none at all", pricing.Responses, responses(`"max_tool_calls":0,`), responses(`"max_tool_calls":0,`), 0},
+		{"tools of the client", pricing.Responses, strings.Replace(responses(""), "web_search", "local_shell", 1), strings.Replace(responses(""), "web_search", "local_shell", 1), 0},
+		{"in an item", pricing.Responses, itemsBody(`{"type":"additional_tools","tools":[{"type":"web_search"}]}`), strings.Replace(itemsBody(`{"type":"additional_tools","tools":[{"type":"web_search"}]}`), "{", `{"max_tool_calls":2,`, 1), 2},
+		{"without a fee", pricing.Responses, strings.Replace(responses(""), "web_search", "mcp", 1), "", 0},
+		{"messages", pricing.Messages, messages(`{"type":"web_search_20250305","name":"web_search"}`), messages(`{"max_uses":2,"type":"web_search_20250305","name":"web_search"}`), 2},
+		{"messages, null", pricing.Messages, messages(`{"type":"web_search_20250305","max_uses" : null}`), messages(`{"type":"web_search_20250305","max_uses" : 2}`), 2},
+		{"messages, one of two", pricing.Messages, messages(`{"type":"web_search_20250305","max_uses":5},{ "type":"web_fetch_20250910"}`), messages(`{"type":"web_search_20250305","max_uses":5},{"max_uses":2, "type":"web_fetch_20250910"}`), 2},
+		{"messages, both limited", pricing.Messages, messages(`{"type":"web_search_20250305","max_uses":5}`), messages(`{"type":"web_search_20250305","max_uses":5}`), 0},
+		{"messages, a tool that takes no limit", pricing.Messages, messages(`{"type":"code_execution_20250825","name":"c"}`), "", 0},
+		{"chat, whose tools have none", pricing.Chat, chatBody(gpt, `"max_tokens":10,"tools":[{"type":"web_search"}]`), "", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b, err := tryBound(c, tt.e, tt.body, noon())
+			if tt.sent == "" {
+				if err == nil || refusal(t, err).Reason != "unbounded_tool" {
+					t.Fatalf("not refused: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			slug, upstream := gpt, "gpt-5.5"
+			if tt.e == pricing.Messages {
+				slug, upstream = claude, "claude-sonnet-4-6"
+			}
+			if got, want := apply(t, tt.body, b.Edits), strings.Replace(tt.sent, slug, upstream, 1); got != want || b.InjectedToolCalls != tt.injected {
+				t.Errorf("sends %s, injected %d; want %s, %d", got, b.InjectedToolCalls, want, tt.injected)
+			}
+			said := mustBound(t, without, tt.e, tt.sent, noon())
+			if less := said.Amount - b.Amount; less < -budget.Cent || less > budget.Cent { // the bytes of the limit
+				t.Errorf("bound is %s, of a body that has the limit %s", b.Amount, said.Amount)
+			}
+		})
+	}
+	// Nobody else's default is the usual one of calls that a budget watches.
+	for _, watched := range []bool{true, false} {
+		q, err := without.Quote(t.Context(), pricing.Query{Endpoint: pricing.Responses, Body: []byte(responses("")), At: noon()}, watcher(watched))
+		if err != nil || watched && (q.Unbounded != nil || q.Bound.InjectedToolCalls != 3) || !watched && (q.Unbounded == nil || q.Bound.InjectedToolCalls != 0) {
+			t.Errorf("watched %t: %+v, %v", watched, q, err)
+		}
+	}
+	if _, err := tryBound(without, pricing.Responses, responses(""), noon()); err == nil || !strings.Contains(err.Error(), "default_max_tool_calls") {
+		t.Errorf("without a default: %v", err)
+	}
+}
+
+// watcher is a caller whose calls a budget watches, or not.
+type watcher bool
+
+func (watcher) MayCall(string) error                                               { return nil }
+func (watcher) DefaultCap() int64                                                  { return 0 }
+func (w watcher) Watched() bool                                                    { return bool(w) }
+func (watcher) Settled(string, []pricing.StoredName, bool) (tokens int64, ok bool) { return 0, false }
+
+// The cap that a refusal names still fits once it is sent, with rounds that grow
+// by what the model wrote.
+func TestLargestCapWithSearches(t *testing.T) {
+	c := limited(t, 2)
+	for _, cap := range []string{`"max_output_tokens":20000,`, ""} {
+		body := func(cap string) string {
+			return `{"model":"` + storing + `",` + cap + `"input":"` + strings.Repeat("x", 3000) + `","tools":[{"type":"web_search"}]}`
+		}
+		b := mustBound(t, c, pricing.Responses, body(cap), noon())
+		for room := b.Amount / 2; room < 3*b.Amount; room += b.Amount / 7 {
+			most, ok := b.LargestCap(room)
+			if !ok {
+				continue
+			}
+			sent := mustBound(t, c, pricing.Responses, body(fmt.Sprintf(`"max_output_tokens":%d,`, most)), noon())
+			if sent.Amount > room {
+				t.Errorf("%s: %d tokens are said to fit in %s, and cost %s", cap, most, room, sent.Amount)
+			}
+		}
+	}
+}

@@ -154,6 +154,7 @@ func (o onlyModels) MayCall(slug string) error {
 	return &budget.Error{Kind: budget.KindPermission, Reason: "model_not_allowed"}
 }
 func (onlyModels) DefaultCap() int64                                        { return 0 }
+func (onlyModels) Watched() bool                                            { return false }
 func (onlyModels) Settled(string, []pricing.StoredName, bool) (int64, bool) { return 0, false }
 
 // A call is allowed by the name of the model here, whatever name it gives.

@@ -16,8 +16,17 @@ func TestCodexShapes(t *testing.T) {
 	g.setBudget("codex", 10_000)
 
 	ws := http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="}}
-	if r := g.try(http.MethodGet, g.url+"/v1/responses", "", ws); r.status != http.StatusUpgradeRequired || !strings.Contains(string(r.body), "websocket_unsupported") || r.header.Get("Upgrade") != "" {
-		t.Errorf("a WebSocket: %d %v %s", r.status, r.header, r.body)
+	for _, path := range []string{"/v1/responses", "/v1/responses/", "/v1//responses?client_version=1"} {
+		r := g.try(http.MethodGet, g.url+path, "", ws)
+		if r.status != http.StatusUpgradeRequired || !strings.Contains(string(r.body), "websocket_unsupported") || r.header.Get("Upgrade") != "" || len(r.header.Get("X-Aig-Request-Id")) != 36 {
+			t.Errorf("a WebSocket on %s: %d %v %s", path, r.status, r.header, r.body)
+		}
+	}
+	if r := g.try(http.MethodGet, g.url+"/v1/chat/completions", "", ws); r.status != http.StatusBadRequest {
+		t.Errorf("a WebSocket elsewhere: %d %s", r.status, r.body)
+	}
+	if r := g.try(http.MethodPost, g.url+"/v1/responses", "{}", ws); r.status != http.StatusBadRequest {
+		t.Errorf("a POST that would upgrade: %d %s", r.status, r.body)
 	}
 	if r := g.try(http.MethodGet, g.url+"/v1/responses", "", nil); r.status != http.StatusNotFound {
 		t.Errorf("a plain GET: %d %s", r.status, r.body)

@@ -56,20 +56,6 @@ func testLocalReplies(t *testing.T, e *env) {
 	wantEnvelope(t, e.do(t, "POST", chat, strings.Repeat("x", envoy.DefaultMaxBodyBytes+1)), 413, "request_too_large", "body_too_large", "")
 	wantEnvelope(t, e.do(t, "POST", "/v1/%00chat", "{}"), 400, "invalid_request_error", "malformed_request", "")
 
-	// A WebSocket where Codex tries one: 426 sends it to HTTP. What is no such try
-	// is refused as ever.
-	upgrade := []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="}
-	for _, path := range []string{"/v1/responses", "/v1/responses/", "/v1//responses?client_version=1"} {
-		r = e.do(t, "GET", path, "", upgrade...)
-		wantEnvelope(t, r, 426, "invalid_request_error", "websocket_unsupported", "")
-		if len(r.header.Get(envoy.HeaderClientRequestID)) != 36 || r.header.Get("Upgrade") != "" {
-			t.Errorf("%s: headers %v", path, r.header)
-		}
-	}
-	wantEnvelope(t, e.do(t, "POST", "/v1/responses", "{}", upgrade...), 400, "invalid_request_error", "malformed_request", "")
-	wantEnvelope(t, e.do(t, "GET", "/v1/responsesX", "", upgrade...), 400, "invalid_request_error", "malformed_request", "")
-	wantEnvelope(t, e.do(t, "GET", chat, "", upgrade...), 400, "invalid_request_error", "malformed_request", "")
-
 	// The provider goes away after it got the request: it may have billed it.
 	e.set(allow("fake", envoy.Decision{Token: "t"}), func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	wantEnvelope(t, e.do(t, "POST", chat, "{}"), 502, "provider_error", "upstream_disconnected", "false")

@@ -32,6 +32,7 @@ func (m *Model) edit(b *Bound, c *Call) {
 			opening += `"` + field + `":` + value + ","
 		}
 	}
+	edits = c.plainCaps(edits)
 	if b.InjectedToolCalls > 0 {
 		value := strconv.FormatInt(b.InjectedToolCalls, 10)
 		switch {
@@ -60,12 +61,27 @@ func (m *Model) edit(b *Bound, c *Call) {
 		name = m.UpstreamModel
 	}
 	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
-	for i := 1; i < len(edits); i++ { // five, and one for each tool that gets a limit
+	for i := 1; i < len(edits); i++ { // seven, and one for each tool that gets a limit
 		for j := i; j > 0 && edits[j].At < edits[j-1].At; j-- {
 			edits[j], edits[j-1] = edits[j-1], edits[j]
 		}
 	}
 	b.Edits = edits
+}
+
+// plainCaps writes caps as all servers read them: some take 1024.0 for no integer.
+func (c *Call) plainCaps(edits []Edit) []Edit {
+	for _, name := range c.Endpoint.declared().caps {
+		f := c.cap(name)
+		if !f.set {
+			continue
+		}
+		start, digits := f.at+len("null")-f.width, strconv.FormatInt(f.value, 10)
+		if string(c.body[start:start+f.width]) != digits {
+			edits = append(edits, Edit{start, f.width, digits})
+		}
+	}
+	return edits
 }
 
 // limitUses gives each tool without a limit the one that its bound has.

@@ -127,7 +127,7 @@ func TestParseCallAccepts(t *testing.T) {
 // A whole number is one however it is spelt, wherever one is read.
 func TestWholeNumbersInAnySpelling(t *testing.T) {
 	c := mustLoad(t)
-	for _, spelling := range []string{"1024", "1024.0", "1024.000", "1.024e3", "1.024E+3", "10240e-1", "1024e0", "102400.0e-2", "0.1024e4"} {
+	for _, spelling := range []string{"1024", "1024.0", "1024.000", "1.024e3", "1.024E+3", "10240e-1", "1024e0", "102400.0e-2", "0.1024e4", "1024e0"} {
 		for _, tt := range []struct {
 			e             pricing.Endpoint
 			model, member string
@@ -144,6 +144,10 @@ func TestWholeNumbersInAnySpelling(t *testing.T) {
 			}
 			if got := outputOf(t, b); got != 1024 {
 				t.Errorf("%s %s %s: %d tokens of output", tt.e, tt.member, spelling, got)
+			}
+			body := `{"model":"` + tt.model + `", "` + tt.member + `" : ` + spelling + ` }`
+			if sent := apply(t, body, mustBound(t, c, tt.e, body, noon()).Edits); !strings.HasSuffix(sent, `" : 1024 }`) {
+				t.Errorf("%s %s is sent as %s", tt.member, spelling, sent)
 			}
 		}
 	}

@@ -82,3 +82,13 @@ func (s *Stream) StreamAccessLogs(stream alsv3.AccessLogService_StreamAccessLogs
 		}
 	}
 }
+
+// MaxOrigins is how many stored responses are remembered.
+const MaxOrigins = maxOrigins
+
+// ObserveOrigin remembers a response as the end of its call does.
+func ObserveOrigin(o *Origins, keyID, provider, id, pin string) {
+	l := &envoy.LogLine{}
+	l.AnswerID = id
+	o.observe(l, &envoy.Token{KeyID: keyID, Provider: provider, Pin: pin})
+}

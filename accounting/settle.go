@@ -34,7 +34,7 @@ type Settler interface {
 	IsOpen(id budget.ReservationID) bool
 }
 
-// Config is what both channels work with; every field but Ratios and Answers is
+// Config is what both channels work with; every field but the last three is
 // required.
 type Config struct {
 	Ledger Settler
@@ -45,9 +45,10 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Ratios and Answers learn from what is settled; nil: nothing does.
+	// Ratios, Answers and Origins learn from what is settled; nil: nothing does.
 	Ratios  *Ratios
 	Answers *Answers
+	Origins *Origins
 }
 
 // channel reads the entries of one log channel.
@@ -60,10 +61,11 @@ type channel struct {
 	metrics metrics
 	ratios  *Ratios
 	answers *Answers
+	origins *Origins
 }
 
 func newChannel(c Config, set *metricset.Set, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers, origins: c.Origins}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -77,6 +79,7 @@ func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
 	if !ok {
 		return c.unknown(l)
 	}
+	c.origins.observe(l, &token)
 	if !c.ledger.IsOpen(budget.ReservationID(token.ID)) {
 		c.metrics.duplicates.Inc()
 		return budget.Settlement{}, false

@@ -398,7 +398,7 @@ func TestContentTypes(t *testing.T) {
 func TestUnknownRoutes(t *testing.T) {
 	w := newWorld(t)
 	for _, target := range []string{
-		"/", "/v1", "/v1/", "/v2/budgets", "/v1/budgets//", "//v1/budgets", "/v1//budgets", "/v1/budgets/a/b", "/v1/usage/", "/v1/usage/by-tag//",
+		"/", "/v1", "/v1/", "/v2/budgets", "/v1/budgets//", "//v1/budgets", "/v1//budgets", "/v1/budgets/a/b", "/v1/usage//", "/v1/usage/by-tag//",
 		"/V1/budgets", "/v1/Budgets", "/v1/./budgets", "/v1/../v1/budgets", "/openapi.json/", "/healthz/x", "/metrics/", "*", "", "v1/budgets", "/v1/budgets/\xff",
 		"/" + strings.Repeat("a", 20_000), "/aigateway.v1.BudgetService/ListBudgets", "/favicon.ico", "/v1/models//kimi-k2.6",
 	} {

@@ -26,7 +26,7 @@ var fullPrice = fakeprovider.Price{
 	Input: 2_500_001, CacheRead: 300_007, CacheWrite: 3_125_003, CacheWriteLong: 5_000_009, Output: 10_000_003, WebSearch: 10_001_000_000,
 }
 
-const fullProvider = `  full: {preset: openai_compatible, base_url: "URL/v1", api_key: ` + providerKey + `, apis: [chat, responses, messages], endpoints: {messages: {auth_header: x-api-key, auth_prefix: ""}}}
+const fullProvider = `  full: {preset: openai_compatible, base_url: "URL/v1", api_key: ` + providerKey + `, apis: [chat, responses, messages, input_tokens, compact], endpoints: {messages: {auth_header: x-api-key, auth_prefix: ""}}}
 `
 
 const fullModel = `

@@ -64,6 +64,10 @@ const (
 // PathMessages is Anthropic's own API, where every error has its envelope.
 const PathMessages = "/v1/messages"
 
+// APIStored is the API of routes to a response that its provider stores, by its
+// id. It has no body.
+const APIStored = "stored_response"
+
 // pathResponses is where some clients try a WebSocket first.
 const pathResponses = "/v1/responses"
 

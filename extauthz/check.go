@@ -47,6 +47,9 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 		_, err := s.caller(r)
 		return &answer{keyOnly: true}, err
 	}
+	if string(r.API) == envoy.APIStored {
+		return s.stored(ctx, r, id)
+	}
 	c, err := s.understand(ctx, r, now)
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ func calls() map[pricing.Endpoint]string {
 		pricing.Images:      `{"model":"openai/gpt-image-2","prompt":"hi"}`,
 		pricing.ImageEdits:  `{"model":"openai/gpt-image-2","prompt":"hi","images":[{"image_url":"https://example.com/a.png"}]}`,
 		pricing.Speech:      `{"model":"openai/tts-1","input":"hi","voice":"alloy"}`,
+		pricing.Compact:     `{"model":"openai/gpt-5.4-mini","input":"hi"}`,
 	}
 }
 
@@ -268,7 +269,7 @@ func TestRefusalNamesTheEndpointsOwnCap(t *testing.T) {
 		// One cent pays for the input and more output than was asked for.
 		out := check(t, newServer(t, keysWith(nil), refusing("cap_would_be_crossed", budget.Cent)), on(e, authorized("r", calls()[e])))
 		body := out.GetDeniedResponse().GetBody()
-		if !strings.Contains(body, want) || strings.Contains(body, `"max_tokens_that_fit":null`) != (e == pricing.Embeddings || e == pricing.Rerank) {
+		if !strings.Contains(body, want) || strings.Contains(body, `"max_tokens_that_fit":null`) != (e == pricing.Embeddings || e == pricing.Rerank || e == pricing.Compact) {
 			t.Errorf("%s: %s; want %q", e, body, want)
 		}
 	}

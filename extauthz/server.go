@@ -67,6 +67,8 @@ type Config struct {
 	MinInsertedCap int64
 	// Settled bounds what a body only names; nil: nothing was settled.
 	Settled Settled
+	// Origins finds responses by their ids; nil: none is found.
+	Origins Origins
 }
 
 // Server decides calls. It is safe for concurrent use.
@@ -81,6 +83,7 @@ type Server struct {
 	betas   func(provider string) []string
 	bodies  *bodies
 	settled Settled // may be nil
+	origins Origins // may be nil
 	maxWait time.Duration
 	minCap  int64
 
@@ -98,7 +101,7 @@ func New(c Config) (*Server, error) {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
-		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled,
+		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins,
 		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,

@@ -19,6 +19,8 @@ type responsesRequest struct {
 	maxOutput    *int64
 	tools        json.RawMessage
 	metadata     json.RawMessage
+	input        json.RawMessage
+	store        *bool // null and absent: true
 }
 
 func (c *call) readResponses() (responsesRequest, *refusal) {
@@ -29,7 +31,7 @@ func (c *call) readResponses() (responsesRequest, *refusal) {
 	if bad := c.model(m); bad != nil {
 		return responsesRequest{}, bad
 	}
-	req := responsesRequest{ask: ask{choices: 1, reads: true, writes: c.server.cfg.writesCache()}, tools: m["tools"], metadata: m["metadata"]}
+	req := responsesRequest{ask: ask{choices: 1, reads: true, writes: c.server.cfg.writesCache()}, tools: m["tools"], metadata: m["metadata"], input: m["input"]}
 	for _, read := range []func(members) *refusal{req.readMembers, req.readInput, req.readTools, req.readCaching} {
 		if bad := read(m); bad != nil {
 			return responsesRequest{}, bad
@@ -42,7 +44,7 @@ func (req *responsesRequest) readMembers(m members) *refusal {
 	if raw, ok := m["previous_response_id"]; ok && !bytes.Equal(raw, []byte("null")) {
 		return &refusal{http.StatusBadRequest, "invalid_request_error", "previous_response_id", "previous_response_not_found", "Previous response not found."}
 	}
-	for name, to := range map[string]any{"stream": &req.stream, "instructions": &req.instructions, "max_output_tokens": &req.maxOutput} {
+	for name, to := range map[string]any{"stream": &req.stream, "instructions": &req.instructions, "max_output_tokens": &req.maxOutput, "store": &req.store} {
 		if bad := m.read(name, to); bad != nil {
 			return bad
 		}
@@ -179,6 +181,7 @@ func (c *call) newResponse(req *responsesRequest, p plan) response {
 	if c.record.User != "" {
 		r.User = &c.record.User
 	}
+	r.Store = req.store == nil || *req.store
 	return r
 }
 
@@ -304,5 +307,6 @@ func (c *call) answerResponse(req *responsesRequest, p plan) {
 	if r.Status != "failed" {
 		r.Output = append(r.Output, newMessageItem(p, r.Status, c.words(p, 0)))
 	}
+	c.server.keep(&r, req)
 	c.deliverJSON(r)
 }

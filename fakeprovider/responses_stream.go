@@ -135,6 +135,7 @@ func (s *responseStream) message() bool {
 func (s *responseStream) final(failed bool) (string, any) {
 	r := s.response
 	s.call.end(&r, s.plan, s.generated, failed)
+	s.call.server.keep(&r, s.req)
 	name := "response." + r.Status
 	e := responseEvent{Type: name, Number: s.number, Response: &r}
 	s.number++

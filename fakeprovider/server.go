@@ -72,6 +72,7 @@ type Server struct {
 	mu     sync.Mutex // guards the following
 	faults Faults
 	books  books
+	stored []stored // oldest first
 }
 
 // New returns a provider that has served nothing yet.
@@ -155,6 +156,12 @@ func (c *call) serve() {
 		c.serveCompletions()
 	case at(http.MethodPost, "/responses"):
 		c.serveResponses()
+	case at(http.MethodPost, "/responses/compact"):
+		c.serveCompact()
+	case at(http.MethodPost, "/responses/input_tokens"):
+		c.serveInputTokens()
+	case storedPath.MatchString(path):
+		c.serveStored(storedPath.FindStringSubmatch(path))
 	case at(http.MethodPost, "/messages"):
 		c.serveMessages()
 	case at(http.MethodPost, countTokens):

@@ -185,20 +185,22 @@ type Header struct {
 // file is the shape of the YAML file. Its tags are the keys; schema.json
 // describes the same and a test compares them.
 type file struct {
-	Listen       fileListen              `yaml:"listen"`
-	DataDir      string                  `yaml:"data_dir"`
-	TimeZone     string                  `yaml:"time_zone"`
-	Providers    map[string]fileProvider `yaml:"providers"`
-	PricesFile   string                  `yaml:"prices_file"`
-	Models       *yaml.Node              `yaml:"models"`
-	Limits       fileLimits              `yaml:"limits"`
-	Streams      fileStreams             `yaml:"streams"`
-	Drain        fileDrain               `yaml:"drain"`
-	Reservations fileReservations        `yaml:"reservations"`
-	Retention    fileRetention           `yaml:"retention"`
-	Envoy        fileEnvoy               `yaml:"envoy"`
-	TLS          fileTLS                 `yaml:"tls"`
-	AdminKey     secretText              `yaml:"admin_key"`
+	Listen     fileListen              `yaml:"listen"`
+	DataDir    string                  `yaml:"data_dir"`
+	TimeZone   string                  `yaml:"time_zone"`
+	Providers  map[string]fileProvider `yaml:"providers"`
+	PricesFile string                  `yaml:"prices_file"`
+	Models     *yaml.Node              `yaml:"models"`
+	// ProviderOrder is whose model a name without a provider means.
+	ProviderOrder []string         `yaml:"provider_order"`
+	Limits        fileLimits       `yaml:"limits"`
+	Streams       fileStreams      `yaml:"streams"`
+	Drain         fileDrain        `yaml:"drain"`
+	Reservations  fileReservations `yaml:"reservations"`
+	Retention     fileRetention    `yaml:"retention"`
+	Envoy         fileEnvoy        `yaml:"envoy"`
+	TLS           fileTLS          `yaml:"tls"`
+	AdminKey      secretText       `yaml:"admin_key"`
 }
 
 type fileListen struct {

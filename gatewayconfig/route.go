@@ -38,6 +38,7 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 			}
 		}
 	}
+	b.storedResponses()
 	for _, api := range pricing.Endpoints() { // after all of them: some paths begin like others
 		for _, at := range api.Paths() {
 			b.refusal("no-"+routeName(api, at), api, prefix(at), "route_unknown", "only POST "+at+" is served here")
@@ -120,6 +121,32 @@ func (b *routeBuilder) decided(p *Provider, api API, at, name string) {
 		TypedPerFilterConfig:   filters,
 		RequestHeadersToAdd:    upstreamHeaders(api),
 	})
+}
+
+// storedResponses serve responses by their ids, which Check finds the provider of.
+func (b *routeBuilder) storedResponses() {
+	const one = `(/[A-Za-z0-9_-]+(?:/(?:cancel|input_items))?)/?`
+	match := func() *routev3.RouteMatch {
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pathOf(pricing.Responses) + one}}}
+	}
+	filters := b.authz(envoy.APIStored, envoy.FilterKey, envoy.FilterAuthz)
+	for i := range b.config.Providers {
+		p := &b.config.Providers[i]
+		if !hasAPI(p, pricing.Responses) {
+			continue
+		}
+		m, action := match(), b.toProvider(p, pricing.Responses)
+		m.Headers = append(m.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
+		action.PrefixRewrite, action.RegexRewrite = "", &matcherv3.RegexMatchAndSubstitute{
+			Pattern:      &matcherv3.RegexMatcher{Regex: "^" + pathOf(pricing.Responses) + one},
+			Substitution: p.BaseURL.Path + p.endpoint(pricing.Responses).Path + `\1`,
+		}
+		b.routes = append(b.routes, &routev3.Route{
+			Name: p.Name + "-" + envoy.APIStored, Match: m, Action: &routev3.Route_Route{Route: action},
+			RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom), TypedPerFilterConfig: filters,
+		})
+	}
+	b.undecided("undecided-"+envoy.APIStored, pricing.Responses, match(), filters)
 }
 
 func hasAPI(p *Provider, api API) bool {

@@ -178,7 +178,7 @@ func refusedInEnvoy(t *testing.T, d *dataPlane, up *provider) {
 		status                 int
 		kind, message          string
 	}{
-		{"POST", "/v1/responses/x", "up", 404, "not_found", "only POST /v1/responses is"},
+		{"POST", "/v1/responses/x/y", "up", 404, "not_found", "only POST /v1/responses is"},
 		{"GET", "/v1/responses", "up", 404, "not_found", "only POST"},
 		{"POST", "/v1/completions", "up", 404, "not_found", "provider up has no completions"},
 		{"POST", "/v1/rerank", "up", 404, "not_found", "provider up has no rerank"},

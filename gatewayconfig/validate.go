@@ -57,9 +57,29 @@ func (v *validator) config(f *file, c *Config) {
 	if v.secrets.strict {
 		v.modelsOfProviders(f)
 	}
+	v.order(f.ProviderOrder, c.Providers)
 	c.SystemCA = v.systemCA(f.TLS.CAFile, c.Providers)
 	c.GCPMetadata = v.gcpMetadata(c.Providers)
 	c.Catalog = v.catalog(f, c)
+}
+
+// order says which provider serves a name without one, where several have it.
+func (v *validator) order(names []string, providers []Provider) {
+	for i, name := range names {
+		at := slices.IndexFunc(providers, func(p Provider) bool { return p.Name == name })
+		switch {
+		case at < 0:
+			var known []string
+			for _, p := range providers {
+				known = append(known, p.Name)
+			}
+			v.fail("provider_order", "holds %s, which is not under providers%s", shown(name), suggest(name, known))
+		case providers[at].Upstream.Order > 0:
+			v.fail("provider_order", "holds %s twice", name)
+		default:
+			providers[at].Upstream.Order = i + 1
+		}
+	}
 }
 
 // modelsOfProviders refuses prices of providers that there are not: they would

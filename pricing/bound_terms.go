@@ -11,12 +11,16 @@ import (
 
 // notPriced is the refusal of a model without a row, with the lines to add.
 func (m *Model) notPriced() error {
-	return budget.Invalid("model_not_priced", "model", fmt.Sprintf(`%s has no price, so its cost cannot be capped. Take it from public data with: aigateway catalog import --add %s; or add its prices in USD per million tokens to the configuration ("0" if it is free):
+	near := ""
+	if m.catalog != nil {
+		near = m.catalog.nearest(m.Provider, m.UpstreamModel)
+	}
+	return budget.Invalid("model_not_priced", "model", fmt.Sprintf(`%s has no price, so its cost cannot be capped%s. Take it from public data with: aigateway catalog import --add %s; or add its prices in USD per million tokens to the configuration ("0" if it is free):
 models:
 - model: %s
   limits: {context: <tokens>, max_output: <tokens>}
   prices:
-  - {input: "<USD per million>", output: "<USD per million>"}`, m.Slug, m.Slug, m.Slug))
+  - {input: "<USD per million>", output: "<USD per million>"}`, m.Slug, near, m.Slug, m.Slug))
 }
 
 // obeys refuses a body that the operator's rules for this upstream forbid,
@@ -26,7 +30,7 @@ func (m *Model) obeys(c *Call) error {
 	switch {
 	case u.StrictBody && c.unread != "":
 		return budget.Invalid("unknown_field", c.unread, fmt.Sprintf("%s is unknown, and %s takes known members only; leave it out", clip(c.unread), m.Provider))
-	case u.RequireMaxTokens && c.Endpoint.generates() && m.honouredCap(c) < 0:
+	case u.RequireMaxTokens && c.Endpoint.CapField() != "" && m.honouredCap(c) < 0:
 		field := m.capField(c.Endpoint)
 		if field == CapFieldNone {
 			field = "max_tokens"
@@ -161,7 +165,8 @@ func (m *Model) output(b *Bound, c *Call) error {
 	}
 	switch {
 	case c.compacts && m.Row.MaxOutput == 0:
-		return budget.Invalid("max_output_unknown", "input", fmt.Sprintf("input asks for a compaction, which may be as long as any output, and the output limit of %s is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {max_output: <tokens>}", m.Slug, m.Slug))
+		return budget.Invalid("max_output_unknown", "input", fmt.Sprintf("a compaction is asked for, which may be as long as any output, and the output limit of %s is unknown; leave it out, or add to the configuration:\nmodels:\n- model: %s\n  limits: {max_output: <tokens>}", m.Slug, m.Slug))
+	case c.Endpoint.CapField() == "": // nothing in the body caps a summary
 	case limit >= 0:
 		a.limit, a.width = limit, width
 	case m.capField(c.Endpoint) != CapFieldNone:
@@ -299,6 +304,7 @@ func (m *Model) flags(c *Call) uint64 {
 	set(m.reportsCost(), pinCost)
 	set(c.rawAnswer, pinRaw)
 	set(c.Endpoint.silent(), pinNoOutput)
+	set(c.Endpoint == Responses && !c.unstored, pinStored)
 	set(c.Endpoint == Completions && c.maxTokens.set && c.maxTokens.value == 0, pinSilent)
 	d := m.dialect(c.Endpoint)
 	set(d == custom, pinExtractor)

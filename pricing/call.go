@@ -73,6 +73,7 @@ type Call struct {
 	unread      string // the first top-level member nobody here knows
 	vague       string // the first image without a detail that bounds it
 	stored      storedInput
+	unstored    bool // the answer is not to be kept
 	allTurns    bool // asks for the reasoning of all turns, which are input
 	compacts    bool // asks for a summary, whose length no cap is known to limit
 	// hostedInside says that hosted tools stand in the input, with which they
@@ -218,6 +219,12 @@ func completeMessages(c *Call) error {
 		return budget.Invalid("max_tokens_required", "max_tokens", "max_tokens is missing; the Messages API requires it")
 	}
 	c.expand()
+	return nil
+}
+
+// completeCompact: the answer is a summary, and no tool runs for it.
+func completeCompact(c *Call) error {
+	c.compacts, c.hosted = true, nil
 	return nil
 }
 

@@ -101,6 +101,16 @@ func Answer(text string, out Outcome) (Answered, bool) {
 	return Answered{Response: in + t.Output, Output: t.Output, Whole: !p.has(pinGuessed)}, true
 }
 
+// Stored reports whether the provider keeps the answer of a call with this pin
+// under its id.
+func Stored(text string) bool { return pinFlags(text)&pinStored != 0 }
+
+// storeMember reads whether the answer is to be kept, as it is unless it says no.
+func (p *parser) storeMember() error {
+	p.call.unstored = p.dec.PeekKind() == 'f'
+	return p.walk()
+}
+
 // reasoningMember reads how the model is to reason.
 func (p *parser) reasoningMember() error {
 	if p.dec.PeekKind() != '{' {

@@ -106,7 +106,7 @@ func (p *parser) sortTool(t *hostedTool, hosted bool) {
 		if t.kind == "" {
 			t.kind = "custom" // the default
 		}
-	case Responses:
+	case Responses, Compact:
 		t.uses = -1 // not a member of its tools; max_tool_calls limits them together
 	}
 	client := clientTool(t.kind) || t.kind == "tool_search" && t.execution == "client"

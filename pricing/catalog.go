@@ -58,6 +58,7 @@ const (
 // usual OpenAI-compatible server.
 type Upstream struct {
 	Provider string // name, the first segment of its models' slugs
+	Order    int    // place in the operator's order, from 1: who serves a name without a provider; 0: none
 	Dialect  string // usage extractor of chat, completions and embeddings; empty: DialectOpenAIChat
 	// Dialects name extractors for single endpoints; one that is missing has
 	// the endpoint's usual one.
@@ -119,6 +120,7 @@ type Model struct {
 
 	markup  ratio      // its provider's PriceMultiplier
 	quoted  string     // UpstreamModel as a JSON string
+	catalog *Catalog   // of one without any row, for what is near
 	tokens  *tokenizer // counts its input; nil: bytes bound it
 	longest time.Duration
 }
@@ -301,13 +303,19 @@ func (c *Catalog) Models(at time.Time) []Model {
 // a configured provider without a price is no error: its Row is nil. The error is
 // a *budget.Error of kind model not found.
 func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
-	provider, name, ok := strings.Cut(slug, "/")
-	if !ok || provider == "" || name == "" {
+	if !strings.Contains(slug, "/") {
+		var err error
+		if slug, err = c.qualify(slug); err != nil {
+			return Model{}, err
+		}
+	}
+	provider, name, _ := strings.Cut(slug, "/")
+	if provider == "" || name == "" {
 		return Model{}, notFound("model_unknown", fmt.Sprintf("model is %q; write provider/model, such as openai/gpt-5.4-mini, and see GET /v1/models", clip(slug)))
 	}
 	up, ok := c.configured(provider)
 	if !ok {
-		return Model{}, notFound("provider_unknown", fmt.Sprintf("no provider %q is configured; configured: %s", clip(provider), c.providerNames()))
+		return Model{}, notFound("provider_unknown", fmt.Sprintf("no provider %q is configured; configured: %s%s", clip(provider), c.providerNames(), c.nearest("", name)))
 	}
 	if up.Provider != provider {
 		slug = up.Provider + "/" + name
@@ -315,7 +323,7 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	m := Model{Slug: slug, Provider: up.Provider, UpstreamModel: name, Upstream: up.Upstream, markup: up.multiplier, longest: c.longest}
 	e, version := c.names.find(slug, false)
 	if e == nil {
-		m.quoted = quoteJSON(name)
+		m.quoted, m.catalog = quoteJSON(name), c
 		return m, nil
 	}
 	m.Slug, m.Row = e.slug, e.rowAt(at)

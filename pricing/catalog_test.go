@@ -235,7 +235,7 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 func TestResolveRefuses(t *testing.T) {
 	c := mustLoad(t)
 	for _, tt := range []struct{ slug, reason string }{
-		{"gpt-5.5", "model_unknown"}, {"openai/", "model_unknown"}, {"/x", "model_unknown"}, {"nobody/x", "provider_unknown"},
+		{"gpt-55", "model_unknown"}, {"openai/", "model_unknown"}, {"/x", "model_unknown"}, {"nobody/x", "provider_unknown"},
 	} {
 		_, err := c.Resolve(tt.slug, noon())
 		if e := refusal(t, err); e.Kind != budget.KindModelNotFound || e.Reason != tt.reason || e.Field != "model" {

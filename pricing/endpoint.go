@@ -22,6 +22,8 @@ const (
 	// English.
 	Transcriptions Endpoint = "transcriptions"
 	Translations   Endpoint = "translations"
+	InputTokens    Endpoint = "input_tokens" // of Responses; nothing is billed
+	Compact        Endpoint = "compact"      // of Responses: a long input made short
 )
 
 // declaration is all that one endpoint is: whoever adds one adds it here, and
@@ -46,6 +48,8 @@ type declaration struct {
 	// makes says that its answers have output all the same, which the model's own
 	// rules bound: images, speech.
 	makes bool
+	// summary says that its output is a summary, which nothing in the body caps.
+	summary bool
 	// defaultCap is inserted where neither body, caller, model nor upstream
 	// name another; 0: the usual one.
 	defaultCap int64
@@ -128,6 +132,16 @@ var declarations = []declaration{
 		members: scopeOf(inTranslations, "the body"),
 		dialect: DialectOpenAIMedia, forms: true, makes: true, complete: completeHearing,
 	},
+	{ // https://developers.openai.com/api/reference/resources/responses/subresources/input_tokens
+		name: InputTokens, in: inResponses, path: "/responses/input_tokens", about: "how many input tokens a response would have; free",
+		members: scopeOf(inResponses, "the body"),
+		dialect: DialectOpenAIResponses, free: true,
+	},
+	{ // https://developers.openai.com/api/docs/guides/compaction
+		name: Compact, in: inResponses, path: "/responses/compact", about: "a long input made short, by one more answer of the model",
+		members: scopeOf(inResponses, "the body"),
+		dialect: DialectOpenAIResponses, summary: true, stores: true, complete: completeCompact,
+	},
 }
 
 // Endpoints lists every endpoint.
@@ -182,8 +196,8 @@ func (e Endpoint) CapField() string {
 // TakesForms reports whether a body may be a form, multipart/form-data.
 func (e Endpoint) TakesForms() bool { return e.declared().forms }
 
-// generates reports whether answers have output tokens that a member caps.
-func (e Endpoint) generates() bool { return len(e.declared().caps) > 0 }
+// generates reports whether answers have output tokens that a member caps, or none does.
+func (e Endpoint) generates() bool { return len(e.declared().caps) > 0 || e.declared().summary }
 
 // silent reports whether answers have no output tokens.
 func (e Endpoint) silent() bool { return !e.generates() && !e.declared().makes }

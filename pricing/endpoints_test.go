@@ -327,9 +327,44 @@ func TestFreeEndpoints(t *testing.T) {
 			t.Errorf("%s: %s, %v", body, b.Amount, b.Edits)
 		}
 	}
+	b := mustBound(t, c, pricing.InputTokens, `{"model":"openai/gpt-5.5","input":"hi","previous_response_id":"r","tools":[{"type":"mcp","server_url":"https://a"}]}`, noon())
+	if b.Amount != 0 || len(b.Edits) != 1 || b.Edits[0].Ins != `"gpt-5.5"` {
+		t.Errorf("%s, %v", b.Amount, b.Edits)
+	}
 	for _, e := range pricing.Endpoints() {
-		if e.Free() != (e == pricing.CountTokens) {
+		if e.Free() != (e == pricing.CountTokens || e == pricing.InputTokens) {
 			t.Errorf("%s is free: %v", e, e.Free())
 		}
+	}
+}
+
+// Making an input short is one answer as long as any, which no member caps; no
+// tool runs for it.
+func TestCompactIsBounded(t *testing.T) {
+	c := limited(t, 3)
+	m, err := c.Resolve(storing, noon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range []string{"", `"max_output_tokens":5,`, `"tools":[{"type":"web_search"},{"type":"function","name":"f"}],`, `"instructions":"short",`} {
+		body := `{"model":"` + storing + `",` + more + `"input":[{"role":"user","content":"hi"}]}`
+		b := mustBound(t, c, pricing.Compact, body, noon())
+		if outputOf(t, b) != m.Row.MaxOutput || inputOf(t, b) < int64(len(body)) || inputOf(t, b) > int64(len(body))+1500 || b.InjectedCap != 0 || b.InjectedToolCalls != 0 {
+			t.Errorf("%s: %+v", body, b.Lines())
+		}
+		if sent := apply(t, body, b.Edits); sent != strings.Replace(body, storing, "gpt-5.5", 1) {
+			t.Errorf("sent as %s", sent)
+		}
+		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"input_tokens":100,"output_tokens":50,"total_tokens":150}`}, nil)
+		if got.Basis != budget.BasisUsage || got.Cost != 100*5000+50*30000 {
+			t.Errorf("charged %s %s", got.Basis, got.Cost)
+		}
+	}
+	named := mustBound(t, c, pricing.Compact, `{"model":"`+storing+`","previous_response_id":"resp_1"}`, noon())
+	if inputOf(t, named) != m.Row.Context {
+		t.Errorf("what is only named: %+v", named.Lines())
+	}
+	if most, ok := named.LargestCap(named.Amount - 1); ok {
+		t.Errorf("a cap of %d is said to fit", most)
 	}
 }

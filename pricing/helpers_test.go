@@ -69,6 +69,12 @@ func overlay(text string) (*pricing.Catalog, error) {
 	return pricing.Load(&n, upstreams(), time.Hour)
 }
 
+// drawable are the endpoints of which bodies are drawn; those of compact are as those
+// of responses.
+func drawable() []pricing.Endpoint {
+	return slices.DeleteFunc(billed(), func(e pricing.Endpoint) bool { return e == pricing.Compact })
+}
+
 // billed are the endpoints whose calls cost something.
 func billed() []pricing.Endpoint {
 	return slices.DeleteFunc(pricing.Endpoints(), pricing.Endpoint.Free)

@@ -77,7 +77,7 @@ func TestEverySpellingIsGuarded(t *testing.T) {
 		pricing.Chat: `"model":"openai/gpt-6-sol"`, pricing.Responses: `"model":"openai/gpt-6-sol"`, pricing.Completions: `"model":"openai/gpt-6-sol","max_tokens":1`,
 		pricing.Messages: `"model":"anthropic/claude-sonnet-4.6","max_tokens":1`, pricing.Embeddings: `"model":"openai/text-embedding-3-small"`,
 		pricing.Rerank: `"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a"]`, pricing.Moderations: `"model":"mistral/mistral-moderation-2603"`,
-		pricing.Images: `"model":"openai/gpt-image-2"`, pricing.Speech: `"model":"openai/tts-1","input":"a"`, pricing.ImageEdits: `"model":"openai/gpt-image-2"`,
+		pricing.Images: `"model":"openai/gpt-image-2"`, pricing.Speech: `"model":"openai/tts-1","input":"a"`, pricing.ImageEdits: `"model":"openai/gpt-image-2"`, pricing.Compact: `"model":"openai/gpt-6-sol"`,
 	}
 	for _, e := range billed() {
 		if base[e] == "" { // of forms alone

@@ -107,6 +107,7 @@ var topLevel = []member{
 	{name: "chat_template_kwargs", in: generating, read: (*parser).schemaMember, about: schemaAbout},
 	{name: "documents", in: generating, read: (*parser).schemaMember, about: schemaAbout},
 	{name: "max_tool_calls", in: inResponses, read: (*parser).toolCallsMember, about: "the uses of all hosted tools together"},
+	{name: "store", in: inResponses, read: (*parser).storeMember, about: "whether the answer can be had by its id"},
 	{name: "reasoning", in: inResponses, read: (*parser).reasoningMember, about: "the reasoning of all turns is stored input, too"},
 	{name: "context_management", in: inResponses | inMessages, read: (*parser).contextManagement, about: "clearing adds nothing; compacting is another call of a model"},
 	{name: "prompt_cache_options", in: inChat | inResponses, read: (*parser).cacheOptions, about: "cache writes and their price"},

@@ -67,7 +67,7 @@ func oracleTimes() []time.Time {
 func drawCall(t *rapid.T, c *pricing.Catalog) (e pricing.Endpoint, body string, at time.Time, oneReason bool) {
 	at = rapid.SampledFrom(oracleTimes()).Draw(t, "at")
 	m := rapid.SampledFrom(c.Models(at)).Draw(t, "model")
-	endpoints := billed()
+	endpoints := drawable()
 	if own := endpointOf(m.Slug); own != pricing.Chat && rapid.IntRange(1, 10).Draw(t, "another endpoint") > 1 {
 		endpoints = []pricing.Endpoint{own}
 	}

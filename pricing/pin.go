@@ -56,6 +56,7 @@ const (
 
 	pinNamed   uint64 = 1 << 20 // the answer may be named later; what of the input was named follows
 	pinGuessed uint64 = 1 << 21 // … of which nobody had settled all
+	pinStored  uint64 = 1 << 25 // the provider keeps the answer under its id
 
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
 	pinRaw       uint64 = 1 << 23 // the answer is a recording or a text: whatever looks like a report in it is none

@@ -242,7 +242,7 @@ func TestProvidersBillAtMostTheBoundAndThatIsCharged(t *testing.T) {
 	if testing.Short() {
 		return // a fifth of the draws: too few to be sure of every endpoint
 	}
-	for _, e := range billed() {
+	for _, e := range drawable() {
 		if !media(e) && seen[string(e)] < searches-1 { // one search alone may miss any
 			t.Errorf("%s was seen %d times only", e, seen[string(e)])
 		}

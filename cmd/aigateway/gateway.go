@@ -50,6 +50,7 @@ type controlPlane struct {
 	xds     *gatewayconfig.Server
 	watcher *gatewayconfig.Watcher
 	spool   *accounting.Spool
+	origins *accounting.Origins
 	admin   *adminapi.Server
 
 	control                 *grpc.Server // for Envoy
@@ -229,12 +230,17 @@ func (c *controlPlane) servers(a *app) error {
 	}
 	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
 	answers := accounting.NewAnswers()
+	c.origins, err = accounting.OpenOrigins(filepath.Join(c.cfg.DataDir, fileOrigins), a.log)
+	if err != nil {
+		return err
+	}
 	check, err := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
 		BodyMemory: bodyMemory(""),
 		Settled:    answers,
+		Origins:    c.origins,
 		MaxWait:    c.cfg.MaxWait, MinInsertedCap: c.cfg.MinInsertedCap,
 	})
 	if err != nil {
@@ -244,7 +250,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers}
+	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers, Origins: c.origins}
 	c.spool, err = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {
@@ -284,6 +290,9 @@ func (c *controlPlane) servers(a *app) error {
 	}
 	return nil
 }
+
+// fileOrigins remembers who made responses that providers store.
+const fileOrigins = "responses"
 
 // conditions is what /readyz says, part by part.
 func (c *controlPlane) conditions() []adminapi.Condition {

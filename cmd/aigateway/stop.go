@@ -39,6 +39,9 @@ func (c *controlPlane) Close(ctx context.Context) error {
 		c.stopSpool()
 		<-c.spoolDone
 	}
+	if c.origins != nil {
+		errs = append(errs, c.origins.Close())
+	}
 	if c.ledger != nil {
 		errs = append(errs, c.closeLedger(ctx))
 	}

@@ -58,6 +58,7 @@ type Check struct {
 	// as a map, in which repeated headers are joined by a comma.
 	Raw    bool
 	Method []byte
+	Path   []byte // with its query, normalized
 	API    []byte // context extension "api" of the route
 	Step   []byte // context extension "step"
 
@@ -82,6 +83,7 @@ const (
 	attributesRequestHTTP  = 2
 	httpMethod             = 2
 	httpHeaders            = 3
+	httpPath               = 4
 	httpBody               = 11
 	httpRawBody            = 12
 	httpHeaderMap          = 13
@@ -149,6 +151,8 @@ func (c *Check) readRequest(msg []byte) error {
 				c.Method = v
 			case httpHeaders:
 				return c.readJoined(v)
+			case httpPath:
+				c.Path = v
 			case httpHeaderMap:
 				return eachBytes(v, func(n protowire.Number, v []byte) error {
 					if n != headerMapHeaders {

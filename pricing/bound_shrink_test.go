@@ -15,6 +15,7 @@ import (
 type fromDefault int64
 
 func (fromDefault) MayCall(string) error { return nil }
+func (fromDefault) Watched() bool        { return false }
 func (d fromDefault) DefaultCap() int64  { return int64(d) }
 func (fromDefault) Settled(string, []pricing.StoredName, bool) (int64, bool) {
 	return 0, false

@@ -206,7 +206,7 @@ func TestDefaultToolCalls(t *testing.T) {
 		in := authorized("req-"+tag, `{"model":"openai/gpt-5.4-mini","max_output_tokens":9,"input":"hi","tools":[{"type":"web_search"}]}`, "x-aig-tag", tag)
 		in.Attributes.ContextExtensions = map[string]string{"api": string(pricing.Responses)}
 		out := check(t, newServer(t, keysWith(nil), l), in)
-		edits := out.GetDynamicMetadata().GetFields()["edits"].GetStringValue()
+		edits := headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit")
 		got := headerOf(out.GetOkResponse().GetResponseHeadersToAdd(), "x-aig-injected-max-tool-calls")
 		if out.GetOkResponse() == nil || got != want || strings.Contains(edits, "max_tool_calls") != (want != "") {
 			t.Errorf("tag %s: announced %q with edits %q, want %q: %v", tag, got, edits, want, out.GetDeniedResponse())

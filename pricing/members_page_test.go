@@ -154,7 +154,8 @@ func TestTables(t *testing.T) {
 	}
 	var all endpoints
 	for _, d := range declarations {
-		if d.in == 0 || all&d.in != 0 && !d.free || d.about == "" || !strings.HasPrefix(d.path, "/") || d.members == nil {
+		own := d.in&all == 0 || d.free || d.summary // those read the body of another
+		if d.in == 0 || !own || d.about == "" || !strings.HasPrefix(d.path, "/") || d.members == nil {
 			t.Errorf("%s is not declared whole", d.name)
 		}
 		all |= d.in

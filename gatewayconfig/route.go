@@ -127,7 +127,7 @@ func (b *routeBuilder) decided(p *Provider, api API, at, name string) {
 func (b *routeBuilder) storedResponses() {
 	const one = `(/[A-Za-z0-9_-]+(?:/(?:cancel|input_items))?)/?`
 	match := func() *routev3.RouteMatch {
-		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pathOf(pricing.Responses) + one}}}
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: pricing.Responses.Paths()[0] + one}}}
 	}
 	filters := b.authz(envoy.APIStored, envoy.FilterKey, envoy.FilterAuthz)
 	for i := range b.config.Providers {
@@ -138,7 +138,7 @@ func (b *routeBuilder) storedResponses() {
 		m, action := match(), b.toProvider(p, pricing.Responses)
 		m.Headers = append(m.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
 		action.PrefixRewrite, action.RegexRewrite = "", &matcherv3.RegexMatchAndSubstitute{
-			Pattern:      &matcherv3.RegexMatcher{Regex: "^" + pathOf(pricing.Responses) + one},
+			Pattern:      &matcherv3.RegexMatcher{Regex: "^" + pricing.Responses.Paths()[0] + one},
 			Substitution: p.BaseURL.Path + p.endpoint(pricing.Responses).Path + `\1`,
 		}
 		b.routes = append(b.routes, &routev3.Route{

@@ -22,6 +22,24 @@ func (g *gateway) makeKey(name string) http.Header {
 	return http.Header{"Authorization": {"Bearer " + k.Secret}, "X-Aig-Tag": {"stored"}}
 }
 
+// createResponse makes a response, and returns its id.
+func (g *gateway) createResponse(mine http.Header, text, more string) string {
+	g.t.Helper()
+	r := g.insist(http.MethodPost, g.url+"/v1/responses", fmt.Sprintf(`{"model":"full/m1","user":"stored","input":%q,"max_output_tokens":20%s}`, text, more), mine)
+	_, events, streamed := strings.Cut(string(r.body), "event: response.created\ndata: ")
+	if streamed {
+		r.body = []byte(strings.TrimSpace(strings.SplitN(events, "\n", 2)[0]))
+	}
+	var made struct {
+		ID       string
+		Response struct{ ID string }
+	}
+	if err := json.Unmarshal(r.body, &made); r.status != http.StatusOK || err != nil || made.ID+made.Response.ID == "" {
+		g.t.Fatalf("create: %d %s %v", r.status, r.body, err)
+	}
+	return made.ID + made.Response.ID
+}
+
 // TestStoredResponses: a response is had by its id with the key that made it, at
 // once, at the provider that made it, after a kill, and by nobody else; nothing of
 // that is charged.
@@ -30,21 +48,7 @@ func TestStoredResponses(t *testing.T) {
 	g := fullGateway(t)
 	g.setBudget("stored", 1000)
 	mine, other := g.makeKey("mine"), g.makeKey("other")
-	create := func(text, more string) string {
-		r := g.insist(http.MethodPost, g.url+"/v1/responses", fmt.Sprintf(`{"model":"full/m1","user":"stored","input":%q,"max_output_tokens":20%s}`, text, more), mine)
-		_, events, streamed := strings.Cut(string(r.body), "event: response.created\ndata: ")
-		if streamed {
-			r.body = []byte(strings.TrimSpace(strings.SplitN(events, "\n", 2)[0]))
-		}
-		var made struct {
-			ID       string
-			Response struct{ ID string }
-		}
-		if err := json.Unmarshal(r.body, &made); r.status != http.StatusOK || err != nil || made.ID+made.Response.ID == "" {
-			t.Fatalf("create: %d %s %v", r.status, r.body, err)
-		}
-		return made.ID + made.Response.ID
-	}
+	create := func(text, more string) string { return g.createResponse(mine, text, more) }
 	wants := func(name, method, path string, key http.Header, status int, part string) {
 		t.Helper()
 		if r := g.insist(method, g.url+path, "", key); r.status != status || !strings.Contains(string(r.body), part) {

@@ -25,9 +25,11 @@ func (c *Catalog) Served(asked string, at time.Time) Lookup {
 		provider, own, _ := strings.Cut(asked, "/")
 		mine, _ := c.names.find(asked, false)
 		e, _ := c.names.find(provider+"/"+name, true)
-		if e == nil && mine != nil && mine.like != "" { // a deployment may answer by its model's name
+		if mine != nil && mine.like != "" { // a deployment may answer by its model's name
 			vendor, _, _ := strings.Cut(mine.like, "/")
-			e, _ = c.names.find(vendor+"/"+name, true)
+			if liked, _ := c.names.find(vendor+"/"+name, true); e == nil || liked != nil && liked.slug == mine.like {
+				e = liked
+			}
 		}
 		switch {
 		case e != nil && mine != nil && e.slug == mine.like:

@@ -30,6 +30,11 @@ func explain(err error, endpoint pricing.Endpoint, bound *pricing.Bound) error {
 	return &out
 }
 
+// final ends the retries of clients that read neither the status nor
+// x-should-retry, only the message: aider goes on, with waits that double, unless
+// both words are in it (its exceptions.py, get_ex_info).
+const final = ` (insufficient credits, "code":402)`
+
 // sentence says how much is left, what was asked for and what would fit.
 func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) string {
 	name := string(r.Budget.Target.Tags)
@@ -63,5 +68,6 @@ func sentence(reason string, endpoint pricing.Endpoint, r *budget.Refusal) strin
 	if !r.ResetsAt.IsZero() {
 		b.WriteString(" The budget starts anew at " + r.ResetsAt.UTC().Format(time.RFC3339) + ".")
 	}
+	b.WriteString(final)
 	return b.String()
 }

@@ -16,13 +16,13 @@ func shared(t *testing.T, order map[string]int) *pricing.Catalog {
 	t.Helper()
 	var n yaml.Node
 	if err := yaml.Load([]byte(`
-- {model: azure/gpt-5.5, prices: [{input: "6", output: "30"}]}
-- {model: azure/own-model, prices: [{input: "6", output: "30"}]}
+- {model: ours/gpt-5.5, prices: [{input: "6", output: "30"}]}
+- {model: ours/own-model, prices: [{input: "6", output: "30"}]}
 `), &n); err != nil {
 		t.Fatal(err)
 	}
 	var list []pricing.Upstream
-	for _, name := range []string{"openai", "azure", "anthropic", "moonshot", "openrouter", "xai"} {
+	for _, name := range []string{"openai", "ours", "anthropic", "moonshot", "openrouter", "xai"} {
 		list = append(list, pricing.Upstream{Provider: name, Order: order[name]})
 	}
 	c, err := pricing.Load(&n, list, time.Hour)
@@ -47,13 +47,13 @@ func TestBareNames(t *testing.T) {
 		{"claude-sonnet-4-6", nil, "anthropic/claude-sonnet-4.6", "claude-sonnet-4-6", ""},
 		{"claude-sonnet-4-6-20260217", nil, "anthropic/claude-sonnet-4.6", "claude-sonnet-4-6-20260217", ""},
 		{"kimi-k2.6", nil, "moonshot/kimi-k2.6", "kimi-k2.6", ""},
-		{"own-model", nil, "azure/own-model", "own-model", ""},
-		{"gpt-5.5", nil, "model_ambiguous", "", "azure/gpt-5.5 or openai/gpt-5.5"},
+		{"own-model", nil, "ours/own-model", "own-model", ""},
+		{"gpt-5.5", nil, "model_ambiguous", "", "openai/gpt-5.5 or ours/gpt-5.5"},
 		{"gpt-5.5", map[string]int{"openai": 1}, "openai/gpt-5.5", "gpt-5.5", ""},
-		{"gpt-5.5", map[string]int{"openai": 2, "azure": 1}, "azure/gpt-5.5", "gpt-5.5", ""},
+		{"gpt-5.5", map[string]int{"openai": 2, "ours": 1}, "ours/gpt-5.5", "gpt-5.5", ""},
 		{"gpt-5.5", map[string]int{"xai": 1, "openai": 2}, "openai/gpt-5.5", "gpt-5.5", ""},
 		{"gpt-5.5", map[string]int{"xai": 1}, "model_ambiguous", "", "provider_order"},
-		{"own-model", map[string]int{"openai": 1}, "azure/own-model", "own-model", ""},
+		{"own-model", map[string]int{"openai": 1}, "ours/own-model", "own-model", ""},
 		{"gpt-5.6-soul", nil, "model_unknown", "", "the nearest here: openai/gpt-5.6-sol"},
 		{"claude-sonet-4.6", nil, "model_unknown", "", "anthropic/claude-sonnet-4.6"},
 		{"GPT-5.4-MINI", nil, "model_unknown", "", "openai/gpt-5.4-mini"},

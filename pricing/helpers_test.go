@@ -104,7 +104,7 @@ func media(e pricing.Endpoint) bool {
 		return false
 	}
 	switch e {
-	case pricing.Chat, pricing.Embeddings, pricing.Responses, pricing.Messages, pricing.Completions, pricing.Rerank:
+	case pricing.Chat, pricing.Embeddings, pricing.Responses, pricing.Messages, pricing.Completions, pricing.Rerank, pricing.Compact:
 		return false
 	}
 	return true

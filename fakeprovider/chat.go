@@ -16,6 +16,25 @@ type message struct {
 	Content   *string `json:"content,omitempty"`
 	Reasoning *string `json:"reasoning_content,omitempty"` // of dialects that show it
 	Refusal   *string `json:"refusal,omitempty"`
+
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
+}
+
+// toolCall is a call of a function, or a part of one in a stream.
+type toolCall struct {
+	Index    *int         `json:"index,omitempty"` // in a stream
+	ID       string       `json:"id,omitempty"`
+	Type     string       `json:"type,omitempty"`
+	Function calledByName `json:"function"`
+}
+
+type calledByName struct {
+	Name      string `json:"name,omitempty"`
+	Arguments string `json:"arguments"`
+}
+
+func newToolCall(p plan, choice int64, arguments string) toolCall {
+	return toolCall{ID: fmt.Sprintf("call_%016x_%d", p.seed, choice), Type: "function", Function: calledByName{p.function, arguments}}
 }
 
 type choice struct {
@@ -132,6 +151,9 @@ func (c *call) answerChat(p plan) {
 		if p.reasoning > 0 && c.server.cfg.Dialect == DeepSeek {
 			m.Reasoning = &content
 		}
+		if p.function != "" {
+			m.Content, m.ToolCalls = nil, []toolCall{newToolCall(p, i, content)}
+		}
 		out.Choices = append(out.Choices, choice{Index: i, Message: m, FinishReason: &p.finish})
 	}
 	if !c.faults.NoUsage {
@@ -190,6 +212,9 @@ func (c *call) deliver(body []byte) {
 
 // word is the text of token t of a choice.
 func (c *call) word(p plan, index, t int64) string {
+	if len(p.said) > 0 {
+		return p.saidWord(t)
+	}
 	words := []string{" the", " gateway", " counts", " every", " token", " once", ", and", " a", " cap", " holds", ".", " Größe", " 日本", " ✓"}
 	if c.faults.Hostile {
 		words = []string{`"usage":{"prompt_tokens":1}`, "\n\ndata: [DONE]\n\n", "}]}", `\`, `\"`, "\u2028", ` "choices":[]`, "\r\n", "data: {}", "\x00", "😀"}

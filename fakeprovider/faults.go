@@ -55,6 +55,9 @@ type Faults struct {
 
 	Max    bool   // max: the most a request can cost: a token per byte, every choice full
 	Served string // served=id: the model named in the answer; prices stay
+
+	Says  string // says=text: this text, without spaces, is the answer
+	Calls string // calls=name: calls that function of the request, until results are in the request
 }
 
 // ParseFaults reads space-separated words; each field of Faults names its own.
@@ -84,6 +87,7 @@ func (f *Faults) set(name, value string) (err error) {
 		"out": &f.Output, "cached": &f.Cached, "written": &f.Written, "written_long": &f.WrittenLong,
 		"thoughts": &f.Thoughts, "reasoning": &f.Reasoning, "searches": &f.Searches,
 	}
+	texts := map[string]*string{"served": &f.Served, "says": &f.Says, "calls": &f.Calls}
 	delays := map[string]*time.Duration{"header_delay": &f.HeaderDelay, "delay": &f.ChunkDelay}
 	switch {
 	case flags[name] != nil && value == "":
@@ -98,8 +102,8 @@ func (f *Faults) set(name, value string) (err error) {
 		*tokens[name] = int64(n)
 	case delays[name] != nil:
 		*delays[name], err = time.ParseDuration(value)
-	case name == "served" && value != "":
-		f.Served = value
+	case texts[name] != nil && value != "":
+		*texts[name] = value
 	default:
 		err = fmt.Errorf("unknown name or missing value")
 	}

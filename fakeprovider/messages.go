@@ -28,7 +28,7 @@ func (c *call) readNative() (messagesRequest, *refusal) {
 		return messagesRequest{}, bad
 	}
 	req := messagesRequest{ask: ask{choices: 1, reads: true}}
-	reads := []func(members) *refusal{req.readLimit, req.readSystem, req.readMessages, req.readSearch}
+	reads := []func(members) *refusal{req.readLimit, req.readSystem, req.readMessages, req.readSearch, req.readFunctions}
 	if strings.HasSuffix(c.r.URL.Path, countTokens) {
 		reads = reads[1:]
 	}
@@ -190,6 +190,18 @@ func searchBlocks(p plan, n int64) (use, result block) {
 	return use, block{Type: "web_search_tool_result", ToolUseID: id, Content: &found}
 }
 
+// answerBlock has the answer: a text, or a function's arguments.
+func answerBlock(p plan, text string) block {
+	if p.function == "" {
+		return block{Type: "text", Text: &text}
+	}
+	input := json.RawMessage(text)
+	if !json.Valid(input) { // the cap cut it
+		input = json.RawMessage("{}")
+	}
+	return block{Type: "tool_use", ID: fmt.Sprintf("toolu_%016x", p.seed), Name: p.function, Input: input}
+}
+
 type nativeMessage struct {
 	ID           string          `json:"id"`
 	Type         string          `json:"type"`
@@ -208,8 +220,11 @@ func (c *call) newMessage(p plan) nativeMessage {
 
 // stopReason is Anthropic's word for finish.
 func (p plan) stopReason() string {
-	if p.finish == "length" {
+	switch p.finish {
+	case "length":
 		return "max_tokens"
+	case "tool_calls":
+		return "tool_use"
 	}
 	return "end_turn"
 }
@@ -256,8 +271,7 @@ func (c *call) answerMessage(p plan) {
 		use, result := searchBlocks(p, n)
 		m.Content = append(m.Content, use, result)
 	}
-	text := c.words(p, 0)
-	m.Content = append(m.Content, block{Type: "text", Text: &text})
+	m.Content = append(m.Content, answerBlock(p, c.words(p, 0)))
 	c.deliverJSON(m)
 }
 

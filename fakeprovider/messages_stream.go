@@ -92,13 +92,16 @@ func (s *messageStream) search() bool {
 }
 
 func (s *messageStream) say() bool {
-	empty := ""
-	if !s.begin(block{Type: "text", Text: &empty}) {
+	kind, member := "text_delta", "text"
+	if s.plan.function != "" {
+		kind, member = "input_json_delta", "partial_json"
+	}
+	if !s.begin(answerBlock(s.plan, "")) {
 		return false
 	}
 	return s.each(func(i, from, n int64) bool {
 		text := s.text(i, from, n)
-		return text == "" || s.delta("text_delta", "text", text)
+		return text == "" || s.delta(kind, member, text)
 	}) && s.close()
 }
 

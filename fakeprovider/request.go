@@ -106,6 +106,7 @@ type ask struct {
 	writes       bool  // the prompt may be written to a cache
 	writesLong   bool  // for an hour or longer
 	searches     int64 // most web searches
+	functions
 }
 
 // prepare reads the faults and fixes the answer; nil if the call was refused.
@@ -133,7 +134,7 @@ func (c *call) readChat() (ask, *refusal) {
 		return ask{}, bad
 	}
 	req := ask{choices: 1, reads: c.server.cfg.details(), writes: c.server.cfg.writesCache()}
-	for _, read := range []func(members) *refusal{req.readStream, req.readLimits, req.readMessages} {
+	for _, read := range []func(members) *refusal{req.readStream, req.readLimits, req.readMessages, req.readFunctions} {
 		if bad := read(m); bad != nil {
 			return ask{}, bad
 		}
@@ -213,7 +214,10 @@ func (req *ask) readMessages(m members) *refusal {
 			return invalid(fmt.Sprintf("messages[%d].content", i), "Invalid content: expected a string or an array of parts.")
 		}
 		all += len(text)
-		if msg.Role == "user" {
+		switch result := holdsResult(msg.Content); {
+		case result || msg.Role == "tool":
+			req.answered = true
+		case msg.Role == "user":
 			req.lastUser = text
 		}
 	}
@@ -263,6 +267,9 @@ type plan struct {
 	searches  int64
 	finish    string // finish_reason
 	seed      uint64
+
+	function string // that is called; empty: a text is the answer
+	said     []rune // the text or the function's arguments, if they are fixed
 }
 
 // hidden are a choice's tokens without text.
@@ -291,6 +298,7 @@ func (c *call) plan(req ask) plan {
 	if f.Max {
 		p.prompt, p.searches = int64(len(c.record.Body)), req.searches
 	}
+	c.planSaid(&p, req)
 	c.planOutput(&p, req)
 	c.planCache(&p, req)
 	return p
@@ -305,6 +313,9 @@ func (c *call) planOutput(p *plan, req ask) {
 	p.output = 1 + int64(p.seed%uint64(min(limit, c.server.cfg.DefaultOutput)))
 	if f.Output > 0 {
 		p.output = f.Output
+	}
+	if n := int64(len(p.said)); n > 0 {
+		p.output = (n + saidToken - 1) / saidToken
 	}
 	p.output += f.Thoughts + f.Reasoning
 	if f.Max {

@@ -32,7 +32,7 @@ func (c *call) readResponses() (responsesRequest, *refusal) {
 		return responsesRequest{}, bad
 	}
 	req := responsesRequest{ask: ask{choices: 1, reads: true, writes: c.server.cfg.writesCache()}, tools: m["tools"], metadata: m["metadata"], input: m["input"]}
-	for _, read := range []func(members) *refusal{req.readMembers, req.readInput, req.readTools, req.readCaching} {
+	for _, read := range []func(members) *refusal{req.readMembers, req.readInput, req.readTools, req.readFunctions, req.readCaching} {
 		if bad := read(m); bad != nil {
 			return responsesRequest{}, bad
 		}
@@ -84,6 +84,7 @@ func (req *responsesRequest) readInput(m members) *refusal {
 		if item.Role == "user" {
 			req.lastUser = content
 		}
+		req.answered = req.answered || isResult(item.Type)
 	}
 	return nil
 }
@@ -250,6 +251,14 @@ type (
 		Content []outputText `json:"content"`
 		Role    string       `json:"role"`
 	}
+	functionItem struct {
+		ID        string `json:"id"`
+		Type      string `json:"type"`
+		Status    string `json:"status"`
+		Arguments string `json:"arguments"`
+		CallID    string `json:"call_id"`
+		Name      string `json:"name"`
+	}
 	outputText struct {
 		Type        string   `json:"type"`
 		Annotations []string `json:"annotations"`
@@ -272,6 +281,18 @@ func newMessageItem(p plan, status, text string) messageItem {
 		m.Content = append(m.Content, newOutputText(text))
 	}
 	return m
+}
+
+func newFunctionItem(p plan, status, arguments string) functionItem {
+	return functionItem{fmt.Sprintf("fc_%016x", p.seed), "function_call", status, arguments, fmt.Sprintf("call_%016x", p.seed), p.function}
+}
+
+// newAnswerItem has the answer: a message, or the call of a function.
+func newAnswerItem(p plan, status, text string) any {
+	if p.function != "" {
+		return newFunctionItem(p, status, text)
+	}
+	return newMessageItem(p, status, text)
 }
 
 func newOutputText(text string) outputText {
@@ -305,7 +326,7 @@ func (c *call) answerResponse(req *responsesRequest, p plan) {
 		r.Output = append(r.Output, newSearch(p, n, "completed"))
 	}
 	if r.Status != "failed" {
-		r.Output = append(r.Output, newMessageItem(p, r.Status, c.words(p, 0)))
+		r.Output = append(r.Output, newAnswerItem(p, r.Status, c.words(p, 0)))
 	}
 	c.server.keep(&r, req)
 	c.deliverJSON(r)

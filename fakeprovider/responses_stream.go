@@ -22,6 +22,8 @@ type responseEvent struct {
 	Part         *outputText `json:"part,omitempty"`
 	Delta        *string     `json:"delta,omitempty"`
 	Text         *string     `json:"text,omitempty"`
+	Arguments    *string     `json:"arguments,omitempty"`
+	Name         string      `json:"name,omitempty"`
 	Logprobs     *[]string   `json:"logprobs,omitempty"`
 }
 
@@ -38,7 +40,7 @@ func (s *responseStream) run() {
 		r := s.response
 		return s.send(responseEvent{Type: name, Response: &r})
 	}
-	if !state("response.created") || !state("response.in_progress") || !s.reason() || !s.search() || !s.message() {
+	if !state("response.created") || !state("response.in_progress") || !s.reason() || !s.search() || !s.answer() {
 		return
 	}
 	if s.call.faults.NoDone {
@@ -96,6 +98,34 @@ func (s *responseStream) search() bool {
 	return true
 }
 
+func (s *responseStream) answer() bool {
+	if s.plan.function != "" {
+		return s.function()
+	}
+	return s.message()
+}
+
+func (s *responseStream) function() bool {
+	item, index := newFunctionItem(s.plan, "in_progress", ""), s.index
+	if !s.item("response.output_item.added", "", item) || !s.each(func(i, from, n int64) bool {
+		part := s.stream.text(i, from, n)
+		s.text += part
+		return part == "" || s.send(responseEvent{Type: "response.function_call_arguments.delta", OutputIndex: &index, ItemID: item.ID, Delta: &part})
+	}) {
+		return false
+	}
+	done := responseEvent{Type: "response.function_call_arguments.done", OutputIndex: &index, ItemID: item.ID, Arguments: &s.text, Name: item.Name}
+	return s.send(done) && s.keep(newFunctionItem(s.plan, s.status(), s.text))
+}
+
+// status is how the answer's item ends.
+func (s *responseStream) status() string {
+	if s.plan.finish == "length" {
+		return "incomplete"
+	}
+	return "completed"
+}
+
 func (s *responseStream) message() bool {
 	item := newMessageItem(s.plan, "in_progress", "")
 	zero, index, none := 0, s.index, []string{}
@@ -124,11 +154,7 @@ func (s *responseStream) message() bool {
 	done.Text, done.Logprobs = &s.text, &none
 	end := event("response.content_part.done")
 	end.Part = &whole
-	status := "completed"
-	if s.plan.finish == "length" {
-		status = "incomplete"
-	}
-	return s.send(done) && s.send(end) && s.keep(newMessageItem(s.plan, status, s.text))
+	return s.send(done) && s.send(end) && s.keep(newMessageItem(s.plan, s.status(), s.text))
 }
 
 // final is the event that ends the response, with its usage.

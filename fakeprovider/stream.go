@@ -31,7 +31,13 @@ func (s *chatStream) begin() bool {
 	}
 	for i := range s.plan.choices {
 		empty := ""
-		if !s.choice(choice{Index: i, Delta: &message{Role: "assistant", Content: &empty}}) {
+		first := &message{Role: "assistant", Content: &empty}
+		if s.plan.function != "" {
+			called := newToolCall(s.plan, i, "")
+			called.Index = new(int)
+			first.Content, first.ToolCalls = nil, []toolCall{called}
+		}
+		if !s.choice(choice{Index: i, Delta: first}) {
 			return false
 		}
 	}
@@ -45,6 +51,8 @@ func (s *chatStream) tokens(index, from, n int64) bool {
 	if text == "" && s.plan.reasoning > 0 && s.call.server.cfg.Dialect == DeepSeek {
 		thought := " hm"
 		delta = &message{Reasoning: &thought}
+	} else if s.plan.function != "" {
+		delta = &message{ToolCalls: []toolCall{{Index: new(int), Function: calledByName{Arguments: text}}}}
 	}
 	return s.choice(choice{Index: index, Delta: delta})
 }

@@ -116,3 +116,8 @@ catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: tak
 .PHONY: sdks
 sdks: ## install the client SDKs that the end-to-end tests drive
 	@e2e/sdk/install.sh
+
+.PHONY: clients
+clients: envoy ## install real agents and SDKs, run each through the gateway, and print what they saw (ONLY='Codex,llm')
+	@e2e/clients/install.sh
+	$(GO) run ./e2e/clients $(if $(ONLY),-only '$(ONLY)')

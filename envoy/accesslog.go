@@ -32,17 +32,6 @@ type LogLine struct {
 	Report
 }
 
-// ViaUpstream reports whether Code was the provider's own answer, or our
-// replacement of it (see Report.UpstreamStatus), and not one of Envoy's.
-func (l *LogLine) ViaUpstream() bool {
-	return l.Details == "via_upstream" || l.UpstreamStatus != 0
-}
-
-// Cut reports whether the exchange ended other than by its own end: the client
-// left, the provider's connection broke, a timer ran out (Envoy sets no flag
-// for its longest duration), or Envoy answered itself.
-func (l *LogLine) Cut() bool { return l.Flags != "" || l.Details != "via_upstream" }
-
 // Stream reports whether the answer was a stream of server-sent events: by its
 // bytes, or, when none came or an older filter saw them, by its content-type.
 func (l *LogLine) Stream() bool {

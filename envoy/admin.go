@@ -69,7 +69,7 @@ func (a *Admin) Ready(ctx context.Context) error {
 
 // ActiveRequests is how many client requests are in progress.
 func (a *Admin) ActiveRequests(ctx context.Context) (int, error) {
-	name := "http." + StatPrefix + ".downstream_rq_active"
+	name := "http." + statPrefix + ".downstream_rq_active"
 	body, err := a.Get(ctx, "/stats?format=json&filter=^"+name+"$")
 	if err != nil {
 		return 0, err
@@ -112,9 +112,9 @@ func (a *Admin) ClientsAddress(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("envoy admin /listeners: %w", err)
 	}
 	for _, l := range list.Status {
-		if l.Name == ListenerClients && l.Address.Socket.Port != 0 {
+		if l.Name == listenerClients && l.Address.Socket.Port != 0 {
 			return net.JoinHostPort(l.Address.Socket.Address, fmt.Sprint(l.Address.Socket.Port)), nil
 		}
 	}
-	return "", fmt.Errorf("envoy admin /listeners: %s is not bound", ListenerClients)
+	return "", fmt.Errorf("envoy admin /listeners: %s is not bound", listenerClients)
 }

@@ -56,15 +56,15 @@ func neverReturned() []*mutationv3.HeaderMutation {
 	return ms
 }
 
-// MaxCredentials is how many headers AnswerFilter takes.
-const MaxCredentials = 8
+// maxCredentials is how many headers AnswerFilter takes.
+const maxCredentials = 8
 
-// note is the value of HeaderAnswer: what FilterLua must know of the decision,
+// note is the value of headerAnswer: what FilterLua must know of the decision,
 // and what the provider was sent of the credentials, to take it out of errors
 // that quote it. A header costs the script less than metadata.
 func note(credentials []string) string {
 	parts := []string{metadata(KeyStrip), metadata(KeyAnthropic)}
-	for _, name := range credentials[:min(len(credentials), MaxCredentials)] {
+	for _, name := range credentials[:min(len(credentials), maxCredentials)] {
 		parts = append(parts, "%REQ("+name+")%")
 	}
 	return strings.Join(parts, "\t")
@@ -74,7 +74,7 @@ func metadata(key string) string { return "%DYNAMIC_METADATA(" + NamespaceDecisi
 
 // AnswerFilter is the HTTP filter of a provider's cluster that lets only named
 // headers of its answer pass, and tells FilterLua that it is a provider's.
-// credentials are the request headers, at most MaxCredentials, whose values no
+// credentials are the request headers, at most maxCredentials, whose values no
 // error of the provider may quote to a client.
 func AnswerFilter(credentials []string) (*headerv3.HeaderMutation, error) {
 	matcher, err := luaMatcher(keepsHeader())
@@ -85,7 +85,7 @@ func AnswerFilter(credentials []string) (*headerv3.HeaderMutation, error) {
 		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: matcher},
 	}}
 	headers := append(neverReturned(), unnamed, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{
-		Append: setHeader(HeaderAnswer, note(credentials)),
+		Append: setHeader(headerAnswer, note(credentials)),
 	}})
 	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{
 		ResponseMutations: headers, ResponseTrailersMutations: append(neverReturned(), unnamed),

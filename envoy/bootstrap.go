@@ -50,16 +50,16 @@ type BootstrapConfig struct {
 	MaxHeapBytes int64
 }
 
-// Defaults of BootstrapConfig, for whoever renders routes to match.
+// Defaults of BootstrapConfig.
 const (
-	DefaultMaxBodyBytes      = 8 << 20
-	DefaultStreamIdleTimeout = 10 * time.Minute
-	DefaultMaxStreamDuration = 30 * time.Minute
-	DefaultHeartbeat         = 30 * time.Second
+	defaultMaxBodyBytes      = 8 << 20
+	defaultStreamIdleTimeout = 10 * time.Minute
+	defaultMaxStreamDuration = 30 * time.Minute
+	defaultHeartbeat         = 30 * time.Second
 	DefaultCheckTimeout      = time.Second
 	DefaultMaxConnections    = 20000
 	DefaultMaxStreams        = 100
-	DefaultFirstByteTimeout  = 10 * time.Second
+	defaultFirstByteTimeout  = 10 * time.Second
 )
 
 // RequestTimeout is how long a client may take to send a whole request.
@@ -88,14 +88,14 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 }
 
 func (c BootstrapConfig) withDefaults() BootstrapConfig {
-	defaultTo(&c.MaxBodyBytes, DefaultMaxBodyBytes)
-	defaultTo(&c.StreamIdleTimeout, DefaultStreamIdleTimeout)
-	defaultTo(&c.MaxStreamDuration, DefaultMaxStreamDuration)
-	defaultTo(&c.Heartbeat, DefaultHeartbeat)
+	defaultTo(&c.MaxBodyBytes, defaultMaxBodyBytes)
+	defaultTo(&c.StreamIdleTimeout, defaultStreamIdleTimeout)
+	defaultTo(&c.MaxStreamDuration, defaultMaxStreamDuration)
+	defaultTo(&c.Heartbeat, defaultHeartbeat)
 	defaultTo(&c.CheckTimeout, DefaultCheckTimeout)
 	defaultTo(&c.MaxConnections, DefaultMaxConnections)
 	defaultTo(&c.MaxStreams, DefaultMaxStreams)
-	defaultTo(&c.FirstByteTimeout, DefaultFirstByteTimeout)
+	defaultTo(&c.FirstByteTimeout, defaultFirstByteTimeout)
 	return c
 }
 
@@ -180,12 +180,12 @@ func (b *builder) bootstrap() *bootstrapv3.Bootstrap {
 		Admin: &bootstrapv3.Admin{Address: b.address(b.c.AdminAddress), IgnoreGlobalConnLimit: true},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Listeners: []*listenerv3.Listener{b.listener()},
-			Clusters:  []*clusterv3.Cluster{b.control(ClusterControl), b.control(ClusterAuthz), b.control(ClusterALS)},
+			Clusters:  []*clusterv3.Cluster{b.control(clusterControl), b.control(clusterAuthz), b.control(clusterALS)},
 		},
 		DynamicResources: &bootstrapv3.Bootstrap_DynamicResources{
 			AdsConfig: &corev3.ApiConfigSource{
 				ApiType: corev3.ApiConfigSource_DELTA_GRPC, TransportApiVersion: corev3.ApiVersion_V3,
-				GrpcServices:              []*corev3.GrpcService{b.grpc(ClusterControl, 0)},
+				GrpcServices:              []*corev3.GrpcService{b.grpc(clusterControl, 0)},
 				SetNodeOnFirstMessageOnly: true,
 			},
 			CdsConfig: adsSource(),

@@ -39,7 +39,7 @@ func (b *builder) control(name string) *clusterv3.Cluster {
 		},
 	}
 	b.secureControl(c)
-	if name == ClusterALS {
+	if name == clusterALS {
 		// A health check finds a dead control plane within a second, and with
 		// the panic threshold at 0 entries wait for it instead of being lost on
 		// a connection that is gone.

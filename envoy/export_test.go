@@ -2,6 +2,14 @@ package envoy
 
 import "encoding/base64"
 
+const (
+	DefaultMaxBodyBytes = defaultMaxBodyBytes
+	HeaderAnswer        = headerAnswer
+	MaxCapture          = maxCapture
+	MaxUsage            = maxUsage
+	MaxEvent            = maxEvent
+)
+
 // LuaSource is the script as embedded.
 func LuaSource() string { return luaSource }
 
@@ -23,3 +31,14 @@ func SealRaw(s *Sealer, payload []byte) string {
 	defer s.macs.Put(st)
 	return base64.RawURLEncoding.EncodeToString(append(append([]byte{}, payload...), st.tag(payload)...))
 }
+
+// ViaUpstream reports whether Code was the provider's own answer, or our
+// replacement of it (see Report.UpstreamStatus), and not one of Envoy's.
+func (l *LogLine) ViaUpstream() bool {
+	return l.Details == "via_upstream" || l.UpstreamStatus != 0
+}
+
+// Cut reports whether the exchange ended other than by its own end: the client
+// left, the provider's connection broke, a timer ran out (Envoy sets no flag
+// for its longest duration), or Envoy answered itself.
+func (l *LogLine) Cut() bool { return l.Flags != "" || l.Details != "via_upstream" }

@@ -40,10 +40,10 @@ func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 		key,
 		b.filter(FilterAuthz, b.authz()),
 		b.filter(FilterLua, lua(b.luaSource())),
-		b.filter(FilterRBAC, refuseUnedited()),
+		b.filter(filterRBAC, refuseUnedited()),
 		b.filter(FilterStrip, b.strip()),
 		b.filter(FilterGCP, gcpTokens()),
-		b.filter(FilterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
+		b.filter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	}
 }
 
@@ -72,7 +72,7 @@ func (b *builder) authz() *authzv3.ExtAuthz {
 	}
 	return &authzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
-		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: b.grpc(ClusterAuthz, b.c.CheckTimeout)},
+		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: b.grpc(clusterAuthz, b.c.CheckTimeout)},
 		// No decision, no call: the promise is a hard cap.
 		FailureModeAllow:  false,
 		StatusOnError:     &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},

@@ -20,12 +20,12 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// StatPrefix names the client listener's statistics: http.clients.*.
-const StatPrefix = "clients"
+// statPrefix names the client listener's statistics: http.clients.*.
+const statPrefix = "clients"
 
 func (b *builder) listener() *listenerv3.Listener {
 	return &listenerv3.Listener{
-		Name:                          ListenerClients,
+		Name:                          listenerClients,
 		Address:                       b.address(b.c.ClientsAddress),
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(1 << 20),
 		// A connection that says nothing is not made before it does, and is closed:
@@ -58,7 +58,7 @@ func (b *builder) chain(name string, match *listenerv3.FilterChainMatch, idle ti
 
 func (b *builder) manager(idle time.Duration) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
-		StatPrefix: StatPrefix,
+		StatPrefix: statPrefix,
 		RouteSpecifier: &hcmv3.HttpConnectionManager_Rds{Rds: &hcmv3.Rds{
 			RouteConfigName: RouteConfig, ConfigSource: adsSource(),
 		}},
@@ -100,7 +100,7 @@ func (b *builder) manager(idle time.Duration) *hcmv3.HttpConnectionManager {
 // could multiply its provider calls with x-envoy-retry-on.
 func discardSpoofed() *earlyv3.HeaderMutation {
 	return &earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{
-		removeHeader(HeaderRequestID), removePrefix(InternalPrefix), removePrefix("x-envoy-"),
+		removeHeader(HeaderRequestID), removePrefix(internalPrefix), removePrefix("x-envoy-"),
 	}}
 }
 
@@ -129,7 +129,7 @@ func (b *builder) streamLog() *accesslogv3.AccessLog {
 		Filter: logTypes(logdatav3.AccessLogType_DownstreamEnd, logdatav3.AccessLogType_DownstreamPeriodic),
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: b.any(&grpclogv3.HttpGrpcAccessLogConfig{
 			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
-				LogName: LogName, TransportApiVersion: corev3.ApiVersion_V3, GrpcService: b.grpc(ClusterALS, 0),
+				LogName: LogName, TransportApiVersion: corev3.ApiVersion_V3, GrpcService: b.grpc(clusterALS, 0),
 				// The buffer stays at Envoy's own 16 KiB: an entry waits as many small
 				// objects, which cost less to send while they are in a cache.
 				BufferFlushInterval:   durationpb.New(200 * time.Millisecond),

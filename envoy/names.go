@@ -7,7 +7,7 @@ const Version = "1.40.0"
 // holes in ext_authz.
 const MinVersion = "1.39.1"
 
-// Headers. Clients send HeaderTag; every name that starts with InternalPrefix
+// Headers. Clients send HeaderTag; every name that starts with internalPrefix
 // belongs to us and is stripped from what a client sends before any filter runs.
 const (
 	HeaderTag       = "x-aig-tag"
@@ -17,16 +17,16 @@ const (
 	// provider as it is: routes put there what Check allowed of it.
 	HeaderBeta = "anthropic-beta"
 
-	InternalPrefix = "x-aig-int-"
+	internalPrefix = "x-aig-int-"
 	// HeaderUpstream is set by Check to the provider's name; Envoy then matches
 	// its routes again, on this header.
-	HeaderUpstream = InternalPrefix + "upstream"
+	HeaderUpstream = internalPrefix + "upstream"
 	// HeaderEdit is set by Check, to EncodeEdits, whenever the body has edits. The
 	// Lua filter removes it after the splice; a request that still has it is refused.
-	HeaderEdit = InternalPrefix + "edit"
-	// HeaderAnswer is on a provider's answer from its cluster's AnswerFilter to the
+	HeaderEdit = internalPrefix + "edit"
+	// headerAnswer is on a provider's answer from its cluster's AnswerFilter to the
 	// Lua filter, which removes it.
-	HeaderAnswer = InternalPrefix + "answer"
+	headerAnswer = internalPrefix + "answer"
 )
 
 // Response headers that clients see.
@@ -51,7 +51,7 @@ const (
 )
 
 // ContextAPI is the ext_authz context extension that tells Check which API a
-// route serves: chat, embeddings, responses, messages, completions or rerank.
+// route serves: the name of a pricing.Endpoint, or APIStored.
 const ContextAPI = "api"
 
 // ContextStep is the context extension that is StepKey where only the caller's
@@ -61,8 +61,8 @@ const (
 	StepKey     = "key"
 )
 
-// PathMessages is Anthropic's own API, where every error has its envelope.
-const PathMessages = "/v1/messages"
+// pathMessages is Anthropic's own API, where every error has its envelope.
+const pathMessages = "/v1/messages"
 
 // APIStored is the API of routes to a response that its provider stores, by its
 // id. It has no body.
@@ -74,10 +74,10 @@ const pathResponses = "/v1/responses"
 // Names of bootstrap resources. The three control clusters share one address:
 // they differ in timeouts, health checks and what an outage of each may break.
 const (
-	ListenerClients = "clients"
-	ClusterControl  = "aig_control" // delta ADS
-	ClusterAuthz    = "aig_authz"   // ext_authz Check
-	ClusterALS      = "aig_als"     // access-log stream, actively health checked
+	listenerClients = "clients"
+	clusterControl  = "aig_control" // delta ADS
+	clusterAuthz    = "aig_authz"   // ext_authz Check
+	clusterALS      = "aig_als"     // access-log stream, actively health checked
 	ClusterREST     = "aig_rest"    // the REST gateway; delivered by CDS
 	// ClusterGCPMetadata is Google's metadata server; delivered by CDS where a
 	// provider needs it.
@@ -98,7 +98,7 @@ const (
 // Authorization, must disable it with an
 // envoy.config.route.v3.FilterConfig{disabled: true}. FilterLua and FilterAuthz
 // are switched off there the same way (FilterLua merely costs time: without
-// HeaderEdit and HeaderAnswer it touches nothing). ClusterREST is still protected
+// HeaderEdit and headerAnswer it touches nothing). ClusterREST is still protected
 // from forged x-aig-int-* headers, which the connection manager removes early.
 //
 // FilterKey is off unless a route has a configuration for it. It asks for the
@@ -116,10 +116,10 @@ const (
 	FilterKey    = "aig.key"
 	FilterAuthz  = "envoy.filters.http.ext_authz"
 	FilterLua    = "envoy.filters.http.lua"
-	FilterRBAC   = "envoy.filters.http.rbac"
+	filterRBAC   = "envoy.filters.http.rbac"
 	FilterStrip  = "envoy.filters.http.header_mutation"
 	FilterGCP    = "envoy.filters.http.gcp_authn"
-	FilterRouter = "envoy.filters.http.router"
+	filterRouter = "envoy.filters.http.router"
 )
 
 // EditRoom is how many bytes the edits may add to the longest body.
@@ -137,14 +137,14 @@ const (
 // Limits of the Lua filter, in bytes. They are written into the script, and
 // tests rely on them.
 const (
-	// MaxCapture is the longest metadata value the filter reports, but for usage
+	// maxCapture is the longest metadata value the filter reports, but for usage
 	// objects; a longer one is absent.
-	MaxCapture = 8192
-	// MaxUsage is the longest usage object the filter reports. A longer one, up
-	// to MaxEvent, loses long texts, long arrays and deep nesting; one that is
+	maxCapture = 8192
+	// maxUsage is the longest usage object the filter reports. A longer one, up
+	// to maxEvent, loses long texts, long arrays and deep nesting; one that is
 	// still longer then is absent.
-	MaxUsage = 16384
-	// MaxEvent is the longest server-sent event the filter withholds, and so the
+	maxUsage = 16384
+	// maxEvent is the longest server-sent event the filter withholds, and so the
 	// longest it strips.
-	MaxEvent = 256 << 10
+	maxEvent = 256 << 10
 )

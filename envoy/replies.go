@@ -32,7 +32,7 @@ const ours = `(response.code_details.startsWith("ext_authz_denied") || response.
 
 // onMessages matches calls of Anthropic's own API. The path is as the client
 // sent it, but normalized; what follows it has a 404 of its own envelope, too.
-const onMessages = `(request.url_path == "` + PathMessages + `" || request.url_path.startsWith("` + PathMessages + `/"))`
+const onMessages = `(request.url_path == "` + pathMessages + `" || request.url_path.startsWith("` + pathMessages + `/"))`
 
 // onWebSocket matches the upgrade that Envoy refused where the Responses API is. A
 // client that can do without one, such as Codex, posts at once after a 426, and

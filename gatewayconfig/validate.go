@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/envoy"
 )
 
 // validator turns a decoded file into a Config and reports what is wrong.
@@ -139,7 +141,7 @@ func (v *validator) zone(name string) *time.Location {
 
 func (v *validator) listen(l fileListen, dataDir string) Listen {
 	if l.Control == "" {
-		l.Control = "unix:" + filepath.Join(dataDir, "control.sock")
+		l.Control = "unix:" + filepath.Join(dataDir, envoy.FileControlSocket)
 	}
 	if l.EnvoyAdmin == "" {
 		l.EnvoyAdmin = "unix:" + filepath.Join(dataDir, "envoy-admin.sock")

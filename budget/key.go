@@ -107,14 +107,14 @@ func (k *Key) WaitAtMost(most time.Duration) time.Duration {
 
 // CheckMaxWait checks the longest wait of a key's calls; nil is none of its own.
 func CheckMaxWait(d *time.Duration) error {
-	if d != nil && (*d < 0 || *d > MaxWait) {
-		return Invalid("field_invalid", "max_wait", fmt.Sprintf("max_wait is %s; use 0s (never wait) to %s, or leave it out", *d, MaxWait))
+	if d != nil && (*d < 0 || *d > maxWait) {
+		return Invalid("field_invalid", "max_wait", fmt.Sprintf("max_wait is %s; use 0s (never wait) to %s, or leave it out", *d, maxWait))
 	}
 	return nil
 }
 
-// MaxWait is the longest that anybody lets a call wait.
-const MaxWait = time.Minute
+// maxWait is the longest that anybody lets a call wait.
+const maxWait = time.Minute
 
 // CheckModel refuses a model that calls with this key may not name.
 func (k *Key) CheckModel(slug string) error {

@@ -234,11 +234,11 @@ func VerifyStatement(text []byte) (*Statement, string, error) {
 	if err := s.check(); err != nil {
 		return nil, "", err
 	}
-	return &s, Fingerprint(public), nil
+	return &s, fingerprint(public), nil
 }
 
 // Fingerprint names a public key: the first 128 bits of its SHA-256.
-func Fingerprint(public ed25519.PublicKey) string {
+func fingerprint(public ed25519.PublicKey) string {
 	sum := sha256.Sum256(public)
 	return hex.EncodeToString(sum[:16])
 }

@@ -62,10 +62,6 @@ func (c *Call) StoredNames() []StoredName {
 // the model that is called.
 func (c *Call) Settle(tokens int64) { c.stored.settled, c.stored.tokens = true, max(tokens, 0) }
 
-// WholeTurns reports whether the body asks for the reasoning of all earlier
-// turns, which a turn may have left out of its own input.
-func (c *Call) WholeTurns() bool { return c.allTurns }
-
 // Answered is how many input tokens an answer can amount to when a later call of
 // the same model names it.
 type Answered struct {

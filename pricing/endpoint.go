@@ -213,9 +213,9 @@ func (c *Call) cap(name string) *capField {
 	return &c.maxTokens
 }
 
-// Uncapped reports whether the body may need a default output cap: it lacks one
+// uncapped reports whether the body may need a default output cap: it lacks one
 // of the members that could name it.
-func (c *Call) Uncapped() bool {
+func (c *Call) uncapped() bool {
 	return slices.ContainsFunc(c.Endpoint.declared().caps, func(name string) bool { return !c.cap(name).set })
 }
 

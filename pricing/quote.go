@@ -100,12 +100,12 @@ func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, e
 
 // ask takes what the caller has for what the body leaves out.
 func (c *Call) ask(caller Caller, model string) {
-	if c.Uncapped() {
+	if c.uncapped() {
 		c.DefaultCap = caller.DefaultCap()
 	}
 	c.Watched = c.unlimited() && caller.Watched()
 	if names := c.StoredNames(); len(names) > 0 {
-		if n, ok := caller.Settled(model, names, c.WholeTurns()); ok {
+		if n, ok := caller.Settled(model, names, c.allTurns); ok {
 			c.Settle(n)
 		}
 	}

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Events are the data of each server-sent event of an answer.
-func Events(answer string) []string {
+// events are the data of each server-sent event of an answer.
+func events(answer string) []string {
 	var texts []string
 	for event := range strings.SplitSeq(answer, "\n\n") {
 		var data []string
@@ -24,11 +24,11 @@ func Events(answer string) []string {
 	return texts
 }
 
-// Members are the raw values of a JSON text that the data plane looks for, by
+// reported are the raw values of a JSON text that the data plane looks for, by
 // name: at the top, or inside message, response or delta, which win. A meta with
 // billed units is the usage where there is no other. Nulls are left out; a text
 // that is no object has none.
-func Members(text string) map[string]string {
+func reported(text string) map[string]string {
 	top := members(text)
 	if top == nil {
 		return nil
@@ -54,8 +54,8 @@ func Members(text string) map[string]string {
 	return found
 }
 
-// Terminal reports whether an event of this type, in quotes, ends an answer.
-func Terminal(kind string) bool {
+// terminal reports whether an event of this type, in quotes, ends an answer.
+func terminal(kind string) bool {
 	return slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`,
 		`"image_generation.completed"`, `"image_edit.completed"`, `"speech.audio.done"`, `"transcript.text.done"`}, kind)
 }

@@ -23,7 +23,7 @@ func Read(answer string, stream, failed bool) Reading {
 		return r.Reading
 	}
 	ended := false
-	for _, text := range Events(answer) {
+	for _, text := range events(answer) {
 		if text == "[DONE]" {
 			ended = true
 		} else {
@@ -69,7 +69,7 @@ func (r *reader) event(text string) bool {
 	case len(e.Choices) > 0, e.Type != "" && e.Type != "ping" && e.Type != "message_stop":
 		r.late = true
 	}
-	return Terminal(`"` + e.Type + `"`)
+	return terminal(`"` + e.Type + `"`)
 }
 
 // choice notes a choice's end and reports whether it has output.
@@ -98,7 +98,7 @@ func (r *reader) choice(i int, raw json.RawMessage) bool {
 
 // take keeps the last of each member, and reports whether a usage object came.
 func (r *reader) take(text string, whole bool) bool {
-	found := Members(text)
+	found := reported(text)
 	usage := found["usage"]
 	if strings.Trim(usage, "{} ") == "" {
 		usage = ""

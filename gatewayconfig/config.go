@@ -279,7 +279,7 @@ type fileProvider struct {
 	StreamUsage            *string                 `yaml:"stream_usage"`
 	CapField               *string                 `yaml:"cap_field"`
 	Honours                []string                `yaml:"honours"`
-	RunningUsage           *bool                   `yaml:"running_usage"`
+	RunningUsage           *bool                   `yaml:"running_usage"` // of older files; decides nothing
 	CancelsOnDisconnect    *bool                   `yaml:"cancels_on_disconnect"`
 	MaxTokensPerSecond     *int64                  `yaml:"max_tokens_per_second"`
 	DefaultTier            *string                 `yaml:"default_tier"`

@@ -33,7 +33,6 @@ type preset struct {
 	StreamUsage         string                  `yaml:"stream_usage"`
 	CapField            string                  `yaml:"cap_field"`
 	Honours             []string                `yaml:"honours"`
-	RunningUsage        bool                    `yaml:"running_usage"`
 	CancelsOnDisconnect bool                    `yaml:"cancels_on_disconnect"`
 }
 

@@ -20,7 +20,6 @@ func (v *validator) upstream(field, name string, f fileProvider, base preset) pr
 		StreamUsage:         first(base.StreamUsage, f.StreamUsage),
 		CapField:            first(base.CapField, f.CapField),
 		Honours:             base.Honours,
-		RunningUsage:        first(base.RunningUsage, f.RunningUsage),
 		CancelsOnDisconnect: first(base.CancelsOnDisconnect, f.CancelsOnDisconnect),
 		MaxTokensPerSecond:  v.within(join(field, "max_tokens_per_second"), first(0, f.MaxTokensPerSecond), 0, 1_000_000),
 		DefaultTier:         v.word(join(field, "default_tier"), first("", f.DefaultTier), "service tier", "default, flex or priority"),

@@ -299,13 +299,11 @@ func (m *Model) flags(c *Call) uint64 {
 		}
 	}
 	set(c.Stream && c.Endpoint.generates(), pinStream)
-	set(m.Upstream.RunningUsage || c.options.continuous, pinRunning)
 	set(m.Upstream.CancelsOnDisconnect && len(c.hosted) == 0 && !c.prediction && !c.audioOut && len(c.audios) == 0, pinElapsed)
 	set(m.reportsCost(), pinCost)
 	set(c.rawAnswer, pinRaw)
 	set(c.Endpoint.silent(), pinNoOutput)
 	set(c.Endpoint == Responses && !c.unstored, pinStored)
-	set(c.Endpoint == Completions && c.maxTokens.set && c.maxTokens.value == 0, pinSilent)
 	d := m.dialect(c.Endpoint)
 	set(d == custom, pinExtractor)
 	return f | uint64(d)<<pinDialect

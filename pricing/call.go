@@ -74,7 +74,7 @@ type Call struct {
 	vague       string // the first image without a detail that bounds it
 	stored      storedInput
 	unstored    bool // the answer is not to be kept
-	allTurns    bool // asks for the reasoning of all turns, which are input
+	allTurns    bool // asks for the reasoning of all turns, which each may have left out of its own input
 	compacts    bool // asks for a summary, whose length no cap is known to limit
 	// hostedInside says that hosted tools stand in the input, with which they
 	// may come again when it is named.
@@ -112,7 +112,6 @@ type streamOptions struct {
 	include    jsontext.Kind // include_usage: 0, 'n', 't', 'f'
 	includeAt  int
 	includeEnd int
-	continuous bool // vLLM: every chunk carries a running total
 }
 
 // hostedTool is a tool that runs at the provider.

@@ -173,9 +173,6 @@ func (p *parser) streamOptions() error {
 				o.includeAt--
 			}
 			return err
-		case "continuous_usage_stats":
-			o.continuous, err = p.boolean()
-			return err
 		}
 		return p.walkMember(name)
 	})

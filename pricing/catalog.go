@@ -67,7 +67,6 @@ type Upstream struct {
 	StreamUsage         string     // empty: StreamUsageInject
 	CapField            string     // output cap to insert; empty: max_tokens
 	Honours             []string   // cap fields it obeys; empty: both
-	RunningUsage        bool       // reports of a stream are cumulative, not final
 	CancelsOnDisconnect bool       // stops generating, and billing, when the client leaves
 	MaxTokensPerSecond  int64      // per choice; 0 is unknown
 	DefaultTier         string     // service tier of a body that names none

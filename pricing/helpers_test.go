@@ -18,7 +18,7 @@ func upstreams() []pricing.Upstream {
 	return []pricing.Upstream{
 		{Provider: "openai", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 400},
 		{Provider: "anthropic", CancelsOnDisconnect: true},
-		{Provider: "gemini", RunningUsage: true},
+		{Provider: "gemini"},
 		{Provider: "moonshot", CapField: "max_completion_tokens"},
 		{Provider: "deepseek", CancelsOnDisconnect: true},
 		{Provider: "xai", CapField: "max_completion_tokens"},

@@ -40,7 +40,7 @@ type pinTerms struct {
 const (
 	pinPriced uint64 = 1 << iota
 	pinStream
-	pinRunning    // of older versions: usage reports of a stream are not final
+	_             // of older versions: usage reports of a stream are not final
 	pinElapsed    // a cut stream may be charged by its duration
 	pinCost       // the report names the billed amount
 	pinNoOutput   // embeddings
@@ -48,7 +48,7 @@ const (
 	pinFees       // fees whose uses the provider reports follow
 	pinExtractor  // the paths of a custom dialect follow
 	pinOwn        // the operator wrote the price: no built-in one undercuts it
-	pinSilent     // no output may be generated: the prompt itself may be the answer
+	_             // of older versions
 	pinHasTerms   // pinTerms follow
 	pinFlatCache  // a cheaper service tier does not make cache reads cheaper
 

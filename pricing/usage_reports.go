@@ -132,7 +132,7 @@ func (s *settlement) hollow(u *usage) bool {
 	case s.has(pinNoOutput):
 		return in == 0
 	}
-	return in == 0 || out == 0 && !s.has(pinSilent)
+	return in == 0 || out == 0
 }
 
 // dearest is the reports at the prices of the models that served them: never

@@ -52,9 +52,9 @@ type BootstrapConfig struct {
 
 // Defaults of BootstrapConfig.
 const (
-	defaultMaxBodyBytes      = 8 << 20
-	defaultStreamIdleTimeout = 10 * time.Minute
-	defaultMaxStreamDuration = 30 * time.Minute
+	DefaultMaxBodyBytes      = 8 << 20
+	DefaultStreamIdleTimeout = 10 * time.Minute
+	DefaultMaxStreamDuration = 30 * time.Minute
 	defaultHeartbeat         = 30 * time.Second
 	DefaultCheckTimeout      = time.Second
 	DefaultMaxConnections    = 20000
@@ -88,9 +88,9 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 }
 
 func (c BootstrapConfig) withDefaults() BootstrapConfig {
-	defaultTo(&c.MaxBodyBytes, defaultMaxBodyBytes)
-	defaultTo(&c.StreamIdleTimeout, defaultStreamIdleTimeout)
-	defaultTo(&c.MaxStreamDuration, defaultMaxStreamDuration)
+	defaultTo(&c.MaxBodyBytes, DefaultMaxBodyBytes)
+	defaultTo(&c.StreamIdleTimeout, DefaultStreamIdleTimeout)
+	defaultTo(&c.MaxStreamDuration, DefaultMaxStreamDuration)
 	defaultTo(&c.Heartbeat, defaultHeartbeat)
 	defaultTo(&c.CheckTimeout, DefaultCheckTimeout)
 	defaultTo(&c.MaxConnections, DefaultMaxConnections)

@@ -3,11 +3,10 @@ package envoy
 import "encoding/base64"
 
 const (
-	DefaultMaxBodyBytes = defaultMaxBodyBytes
-	HeaderAnswer        = headerAnswer
-	MaxCapture          = maxCapture
-	MaxUsage            = maxUsage
-	MaxEvent            = maxEvent
+	HeaderAnswer = headerAnswer
+	MaxCapture   = maxCapture
+	MaxUsage     = maxUsage
+	MaxEvent     = maxEvent
 )
 
 // LuaSource is the script as embedded.

@@ -16,6 +16,9 @@ import (
 	"aigateway/pricing"
 )
 
+// OriginWait is how long an unknown id is waited for.
+const OriginWait = originWait
+
 // Evidence is what an entry proves.
 var Evidence = evidence
 

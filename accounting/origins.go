@@ -178,9 +178,9 @@ func (o *Origins) keep(id string, of origin) bool {
 	return true
 }
 
-// Wait is how long Provider waits for a response it does not know yet: the log
+// originWait is how long Provider waits for a response it does not know yet: the log
 // entry of one that was just made is on its way.
-const Wait = 600 * time.Millisecond
+const originWait = 600 * time.Millisecond
 
 // Provider is where the response was made, with that key; false when this gateway
 // has not seen that. It may wait for a moment, or until ctx ends.
@@ -191,7 +191,7 @@ func (o *Origins) Provider(ctx context.Context, keyID, id string) (string, bool)
 	if of, ok := o.find(id); ok {
 		return of.provider, of.keyID == keyID && of.provider != ""
 	}
-	ctx, stop := context.WithTimeout(ctx, Wait)
+	ctx, stop := context.WithTimeout(ctx, originWait)
 	defer stop()
 	tick := time.NewTicker(25 * time.Millisecond)
 	defer tick.Stop()

@@ -139,7 +139,7 @@ func TestOriginsWaitForTheLog(t *testing.T) {
 		t.Errorf("%q, %t", provider, ok)
 	}
 	began := time.Now()
-	if _, ok := o.Provider(t.Context(), "key_1", "resp_none"); ok || time.Since(began) < accounting.Wait/2 {
+	if _, ok := o.Provider(t.Context(), "key_1", "resp_none"); ok || time.Since(began) < accounting.OriginWait/2 {
 		t.Errorf("found, or not waited for: %s", time.Since(began))
 	}
 	var none *accounting.Origins

@@ -36,8 +36,8 @@ func ParseDecimal(s string, places int) (int64, error) {
 const maxNumberDigits = 100
 
 // ParseNumber reads a number as machines write it, "6.5e-05" or "-0.0375",
-// exactly: at most 100 digits and an exponent of at most that size, for a short
-// one can mean megabytes of digits.
+// exactly: at most 100 digits and an exponent of at most exponents either way, for
+// a short one can mean megabytes of digits.
 func ParseNumber(s string, exponents int) (*big.Rat, error) {
 	mantissa, exponent, scientific := strings.Cut(strings.ToLower(s), "e")
 	whole, frac, point := strings.Cut(strings.TrimPrefix(mantissa, "-"), ".")

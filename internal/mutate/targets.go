@@ -22,7 +22,7 @@ var targets = []target{
 	}, {
 		dir:   "pricing",
 		files: []string{"charge.go", "charge_absurd.go", "charge_cost.go", "charge_factor.go", "charge_fees.go", "charge_prices.go", "usage_reports.go", "usage.go", "usage_messages.go", "usage_other.go", "usage_responses.go", "usage_values.go"},
-		more:  []string{"bound.go", "bound_input.go", "wide.go", "decimal.go", "catalog_rates.go", "bound_terms.go", "members.go", "call_parse.go"},
+		more:  []string{"bound.go", "bound_input.go", "bound_tools.go", "wide.go", "decimal.go", "catalog_rates.go", "bound_terms.go", "members.go", "call_parse.go"},
 		slow:  regexp.MustCompile("^Test(SchemasAreBounded|ProvidersBill|TooManyValues|PinsAreShort|CountingConcurrently)"),
 	}, {
 		dir:  "envoy",

@@ -59,6 +59,7 @@ func (m *Model) edit(b *Bound, c *Call) {
 	name := m.quoted
 	if c.form != nil {
 		name = m.UpstreamModel
+		edits = append(edits, c.form.lengthEdit(name)...)
 	}
 	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
 	for i := 1; i < len(edits); i++ { // seven, and one for each tool that gets a limit

@@ -99,6 +99,7 @@ type form struct {
 // formText is where a form's fields are, which are its text.
 type formText struct {
 	fields []span
+	length span // of the model, as its part's content-length says it; empty: it does not
 }
 
 // bytes is how many can become text tokens; see Call.textBytes.
@@ -111,6 +112,14 @@ func (t *formText) bytes(body []byte, nfkc bool) int64 {
 		}
 	}
 	return n
+}
+
+// lengthEdit is what the length of the model's part becomes with another name.
+func (t *formText) lengthEdit(name string) []Edit {
+	if t.length.end == 0 {
+		return nil
+	}
+	return []Edit{{t.length.at, t.length.end - t.length.at, strconv.Itoa(len(name))}}
 }
 
 func formFault(what string) error {
@@ -168,6 +177,9 @@ func (f *form) part(at, end int) error {
 	h, err := readPartHead(string(body[at : at+size]))
 	if err != nil {
 		return err
+	}
+	if h.name == "model" && h.length >= 0 {
+		f.call.form.length = span{at + h.digits.at, at + h.digits.end}
 	}
 	at += size + len("\r\n\r\n")
 	if h.length >= 0 && h.length != end-at {
@@ -285,7 +297,8 @@ func (m *formMember) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 type partHead struct {
 	name   string
 	file   bool
-	length int // -1: it does not say
+	length int  // -1: it does not say
+	digits span // of the length, in the headers
 }
 
 // readPartHead reads a part's headers. Those that could change what its bytes
@@ -296,7 +309,9 @@ func readPartHead(text string) (partHead, error) {
 		return h, formFault("has line ends that are not CRLF")
 	}
 	seen := make(map[string]bool)
+	at := 0 // where the next line begins
 	for line := range strings.SplitSeq(text, "\r\n") {
+		at += len(line) + len("\r\n")
 		name, value, ok := strings.Cut(line, ":")
 		name = strings.ToLower(name)
 		switch {
@@ -307,6 +322,10 @@ func readPartHead(text string) (partHead, error) {
 		}
 		seen[name] = true
 		value = strings.Trim(value, " ")
+		if name == "content-length" {
+			end := at - len("\r\n") - (len(line) - len(strings.TrimRight(line, " ")))
+			h.digits = span{end - len(value), end}
+		}
 		if err := h.header(name, value); err != nil {
 			return h, err
 		}
@@ -327,7 +346,7 @@ func (h *partHead) header(name, value string) error {
 		if strings.HasPrefix(media, "multipart/") || strings.HasPrefix(media, "message/") {
 			return formFault("has a form within a part")
 		}
-		if params != "" && charset != "utf-8" && charset != `"utf-8"` && charset != "us-ascii" && strings.HasPrefix(media, "text/") {
+		if (strings.HasPrefix(media, "text/") && params != "" || strings.Contains(params, "charset")) && charset != "utf-8" && charset != `"utf-8"` && charset != "us-ascii" {
 			return formFault("has a part in another character set than UTF-8")
 		}
 	case "content-length":
@@ -368,8 +387,8 @@ func (h *partHead) disposition(value string) error {
 			}
 			named, h.name = true, text
 		case "filename":
-			if h.file {
-				return formFault("has a part with two file names")
+			if h.file || text == "" { // some take a file without a name for a field
+				return formFault("has a part with two file names, or an empty one")
 			}
 			h.file, file = true, text
 		case "filename*":

@@ -98,6 +98,13 @@ func TestFormsAreReadAsTheirMembers(t *testing.T) {
 	if got, want := apply(t, body, b.Edits), strings.Replace(body, "openai/whisper-1", "whisper-1", 1); got != want {
 		t.Errorf("edited to %q", short(got))
 	}
+	long := strings.Replace(body, `name="model"`, "name=\"model\"\r\nContent-Length:  16  \r\nContent-Type: text/plain", 1)
+	if b, err = boundForm(t, c, pricing.Transcriptions, long); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := apply(t, long, b.Edits), strings.NewReplacer("openai/whisper-1", "whisper-1", "16  ", "9  ").Replace(long); got != want {
+		t.Errorf("edited to %q", short(got))
+	}
 	images := form(t, field{name: "model", text: "openai/gpt-image-2"}, field{name: "prompt", text: "a hat"}, field{name: "n", text: "2"}, field{name: "quality", text: "low"},
 		field{name: "size", text: "1024x1024"}, field{name: "image[]", data: []byte("x")}, field{name: "image[]", data: []byte("y")}, field{name: "mask", data: []byte("z")}, field{name: "stream", text: "true"})
 	if b, err = boundForm(t, c, pricing.ImageEdits, images); err != nil {
@@ -166,6 +173,9 @@ func TestFormsThatLeaveADoubt(t *testing.T) {
 		"an encoding":                      part(name("model")+cr+"Content-Encoding: gzip", "openai/whisper-1") + file + end,
 		"a form within":                    model + part(name("file")+`; filename="a.wav"`+cr+"Content-Type: multipart/mixed; boundary=x", "--x") + end,
 		"another character set":            part(name("model")+cr+"Content-Type: text/plain; charset=utf-16", "openai/whisper-1") + file + end,
+		"a character set of no text":       model + part(name("prompt")+cr+"Content-Type: application/x; charset=iso-8859-1", "x") + file + end,
+		"a character set behind another":   model + part(name("prompt")+cr+"Content-Type: application/x; a=b; charset*=utf-16", "x") + file + end,
+		"a file without a name":            model + part(name("file")+`; filename=""`, string(wav(1))) + end,
 		"a character set for all":          model + part(name("_charset_"), "utf-7") + file + end,
 		"another length":                   part(name("model")+cr+"Content-Length: 5", "openai/whisper-1") + file + end,
 		"bad UTF-8":                        model + part(name("prompt"), "\xff") + file + end,

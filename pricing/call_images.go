@@ -276,9 +276,17 @@ func named(said, standard string) string {
 }
 
 // pictureFee is what an image costs by the piece: image, and where some cost less
-// image_SIZE, image_QUALITY or image_QUALITY_SIZE.
+// image_SIZE, image_QUALITY or image_QUALITY_SIZE. Sizes begin with a digit and
+// qualities do not: what a body calls a quality must find the price of no size,
+// and none of input.
 func (m *Model) pictureFee(quality, size string) (int64, bool) {
 	fees := m.Row.fees
+	if size != "" && !isDigit(size[0]) {
+		size = ""
+	}
+	if quality != "" && (isDigit(quality[0]) || strings.Contains(quality, "_") || feeImage+"_"+quality == feeInputImage) {
+		quality = ""
+	}
 	for _, key := range [...]string{quality + "_" + size, size, quality} {
 		if fee, ok := fees[feeImage+"_"+key]; ok {
 			return fee, true

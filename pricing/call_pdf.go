@@ -63,6 +63,7 @@ func (p *parser) addDocument(field, what string) {
 type pdfFile struct {
 	raw  []byte
 	room int64 // bytes that may still be inflated
+	zlib io.ReadCloser
 
 	objects map[int64][]int // where the bodies of objects begin, by number
 	starts  map[[2]int]bool // numbers of objects, and where they begin
@@ -181,6 +182,10 @@ func (f *pdfFile) checkTables() bool {
 		}
 		at += i + len("xref")
 		if bytes.HasSuffix(f.raw[:at], []byte("startxref")) {
+			in := f.near(int64(at))
+			if offset, ok := in.number(); !ok || offset != 0 && !f.tableAt(offset) {
+				return false
+			}
 			continue
 		}
 		in := pdfTokens{f.raw[at:]}
@@ -200,8 +205,44 @@ func (f *pdfFile) checkTables() bool {
 				}
 			}
 		}
+		if !bytes.HasPrefix(in.rest, []byte("trailer")) {
+			return false // a comment, behind which the table may go on
+		}
 		at = len(f.raw) - len(in.rest)
 	}
+}
+
+// near is what stands at an offset, as far as anybody has to read to know it.
+func (f *pdfFile) near(offset int64) pdfTokens {
+	const enough = 64
+	at := min(offset, int64(len(f.raw)))
+	return pdfTokens{f.raw[at:min(at+enough, int64(len(f.raw)))]}
+}
+
+// tableAt reports whether a table in plain sight begins at the offset. A stream
+// there is one too for readers that do not ask for its type.
+func (f *pdfFile) tableAt(offset int64) bool {
+	in := f.near(offset)
+	in.skip()
+	return bytes.HasPrefix(in.rest, []byte("xref")) && !bytes.HasSuffix(f.raw[:offset], []byte("start"))
+}
+
+// previous reads where the table before is, or a reference to another heading. A
+// reader takes the reference's number for the place, if an object is there.
+func (f *pdfFile) previous(in pdfTokens) bool {
+	offset, ok := in.number()
+	if !ok || f.tableAt(offset) {
+		return ok
+	}
+	_, ok1 := in.number()
+	if !ok1 || string(in.word()) != "R" {
+		return false
+	}
+	there := f.near(offset)
+	_, ok1 = there.number()
+	_, ok2 := there.number()
+	blank := len(bytes.TrimLeft(f.near(offset).rest, "\x00\t\n\f\r ")) == 0
+	return !blank && !(ok1 && ok2 && bytes.HasPrefix(there.word(), []byte("obj")))
 }
 
 // readNames looks at every name in the file.
@@ -224,8 +265,14 @@ func (f *pdfFile) readName(name string, in pdfTokens) bool {
 	switch name {
 	// Objects that are not in plain sight, contents that are used where they are
 	// named, text that stands for other text.
-	case "ObjStm", "XRef", "XRefStm", "Encrypt", "Form", "ActualText", "XFA":
+	case "ObjStm", "XRef", "XRefStm", "Encrypt", "Form", "AP", "ActualText", "XFA":
 		return false
+	case "Prev":
+		return f.previous(in)
+	case "PatternType": // 1 has contents, which each use of it shows
+		n, ok := in.number()
+		in.skip()
+		return ok && n == 2 && (len(in.rest) == 0 || !pdfRegular(in.rest[0]))
 	case "Kids":
 		if in.skip(); len(in.rest) == 0 || in.rest[0] != '[' {
 			return false
@@ -246,7 +293,8 @@ func (f *pdfFile) readName(name string, in pdfTokens) bool {
 		return ok
 	case "ToUnicode":
 		if in.skip(); len(in.rest) > 0 && in.rest[0] == '/' {
-			return true // a map that every reader has
+			f.widest = widestGlyph // a map that every reader has, of every character
+			return true
 		}
 		refs, ok := in.references()
 		for _, n := range refs {
@@ -299,13 +347,16 @@ func (f *pdfFile) stream(number int64) ([]byte, bool) {
 	var content []byte
 	switch {
 	case len(filters) == 0 && length >= 0:
-		size := max(int64(bytes.Index(body, []byte("endstream"))), length)
-		content = body[:min(size, int64(len(body)))]
+		end := bytes.Index(body, []byte("endstream"))
+		if end < 0 {
+			return nil, false
+		}
+		content = body[:min(max(int64(end), length), int64(len(body)))]
 	case slices.Equal(filters, []string{"FlateDecode"}):
 		content, ok = f.inflate(bytes.NewReader(body))
 	case slices.Equal(filters, []string{"ASCII85Decode", "FlateDecode"}):
 		packed, _, ended := bytes.Cut(body, []byte("~>"))
-		if !ended {
+		if f.room -= int64(len(packed)); !ended || f.room < 0 { // its end was looked for
 			return nil, false
 		}
 		content, ok = f.inflate(ascii85.NewDecoder(bytes.NewReader(packed)))
@@ -318,10 +369,15 @@ func (f *pdfFile) stream(number int64) ([]byte, bool) {
 
 // inflate stops soon after there is no room for more.
 func (f *pdfFile) inflate(packed io.Reader) ([]byte, bool) {
-	z, err := zlib.NewReader(packed)
+	var err error
+	if f.zlib == nil {
+		f.zlib, err = zlib.NewReader(packed)
+	} else {
+		err = f.zlib.(zlib.Resetter).Reset(packed, nil)
+	}
 	if err != nil {
 		return nil, false
 	}
-	content, err := io.ReadAll(io.LimitReader(z, f.room+1))
+	content, err := io.ReadAll(io.LimitReader(f.zlib, f.room+1))
 	return content, err == nil
 }

@@ -3,6 +3,7 @@ package pricing_test
 import (
 	"bytes"
 	"compress/zlib"
+	"encoding/ascii85"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -127,6 +128,13 @@ func TestPDFsWithoutCertainty(t *testing.T) {
 		"a table of other places":     strings.Replace(plainPDF(good), "0000000009 00000 n", "0000000058 00000 n", 1),
 		"a header without a blank":    strings.Replace(plainPDF(good), "3 0 obj", "3 0obj", 1),
 		"a map from glyphs elsewhere": more("<</Type/Font/ToUnicode 99 0 R>>"),
+		// Readers take them for what they are by their place and their members.
+		"a table in a stream of no type before": strings.Replace(plainPDF(good), "trailer<<", "trailer<</Prev 9", 1),
+		"a table in the middle of a number":     strings.Replace(plainPDF(good), "startxref\n", "startxref\n1", 1),
+		"a table that is an object":             strings.Replace(plainPDF(good), "startxref\n", "startxref 9 startxref\n", 1),
+		"contents that are painted with":        more(strings.Replace(packed("(text) Tj"), "<<", "<</PatternType 1", 1)),
+		"contents of a pattern elsewhere":       more("<</PatternType 2 0 R>>"),
+		"contents of a note":                    more("<</Subtype/Stamp/AP<</N 3 0 R>>>>"),
 	} {
 		if pages, text, ok := pricing.PDFBound([]byte(file)); ok {
 			t.Errorf("%s: %d pages, %d bytes of text", name, pages, text)
@@ -210,6 +218,20 @@ func FuzzPDF(f *testing.F) {
 // again end this test in time.
 func TestPDFsCostLinearTime(t *testing.T) {
 	const n = 1 << 20
+	// Streams that are short, but end where the file does.
+	short := func(stream string) string {
+		var kids, objects strings.Builder
+		for i := range 40_000 {
+			fmt.Fprintf(&kids, "%d 0 R ", i)
+			fmt.Fprintf(&objects, "%d 0 obj%s", i, stream)
+		}
+		return "%PDF-/Kids[1 0 R]/Contents[" + kids.String() + "]" + objects.String() + strings.Repeat(" ", 4*n)
+	}
+	var empty bytes.Buffer
+	z := zlib.NewWriter(&empty)
+	_ = z.Close()
+	ascii := make([]byte, ascii85.MaxEncodedLen(empty.Len()))
+	ascii = ascii[:ascii85.Encode(ascii, empty.Bytes())]
 	cmap := packed("beginbfrange " + strings.Repeat("<D83DDE00><0000><FD00>", 80_000))
 	for name, file := range map[string]string{
 		"kids":        "%PDF-" + strings.Repeat("/Kids[", n),
@@ -219,6 +241,9 @@ func TestPDFsCostLinearTime(t *testing.T) {
 		"tables":      "%PDF-" + strings.Repeat("xref 0 0 ", n/8),
 		"blanks":      "%PDF-" + strings.Repeat("/Kids"+strings.Repeat(" ", 1000), n/1000),
 		"maps":        plainPDF(append(pageTree(1, packed("")), "<</ToUnicode 6 0 R>>", cmap)),
+		"no end":      short("<</Length 0>>stream\n"),
+		"one end":     short("<</Filter[/ASCII85Decode/FlateDecode]>>stream\n"+string(ascii)+"\n") + "~>",
+		"empty":       short(packed("")),
 		"one stream":  plainPDF(pageTree(10_000, packed(strings.Repeat("(", 1<<20)+strings.Repeat(")", 1<<20)))),
 	} {
 		if pages, text, ok := pricing.PDFBound([]byte(file)); ok && pages == 0 {

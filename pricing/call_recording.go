@@ -31,7 +31,8 @@ func longestRecording(b []byte) int64 {
 			return ms
 		}
 	case len(m) > 3 && m[0] == 0xff && m[1]&0xe0 == 0xe0:
-		return min(mpegMillis(m), byBytes)
+		strange := (strangeToMPEG(m)*1000 + slowestAudio - 1) / slowestAudio
+		return min(mpegMillis(m)+strange, byBytes)
 	}
 	return byBytes
 }
@@ -72,6 +73,53 @@ func mpegFrame(b []byte) int64 {
 		hertz /= 4
 	}
 	return (samples*1_000_000 + hertz - 1) / hertz
+}
+
+// strangeToMPEG is how many bytes stand in no frame of MPEG audio that another
+// one or the end of the file follows: tags, or another format that begins alike,
+// such as AAC.
+func strangeToMPEG(b []byte) (n int64) {
+	for at := 0; at < len(b); {
+		size := mpegSize(b[at:])
+		if end := at + size; size > 0 && (end == len(b) || end < len(b) && mpegSize(b[end:]) > 0) {
+			at = end
+			continue
+		}
+		n++
+		at++
+	}
+	return n
+}
+
+// kilobits are the bit rates by their index, from 1: of Layers I to III of MPEG-1,
+// and of Layer I and the other two of MPEG-2.
+var kilobits = [5][14]int{
+	{32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448},
+	{32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384},
+	{32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320},
+	{32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256},
+	{8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160},
+}
+
+// mpegSize is the size of a frame in bytes; 0: none begins here, or nobody says.
+func mpegSize(b []byte) int {
+	if len(b) < 4 || b[0] != 0xff || mpegFrame(b) == 0 || b[2]>>4 == 0 {
+		return 0
+	}
+	version, layer, padding := b[1]>>3&3, 4-int(b[1]>>1&3), int(b[2]>>1&1)
+	hertz := [3]int{44_100, 48_000, 32_000}[b[2]>>2&3]
+	row, slots := layer-1, 144
+	if version != 3 {
+		row, hertz = min(layer+2, 4), hertz>>(2-version/2)
+	}
+	bits := 1000 * kilobits[row][b[2]>>4-1]
+	switch {
+	case layer == 1:
+		return (12*bits/hertz + padding) * 4
+	case layer == 3 && version != 3:
+		slots = 72
+	}
+	return slots*bits/hertz + padding
 }
 
 // flacMillis is the length of all that can be frames of FLAC: what begins with a

@@ -115,6 +115,9 @@ func TestRecordingsAreBoundedByTheirFrames(t *testing.T) {
 		"vorbis":              {append(page(2, 7, vorbis), page(0, 7, "\x03", "\x05", "a", "b", "c")...), 1, 1},
 		// By its bytes, at 500 a second.
 		"ogg with a wrong checksum": {append(opus(10, "\x78"), "OggS\x00\x00"+strings.Repeat("\x00", 21)...), 7, 9},
+		"aac":                       {bytes.Repeat(append([]byte("\xff\xf1\x50\x80\x19\x1f\xfc"), make([]byte, 193)...), 250), 100, 101},
+		"mp4 that begins as mp3":    {append([]byte("\xff\xfb\x90\x64moov"), make([]byte, 50_000)...), 100, 101},
+		"mp3 with a tag behind it":  {append(mp3(3828), append([]byte("TAG"), make([]byte, 125)...)...), 101, 102}, // its last frame, too, counts by bytes
 		"m4a":                       {append([]byte("\x00\x00\x00\x18ftypM4A "), make([]byte, 50_000)...), 100, 101},
 		"webm":                      {append([]byte("\x1a\x45\xdf\xa3"), make([]byte, 50_000)...), 100, 101},
 		"of noise":                  {bytes.Repeat([]byte("noise"), 10_000), 100, 100},

@@ -199,3 +199,35 @@ func (call *mediaCall) silent(bill fakeprovider.Bill) bool {
 	streamed := strings.Contains(call.body, `"stream":true`) || strings.Contains(call.body, `name="stream"`+"\r\n\r\ntrue")
 	return call.raw || bill.Images > 0 || bill.Characters > 0 || several && streamed || call.e == pricing.Moderations && call.m.Provider == "openai"
 }
+
+// What a body calls a quality or a size finds no price of another kind: a provider
+// that reads no quality makes the image that costs most.
+func TestImagePricesAreOfTheirKind(t *testing.T) {
+	c := mustLoad(t)
+	for body, want := range map[string]string{
+		`{"model":"xai/grok-imagine-image","prompt":"","quality":"input"}`:                          "0.02",
+		`{"model":"xai/grok-imagine-image","prompt":"","size":"input"}`:                             "0.02",
+		`{"model":"xai/grok-imagine-image-2.0","prompt":"","quality":"1k","resolution":"2k"}`:       "0.06",
+		`{"model":"xai/grok-imagine-image-2.0","prompt":"","quality":"high","resolution":"1k"}`:     "0.04",
+		`{"model":"openai/dall-e-3","prompt":"","quality":"hd","size":"standard_1024x1024"}`:        "0.12",
+		`{"model":"openai/dall-e-3","prompt":"","quality":"standard_1024x1024","size":"1024x1792"}`: "0.12",
+		`{"model":"openai/dall-e-3","prompt":"","quality":"standard","size":"1024x1024"}`:           "0.04",
+		`{"model":"openai/dall-e-2","prompt":"","quality":"256x256","size":"1024x1024"}`:            "0.02",
+	} {
+		call, err := pricing.ParseCall(pricing.Images, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.Resolve(call.Model, noon())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := m.Bound(call, noon())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Amount != dollars(t, want) {
+			t.Errorf("%s: bound is %s, want $%s", body, b.Amount, want)
+		}
+	}
+}

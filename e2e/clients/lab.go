@@ -52,7 +52,7 @@ var price = fakeprovider.Price{Input: 1_000_000, CacheRead: 1_000_000, CacheWrit
 var providers = map[string]fakeprovider.Config{
 	"openai":    {Models: map[string]fakeprovider.Price{"gpt-5.5": price, "gpt-5.4-mini": price}},
 	"anthropic": {Models: map[string]fakeprovider.Price{"claude-opus-5": price, "claude-haiku-4-5": price}},
-	"cohere":    {Models: map[string]fakeprovider.Price{"rerank-v3.5": price}, Dialect: fakeprovider.Cohere},
+	"cohere":    {Models: map[string]fakeprovider.Price{"rerank-v4.0-fast": price}, Dialect: fakeprovider.Cohere},
 }
 
 func newLab(ctx context.Context, o options) (*lab, error) {

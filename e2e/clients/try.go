@@ -37,6 +37,7 @@ type client struct {
 	tool    string              // its function that the model calls
 	output  string              // the function that takes structured output; empty: the answer is JSON
 	none    map[scenario]string // what it has not, and why
+	refused int                 // how often it asks for what is refused; 0 is mostRefused
 }
 
 // task is one run of a client.
@@ -106,7 +107,7 @@ func (l *lab) try(ctx context.Context, c client, s scenario) (string, error) {
 		return "", err
 	}
 	requests, calls := l.seen(began)
-	if err = check(s, out, code, requests, calls); err != nil || l.verbose {
+	if err = c.check(s, out, code, requests, calls); err != nil || l.verbose {
 		fmt.Fprintf(os.Stderr, "\n%s, %s: exit code %d, requests %v\n%s\n", c.name, s, code, requests, tail(out))
 	}
 	if err != nil {
@@ -154,7 +155,11 @@ func (l *lab) execute(ctx context.Context, c client, s scenario) (string, int, e
 }
 
 // check compares what a client's user and the providers saw with the scenario.
-func check(s scenario, out string, code int, requests []request, calls []fakeprovider.Call) error {
+func (c client) check(s scenario, out string, code int, requests []request, calls []fakeprovider.Call) error {
+	most := mostRefused
+	if c.refused > 0 {
+		most = c.refused
+	}
 	holds := func(parts ...string) bool {
 		return slices.ContainsFunc(calls, func(c fakeprovider.Call) bool {
 			return slices.ContainsFunc(parts, func(part string) bool { return bytes.Contains(c.Body, []byte(part)) })
@@ -167,7 +172,7 @@ func check(s scenario, out string, code int, requests []request, calls []fakepro
 		return fmt.Errorf("%s reached a provider", plural(len(calls), "call"))
 	case s == refusal && refused(requests) == 0:
 		return errors.New("nothing was answered 402")
-	case s == refusal && refused(requests) > mostRefused:
+	case s == refusal && refused(requests) > most:
 		return fmt.Errorf("asked %d times for what was refused", refused(requests))
 	case s == refusal:
 		return nil

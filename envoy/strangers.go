@@ -30,10 +30,13 @@ local file -- stays open: opening it costs ten times what reading does
 
 local function look()
   unseen, used = 0, nil
-  file = file or open("/proc/self/statm")
-  if not file then return end
+  if not file then
+    file = open("/proc/self/statm")
+    if not file then return end
+    file:setvbuf("no") -- or what was read once would be read again
+  end
   file:seek("set", 0)
-  local _, resident, shared = file:read("*n", "*n", "*n")
+  local _, _, resident, shared = find(file:read(256) or "", "^%%d+ (%%d+) (%%d+)")
   if shared then used = (resident - shared) * page end
 end
 

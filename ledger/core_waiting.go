@@ -181,7 +181,11 @@ func (c *core) serve(todo []*account, at instant) []*waiter {
 				lines := w.at
 				if c.again(w, at) {
 					over = append(over, w)
-					todo = append(todo, others(lines, a)...) // whom it kept waiting there may go
+					for _, o := range lines {
+						if o != a && !slices.Contains(todo, o) {
+							todo = append(todo, o) // whom it kept waiting there may go
+						}
+					}
 					continue
 				}
 				if i >= len(a.line) || a.line[i] != w {
@@ -195,10 +199,6 @@ func (c *core) serve(todo []*account, at instant) []*waiter {
 		}
 	}
 	return over
-}
-
-func others(lines []*account, a *account) []*account {
-	return slices.DeleteFunc(slices.Clone(lines), func(o *account) bool { return o == a })
 }
 
 // again decides on w anew and reports whether its wait is over.

@@ -7,8 +7,7 @@
 // stream, a call of a tool and its result, structured output, and a call that
 // the budget refuses. A cell is wrong when the client's user did not see what
 // was said, or when it was not asked for as the scenario tells: then the
-// command ends with exit code 1, after the client's output. Two libraries per
-// language would be more of the same; here stands what people really run.
+// command ends with exit code 1, after the client's output.
 //
 // It needs the network to install, minutes to run, and programs that change
 // weekly: it is no part of `make test`, whose bodies have the same shapes.

@@ -39,7 +39,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.binary, "binary", "bin/aigateway", "the built aigateway")
 	flags.StringVar(&o.clients, "clients", "bin/clients", "where install.sh put the clients")
 	flags.StringVar(&o.only, "only", "", "names of clients, separated by commas; empty runs all")
-	flags.DurationVar(&o.timeout, "timeout", 2*time.Minute, "the most that one run of a client may take")
+	flags.DurationVar(&o.timeout, "timeout", 5*time.Minute, "the most that one run of a client may take")
 	flags.BoolVar(&o.verbose, "v", false, "print what every client printed and asked for")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -88,6 +88,9 @@ func (l *lab) compare(ctx context.Context, chosen []client, out io.Writer) error
 				continue
 			}
 			seen, err := l.try(ctx, c, s)
+			if ctx.Err() != nil {
+				return fmt.Errorf("interrupted: %w", ctx.Err())
+			}
 			if err != nil {
 				wrong++
 				seen = "**wrong**: " + err.Error()

@@ -114,6 +114,10 @@ func aider(l *lab, t task) (command, error) {
 	if t.scenario == answer {
 		c.args = append(c.args, "--no-stream")
 	}
+	// What it would fetch at each start, were it not there.
+	if err := write(filepath.Join(t.dir, ".aider", "caches"), "model_prices_and_context_window.json", `{"none":{}}`); err != nil {
+		return command{}, err
+	}
 	return c, write(t.dir, ".aider.model.settings.yml", settings)
 }
 

@@ -31,8 +31,8 @@ echo "installing Codex, Claude Code and opencode into bin/clients/js"
 command -v npm >/dev/null || { echo "npm is missing: install Node 20 or newer"; exit 1; }
 mkdir "$target/js"
 cp "$here"/package*.json "$target/js/"
-# Not npm ci: it wants every system's opencode in the lock file, and the registry
-# does not have them all. What the lock file has is checked by its hash here too.
+# Not npm ci: it wants every system's opencode in the lock file, which has this
+# one's alone. What the lock file has is checked by its hash here too.
 (cd "$target/js" && npm install --no-save --silent --no-audit --no-fund --ignore-scripts)
 
 # Programs are in packages for one kind of machine each; npm has chosen.

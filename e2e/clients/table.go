@@ -8,8 +8,8 @@ import (
 
 // clients are the rows of the table.
 var clients = []client{
-	// Codex takes a 402 for a broken connection, whatever its headers and
-	// body, and tries five times more in seven seconds.
+	// Codex 0.171.0 takes our 402 for a broken connection, and tries five times
+	// more in seven seconds.
 	{name: "Codex", version: []string{"codex", "--version"}, command: codex, tool: "exec_command", refused: 6},
 	{name: "Claude Code", version: []string{"claude", "--version"}, command: claude, tool: "Bash", output: "StructuredOutput"},
 	{name: "opencode", version: []string{"opencode", "--version"}, command: opencode, tool: "glob", none: map[scenario]string{

@@ -70,7 +70,9 @@ func (l *Ledger) serve(lines []*account, at instant) {
 		w.answer, w.err = l.decided(w.request, w.out, w.hold, w.tight, at)
 		close(w.done)
 	}
-	l.signal(true) // marks that those at the front need, and freed money, come sooner
+	if l.core.pending() {
+		l.signal(true) // those at the front need a mark to rise, or money to be free
+	}
 }
 
 // after says how long an answer took to be given.

@@ -321,6 +321,28 @@ func TestManyWait(t *testing.T) {
 	b.sound()
 }
 
+// While somebody waits the ledger does no more than at any other time.
+func TestWaitingIsIdle(t *testing.T) {
+	var looks atomic.Int64
+	b := start(t, func(c *ledger.Config) {
+		now := c.Now
+		c.Now = func() time.Time { looks.Add(1); return now() }
+	})
+	b.budget("a", budget.Month, 100)
+	b.reserve("a", 80)
+	b.flush()
+	tr := b.ask(t.Context(), b.wait("a", 50))
+	before := looks.Load()
+	select {
+	case <-tr.done:
+		t.Fatal(tr.res, tr.err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if n := looks.Load() - before; n > 100 {
+		t.Errorf("the clock was read %d times while one call waited for half a second", n)
+	}
+}
+
 // A process that dies takes those who wait with it: nothing is held for them.
 func TestWaitersDie(t *testing.T) {
 	b := start(t)

@@ -33,7 +33,7 @@ type account struct {
 	// know of it; 0 once it was released. See restoredLeft.
 	restored budget.Amount
 	line     []*waiter // those who wait here, in the order they came
-	patience int64     // the least of theirs
+	patience int64     // at most the least of theirs
 	batch    delta     // of the batch that is being committed
 	inNo     uint64
 }

@@ -95,7 +95,16 @@ func (a *account) barred(no uint64, at instant) bool {
 			return true
 		}
 	}
+	a.lookAtPatience() // who had lost it has left
 	return false
+}
+
+// lookAtPatience raises a's patience to the least of those who wait there.
+func (a *account) lookAtPatience() {
+	a.patience = forever
+	for _, w := range a.line {
+		a.patience = min(a.patience, w.patience)
+	}
 }
 
 // wait lines r up at the accounts that block it.
@@ -139,10 +148,6 @@ func (c *core) stepOut(w *waiter) {
 			c.waiting.at = slices.DeleteFunc(c.waiting.at, func(o *account) bool { return o == a })
 			a.line = nil
 			c.forget(a)
-			continue
-		}
-		if w.patience == a.patience {
-			a.patience = slices.MinFunc(a.line, func(x, y *waiter) int { return cmp.Compare(x.patience, y.patience) }).patience
 		}
 	}
 	w.at = nil
@@ -175,6 +180,7 @@ func (c *core) serve(todo []*account, at instant) []*waiter {
 	for len(todo) > 0 {
 		a := todo[0]
 		todo = todo[1:]
+		a.lookAtPatience()
 		for i := 0; i < len(a.line); {
 			w := a.line[i]
 			if w.stale(a, at) {

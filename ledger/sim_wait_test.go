@@ -112,6 +112,9 @@ func (w *simWorld) serve(lines []*account) {
 
 // checkServed wants nobody to wait for what is there.
 func (w *simWorld) checkServed(at instant) {
+	if w.c.pending() {
+		return // what a mark has to rise for is served after the commit
+	}
 	for _, t := range w.turns {
 		legs := w.c.match(nil, t.request.Tag, t.request.KeyID, at.wall)
 		bound := t.request.Bound

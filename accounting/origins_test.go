@@ -142,6 +142,10 @@ func TestOriginsWaitForTheLog(t *testing.T) {
 	if _, ok := o.Provider(t.Context(), "key_1", "resp_none"); ok || time.Since(began) < accounting.OriginWait/2 {
 		t.Errorf("found, or not waited for: %s", time.Since(began))
 	}
+	began = time.Now()
+	if _, ok := o.Provider(t.Context(), "key_2", "resp_1"); ok || time.Since(began) < accounting.OriginWait/2 {
+		t.Errorf("another key's response is found, or the time tells that it is there: %s", time.Since(began))
+	}
 	var none *accounting.Origins
 	if _, ok := none.Provider(t.Context(), "key_1", "resp_1"); ok {
 		t.Error("nothing knows a response")

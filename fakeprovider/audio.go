@@ -48,24 +48,18 @@ func (c *call) serveSpeech() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.input)
-	if err != nil {
-		c.refuse(*invalid("input", err.Error()))
+	if !c.misbehave("input", req.input) {
 		return
 	}
-	c.faults = faults
 	out := 2 * int64(len(req.input))
 	use := tokens{prompt: textTokens(req.input), completion: out, mediaOut: out}
-	if faults.Max {
+	if c.faults.Max {
 		use = tokens{prompt: int64(len(req.input)), completion: speechTokens, mediaOut: speechTokens}
 	}
 	if c.server.cfg.Models[c.record.Model].Character > 0 {
 		use = tokens{characters: int64(utf8.RuneCountInString(req.input))}
 	}
-	if !c.begin() {
-		if c.record.ClientLeft {
-			c.bill(use)
-		}
+	if !c.beginOrBill(use) {
 		return
 	}
 	if req.events {
@@ -161,25 +155,19 @@ func (c *call) serveTranscription() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.prompt)
-	if err != nil {
-		c.refuse(*invalid("prompt", err.Error()))
+	if !c.misbehave("prompt", req.prompt) {
 		return
 	}
-	c.faults = faults
 	audio := 10 * req.seconds
 	use := tokens{prompt: audio + textTokens(req.prompt), mediaIn: audio, completion: 3 * req.seconds}
-	if faults.Max {
+	if c.faults.Max {
 		audio = min(40*req.seconds, 15_000)
 		use = tokens{prompt: audio + int64(len(req.prompt)), mediaIn: audio, completion: 2000}
 	}
 	if c.server.cfg.Models[c.record.Model].Second > 0 {
 		use = tokens{seconds: req.seconds}
 	}
-	if !c.begin() {
-		if c.record.ClientLeft {
-			c.bill(use)
-		}
+	if !c.beginOrBill(use) {
 		return
 	}
 	if req.stream && use.seconds == 0 {

@@ -129,6 +129,16 @@ func (c *call) begin() bool {
 	return true
 }
 
+// beginOrBill is begin for calls that cannot be stopped: use is billed though the
+// client left before the answer.
+func (c *call) beginOrBill(use tokens) bool {
+	began := c.begin()
+	if !began && c.record.ClientLeft {
+		c.bill(use)
+	}
+	return began
+}
+
 // billAbandoned bills a call whose client left before the answer began: the
 // work had started, and only a stream's can be stopped.
 func (c *call) billAbandoned(p plan) {

@@ -92,17 +92,14 @@ func (c *call) serveEmbeddings() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.first)
-	if err != nil {
-		c.refuse(*invalid("input", err.Error()))
+	if !c.misbehave("input", req.first) {
 		return
 	}
-	c.faults = faults
 	var prompt int64
 	for _, n := range req.tokens {
 		prompt += n
 	}
-	if faults.Max {
+	if c.faults.Max {
 		prompt = req.bytes
 	}
 	if !c.begin() {

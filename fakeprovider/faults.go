@@ -117,6 +117,19 @@ func (s *Server) SetFaults(f Faults) {
 	s.faults = f
 }
 
+// misbehave takes the faults that a text of the request asks for, else the
+// server's. It refuses the call and returns false where they make no sense; param
+// is the member that has the text.
+func (c *call) misbehave(param, text string) bool {
+	faults, err := c.server.faultsFor(text)
+	if err != nil {
+		c.refuse(*invalid(param, err.Error()))
+		return false
+	}
+	c.faults = faults
+	return true
+}
+
 // faultsFor are the faults a text asks for, else the server's.
 func (s *Server) faultsFor(text string) (Faults, error) {
 	if _, words, ok := strings.Cut(text, "fault:"); ok {

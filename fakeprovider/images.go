@@ -151,17 +151,11 @@ func (c *call) serveImages() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.prompt)
-	if err != nil {
-		c.refuse(*invalid("prompt", err.Error()))
+	if !c.misbehave("prompt", req.prompt) {
 		return
 	}
-	c.faults = faults
 	use := c.imagesUse(req)
-	if !c.begin() {
-		if c.record.ClientLeft {
-			c.bill(use)
-		}
+	if !c.beginOrBill(use) {
 		return
 	}
 	if req.stream {

@@ -35,20 +35,14 @@ func (c *call) serveModerations() {
 		return
 	}
 	all := strings.Join(texts, "")
-	faults, err := c.server.faultsFor(all)
-	if err != nil {
-		c.refuse(*invalid("input", err.Error()))
+	if !c.misbehave("input", all) {
 		return
 	}
-	c.faults = faults
 	use := tokens{prompt: textTokens(all)}
-	if faults.Max {
+	if c.faults.Max {
 		use.prompt = int64(len(all))
 	}
-	if !c.begin() {
-		if c.record.ClientLeft {
-			c.bill(use)
-		}
+	if !c.beginOrBill(use) {
 		return
 	}
 	c.bill(use)

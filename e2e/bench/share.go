@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
+	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"aigateway/e2e/loopback"
 	"aigateway/envoy"
 )
 
@@ -25,6 +28,7 @@ import (
 const (
 	shareInput, shareOutput = 1000, 500
 	shareCostCents          = 3
+	nanoPerCent             = 10_000_000
 )
 
 // share measures how much of a cap can be spent: as many calls as it affords,
@@ -58,13 +62,13 @@ func share(ctx context.Context, o options, out io.Writer) error {
 // shareResult is what came of one row.
 type shareResult struct {
 	calls, answered int
-	over            int64 // cents above the cap that were seen, or billed
+	over            int64 // nano-USD above the cap that were seen, or billed
 }
 
 func (r shareResult) String() string {
 	s := fmt.Sprintf("%3d %% (%d of %d)", r.answered*100/r.calls, r.answered, r.calls)
 	if r.over > 0 {
-		s += fmt.Sprintf(" OVER by %d cents", r.over)
+		s += fmt.Sprintf(" OVER by %d nano-USD", r.over)
 	}
 	return s
 }
@@ -104,7 +108,7 @@ func (s *shareLab) start(ctx context.Context, binary string) error {
 	}
 	var addresses [3]string
 	for i := range addresses {
-		if addresses[i], err = freeAddress(); err != nil {
+		if addresses[i], err = loopback.FreeAddress(); err != nil {
 			return err
 		}
 	}
@@ -118,7 +122,7 @@ func (s *shareLab) start(ctx context.Context, binary string) error {
 	if err := s.gateway.Start(); err != nil {
 		return fmt.Errorf("start aigateway: %w", err)
 	}
-	return poll(ctx, func() bool { return status(s.rest+"/readyz") == http.StatusOK })
+	return loopback.Poll(ctx, func() bool { return loopback.Status(s.rest+"/readyz") == http.StatusOK })
 }
 
 func shareConfig(addresses [3]string, data, envoyPath, backend string) string {
@@ -197,11 +201,11 @@ func (s *shareLab) spend(ctx context.Context, tag, model string, capped bool, ca
 		r.over = max(r.over, over)
 	}
 	r.answered = int(answered.Load())
-	r.over = max(r.over, int64(r.answered*shareCostCents)-limit)
+	r.over = max(r.over, (int64(r.answered*shareCostCents)-limit)*nanoPerCent)
 	return r, nil
 }
 
-// over is by how many cents what is spent and reserved exceeds the tag's cap.
+// over is by how many nano-USD what is spent and reserved exceeds the tag's cap.
 func (s *shareLab) over(ctx context.Context, tag string) (int64, error) {
 	r, err := s.request(ctx, http.MethodGet, s.rest+"/v1/budgets?tag="+tag, "", "")
 	if err != nil {
@@ -214,10 +218,10 @@ func (s *shareLab) over(ctx context.Context, tag string) (int64, error) {
 	defer answer.Body.Close()
 	var page struct {
 		Budgets []struct {
-			Tag      string      `json:"tag"`
-			Cap      json.Number `json:"cap_cents"`
-			Spent    json.Number `json:"spent_cents"`
-			Reserved json.Number `json:"reserved_cents"`
+			Tag      string `json:"tag"`
+			Cap      string `json:"cap"`
+			Spent    string `json:"spent"`
+			Reserved string `json:"reserved"`
 		} `json:"budgets"`
 	}
 	if err := json.NewDecoder(answer.Body).Decode(&page); err != nil {
@@ -225,13 +229,19 @@ func (s *shareLab) over(ctx context.Context, tag string) (int64, error) {
 	}
 	for _, b := range page.Budgets {
 		if b.Tag == tag {
-			limit, _ := b.Cap.Float64() // what is compared is for a table, in whole cents
-			spent, _ := b.Spent.Float64()
-			reserved, _ := b.Reserved.Float64()
-			return int64(spent + reserved - limit), nil
+			return nano(b.Spent) + nano(b.Reserved) - nano(b.Cap), nil
 		}
 	}
 	return 0, fmt.Errorf("no budget of %s", tag)
+}
+
+// nano is an exact amount of dollars, as the API writes it, in nano-USD.
+func nano(usd string) int64 {
+	r, ok := new(big.Rat).SetString(usd)
+	if !ok {
+		return math.MaxInt64 / 4 // no amount: over every cap
+	}
+	return r.Mul(r, big.NewRat(100*nanoPerCent, 1)).Num().Int64()
 }
 
 func (s *shareLab) request(ctx context.Context, method, url, tag, body string) (*http.Request, error) {

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"aigateway/e2e/loopback"
 	"aigateway/envoy"
 	"aigateway/fakeprovider"
 )
@@ -107,7 +108,7 @@ func (l *lab) start(ctx context.Context) error {
 func (l *lab) startGateway(ctx context.Context, bases map[string]string) (clients, rest string, err error) {
 	var addresses [3]string
 	for i := range addresses {
-		if addresses[i], err = freeAddress(); err != nil {
+		if addresses[i], err = loopback.FreeAddress(); err != nil {
 			return "", "", err
 		}
 	}
@@ -140,8 +141,8 @@ providers:
 		return "", "", fmt.Errorf("start aigateway: %w", err)
 	}
 	clients, rest = "http://"+addresses[0], "http://"+addresses[1]
-	ready := func() bool { return status(rest+"/readyz") == http.StatusOK && status(clients) != 0 }
-	if err := poll(ctx, ready); err != nil {
+	ready := func() bool { return loopback.Status(rest+"/readyz") == http.StatusOK && loopback.Status(clients) != 0 }
+	if err := loopback.Poll(ctx, ready); err != nil {
 		said, _ := os.ReadFile(log.Name()) // shown as far as there is any
 		return "", "", fmt.Errorf("wait for the gateway: %w\n%s", err, said)
 	}
@@ -202,37 +203,4 @@ func (l *lab) close() {
 		_ = l.gateway.Wait()                          // its exit code says nothing here
 	}
 	_ = os.RemoveAll(l.dir)
-}
-
-func status(url string) int {
-	resp, err := http.Get(url)
-	if err != nil {
-		return 0
-	}
-	resp.Body.Close()
-	return resp.StatusCode
-}
-
-func poll(ctx context.Context, ok func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-		}
-	}
-	return nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

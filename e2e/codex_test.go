@@ -37,7 +37,7 @@ func TestCodexShapes(t *testing.T) {
 		`{"type":"tool_search","execution":"client","description":"d","parameters":{"type":"object","properties":{}}},` +
 		`{"type":"shell","environment":{"type":"local"}},{"type":"local_shell"},{"type":"apply_patch"},{"type":"custom","name":"apply_patch"}`
 	const items = `{"type":"message","id":"msg_1","role":"user","content":[{"type":"input_text","text":"hi"}],"internal_chat_message_metadata_passthrough":{"turn_id":"t"}},` +
-		`{"type":"agent_message","author":"/root","recipient":"/root/a","content":[{"type":"input_text","text":"go"},{"type":"encrypted_content","encrypted_content":"gAAAAABo"}]},` +
+		`{"type":"agent_message","author":"/main","recipient":"/main/a","content":[{"type":"input_text","text":"go"},{"type":"encrypted_content","encrypted_content":"gAAAAABo"}]},` +
 		`{"type":"tool_search_call","call_id":"c1","status":"completed","execution":"client","arguments":{"query":"a"}},` +
 		`{"type":"tool_search_output","call_id":"c1","status":"completed","execution":"client","tools":[{"type":"function","name":"f","parameters":{"type":"object"}}]},` +
 		`{"type":"compaction","encrypted_content":"gAAAAABo"},{"type":"compaction_summary","encrypted_content":"gAAAAABo"},{"type":"ghost_snapshot","ghost_commit":{"id":"a"}}`

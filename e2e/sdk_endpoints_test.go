@@ -178,13 +178,13 @@ func checkSuiteErrors(t *testing.T, r *recorder, name string, suite sdkSuite, re
 	}
 }
 
-// checkSuiteAnswers compares each case with the provider's own record of it:
-// the bytes both ways, and what was used.
-func checkSuiteAnswers(t *testing.T, g *gateway, r *recorder, name string, suite sdkSuite, results map[string]answered) {
+// enteredCalls are a provider's records by the user that a call named, once it has
+// one of each case.
+func (g *gateway) enteredCalls(t *testing.T, provider, name string, results map[string]answered) map[string]fakeprovider.Call {
 	t.Helper()
 	calls := map[string]fakeprovider.Call{}
 	eventually(t, time.Minute, "the provider has entered every call", func() bool {
-		for _, c := range g.provider["full"].Calls() {
+		for _, c := range g.provider[provider].Calls() {
 			calls[c.User] = c
 		}
 		for what := range results {
@@ -194,6 +194,14 @@ func checkSuiteAnswers(t *testing.T, g *gateway, r *recorder, name string, suite
 		}
 		return true
 	})
+	return calls
+}
+
+// checkSuiteAnswers compares each case with the provider's own record of it:
+// the bytes both ways, and what was used.
+func checkSuiteAnswers(t *testing.T, g *gateway, r *recorder, name string, suite sdkSuite, results map[string]answered) {
+	t.Helper()
+	calls := g.enteredCalls(t, "full", name, results)
 	for what, got := range results {
 		call, sent := calls[name+"/"+what], r.of(name+"/"+what)
 		if len(sent) != 1 {

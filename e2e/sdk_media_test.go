@@ -107,18 +107,7 @@ func TestSDKMedia(t *testing.T) {
 // wantMedia compares each case with the provider's record of it.
 func wantMedia(t *testing.T, g *gateway, r *recorder, name string, results map[string]answered) {
 	t.Helper()
-	calls := map[string]fakeprovider.Call{}
-	eventually(t, time.Minute, "the provider has entered every call", func() bool {
-		for _, c := range g.provider["media"].Calls() {
-			calls[c.User] = c
-		}
-		for what := range results {
-			if _, ok := calls[name+"/"+what]; !ok {
-				return false
-			}
-		}
-		return true
-	})
+	calls := g.enteredCalls(t, "media", name, results)
 	for what, got := range results {
 		call, sent := calls[name+"/"+what], r.of(name+"/"+what)
 		if len(sent) != 1 {

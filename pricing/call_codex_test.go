@@ -74,7 +74,7 @@ func TestAgentItemsAreBoundedByTheirBytes(t *testing.T) {
 		item  string
 		named bool // the provider has the rest
 	}{
-		{`{"type":"agent_message","id":"amsg_1","author":"/root","recipient":"/root/a","content":[{"type":"input_text","text":"hi"}]}`, false},
+		{`{"type":"agent_message","id":"amsg_1","author":"/main","recipient":"/main/a","content":[{"type":"input_text","text":"hi"}]}`, false},
 		{`{"type":"agent_message","author":"a","recipient":"b","content":[{"type":"encrypted_content","encrypted_content":"gAAAAABo"}]}`, false},
 		{`{"type":"function_call_output","call_id":"c","output":[{"type":"encrypted_content","encrypted_content":"gAAAAABo"}]}`, false},
 		{`{"type":"compaction","encrypted_content":"gAAAAABo"}`, false},

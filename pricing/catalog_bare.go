@@ -88,7 +88,7 @@ func likeness(a, b string) int {
 	case len(a)-len(b) > limit || len(b)-len(a) > limit:
 		return -1
 	}
-	row := make([]int, len(b)+1) // of Levenshtein's table
+	var row [nearestLength + 1]int // of Levenshtein's table
 	for j := range row {
 		row[j] = j
 	}

@@ -26,7 +26,8 @@ type Caller interface {
 	// is asked only about such a body.
 	DefaultCap() int64
 	// Watched reports whether a budget watches the call. It is asked only about
-	// one whose tools run at the provider without a limit.
+	// one whose tools run at the provider without a limit, or whose model has no
+	// price.
 	Watched() bool
 	// Settled is the most input tokens of the model that names together can amount
 	// to; false when they may be anything. whole says that the reasoning of all
@@ -47,8 +48,8 @@ type Quote struct {
 }
 
 // Quote parses a call, resolves its model and bounds it: the one way from a body
-// to an amount. A nil caller may call every model and brings nothing. The error is a *budget.Error about the call, or that of ctx,
-// soon after nobody waits any more.
+// to an amount. A nil caller may call every model and brings nothing. The error is
+// a *budget.Error about the call, or that of ctx, soon after nobody waits any more.
 func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, error) {
 	parse := ParseCallContext
 	if q.Boundary != "" {
@@ -69,7 +70,7 @@ func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, err
 		return Quote{}, err
 	}
 	if caller != nil {
-		call.ask(caller, out.Model.Slug)
+		call.ask(caller, &out.Model)
 	}
 	if err := ctx.Err(); err != nil {
 		return Quote{}, fmt.Errorf("before bounding: %w", err)
@@ -99,13 +100,16 @@ func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, e
 }
 
 // ask takes what the caller has for what the body leaves out.
-func (c *Call) ask(caller Caller, model string) {
+func (c *Call) ask(caller Caller, m *Model) {
 	if c.uncapped() {
 		c.DefaultCap = caller.DefaultCap()
 	}
-	c.Watched = c.unlimited() && caller.Watched()
+	c.Watched = (c.unlimited() || m.Row == nil) && caller.Watched()
+	if m.Row == nil && !c.Watched {
+		m.catalog = nil // the call is let through: nobody reads what would be near
+	}
 	if names := c.StoredNames(); len(names) > 0 {
-		if n, ok := caller.Settled(model, names, c.allTurns); ok {
+		if n, ok := caller.Settled(m.Slug, names, c.allTurns); ok {
 			c.Settle(n)
 		}
 	}

@@ -1,6 +1,9 @@
 package pricing
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // Edit replaces Del bytes at offset At of the body by Ins.
 type Edit struct {
@@ -77,9 +80,10 @@ func (c *Call) plainCaps(edits []Edit) []Edit {
 		if !f.set {
 			continue
 		}
-		start, digits := f.at+len("null")-f.width, strconv.FormatInt(f.value, 10)
-		if string(c.body[start:start+f.width]) != digits {
-			edits = append(edits, Edit{start, f.width, digits})
+		var storage [20]byte // on the stack: nearly all are plain
+		start, digits := f.at+len("null")-f.width, strconv.AppendInt(storage[:0], f.value, 10)
+		if !bytes.Equal(c.body[start:start+f.width], digits) {
+			edits = append(edits, Edit{start, f.width, string(digits)})
 		}
 	}
 	return edits

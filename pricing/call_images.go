@@ -2,7 +2,6 @@ package pricing
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -83,7 +82,8 @@ func (p *parser) formatMember() error {
 	case "gif":
 		p.pictures().animated = true
 	case "svg":
-		err = p.refuseRead("unbounded_media", "is svg, which another model draws and bills apart; ask for png, webp or jpeg")
+		field := p.path()
+		p.call.refuse("unbounded_media", field, field+" is svg, which another model draws and bills apart; ask for png, webp or jpeg")
 	}
 	return err
 }
@@ -94,13 +94,6 @@ func (p *parser) framesMember() error {
 		p.pictures().frames, p.pictures().animated = n, true
 	}
 	return err
-}
-
-// refuseRead refuses the member that was just read.
-func (p *parser) refuseRead(reason, what string) error {
-	field := p.path()
-	p.call.refuse(reason, field, field+" "+what)
-	return nil
 }
 
 func (p *parser) fidelity() error {
@@ -124,37 +117,28 @@ func (p *parser) pictureSources() error {
 	case '[':
 		return p.array(func(int) error { return p.pictureSources() })
 	case '"':
-		return p.pictureText(&image{field: p.path()})
+		p.call.images = append(p.call.images, image{field: p.path()})
+		return p.pictureText()
 	case '{':
 	default:
 		return p.wrongType("an image, or a list of them")
 	}
-	img := image{field: p.path()}
-	return errors.Join(p.object(func([]byte) error {
+	p.call.images = append(p.call.images, image{field: p.path()})
+	return p.object(func([]byte) error {
 		if p.dec.PeekKind() == '"' {
-			return p.pictureText(nil)
+			return p.pictureText()
 		}
 		return p.walk()
-	}), p.addPicture(&img))
+	})
 }
 
 // pictureText reads a URL or an id; what a data URL holds is no text.
-func (p *parser) pictureText(img *image) error {
+func (p *parser) pictureText() error {
 	url, err := p.media()
-	if err != nil {
-		return err
-	}
-	if len(url) >= 5 && bytes.EqualFold(url[:5], []byte("data:")) {
+	if err == nil && len(url) >= 5 && bytes.EqualFold(url[:5], []byte("data:")) {
 		p.dataURL(&image{}, url)
 	}
-	return p.addPicture(img)
-}
-
-func (p *parser) addPicture(img *image) error {
-	if img != nil {
-		p.call.images = append(p.call.images, *img)
-	}
-	return nil
+	return err
 }
 
 func completeImages(c *Call) error {

@@ -162,7 +162,15 @@ func TestExplainer(t *testing.T) {
 	learned := func(tag budget.Tag) (accounting.Ratio, bool) {
 		return accounting.Ratio{Calls: 7, Bound: 10 * budget.Dollar, Cost: 3 * budget.Dollar}, tag == "team/a"
 	}
-	e := explainer{catalog: func() *pricing.Catalog { return catalog }, now: time.Now, defaultCap: func(budget.Tag, string) int64 { return 0 }, learned: learned, tightest: tightest, settled: settled}
+	e := explainer{
+		catalog:    func() *pricing.Catalog { return catalog },
+		tightest:   tightest,
+		defaultCap: func(budget.Tag, string) int64 { return 0 },
+		watched:    func(budget.Tag, string) bool { return watched },
+		settled:    settled,
+		learned:    learned,
+		now:        time.Now,
+	}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})
 	if err != nil {

@@ -352,3 +352,35 @@ func TestScriptThatDoesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestScriptThatFailsOnAnAnswer: what the script is told of an answer, the
+// provider's credentials among it, must not reach a client whatever the script
+// does.
+func TestScriptThatFailsOnAnAnswer(t *testing.T) {
+	for name, lua := range map[string]string{
+		"does nothing": "",
+		"fails":        `function envoy_on_response(h) error("no") end`,
+		"recurses":     `function envoy_on_response(h) return 1 + envoy_on_response(h) end`,
+		"fails later":  `function envoy_on_response(h) for chunk in h:bodyChunks() do error("no") end end`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, envoy.BootstrapConfig{}, envoy.BootstrapWithLua("function envoy_on_request(h) end\n"+lua))
+			for _, status := range []int{200, 400, 401, 307} {
+				e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					w.WriteHeader(status)
+					io.WriteString(w, "{}")
+				})
+				r := e.do(t, "POST", chat, "{}")
+				if _, got := e.recorded(); len(got) != 1 || r.status != status {
+					t.Fatalf("status %d, %d provider calls", r.status, len(got))
+				}
+				for header := range r.header {
+					if strings.HasPrefix(strings.ToLower(header), "x-aig-int-") {
+						t.Errorf("the client got %s with a %d", header, status)
+					}
+				}
+			}
+		})
+	}
+}

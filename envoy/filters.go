@@ -32,11 +32,12 @@ func checkHeaders() []string {
 
 // The order is the contract: a request is decided, spliced, refused if the
 // splice did not happen, stripped of what the provider must not see, given a
-// token where it needs Google's, and sent.
+// token where it needs Google's, and sent. Answers pass in the opposite order.
 func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 	key := b.filter(FilterKey, b.keyCheck())
 	key.Disabled = true // but for routes that ask for it
 	return []*hcmv3.HttpFilter{
+		b.filter(filterGuard, guard()),
 		key,
 		b.filter(FilterAuthz, b.authz()),
 		b.filter(FilterLua, lua(b.luaSource())),
@@ -99,6 +100,14 @@ func refuseUnedited() *rbacv3.RBAC {
 			}}}},
 			Principals: []*rbacpbv3.Principal{{Identifier: &rbacpbv3.Principal_Any{Any: true}}},
 		}},
+	}}
+}
+
+// guard takes what the Lua filter is told off an answer: answers meet it after
+// the script, which does that itself unless it fails. The note has credentials.
+func guard() *headerv3.HeaderMutation {
+	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{
+		ResponseMutations: []*mutationv3.HeaderMutation{removeHeader(headerAnswer)},
 	}}
 }
 

@@ -25,7 +25,7 @@ const (
 	// Lua filter removes it after the splice; a request that still has it is refused.
 	HeaderEdit = internalPrefix + "edit"
 	// headerAnswer is on a provider's answer from its cluster's AnswerFilter to the
-	// Lua filter, which removes it.
+	// Lua filter, which removes it; filterGuard does where the script fails.
 	headerAnswer = internalPrefix + "answer"
 )
 
@@ -113,6 +113,7 @@ const (
 // the body must be held whole for Check and for the splice, and may grow by it.
 // (FilterAuthz refuses what is longer than MaxBodyBytes.)
 const (
+	filterGuard  = "aig.guard"
 	FilterKey    = "aig.key"
 	FilterAuthz  = "envoy.filters.http.ext_authz"
 	FilterLua    = "envoy.filters.http.lua"

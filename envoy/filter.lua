@@ -511,9 +511,9 @@ local function report()
 end
 
 -- What stands beside a report.
-local function tell_found(told, sc)
+local function tell_found(told, found)
   for i = 1, #REPORTED do
-    local value = sc.found[REPORTED[i]]
+    local value = found[REPORTED[i]]
     if value then tell(told, REPORTED[i], value) end
   end
 end
@@ -632,15 +632,29 @@ local function count_ends(st, list)
   end
 end
 
+-- What an event before any output says stands beside the first report, which some send without it.
+local function remember(st, found)
+  for i = 1, #REPORTED do
+    local name = REPORTED[i]
+    if found[name] then
+      st.early = st.early or {}
+      st.early[name] = found[name]
+    end
+  end
+end
+
 -- Takes over what one event says, and tells whether it is the chunk to strip: no choices, only usage.
 local function conclude(st, sc)
   local told, kind = st.told, sc.found.type
   local output = sc.output or kind ~= nil and is_output(kind) and true
   if sc.ends then count_ends(st, sc.ends) end
   if sc.stopped and kind == '"message_delta"' then count_ends(st, { 0 }) end
+  if told.usage == nil and told.output == nil then remember(st, sc.found) end
   if output then tell_output(told) end
   if sc.fresh then
-    tell_found(told, sc)
+    if st.early then tell_found(told, st.early) end
+    st.early = nil
+    tell_found(told, sc.found)
     st.late, st.outdated = false, false
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
   elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] then
@@ -680,6 +694,7 @@ local function stream(strip)
     strip = strip, -- withhold unfinished events, drop the usage-only one
     told = report(),
     watch = true, -- look at every event: there was no output yet, or none since the last report
+    early = nil, -- what stood beside no report yet
     ended = false, -- the end mark came
     late = false, -- something else than the end came after the last report
     outdated = false, -- output did
@@ -868,7 +883,7 @@ local function read_json(sc, s)
   scan(sc, s)
   local told = sc.told
   if sc.output then tell_output(told) end
-  if sc.fresh and sc.depth > 0 then tell_found(told, sc) end -- the rest may never come
+  if sc.fresh and sc.depth > 0 then tell_found(told, sc.found) end -- the rest may never come
 end
 
 -- An error without a report is never done: it may be one of Envoy's own, which come through here too. Nor is an answer in
@@ -876,7 +891,7 @@ end
 local function finish_json(sc, failed)
   local meta, told = sc.found.meta, sc.told
   if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
-  tell_found(told, sc)
+  tell_found(told, sc.found)
   local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
   if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then tell(told, "done", "true") end
   return ""

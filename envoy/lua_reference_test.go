@@ -3,6 +3,7 @@ package envoy_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -260,6 +261,7 @@ func (d *refDoc) take(m refMember, top bool) {
 // refState is a report in the making.
 type refState struct {
 	report         map[string]any
+	early          map[string]string // said before output and reports
 	last, first    string
 	others         []string
 	items          []string
@@ -269,7 +271,7 @@ type refState struct {
 }
 
 func newRefState() *refState {
-	return &refState{report: map[string]any{}, finished: map[float64]bool{}, watch: true}
+	return &refState{report: map[string]any{}, early: map[string]string{}, finished: map[float64]bool{}, watch: true}
 }
 
 func (st *refState) usage(d refDoc) {
@@ -432,7 +434,7 @@ func (st *refState) event(lines []string, size int, strip bool) (drop, known boo
 	}
 	d := refRead(doc)
 	if m := refOnlyDelta.FindString(doc); m != "" && !strings.HasSuffix(m, `"message_delta"`) && !refMentionsUsage.MatchString(doc) {
-		d = refDoc{found: d.found, output: true}
+		d = refDoc{found: map[string]string{"type": d.found["type"]}, output: true}
 	}
 	if !st.looks(doc) {
 		return false, !d.unknown
@@ -473,11 +475,16 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 	if d.stopped && kind == "message_delta" {
 		st.finished[0] = true
 	}
+	if d.usages == nil && st.last == "" && st.report["output"] == nil {
+		maps.Copy(st.early, d.found)
+	}
 	if output {
 		st.report["output"] = true
 	}
 	switch {
 	case d.usages != nil:
+		st.beside(refDoc{found: st.early})
+		st.early = nil
 		st.usage(d)
 		st.late, st.settled = false, false
 		if delete(st.report, "finished"); len(st.finished) > 0 {

@@ -39,6 +39,15 @@ var streams = []struct {
 		report:   map[string]any{"usage": use, "first_usage": use, "service_tier": `"flex"`, "done": true},
 	},
 	{
+		name: "tier and model in the first chunk only",
+		body: `data: {"id":"1","model":"kimi","service_tier":"priority","choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}` + "\n\n" +
+			`data: {"choices":[{"delta":{"content":"hi"}}]}` + "\n\n" +
+			`data: {"model":"k2","choices":[],"service_tier":null,"usage":` + use + `}` + "\n\ndata: [DONE]\n\n",
+		stripped: `data: {"id":"1","model":"kimi","service_tier":"priority","choices":[{"delta":{"role":"assistant","content":""}}],"usage":null}` + "\n\n" +
+			`data: {"choices":[{"delta":{"content":"hi"}}]}` + "\n\ndata: [DONE]\n\n",
+		report: map[string]any{"usage": use, "first_usage": use, "model": `"k2"`, "service_tier": `"priority"`, "done": true},
+	},
+	{
 		name:     "cr only",
 		body:     "data: {\"choices\":[],\"usage\":" + use + "}\r\rdata: {\"choices\":[2]}\r\r: x\rdata: [DONE]\r\r",
 		stripped: "data: {\"choices\":[2]}\r\r: x\rdata: [DONE]\r\r",

@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"syscall"
 
 	"aigateway/e2e/loopback"
@@ -25,9 +24,15 @@ type chain struct {
 	name    string
 	address string
 	envoy   *exec.Cmd
-	service *exec.Cmd // nil for Envoy alone
+	service []*exec.Cmd // none for Envoy alone; some services need another
 	start   func(ctx context.Context) error
 }
+
+// Names of the chains that are compared with each other.
+const (
+	nameTuned   = "+ no-op ext_authz, our options"
+	nameGateway = "aigateway"
+)
 
 // lab is everything the measurements need, in one temporary directory.
 type lab struct {
@@ -35,9 +40,14 @@ type lab struct {
 	dir     string
 	envoy   string
 	backend net.Listener
-	request []byte
+	loads   []load
 	chains  []*chain
 	filled  bool
+}
+
+// chain returns the chain of that name.
+func (l *lab) chain(name string) *chain {
+	return l.chains[slices.IndexFunc(l.chains, func(c *chain) bool { return c.name == name })]
 }
 
 func newLab(ctx context.Context, o options) (*lab, error) {
@@ -57,47 +67,48 @@ func newLab(ctx context.Context, o options) (*lab, error) {
 	if l.backend, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	go func() { _ = http.Serve(l.backend, http.HandlerFunc(answer)) }() // ends with the listener
-	l.request = request()
-	l.chains = []*chain{
-		{name: "Envoy alone", start: l.starter(0, "")},
-		{name: "+ no-op ext_authz, stock gRPC", start: l.starter(1, "stock")},
-		{name: "+ no-op ext_authz, our options", start: l.starter(2, "tuned")},
-		{name: "aigateway", start: l.startGateway(3)},
+	go func() { _ = http.Serve(l.backend, answers{chunks: o.chunks}) }() // ends with the listener
+	if l.loads, err = loads(o); err != nil {
+		return nil, err
 	}
-	for i, c := range l.chains {
-		if c.address, err = loopback.FreeAddress(); err != nil {
-			return nil, err
-		}
-		if c.name == "aigateway" {
-			continue // after the ledger is filled
-		}
-		if err := c.start(ctx); err != nil {
-			l.close()
-			return nil, fmt.Errorf("start chain %d: %w", i, err)
-		}
+	if err := l.startChains(ctx); err != nil {
+		l.close()
+		return nil, err
 	}
 	return l, nil
 }
 
-// answer is a provider's answer of a usual size, with usage to settle.
-func answer(w http.ResponseWriter, r *http.Request) {
-	_, _ = io.Copy(io.Discard, r.Body) // a broken request shows at the client
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"id":"chatcmpl-1","object":"chat.completion","created":1790000000,"model":"m1","choices":[{"index":0,"message":{"role":"assistant","content":"`+
-		strings.Repeat("some text ", 60)+`"},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":250,"completion_tokens":120,"total_tokens":370}}`)
+func (l *lab) startChains(ctx context.Context) (err error) {
+	l.add("Envoy alone", func(c *chain) func(context.Context) error { return l.starter(c, "") })
+	l.add("+ no-op ext_authz, stock gRPC", func(c *chain) func(context.Context) error { return l.starter(c, "stock") })
+	l.add(nameTuned, func(c *chain) func(context.Context) error { return l.starter(c, "tuned") })
+	if hasRatelimit() {
+		l.add("+ ratelimit and Redis", l.ratelimitStarter)
+	}
+	l.add(nameGateway, l.gatewayStarter)
+	for _, c := range l.chains {
+		if c.address, err = loopback.FreeAddress(); err != nil {
+			return err
+		}
+		if c.name == nameGateway {
+			continue // after the ledger is filled
+		}
+		if err := c.start(ctx); err != nil {
+			return fmt.Errorf("start %s: %w", c.name, err)
+		}
+	}
+	return nil
 }
 
-// request is a chat call of 1 KiB under a tag with a budget.
-func request() []byte {
-	head, tail := `{"model":"bench/m1","max_tokens":200,"messages":[{"role":"user","content":"`, `"}]}`
-	body := head + strings.Repeat("x", 1024-len(head)-len(tail)) + tail
-	return fmt.Appendf(nil, "POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer %s\r\nX-Aig-Tag: b/7\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", adminKey, len(body), body)
+func (l *lab) add(name string, starter func(*chain) func(context.Context) error) {
+	c := &chain{name: name}
+	c.start = starter(c)
+	l.chains = append(l.chains, c)
 }
 
 // fill stops the gateway, fills its ledger, and starts it again.
 func (l *lab) fill(ctx context.Context, budgets, calls int) error {
-	g := l.chains[len(l.chains)-1]
+	g := l.chain(nameGateway)
 	l.stop(g)
 	if l.filled {
 		budgets = min(budgets, 1) // they are there already
@@ -115,7 +126,7 @@ func (l *lab) fill(ctx context.Context, budgets, calls int) error {
 func (l *lab) dataDir() string { return filepath.Join(l.dir, "data") }
 
 func (l *lab) stop(c *chain) {
-	for _, p := range []*exec.Cmd{c.envoy, c.service} {
+	for _, p := range append([]*exec.Cmd{c.envoy}, c.service...) {
 		if p != nil {
 			_ = p.Process.Signal(syscall.SIGTERM) // it may have ended
 			_ = p.Wait()                          // its exit code says nothing here
@@ -148,9 +159,9 @@ func (l *lab) startEnvoy(ctx context.Context, bootstrap string) (*exec.Cmd, erro
 }
 
 // starter starts a plain Envoy, with a no-op service unless role is empty.
-func (l *lab) starter(i int, role string) func(context.Context) error {
+func (l *lab) starter(c *chain, role string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		c, service := l.chains[i], ""
+		service := ""
 		if role != "" {
 			address, err := loopback.FreeAddress()
 			if err != nil {
@@ -161,27 +172,43 @@ func (l *lab) starter(i int, role string) func(context.Context) error {
 				return fmt.Errorf("find this program: %w", err)
 			}
 			service = address
-			if c.service, err = l.command(ctx, self, "-role", role, "-listen", address); err != nil {
+			if err := l.serve(ctx, c, self, "-role", role, "-listen", address); err != nil {
 				return err
 			}
 		}
-		path := filepath.Join(l.dir, fmt.Sprintf("envoy-%d.yaml", i))
-		if err := os.WriteFile(path, []byte(plainBootstrap(c.address, service, l.backend.Addr().String())), 0o600); err != nil {
-			return fmt.Errorf("write bootstrap: %w", err)
-		}
-		var err error
-		if c.envoy, err = l.startEnvoy(ctx, path); err != nil {
-			return err
-		}
-		return l.await(ctx, c)
+		return l.startPlain(ctx, c, authzFilter(service))
 	}
 }
 
-// startGateway starts the control plane and an Envoy of ours, so that each
+// serve starts one of a chain's services.
+func (l *lab) serve(ctx context.Context, c *chain, path string, args ...string) error {
+	p, err := l.command(ctx, path, args...)
+	if err == nil {
+		c.service = append(c.service, p)
+	}
+	return err
+}
+
+// startPlain starts an Envoy of its own with one more filter.
+func (l *lab) startPlain(ctx context.Context, c *chain, f filter) error {
+	_, port, err := net.SplitHostPort(c.address)
+	if err != nil {
+		return fmt.Errorf("read an address: %w", err)
+	}
+	path := filepath.Join(l.dir, "envoy-"+port+".yaml")
+	if err := os.WriteFile(path, []byte(plainBootstrap(c.address, f, l.backend.Addr().String())), 0o600); err != nil {
+		return fmt.Errorf("write bootstrap: %w", err)
+	}
+	if c.envoy, err = l.startEnvoy(ctx, path); err != nil {
+		return err
+	}
+	return l.await(ctx, c)
+}
+
+// gatewayStarter starts the control plane and an Envoy of ours, so that each
 // one's CPU time can be read.
-func (l *lab) startGateway(i int) func(context.Context) error {
+func (l *lab) gatewayStarter(c *chain) func(context.Context) error {
 	return func(ctx context.Context) error {
-		c := l.chains[i]
 		config, bootstrap := filepath.Join(l.dir, "aigateway.yaml"), filepath.Join(l.dir, "bootstrap.json")
 		rest, err := loopback.FreeAddress()
 		if err != nil {
@@ -195,7 +222,7 @@ func (l *lab) startGateway(i int) func(context.Context) error {
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write config: %w", err)
 		}
-		if c.service, err = l.command(ctx, l.binary, "serve", "--config", config); err != nil {
+		if err := l.serve(ctx, c, l.binary, "serve", "--config", config); err != nil {
 			return err
 		}
 		if err := loopback.Poll(ctx, func() bool { return loopback.Status("http://"+rest+"/readyz") == http.StatusOK }); err != nil {
@@ -220,7 +247,7 @@ func (l *lab) await(ctx context.Context, c *chain) error {
 	var last error
 	err := loopback.Poll(ctx, func() bool {
 		var one *client
-		if one, last = dial(c.address, l.request); last != nil {
+		if one, last = dial(c.address, l.loads[0].request); last != nil {
 			return false
 		}
 		defer one.conn.Close()

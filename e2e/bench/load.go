@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httputil"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (c *client) call() error {
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
-	length := -1
+	length, chunked := -1, false
 	for {
 		line, err := c.in.ReadSlice('\n')
 		if err != nil {
@@ -53,12 +54,23 @@ func (c *client) call() error {
 		if len(line) <= 2 {
 			break
 		}
-		if name, value, ok := strings.Cut(string(line), ":"); ok && strings.EqualFold(name, "content-length") {
+		name, value, _ := strings.Cut(string(line), ":")
+		switch {
+		case strings.EqualFold(name, "content-length"):
 			length, err = strconv.Atoi(strings.TrimSpace(value))
 			if err != nil {
 				return fmt.Errorf("content-length: %w", err)
 			}
+		case strings.EqualFold(name, "transfer-encoding"):
+			chunked = true
 		}
+	}
+	if chunked && strings.Contains(status, " 200 ") {
+		if _, err := io.Copy(io.Discard, httputil.NewChunkedReader(c.in)); err != nil {
+			return fmt.Errorf("read: %w", err)
+		}
+		_, err := c.in.Discard(len("\r\n")) // where trailers would stand
+		return err
 	}
 	if length < 0 {
 		return fmt.Errorf("an answer without content-length: %s", status)
@@ -100,7 +112,7 @@ func saturate(ctx context.Context, address string, request []byte, n int, d time
 }
 
 // openLoop starts calls at a fixed rate, whether or not earlier ones have been
-// answered, and returns the latencies from the time each should have started.
+// answered, and returns the latencies from the time each should have started, sorted.
 func openLoop(ctx context.Context, address string, request []byte, rate int, d time.Duration) ([]time.Duration, error) {
 	total := int(float64(rate) * d.Seconds())
 	gap := time.Second / time.Duration(rate)

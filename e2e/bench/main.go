@@ -21,6 +21,8 @@ type options struct {
 	rate     int
 	budgets  int
 	history  int
+	sizes    string
+	chunks   int
 	share    bool
 	role     string
 	listen   string
@@ -41,9 +43,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.StringVar(&o.binary, "binary", "bin/aigateway", "the built aigateway")
 	flags.IntVar(&o.rounds, "rounds", 6, "rounds of each chain; the table has the 25th percentile")
-	flags.DurationVar(&o.duration, "duration", 1500*time.Millisecond, "saturated time of each round")
+	flags.StringVar(&o.sizes, "sizes", "1,128,1024", "sizes of request bodies, in KiB")
+	flags.IntVar(&o.chunks, "chunks", 300, "chunks of the streamed answer; 0 leaves streams out")
+	flags.DurationVar(&o.duration, "duration", time.Second, "saturated time of each round, and as long again for latencies")
 	flags.IntVar(&o.clients, "clients", 16, "connections at saturation")
-	flags.IntVar(&o.rate, "rate", 400, "calls a second of the latency runs")
+	flags.IntVar(&o.rate, "rate", 400, "calls a second of the latency runs with the smallest bodies")
 	flags.IntVar(&o.budgets, "budgets", 100_000, "budgets in the ledger")
 	flags.IntVar(&o.history, "history", 1_000_000, "settled calls in the second part; 0 leaves it out")
 	flags.BoolVar(&o.share, "share", false, "measure how much of a cap can be spent instead")
@@ -61,25 +65,28 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	return compare(ctx, o, out)
 }
 
-// compare runs every chain, prints, and again with a history.
+// compare runs every chain with every load, prints, and the first again with a history.
 func compare(ctx context.Context, o options, out io.Writer) error {
 	l, err := newLab(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer l.close()
-	fmt.Fprintf(out, "1 KiB chat body, Envoy with one worker, %d clients, CPU µs per call (25th percentile of %d rounds); p50 and p99 at %d calls a second\n\n", o.clients, o.rounds, o.rate)
-	for _, calls := range []int{0, o.history} {
-		if calls == 0 && l.filled {
-			break
-		}
-		if err := l.fill(ctx, o.budgets, calls); err != nil {
-			return err
-		}
-		fmt.Fprintf(out, "%d budgets, %d settled calls\n", o.budgets, calls)
-		if err := l.measure(ctx, out); err != nil {
+	fmt.Fprintf(out, "Chat bodies of agents, Envoy with one worker, %d clients, CPU µs per call (25th percentile of %d rounds)\n\n%d budgets\n\n", o.clients, o.rounds, o.budgets)
+	if err := l.fill(ctx, o.budgets, 0); err != nil {
+		return err
+	}
+	for _, w := range l.loads {
+		if err := l.measure(ctx, out, w); err != nil {
 			return err
 		}
 	}
-	return nil
+	if o.history == 0 {
+		return nil
+	}
+	if err := l.fill(ctx, o.budgets, o.history); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "%d budgets, %d settled calls\n\n", o.budgets, o.history)
+	return l.measure(ctx, out, l.loads[0])
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"slices"
 	"time"
 )
@@ -19,45 +18,72 @@ type sample struct {
 	unavailable           int // calls answered 503
 }
 
-// measure runs all chains interleaved and prints the table.
-func (l *lab) measure(ctx context.Context, out io.Writer) error {
+// result is what was measured of one chain.
+type result struct {
+	envoy, service, total time.Duration // CPU time of a call, the 25th percentile: other work on the machine only ever adds
+	p50, p99              time.Duration
+	unavailable           int
+}
+
+// measure runs all chains interleaved with one load and prints the table.
+func (l *lab) measure(ctx context.Context, out io.Writer, w load) error {
 	samples := make([][]sample, len(l.chains))
+	latencies := make([][]time.Duration, len(l.chains))
 	for range l.rounds {
 		for i, c := range l.chains {
-			s, err := l.round(ctx, c)
+			s, err := l.round(ctx, c, w)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			samples[i] = append(samples[i], s)
 		}
-	}
-	fmt.Fprintf(out, "  %-32s %8s %8s %8s %9s %9s %6s\n", "", "envoy", "service", "total", "p50 ms", "p99 ms", "503s")
-	for i, c := range l.chains {
-		latencies, err := openLoop(ctx, c.address, l.request, l.rate, 2*l.duration)
-		if err != nil {
-			return fmt.Errorf("%s: %w", c.name, err)
+		for i, c := range l.chains {
+			some, err := openLoop(ctx, c.address, w.request, w.rate, l.duration)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+			latencies[i] = append(latencies[i], some...)
 		}
-		unavailable := 0
-		for _, s := range samples[i] {
-			unavailable += s.unavailable
+	}
+	fmt.Fprintf(out, "%s\n  %-32s %8s %8s %8s %9s %9s %6s   at %d calls a second\n", w.name, "", "envoy", "service", "total", "p50 ms", "p99 ms", "503s", w.rate)
+	var floor, ours result
+	for i, c := range l.chains {
+		r := summarize(samples[i], latencies[i])
+		switch c.name {
+		case nameTuned:
+			floor = r
+		case nameGateway:
+			ours = r
 		}
 		fmt.Fprintf(out, "  %-32s %8d %8d %8d %9.2f %9.2f %6d\n", c.name,
-			lowQuartile(samples[i], func(s sample) time.Duration { return s.envoy }),
-			lowQuartile(samples[i], func(s sample) time.Duration { return s.service }),
-			lowQuartile(samples[i], func(s sample) time.Duration { return s.total }),
-			ms(percentile(latencies, 0.50)), ms(percentile(latencies, 0.99)), unavailable)
+			r.envoy.Microseconds(), r.service.Microseconds(), r.total.Microseconds(), ms(r.p50), ms(r.p99), r.unavailable)
 	}
-	fmt.Fprintln(out)
+	fmt.Fprintf(out, "  %-32s %8.2f %8.2f %8.2f %9.2f %9.2f\n\n", "aigateway / no-op, our options",
+		ratio(ours.envoy, floor.envoy), ratio(ours.service, floor.service), ratio(ours.total, floor.total), ratio(ours.p50, floor.p50), ratio(ours.p99, floor.p99))
 	return nil
 }
 
+func summarize(samples []sample, latencies []time.Duration) result {
+	slices.Sort(latencies)
+	r := result{
+		envoy:   lowQuartile(samples, func(s sample) time.Duration { return s.envoy }),
+		service: lowQuartile(samples, func(s sample) time.Duration { return s.service }),
+		total:   lowQuartile(samples, func(s sample) time.Duration { return s.total }),
+		p50:     percentile(latencies, 0.50), p99: percentile(latencies, 0.99),
+	}
+	for _, s := range samples {
+		r.unavailable += s.unavailable
+	}
+	return r
+}
+
 // round saturates a chain once.
-func (l *lab) round(ctx context.Context, c *chain) (sample, error) {
+func (l *lab) round(ctx context.Context, c *chain, w load) (sample, error) {
 	before, err := cpuOf(c)
 	if err != nil {
 		return sample{}, err
 	}
-	calls, unavailable, err := saturate(ctx, c.address, l.request, l.clients, l.duration)
+	calls, unavailable, err := saturate(ctx, c.address, w.request, l.clients, l.duration)
 	if err != nil {
 		return sample{}, err
 	}
@@ -80,26 +106,28 @@ func (l *lab) round(ctx context.Context, c *chain) (sample, error) {
 }
 
 func cpuOf(c *chain) (s sample, err error) {
-	for p, to := range map[*exec.Cmd]*time.Duration{c.envoy: &s.envoy, c.service: &s.service} {
-		if p == nil {
-			continue
-		}
-		if *to, err = cpuTime(p.Process.Pid); err != nil {
+	if s.envoy, err = cpuTime(c.envoy.Process.Pid); err != nil {
+		return s, err
+	}
+	for _, p := range c.service {
+		used, err := cpuTime(p.Process.Pid)
+		if err != nil {
 			return s, err
 		}
+		s.service += used
 	}
 	return s, nil
 }
 
-// lowQuartile is the 25th percentile in microseconds: other work on the
-// machine only ever adds.
-func lowQuartile(all []sample, of func(sample) time.Duration) int64 {
+func lowQuartile(all []sample, of func(sample) time.Duration) time.Duration {
 	values := make([]time.Duration, len(all))
 	for i, s := range all {
 		values[i] = of(s)
 	}
 	slices.Sort(values)
-	return percentile(values, 0.25).Microseconds()
+	return percentile(values, 0.25)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func ratio(a, b time.Duration) float64 { return float64(a) / float64(max(1, b)) }

@@ -130,7 +130,7 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 		return budget.Status{}, err
 	}
 	a := l.core.newAccount(r, start, end)
-	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
+	a.spent, a.soon.spent, a.hw, a.usable = seed, seed, seed, seed
 	r.cur = a
 	n := l.editLocked([]query{insert, baseSQL(a.id, int64(seed)), l.auditBudget(by, "create_budget", b)}, func() { l.core.rules.add(r) })
 	l.mu.Unlock()
@@ -140,94 +140,42 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	return l.GetBudget(b.ID)
 }
 
-// replaceBudget moves r to next. A lower cap counts in memory first, a higher
-// one only once it is durable. The caller holds admin.
+// replaceBudget moves r to next. The caller holds admin.
 func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
-	wall := l.windowTime()
-	next.UpdateTime = time.Unix(0, max(wall, r.UpdateTime.UnixNano()+1)).UTC()
-	queries := []query{
+	next.UpdateTime = time.Unix(0, max(l.windowTime(), r.UpdateTime.UnixNano()+1)).UTC()
+	err := l.applyRule(ctx, ruleEdit{rule: r, next: next, loc: loc}, []query{
 		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, update_time = ? WHERE num = ?`,
 			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.UpdateTime.UnixNano(), r.num}},
 		l.auditBudget(by, "update_budget", next),
-	}
-	l.mu.Lock()
-	if err := l.unavailable(); err != nil {
-		l.mu.Unlock()
-		return budget.Status{}, err
-	}
-	l.core.cut(r, next.Cap)
-	moved := func() {}
-	if next.Zone != r.Zone {
-		var st []query
-		st, moved = l.core.moveWindow(r, loc, wall)
-		queries = append(queries, st...)
-	}
-	n := l.editLocked(queries, func() {
-		l.core.replace(r, next, loc)
-		moved()
 	})
-	l.mu.Unlock()
-	if err := l.awaitEdit(ctx, n); err != nil {
+	if err != nil {
 		return budget.Status{}, err
 	}
 	return l.GetBudget(r.ID)
+}
+
+// applyRule is the one door through which edits of budgets reach the accounts. It
+// returns once e is durable, with stored, which keeps the edit itself, and true:
+// a lower cap counts in memory first, everything else once it is durable. The
+// caller holds admin.
+func (l *Ledger) applyRule(ctx context.Context, e ruleEdit, stored []query) error {
+	at := l.instant()
+	l.mu.Lock()
+	if err := l.unavailable(); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	l.core.advance(&at)
+	rows, durable := l.core.edit(e, at.wall)
+	n := l.editLocked(append(stored, rows...), durable)
+	l.mu.Unlock()
+	return l.awaitEdit(ctx, n)
 }
 
 func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) query {
 	return l.audit(by, action, b.ID, map[string]any{
 		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens,
 	})
-}
-
-// cut lowers the cap that admission obeys, never raises it.
-func (c *core) cut(r *rule, limit budget.Amount) {
-	for _, a := range [...]*account{r.cur, r.next} {
-		if a != nil && limit < a.cap {
-			a.cap = limit
-			c.want(a) // its mark must come below the new cap
-		}
-	}
-}
-
-// replace makes a durable edit of r true.
-func (c *core) replace(r *rule, next budget.Budget, loc *time.Location) {
-	if next.Zone != r.Zone {
-		c.rules.leave(r)
-		r.Budget, r.loc = next, loc
-		c.rules.join(r)
-	}
-	r.Budget = next
-	for _, a := range [...]*account{r.cur, r.next} {
-		if a != nil {
-			a.cap = next.Cap
-			c.want(a)
-		}
-	}
-}
-
-// moveWindow ends the running window of r at the border of the new zone: what
-// it spent is not forgotten there, and the windows after it are new. It returns
-// the queries and what becomes true once they are durable. Until then the
-// window may end by itself; the one that followed is in use then and stays.
-func (c *core) moveWindow(r *rule, loc *time.Location, wall int64) ([]query, func()) {
-	var queries []query
-	running, prepared := r.peek(wall), r.next
-	if prepared != nil && prepared != running {
-		prepared.dropped, r.next = true, nil
-		c.forget(prepared)
-		queries = append(queries, query{sql: `DELETE FROM account WHERE id = ?`, args: []any{prepared.id}})
-	}
-	if running == nil {
-		return queries, func() {}
-	}
-	r.moving = true // nothing is prepared for the old border meanwhile
-	_, end := windowAt(r.Period, loc, wall)
-	queries = append(queries, query{sql: `UPDATE account SET "end" = ? WHERE id = ?`, args: []any{end, running.id}})
-	return queries, func() {
-		if r.moving = false; r.peek(running.start) == running {
-			running.end = end
-		}
-	}
 }
 
 // UpdateBudget lets change edit a copy of the budget and makes the result
@@ -280,11 +228,6 @@ func noBudget(id string) error {
 	return budget.NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
 }
 
-// lastAccountSQL keeps the ids of accounts that are about to be deleted from
-// coming back to life: reservations and tokens may still name them.
-const lastAccountSQL = `INSERT INTO meta (name, value) SELECT 'last_account', coalesce(max(id), 0) FROM account WHERE true
-	ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)`
-
 // DeleteBudget removes a budget; it is durable on return. Its cap holds until
 // then. A non-empty etag must match.
 func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error {
@@ -297,24 +240,10 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Au
 	if err != nil {
 		return err
 	}
-	return l.edit(ctx, []query{
+	return l.applyRule(ctx, ruleEdit{rule: r, deleted: true}, []query{
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
-		{sql: lastAccountSQL},
-		{sql: `DELETE FROM base WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
-		{sql: `DELETE FROM sealed_account WHERE account IN (SELECT id FROM account WHERE budget = ?)`, args: []any{r.num}},
-		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
 		l.auditBudget(by, "delete_budget", r.Budget),
-	}, func() { l.core.removeRule(r) })
-}
-
-func (c *core) removeRule(r *rule) {
-	c.rules.remove(r)
-	r.deleted = true
-	for _, a := range [...]*account{r.cur, r.next} {
-		if a != nil {
-			c.forget(a)
-		}
-	}
+	})
 }
 
 // GetBudget returns a budget with its counters; the error is KindNotFound.

@@ -121,7 +121,7 @@ func (c *core) want(a *account) {
 func (c *core) newAccount(r *rule, start, end int64) *account {
 	c.lastAccount++
 	a := &account{id: c.lastAccount, rule: r, start: start, end: end, fresh: true}
-	a.cap = r.Cap
+	a.limit = r.Cap
 	c.accounts[a.id] = a
 	c.want(a)
 	return a

@@ -9,7 +9,10 @@ import (
 // counters is the arithmetic of one account: rules R1 and R2 of DESIGN.md. It
 // is a plain value, so a model checker can copy, compare and hash it.
 type counters struct {
-	cap budget.Amount // what admission obeys
+	// limit is what admission obeys. The cap that people set is the rule's: the
+	// two differ while a lower cap is on its way to the disk, and while a new
+	// budget only counts.
+	limit budget.Amount
 
 	// As of the last commit.
 	spent   budget.Amount // charged for good
@@ -21,8 +24,8 @@ type counters struct {
 	held    budget.Amount // open holds, journaled or not
 	rise    budget.Amount // charges beyond a hold, counted before they are durable
 	falling budget.Amount // what the queued events will free once durable
-	limit   budget.Amount // the part of hw that admission may use
-	need    budget.Amount // bounds of the callers that wait for limit
+	usable  budget.Amount // the part of hw that admission may use
+	need    budget.Amount // bounds of the callers that wait for usable
 
 	// spent, orphan and residue once every queued event is durable.
 	soon struct{ spent, orphan, residue budget.Amount }
@@ -45,15 +48,15 @@ func (d *delta) add(e delta) {
 // used is an upper bound of the account's true exposure at any instant.
 func (c *counters) used() budget.Amount { return c.spent + c.held + c.orphan + c.rise }
 
-// fits reports whether b more stays within the cap.
-func (c *counters) fits(b budget.Amount) bool { return b <= c.cap-c.used() }
+// fits reports whether b more stays within the limit.
+func (c *counters) fits(b budget.Amount) bool { return b <= c.limit-c.used() }
 
 // fitsSoon is fits once the queued events are durable.
-func (c *counters) fitsSoon(b budget.Amount) bool { return b <= c.cap-(c.used()-c.falling) }
+func (c *counters) fitsSoon(b budget.Amount) bool { return b <= c.limit-(c.used()-c.falling) }
 
 // covered reports whether b more stays below the usable high-water mark, so
 // that a crash right after its admission could not hide it.
-func (c *counters) covered(b budget.Amount) bool { return b == 0 || b <= c.limit-c.used() }
+func (c *counters) covered(b budget.Amount) bool { return b == 0 || b <= c.usable-c.used() }
 
 // queue notes an event that will apply d. Rises count now, falls later (R1).
 func (c *counters) queue(d delta) {
@@ -64,24 +67,24 @@ func (c *counters) queue(d delta) {
 }
 
 // plan picks the high-water mark to commit together with batch and clamps
-// limit before a commit that lowers it (R2). size is how far ahead of use the
+// usable before a commit that lowers it (R2). size is how far ahead of use the
 // mark should run; lower gives back everything unused.
 //
 // It must run as one step with reading used: what is admitted afterwards stays
-// below limit, and therefore below the mark that is being committed.
+// below usable, and therefore below the mark that is being committed.
 func (c *counters) plan(batch delta, size budget.Amount, lower bool) budget.Amount {
 	known := c.used() + batch.net()
 	slack := c.hw - known
-	keep := !lower && slack >= size/2 && slack/4 <= size && c.hw <= c.cap && c.need <= slack
+	keep := !lower && slack >= size/2 && slack/4 <= size && c.hw <= c.limit && c.need <= slack
 	if lower && c.need == 0 {
 		size = 0
 	}
 	hw := c.hw
 	if !keep {
-		hw = max(known, min(c.cap, known+max(size, c.need)))
+		hw = max(known, min(c.limit, known+max(size, c.need)))
 	}
 	c.need = 0
-	c.limit = min(c.limit, hw)
+	c.usable = min(c.usable, hw)
 	return hw
 }
 
@@ -93,7 +96,7 @@ func (c *counters) apply(batch delta, hw budget.Amount) {
 	c.held += batch.held
 	c.rise += batch.rise
 	c.falling += batch.net()
-	c.hw, c.limit = hw, hw
+	c.hw, c.usable = hw, hw
 }
 
 // recover is R4: what the mark allowed but no record explains may have been
@@ -102,7 +105,7 @@ func (c *counters) recover(journaled budget.Amount) {
 	c.held = journaled
 	c.orphan = max(c.orphan, c.hw-c.spent-journaled)
 	c.hw = c.used()
-	c.limit = c.hw
+	c.usable = c.hw
 	c.soon.spent, c.soon.orphan, c.soon.residue = c.spent, c.orphan, c.residue
 }
 

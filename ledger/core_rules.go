@@ -262,4 +262,4 @@ func (c *core) status(r *rule, wall int64) *budget.Status {
 }
 
 // room is what a's cap leaves once the queued events are durable.
-func (a *account) room() budget.Amount { return a.cap - (a.used() - a.falling) }
+func (a *account) room() budget.Amount { return a.limit - (a.used() - a.falling) }

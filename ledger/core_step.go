@@ -100,7 +100,7 @@ func leastRoom(legs []*account) budget.Amount {
 	return room
 }
 
-// decide is the rule of admission: used + bound <= cap and <= limit on every
+// decide is the rule of admission: used + bound <= limit and <= usable on every
 // leg. A fall that is queued but not durable makes it wait, never refuse.
 func decide(legs []*account, bound budget.Amount) (outcome, *account) {
 	var full *account

@@ -72,7 +72,7 @@ func blocking(legs []*account, bound budget.Amount, no uint64, at instant) []*ac
 	var out []*account
 	for _, a := range legs {
 		switch {
-		case a.distrusted || bound > a.cap-a.soon.spent || !a.fitsSoon(bound) && bound <= a.room()+a.restoredLeft():
+		case a.distrusted || bound > a.limit-a.soon.spent || !a.fitsSoon(bound) && bound <= a.room()+a.restoredLeft():
 			return nil
 		case !a.fitsSoon(bound), a.barred(no, at):
 			out = append(out, a)
@@ -168,7 +168,7 @@ func (c *core) leave(w *waiter) {
 // never will be, or a is not the account of its window any more.
 func (w *waiter) stale(a *account, at instant) bool {
 	need := least(w.request)
-	return need <= a.room() || need > a.cap-a.soon.spent || a.rule.deleted || at.wall >= a.end || at.wall < a.start
+	return need <= a.room() || need > a.limit-a.soon.spent || a.rule.deleted || at.wall >= a.end || at.wall < a.start
 }
 
 // serve looks again at those who wait at the accounts in todo, in the order they

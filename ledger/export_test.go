@@ -146,7 +146,7 @@ func (l *Ledger) Counters(id string) Counters {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.core.account(l.core.rules.byID[id], l.core.wall)
-	return Counters{a.spent, a.held, a.orphan, a.residue, a.hw, a.limit, a.used()}
+	return Counters{a.spent, a.held, a.orphan, a.residue, a.hw, a.usable, a.used()}
 }
 
 // Invariants checks I1 to I5 of DESIGN.md on every account in memory.
@@ -168,7 +168,7 @@ func (l *Ledger) Invariants() error {
 		if a.spent+a.orphan+a.held > a.hw && !a.fresh {
 			bad("I1: more is used than the high-water mark covers")
 		}
-		if a.used()-a.falling > max(a.cap, a.hw) {
+		if a.used()-a.falling > max(a.limit, a.hw) {
 			bad("I4: more is used than the cap")
 		}
 		if a.held != held[a] {
@@ -177,7 +177,7 @@ func (l *Ledger) Invariants() error {
 		if a.spent < 0 || a.orphan < 0 || a.residue < 0 || a.residue > a.spent || a.rise < 0 || a.falling < 0 {
 			bad("I5: a counter is out of range")
 		}
-		if a.limit > a.hw {
+		if a.usable > a.hw {
 			bad("R2: the usable mark is above the durable one")
 		}
 	}
@@ -189,8 +189,8 @@ func (l *Ledger) CheckMarks() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for id, a := range l.core.accounts {
-		if a.hw > a.cap {
-			return fmt.Errorf("account %d: I2: mark %d above cap %d", id, a.hw, a.cap)
+		if a.hw > a.limit {
+			return fmt.Errorf("account %d: I2: mark %d above cap %d", id, a.hw, a.limit)
 		}
 	}
 	return nil

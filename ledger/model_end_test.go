@@ -104,7 +104,7 @@ func (w *modelWorld) endRows(s *modelState, row accountRow) []accountRow {
 // finalAccount is an account that a start has no use for.
 func finalAccount(s *modelState) *account {
 	a := &account{}
-	a.cap, a.spent, a.hw, a.limit = budget.Amount(s.diskCap), budget.Amount(s.diskS), budget.Amount(s.diskS), budget.Amount(s.diskS)
+	a.limit, a.spent, a.hw, a.usable = budget.Amount(s.diskCap), budget.Amount(s.diskS), budget.Amount(s.diskS), budget.Amount(s.diskS)
 	a.soon.spent = a.spent
 	return a
 }

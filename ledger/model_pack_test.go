@@ -35,9 +35,9 @@ func (w *modelWorld) load(s *modelState) {
 	c.queue, c.spare, c.wanted, c.pools = c.queue[:0], nil, c.wanted[:0], nil
 	c.expiry, c.queued, c.applied, c.batchNo, c.idleAt, c.savedWall, c.wall = expiryList{}, 0, 0, 1, 0, 0, 0
 	*a = account{id: 1, rule: w.r, end: forever}
-	a.cap, a.spent, a.orphan, a.residue = budget.Amount(s.cap), budget.Amount(s.spent), budget.Amount(s.orphan), budget.Amount(s.residue)
+	a.limit, a.spent, a.orphan, a.residue = budget.Amount(s.cap), budget.Amount(s.spent), budget.Amount(s.orphan), budget.Amount(s.residue)
 	a.hw, a.held, a.rise, a.falling = budget.Amount(s.hw), budget.Amount(s.held), budget.Amount(s.rise), budget.Amount(s.falling)
-	a.limit, a.need = budget.Amount(s.limit), budget.Amount(s.need)
+	a.usable, a.need = budget.Amount(s.limit), budget.Amount(s.need)
 	a.soon.spent, a.soon.orphan, a.soon.residue = budget.Amount(s.soonSpent), budget.Amount(s.soonOrphan), budget.Amount(s.soonResidue)
 	a.pace.largest = modelBound / 2 // so that the mark runs one bound ahead
 	w.loadEnd(s)
@@ -144,9 +144,9 @@ func (w *modelWorld) put(p place, e event) {
 // save packs the core into s.
 func (w *modelWorld) save(s *modelState) {
 	c, a := w.c, w.a
-	s.cap, s.spent, s.orphan, s.residue = int8(a.cap), int8(a.spent), int8(a.orphan), int8(a.residue)
+	s.cap, s.spent, s.orphan, s.residue = int8(a.limit), int8(a.spent), int8(a.orphan), int8(a.residue)
 	s.hw, s.held, s.rise, s.falling = int8(a.hw), int8(a.held), int8(a.rise), int8(a.falling)
-	s.limit, s.need = int8(a.limit), int8(a.need)
+	s.limit, s.need = int8(a.usable), int8(a.need)
 	s.soonSpent, s.soonOrphan, s.soonResidue = int8(a.soon.spent), int8(a.soon.orphan), int8(a.soon.residue)
 	s.wanted, s.pools = a.wanted, len(c.pools) > 0
 	s.pool, s.poolAmount, s.edit = nowhere, 0, nowhere
@@ -247,7 +247,7 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	if w.how == gapIgnored {
 		a.orphan, a.soon.orphan = row.orphan, row.orphan
 		a.hw = a.used()
-		a.limit, held = a.hw, nil
+		a.usable, held = a.hw, nil
 		s.diskHW = int8(a.hw)
 	}
 	for i := range held {

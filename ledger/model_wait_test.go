@@ -50,8 +50,8 @@ func (w *modelWorld) serve(s *modelState) (broken string) {
 	}
 	switch w.how {
 	case servesEarly:
-		w.a.cap += w.a.falling
 		w.a.limit += w.a.falling
+		w.a.usable += w.a.falling
 	case servesLast:
 		for i := range w.a.line {
 			w.a.line[i].no = uint64(len(w.a.line) - i)
@@ -65,8 +65,8 @@ func (w *modelWorld) serve(s *modelState) (broken string) {
 		over = w.c.serve(w.c.waiting.at, instant{})
 	}
 	if w.how == servesEarly {
-		w.a.cap -= w.a.falling
 		w.a.limit -= w.a.falling
+		w.a.usable -= w.a.falling
 	}
 	for _, t := range over {
 		i := 0

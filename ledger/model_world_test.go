@@ -212,14 +212,14 @@ func (w *modelWorld) reserve(s *modelState, i int) (broken string, ok bool) {
 		return "", false // somebody waits already
 	}
 	if w.how == freesEarly {
-		w.a.cap += w.a.falling
 		w.a.limit += w.a.falling
+		w.a.usable += w.a.falling
 	}
-	fits := w.a.used()-w.a.falling+modelBound <= w.a.cap
+	fits := w.a.used()-w.a.falling+modelBound <= w.a.limit
 	out, h, _, blocked := w.c.reserve(w.request(), instant{})
 	if w.how == freesEarly {
-		w.a.cap -= w.a.falling
 		w.a.limit -= w.a.falling
+		w.a.usable -= w.a.falling
 	}
 	switch out {
 	case held:
@@ -293,14 +293,16 @@ func (w *modelWorld) edit(s *modelState, limit int8) {
 		used := w.a.used()
 		s.allowed = max(limit, min(s.allowed, int8(used)))
 	}
-	w.c.cut(w.r, budget.Amount(limit))
 	w.c.enqueue(w.editEvent(limit))
 }
 
+// editEvent is what applyRule queues. A lower cap holds from now on; to say so
+// again does nothing.
 func (w *modelWorld) editEvent(limit int8) event {
 	next := w.r.Budget
 	next.Cap = budget.Amount(limit)
-	return event{kind: eventAdmin, change: &change{durable: func() { w.c.replace(w.r, next, nil) }}}
+	_, durable := w.c.edit(ruleEdit{rule: w.r, next: next}, 0)
+	return event{kind: eventAdmin, change: &change{durable: durable}}
 }
 
 func (w *modelWorld) begin(s *modelState, lower bool) bool {
@@ -313,7 +315,7 @@ func (w *modelWorld) begin(s *modelState, lower bool) bool {
 	if !w.c.pending() {
 		return false
 	}
-	limit := w.a.limit
+	limit := w.a.usable
 	w.b = w.c.begin(instant{}, 0)
 	s.syncing, s.touched = inQueue, len(w.b.touched) > 0
 	if s.touched {
@@ -321,9 +323,9 @@ func (w *modelWorld) begin(s *modelState, lower bool) bool {
 		s.rowS, s.rowO, s.rowR, s.rowHW = int8(row.spent), int8(row.orphan), int8(row.residue), int8(row.hw)
 		switch w.how {
 		case raisesEarly:
-			w.a.limit = row.hw
+			w.a.usable = row.hw
 		case neverClamps, clampsLate:
-			w.a.limit = limit
+			w.a.usable = limit
 		}
 	}
 	return true

@@ -29,7 +29,7 @@ func TestWindowEndsWhileItsZoneChanges(t *testing.T) {
 	reserve()
 	c.housekeep(at)
 	commit()
-	if r.next == nil || r.next.limit < 10 {
+	if r.next == nil || r.next.usable < 10 {
 		t.Fatalf("the next window is not prepared: %+v", r.next)
 	}
 	_, moved := c.moveWindow(r, time.FixedZone("", 9*3600), at.wall)

@@ -149,9 +149,9 @@ func refusal(a *account, bound budget.Amount) *budget.Error {
 	switch {
 	case ref.Restored > 0 && bound <= ref.Remaining()+ref.Restored:
 		e.Reason = "cap_held_since_restore"
-	case spent >= a.cap:
+	case spent >= a.limit:
 		e.Reason = "cap_reached"
-	case bound <= a.cap-spent:
+	case bound <= a.limit-spent:
 		e.Reason = "cap_held"
 	default:
 		e.Reason = "cap_would_be_crossed"

@@ -49,7 +49,7 @@ func (w *simWorld) createBudget() bool {
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: num, loc: loc}
 	a := w.c.newAccount(r, start, end)
-	a.spent, a.soon.spent, a.hw, a.limit = seed, seed, seed, seed
+	a.spent, a.soon.spent, a.hw, a.usable = seed, seed, seed, seed
 	r.cur = a
 	w.accounts[a.id] = &simAccount{budget: num, start: start, end: end, seed: seed, allowed: b.Cap}
 	w.enqueueEdit(num, []query{{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -99,10 +99,7 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 	next.UpdateTime = time.Unix(0, max(at.wall, r.UpdateTime.UnixNano()+1)).UTC()
 	w.meet()
 	w.lowerAllowed(r, next.Cap)
-	w.c.cut(r, next.Cap)
-	st := []query{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
-		args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}}
-	moved, running, prepared, end := func() {}, (*account)(nil), (*account)(nil), int64(0)
+	running, prepared, end := (*account)(nil), (*account)(nil), int64(0)
 	if next.Zone != r.Zone {
 		w.reached("zone changed")
 		if running = r.peek(at.wall); running != nil {
@@ -112,14 +109,11 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 			w.reached("zone changed with a prepared window")
 			w.accounts[prepared.id].gone = true
 		}
-		var more []query
-		more, moved = w.c.moveWindow(r, loc, at.wall)
-		st = append(st, more...)
 	}
-	w.enqueueEdit(r.num, st, func(d *simDisk) { d.replace(r.num, next, running, prepared, end) }, func() {
-		w.c.replace(r, next, loc)
-		moved()
-	}, func(w *simWorld) {
+	rows, durable := w.c.edit(ruleEdit{rule: r, next: next, loc: loc}, at.wall)
+	st := append([]query{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
+		args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}}, rows...)
+	w.enqueueEdit(r.num, st, func(d *simDisk) { d.replace(r.num, next, running, prepared, end) }, durable, func(w *simWorld) {
 		if running != nil && running.end == end {
 			w.accounts[running.id].end = end
 		}
@@ -188,11 +182,9 @@ func (w *simWorld) deleteBudget() bool {
 		return false
 	}
 	held := r.cur != nil && r.cur.held > 0
-	w.enqueueEdit(r.num, []query{
-		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
-		{sql: lastAccountSQL},
-		{sql: `DELETE FROM account WHERE budget = ?`, args: []any{r.num}},
-	}, func(d *simDisk) {
+	rows, durable := w.c.edit(ruleEdit{rule: r, deleted: true}, w.c.wall)
+	st := append([]query{{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}}}, rows...)
+	w.enqueueEdit(r.num, st, func(d *simDisk) {
 		delete(d.rules, r.num)
 		for id := range d.accounts {
 			d.lastID = max(d.lastID, id)
@@ -202,7 +194,7 @@ func (w *simWorld) deleteBudget() bool {
 				delete(d.accounts, id)
 			}
 		}
-	}, func() { w.c.removeRule(r) }, func(w *simWorld) {
+	}, durable, func(w *simWorld) {
 		if held {
 			w.reached("budget deleted with open calls")
 		}

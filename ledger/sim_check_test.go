@@ -37,7 +37,7 @@ func (w *simWorld) checkLegs(h *hold, want map[int64]bool) {
 func (w *simWorld) meet() {
 	for id, a := range w.c.accounts {
 		if w.accounts[id] == nil {
-			w.accounts[id] = &simAccount{budget: a.rule.num, start: a.start, end: a.end, allowed: a.cap, seed: a.spent,
+			w.accounts[id] = &simAccount{budget: a.rule.num, start: a.start, end: a.end, allowed: a.limit, seed: a.spent,
 				loose: w.edit != nil} // opened with the cap from before the edit
 			if a == a.rule.next {
 				w.reached("next window prepared")
@@ -136,8 +136,8 @@ func (w *simWorld) checkAccount(a *account, exposure, held budget.Amount) {
 		w.broken("I5: account %d holds %d, its open calls sum to %d", a.id, a.held, held)
 	case a.spent < 0 || a.orphan < 0 || a.residue < 0 || a.residue > a.spent || a.rise < 0 || a.falling < 0 || a.soon.spent < 0 || a.soon.orphan < 0 || a.soon.residue < 0 || a.refs < 0:
 		w.broken("I5: a counter of account %d is out of range: %+v", a.id, a.counters)
-	case a.limit > a.hw:
-		w.broken("R2: account %d may use %d of a mark of %d", a.id, a.limit, a.hw)
+	case a.usable > a.hw:
+		w.broken("R2: account %d may use %d of a mark of %d", a.id, a.usable, a.hw)
 	}
 }
 

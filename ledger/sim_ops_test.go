@@ -86,8 +86,8 @@ func (w *simWorld) ask(r budget.Request) bool {
 	case refused:
 		w.reached("refused")
 		w.note("%s on %s bound %d: refused", r.RequestID, r.Tag, bound)
-		if tight.used()-tight.falling+bound <= tight.cap {
-			w.broken("I11: refused a bound of %d, cap %d, used %d, falling %d", bound, tight.cap, tight.used(), tight.falling)
+		if tight.used()-tight.falling+bound <= tight.limit {
+			w.broken("I11: refused a bound of %d, cap %d, used %d, falling %d", bound, tight.limit, tight.used(), tight.falling)
 		}
 	case waitSettle:
 		w.reached("waited for a settlement")

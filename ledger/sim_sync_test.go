@@ -45,10 +45,10 @@ func (w *simWorld) start(latency int64) {
 				w.reached("idle mark given back")
 			}
 		}
-		if known := a.used() + a.batch.net(); row.hw > max(a.cap, known) {
-			w.broken("I2: mark %d of account %d is above cap %d and use %d", row.hw, a.id, a.cap, known)
+		if known := a.used() + a.batch.net(); row.hw > max(a.limit, known) {
+			w.broken("I2: mark %d of account %d is above cap %d and use %d", row.hw, a.id, a.limit, known)
 		}
-		w.note("account %d: mark %d, limit %d, used %d, cap %d", a.id, row.hw, a.limit, a.used(), a.cap)
+		w.note("account %d: mark %d, limit %d, used %d, cap %d", a.id, row.hw, a.usable, a.used(), a.limit)
 	}
 	for i := range w.b.events {
 		if e := &w.b.events[i]; e.kind == eventHold && e.h.closedIn == w.b.no {

@@ -38,8 +38,8 @@ func (w *simWorld) wait(r *budget.Request, blocked []*account) {
 		w.reached("waited on several budgets")
 	}
 	for _, a := range blocked {
-		if least(r) > a.cap-a.soon.spent {
-			w.broken("I12: a bound of %d waits at account %d, which has spent %d of %d", least(r), a.id, a.soon.spent, a.cap)
+		if least(r) > a.limit-a.soon.spent {
+			w.broken("I12: a bound of %d waits at account %d, which has spent %d of %d", least(r), a.id, a.soon.spent, a.limit)
 		}
 		if a.fitsSoon(least(r)) {
 			w.reached("waited behind a larger call")

@@ -87,7 +87,7 @@ func (c *core) holdForgotten() []accountRow {
 			continue
 		}
 		a := c.account(r, c.wall)
-		a.hw, a.fresh = a.cap, false
+		a.hw, a.fresh = a.limit, false
 		a.counters.recover(0)
 		if a.orphan > 0 {
 			c.pools = append(c.pools, a)
@@ -110,7 +110,7 @@ func (c *core) restoreRules(s *snapshot, at instant) {
 			continue // its budget was deleted
 		}
 		a := &account{id: row.id, rule: r, start: row.start, end: row.end}
-		a.cap, a.spent, a.orphan, a.residue, a.hw = r.Cap, row.spent, row.orphan, row.residue, row.hw
+		a.limit, a.spent, a.orphan, a.residue, a.hw = r.Cap, row.spent, row.orphan, row.residue, row.hw
 		a.restored = s.restored[a.id]
 		c.accounts[a.id] = a
 		switch {
@@ -149,7 +149,7 @@ func (c *core) holdBack(s *snapshot) []accountRow {
 			continue
 		}
 		if s.rolledBack && a.end > c.wall {
-			a.hw = max(a.hw, a.cap)
+			a.hw = max(a.hw, a.limit)
 		}
 		if s.exact {
 			a.hw = min(a.hw, a.spent+a.orphan+a.held)

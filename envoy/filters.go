@@ -8,6 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacpbv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
@@ -30,14 +31,18 @@ func checkHeaders() []string {
 	}
 }
 
-// The order is the contract: a request is decided, spliced, refused if the
-// splice did not happen, stripped of what the provider must not see, given a
-// token where it needs Google's, and sent. Answers pass in the opposite order.
+// The order is the contract: a preflight is answered, for it has no key; a request
+// is decided, spliced, refused if the splice did not happen, stripped of what the
+// provider must not see, given a token where it needs Google's, and sent. Answers
+// pass in the opposite order.
 func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 	key := b.filter(FilterKey, b.keyCheck())
 	key.Disabled = true // but for routes that ask for it
+	cors := b.filter(FilterCORS, &corsv3.Cors{})
+	cors.Disabled = true // likewise
 	return []*hcmv3.HttpFilter{
 		b.filter(filterGuard, guard()),
+		cors,
 		key,
 		b.filter(FilterAuthz, b.authz()),
 		b.filter(FilterLua, lua(b.luaSource())),

@@ -83,6 +83,10 @@ const (
 	// provider needs it.
 	ClusterGCPMetadata = "aig_gcp_metadata"
 
+	// ClusterNone is one that there never is: where a call goes that Check has
+	// named no provider for, or none that this Envoy has a route for.
+	ClusterNone = "aig_none"
+
 	// RouteConfig is the name of the one route configuration, delivered by RDS.
 	RouteConfig = "aig"
 	// LogName is the log_name of the access-log stream.
@@ -101,6 +105,10 @@ const (
 // HeaderEdit and headerAnswer it touches nothing). ClusterREST is still protected
 // from forged x-aig-int-* headers, which the connection manager removes early.
 //
+// FilterCORS is off unless a route has a policy. It answers preflights, which have
+// no key, and marks answers for pages that may read them, ours as providers'. Only
+// routes to clusters can have one.
+//
 // FilterKey is off unless a route has a configuration for it. It asks for the
 // caller's key before the body is read: a stranger's large body would otherwise
 // be held in memory until it is complete, and FilterAuthz asked.
@@ -114,6 +122,7 @@ const (
 // (FilterAuthz refuses what is longer than MaxBodyBytes.)
 const (
 	filterGuard  = "aig.guard"
+	FilterCORS   = "envoy.filters.http.cors"
 	FilterKey    = "aig.key"
 	FilterAuthz  = "envoy.filters.http.ext_authz"
 	FilterLua    = "envoy.filters.http.lua"

@@ -46,6 +46,8 @@ type Config struct {
 	// Reloadable.
 
 	Providers []Provider // sorted by name
+	// AllowedOrigins are the web pages whose scripts may call models; empty: none.
+	AllowedOrigins []string
 	// Catalog is the built-in prices with PricesFile and the file's own models
 	// on top, for Providers and calls as long as Streams lets them be.
 	Catalog    *pricing.Catalog
@@ -200,6 +202,7 @@ type file struct {
 	Retention     fileRetention    `yaml:"retention"`
 	Envoy         fileEnvoy        `yaml:"envoy"`
 	TLS           fileTLS          `yaml:"tls"`
+	CORS          fileCORS         `yaml:"cors"`
 	AdminKey      secretText       `yaml:"admin_key"`
 }
 
@@ -253,6 +256,10 @@ type fileRetention struct {
 type fileEnvoy struct {
 	Path        string `yaml:"path"`
 	Concurrency int64  `yaml:"concurrency"`
+}
+
+type fileCORS struct {
+	AllowedOrigins []string `yaml:"allowed_origins"`
 }
 
 type fileTLS struct {

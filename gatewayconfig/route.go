@@ -41,10 +41,12 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 	b.storedResponses()
 	for _, api := range pricing.Endpoints() { // after all of them: some paths begin like others
 		for _, at := range api.Paths() {
+			b.preflight(routeName(api, at), at)
 			b.refusal("no-"+routeName(api, at), api, prefix(at), "route_unknown", "only POST "+at+" is served here")
 		}
 	}
-	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/models", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
+	b.allow(b.rest(prefix("/v1/models")))
+	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))
@@ -84,8 +86,8 @@ func (b *routeBuilder) inference(api API, at string) {
 	for i := range b.config.Providers {
 		b.decided(&b.config.Providers[i], api, at, name)
 	}
-	b.undecided("key-first-"+name, api, b.keyFirstMatch(at), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
-	b.undecided("undecided-"+name, api, inferenceMatch(at), b.authz(api, envoy.FilterAuthz))
+	b.undecided("key-first-"+name, b.keyFirstMatch(at), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
+	b.undecided("undecided-"+name, inferenceMatch(at), b.authz(api, envoy.FilterAuthz))
 }
 
 // routeName tells an API's routes apart in logs.
@@ -146,7 +148,7 @@ func (b *routeBuilder) storedResponses() {
 			RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom), TypedPerFilterConfig: filters,
 		})
 	}
-	b.undecided("undecided-"+envoy.APIStored, pricing.Responses, match(), filters)
+	b.undecided("undecided-"+envoy.APIStored, match(), filters)
 }
 
 func hasAPI(p *Provider, api API) bool {
@@ -190,18 +192,25 @@ func authority(p *Provider) string {
 	return net.JoinHostPort(host, strconv.FormatUint(uint64(number), 10))
 }
 
-// undecided is what every inference call matches first, for Check. It answers
-// itself only when Check named a provider that this Envoy has no route for,
-// which a moment later it has.
-func (b *routeBuilder) undecided(name string, api API, match *routev3.RouteMatch, filters map[string]*anypb.Any) {
-	b.routes = append(b.routes, &routev3.Route{
+// undecided is what every inference call matches first, for Check. A call that
+// still does when Check has named a provider meets one that this Envoy has no
+// route for, which a moment later it has.
+func (b *routeBuilder) undecided(name string, match *routev3.RouteMatch, filters map[string]*anypb.Any) {
+	r := &routev3.Route{
 		Name:                   name,
 		Match:                  match,
-		Action:                 b.direct(api, 503, "provider_not_ready", "the provider is being added or removed; nothing was sent, try again"),
-		ResponseHeadersToAdd:   append(directHeaders(), setHeader(envoy.HeaderShouldRetry, "true")),
+		Action:                 unserved(),
 		RequestBodyBufferLimit: wrapperspb.UInt64(uint64(b.config.MaxBodyBytes) + envoy.EditRoom),
 		TypedPerFilterConfig:   filters,
-	})
+	}
+	b.allow(r)
+	b.routes = append(b.routes, r)
+}
+
+// unserved leads to a cluster that there is not, which Envoy answers as
+// provider_not_ready. Its CORS filter ignores routes without a cluster.
+func unserved() *routev3.Route_Route {
+	return &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoy.ClusterNone}}}
 }
 
 // authz is what the filters that ask Check tell it.
@@ -225,7 +234,7 @@ func (b *routeBuilder) refusal(name string, api API, match *routev3.RouteMatch, 
 	b.routes = append(b.routes, &routev3.Route{
 		Name:                 name,
 		Match:                match,
-		Action:               b.direct(api, 404, reason, message),
+		Action:               b.direct(api, reason, message),
 		ResponseHeadersToAdd: directHeaders(),
 		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua),
 	})
@@ -240,37 +249,34 @@ func (b *routeBuilder) disabled(filters ...string) map[string]*anypb.Any {
 }
 
 // rest hands a path to our REST gateway, with the client's own Authorization.
-func (b *routeBuilder) rest(match *routev3.RouteMatch) {
-	name := "rest" + strings.ReplaceAll(match.GetPathSeparatedPrefix()+match.GetPath(), "/", "-")
-	b.routes = append(b.routes, &routev3.Route{
-		Name:  name,
+func (b *routeBuilder) rest(match *routev3.RouteMatch) *routev3.Route {
+	r := &routev3.Route{
+		Name:  "rest" + strings.ReplaceAll(match.GetPathSeparatedPrefix()+match.GetPath(), "/", "-"),
 		Match: match,
 		Action: &routev3.Route_Route{Route: &routev3.RouteAction{
 			ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoy.ClusterREST},
 			Timeout:          durationpb.New(30 * time.Second),
 		}},
 		TypedPerFilterConfig: b.disabled(envoy.FilterAuthz, envoy.FilterLua, envoy.FilterStrip, envoy.FilterGCP),
-	})
+	}
+	b.routes = append(b.routes, r)
+	return r
 }
 
-func (b *routeBuilder) direct(api API, status int, reason, message string) *routev3.Route_DirectResponse {
-	text, err := json.Marshal(errorBody(api, status, reason, message))
+func (b *routeBuilder) direct(api API, reason, message string) *routev3.Route_DirectResponse {
+	text, err := json.Marshal(errorBody(api, reason, message))
 	if err != nil && b.err == nil {
 		b.err = fmt.Errorf("marshal error body: %w", err)
 	}
 	return &routev3.Route_DirectResponse{DirectResponse: &routev3.DirectResponseAction{
-		Status: uint32(status),
+		Status: 404,
 		Body:   &corev3.DataSource{Specifier: &corev3.DataSource_InlineString{InlineString: string(text)}},
 	}}
 }
 
-// errorBody is the envelope of every error of this gateway; Anthropic's own API
-// has Anthropic's.
-func errorBody(api API, status int, reason, message string) any {
-	kind, anthropic := "not_found", "not_found_error"
-	if status == 503 {
-		kind, anthropic = "service_unavailable", "api_error"
-	}
+// errorBody is the envelope of what is not found here; Anthropic's own API has
+// Anthropic's.
+func errorBody(api API, reason, message string) any {
 	type metadata struct {
 		Reason string `json:"reason"`
 	}
@@ -284,11 +290,11 @@ func errorBody(api API, status int, reason, message string) any {
 		return struct {
 			Type  string `json:"type"`
 			Error body   `json:"error"`
-		}{"error", body{Message: message, Type: anthropic, Metadata: metadata{reason}}}
+		}{"error", body{Message: message, Type: "not_found_error", Metadata: metadata{reason}}}
 	}
 	return struct {
 		Error body `json:"error"`
-	}{body{Message: message, Type: kind, Code: status, Metadata: metadata{reason}}}
+	}{body{Message: message, Type: "not_found", Code: 404, Metadata: metadata{reason}}}
 }
 
 func directHeaders() []*corev3.HeaderValueOption {

@@ -56,6 +56,7 @@ func (v *validator) config(f *file, c *Config) {
 	}
 	c.AdminKey = v.adminKey(string(f.AdminKey))
 	c.Providers = v.providers(f.Providers, c.Listen)
+	c.AllowedOrigins = v.origins(f.CORS.AllowedOrigins)
 	if v.secrets.strict {
 		v.modelsOfProviders(f)
 	}

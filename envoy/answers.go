@@ -63,7 +63,7 @@ const maxCredentials = 8
 // and what the provider was sent of the credentials, to take it out of errors
 // that quote it. A header costs the script less than metadata.
 func note(credentials []string) string {
-	parts := []string{metadata(KeyStrip), metadata(KeyAnthropic)}
+	parts := []string{metadata(KeyStream), metadata(KeyAnthropic)}
 	for _, name := range credentials[:min(len(credentials), maxCredentials)] {
 		parts = append(parts, "%REQ("+name+")%")
 	}

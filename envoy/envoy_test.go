@@ -288,8 +288,9 @@ func testEmbeddings(t *testing.T, e *env) {
 func testClientLeaves(t *testing.T, e *env) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	e.set(allow("fake", envoy.Decision{Token: "t-left"}), func(w http.ResponseWriter, r *http.Request) {
-		answerSSE(`data: {"choices":[{}],"usage":`+use+`}`+"\n\n")(w, r)
+	began := time.Now()
+	e.set(allow("fake", envoy.Decision{Token: "t-left", CountOutput: true}), func(w http.ResponseWriter, r *http.Request) {
+		answerSSE(`data: {"choices":[{"delta":{"content":"hello"}}],"usage":`+use+`}`+"\n\n")(w, r)
 		<-r.Context().Done()
 	})
 	req, err := http.NewRequestWithContext(ctx, "POST", e.URL+chat, strings.NewReader("{}"))
@@ -308,6 +309,9 @@ func testClientLeaves(t *testing.T, e *env) {
 	l := e.logged(t, e.lastID(t))
 	if !l.Cut() || l.Usage != use || l.Done || l.Token != "t-left" || !strings.Contains(l.Flags, "DC") {
 		t.Errorf("entry of a client that left: %+v", l)
+	}
+	if l.Seen != mark(len("hello")) || l.SeenAt.Before(began.Add(-time.Second)) || l.SeenAt.After(time.Now().Add(time.Second)) {
+		t.Errorf("%d bytes seen at %s, want %d", l.Seen, l.SeenAt, mark(len("hello")))
 	}
 }
 

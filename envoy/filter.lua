@@ -12,6 +12,8 @@ local MAX_KEY = 16 -- longest member name looked for
 local MAX_OTHERS, MAX_OTHERS_SIZE = 16, 32768 -- reports between the first and the last
 local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
 local MAX_CHOICES = 8192 -- choices whose end is noted
+local MAX_PIECE = 16384 -- a piece of a stream this long may have waited for a client that did not read
+local SEEN_AFTER = 500 -- milliseconds after which the report says again when output came
 
 local byte, find, match, sub, concat = string.byte, string.find, string.match, string.sub, table.concat
 
@@ -26,7 +28,7 @@ local FLOOR = { choices = 3, output = 3 }
 -- Bytes kept of a value; MAX_CAPTURE where none is said.
 local LIMIT = { usage = MAX_RAW, meta = MAX_RAW, id = MAX_ID + 2, item = MAX_ID + 2, index = 16, finish_reason = 256, stop_reason = 256, text = 64 }
 local REPORTED = { "model", "service_tier", "tool_usage" }
-local WRITTEN = { "usage", "model", "service_tier", "tool_usage", "finished", "done", "output", "many", "framing", "unread", "id", "upstream_status" }
+local WRITTEN = { "usage", "model", "service_tier", "tool_usage", "finished", "done", "output", "many", "framing", "unread", "id", "upstream_status", "seen" }
 -- Event types that end an answer by themselves, and those that say nothing of its output.
 local TERMINAL = {
   ['"response.completed"'] = true, ['"response.incomplete"'] = true, ['"response.failed"'] = true, ['"message_stop"'] = true,
@@ -549,6 +551,111 @@ local function publish(h, told)
   h:streamInfo():dynamicMetadata():set(REPORT, "report", text)
 end
 
+-- What was delivered ---------------------------------------------------------------------------------------------
+
+-- Where a provider stops when its client leaves, and shows all that it generates, the bytes of the output bound its
+-- tokens. They are counted as JSON writes them, which is never less, and rather too many than too few: what is not known
+-- counts whole.
+
+local SAYS_NOTHING = { ping = true, content_block_stop = true, error = true }
+-- Models write arguments in forms of their own, of which the longest takes some 17 tokens where JSON has 6 bytes.
+local ARGUMENTS = { ['"arguments"'] = 3, ['"partial_json"'] = 3 }
+
+-- The bytes of the texts in the value at i, without names and types, and where it ends.
+local function texts(s, i, n, weight)
+  local c = byte(s, i)
+  if c == 34 then
+    local e = quote_end(s, i, n)
+    return (e - i - 1) * weight, e
+  elseif c == 110 then -- null
+    return 0, i
+  elseif c ~= 123 and c ~= 91 then
+    return n, n
+  elseif sub(s, i, i + 11) == '{"content":"' then -- nearly every one
+    local e = quote_end(s, i + 11, n)
+    if byte(s, e + 1) == 125 then return e - i - 12, e + 1 end
+  end
+  local total, d, name = 0, 0, nil
+  while true do
+    i = find(s, '["%[%]{}]', i)
+    if i == nil then return total, n end
+    c = byte(s, i)
+    if c == 34 then
+      local e = quote_end(s, i, n)
+      if byte(s, e + 1) == 58 then
+        name = e - i < MAX_KEY and sub(s, i, e) or nil
+      elseif name ~= '"type"' or e - i > 32 then
+        total = total + (e - i - 1) * (ARGUMENTS[name] or weight)
+      end
+      i = e
+    elseif c == 123 or c == 91 then
+      d = d + 1
+    else
+      d = d - 1
+      if d <= 0 then return total, i end
+    end
+    i = i + 1
+  end
+end
+
+-- The same of every member of this name, quotes and colon included; nil: there is none. Each is a token at least.
+local function texts_of(s, name, weight)
+  local n = #s
+  local _, e = find(s, name, 1, true)
+  if e == nil then return nil end
+  local total, got = 0, 0
+  repeat
+    got, e = texts(s, find(s, "[^ \t]", e + 1) or n + 1, n, weight)
+    total = total + (got > 0 and got or 1)
+    _, e = find(s, name, e + 1, true)
+  until e == nil
+  return total
+end
+
+-- The output in s, an event or several of an API that does not name its events, and, when it repeats a whole item, that.
+local function output_in(s)
+  local got = texts_of(s, '"delta":', find(s, "arguments.delta", 1, true) and 3 or 1)
+  if got then return got, 0 end
+  if find(s, "data", 1, true) == nil then return 0, 0 end -- only comments, or names
+  local kind = match(s, '"type": ?"([%w_.]+)"')
+  if kind == "response.output_item.done" then
+    return 0, texts_of(s, '"item":', 1) or #s
+  elseif kind == "response.output_item.added" then
+    return texts_of(s, '"item":', 1) or #s, 0
+  elseif kind == "content_block_start" then
+    return texts_of(s, '"content_block":', 1) or #s, 0
+  elseif kind and (sub(kind, 1, 9) == "response." or sub(kind, 1, 8) == "message_" or SAYS_NOTHING[kind]) then
+    return 0, 0
+  elseif kind == nil and (find(s, '"choices":[]', 1, true) or find(s, '"choices": []', 1, true) or find(s, "[DONE]", 1, true)) then
+    return 0, 0
+  end
+  return kind == nil and texts_of(s, '"text":', 1) or #s, 0 -- of legacy completions
+end
+
+-- Notes the output of whole events.
+local function see(st, s)
+  local got, item = output_in(s)
+  if got + item > 0 then st.seen, st.items, st.moved = st.seen + got, st.items + item, true end
+end
+
+-- Says after a piece of n bytes what was seen: a mark ahead of it, so that few pieces have to say it anew, and when the
+-- last output came with nothing unfinished behind it. A long piece may have waited while the client did not read, and
+-- more of the answer behind it: then the bytes prove nothing any more.
+local function tell_seen(h, st, n)
+  if n >= MAX_PIECE then
+    st.counts = false
+    tell(st.told, "seen", nil)
+  elseif st.moved then
+    st.moved = false
+    if st.start then st.seen_at = tonumber(h:timestamp()) end
+    local seen = st.seen > st.items and st.seen or st.items
+    if seen > st.mark or st.seen_at - st.told_at >= SEEN_AFTER then
+      st.mark, st.told_at = seen + (seen - seen % 8) / 8 + 32, st.seen_at
+      tell(st.told, "seen", string.format("%d %.0f", st.mark, st.seen_at))
+    end
+  end
+end
+
 -- Server-sent events ---------------------------------------------------------------------------------------------
 
 -- Does the text hold a member of this name, in quotes, whose value may be of interest? Most chunks say null. what is
@@ -666,6 +773,7 @@ local function conclude(st, sc)
 end
 
 local function on_event(st, ev)
+  if st.counts then see(st, ev) end
   local usage = mentions_usage(ev)
   if not usage and not st.watch and not mentions_end(ev) then return false end
   local data = data_of(ev)
@@ -689,10 +797,14 @@ local function on_event(st, ev)
   return conclude(st, sc)
 end
 
-local function stream(strip)
+local function stream(strip, counts)
   return {
     strip = strip, -- withhold unfinished events, drop the usage-only one
     told = report(),
+    counts = counts, -- say what was seen of the output
+    seen = 0, items = 0, -- bytes of it in parts, and in whole items, which repeat them
+    mark = 0, told_at = 0, -- the report says so many, since when
+    moved = false, seen_at = 0, -- there is more since; when the last of it came, 0 for never
     watch = true, -- look at every event: there was no output yet, or none since the last report
     early = nil, -- what stood beside no report yet
     ended = false, -- the end mark came
@@ -770,6 +882,10 @@ end
 
 -- The unfinished event, which goes on with s, gets too long to be kept.
 local function begin_big(st, s)
+  if st.counts then -- it is not kept, and so not counted
+    st.counts = false
+    tell(st.told, "seen", nil)
+  end
   st.big = big_event(st)
   if st.held > 0 then feed_big(st.big, concat(st.parts)) end
   feed_big(st.big, s)
@@ -788,6 +904,7 @@ local function feed(st, s)
   st.cr = st.cr or find(s, "\r", 1, true) ~= nil
   if st.start and not st.watch and not st.comment and not st.cr and byte(s, n) == 10 and byte(s, n - 1) == 10
     and not mentions_usage(s) and not mentions_end(s) then
+    if st.counts then see(st, s) end
     return nil -- whole events with nothing in them for us: nearly every chunk
   end
   local out, emit = nil, 1 -- emit: the first byte of s that out does not hold yet
@@ -873,8 +990,8 @@ end
 -- Readers take an answer's pieces: read returns what the client gets of one, nil for the piece as it is, and finish what
 -- it gets besides at the end.
 
-local function events_reader(strip)
-  local st = stream(strip)
+local function events_reader(strip, counts)
+  local st = stream(strip, counts)
   tell(st.told, "framing", "events")
   return { told = st.told, state = st, read = feed, finish = flush }
 end
@@ -905,15 +1022,15 @@ end
 
 -- What reads an answer that begins with s, which may begin with blanks or a byte order mark: not what the provider calls
 -- it but what it is. nil: nothing tells yet; false: nothing here can.
-local function reader_of(s, strip)
+local function reader_of(s, strip, counts)
   local c = byte(s, find(s, "[^ \t\r\n\239\187\191]") or #s + 1)
   if c == nil then return nil end
   if c == 123 or c == 91 then return json_reader() end
-  if c == 58 or c >= 65 and c <= 90 or c >= 97 and c <= 122 then return events_reader(strip) end
+  if c == 58 or c >= 65 and c <= 90 or c >= 97 and c <= 122 then return events_reader(strip, counts) end
   return false
 end
 
-local function on_answer(h, strip, failed)
+local function on_answer(h, strip, counts, failed)
   local reader, last, text
   for chunk in h:bodyChunks() do
     local n = chunk:length()
@@ -921,7 +1038,7 @@ local function on_answer(h, strip, failed)
     if n > 0 then
       text = chunk:getBytes(0, n)
       if reader == nil then
-        reader = reader_of(text, strip)
+        reader = reader_of(text, strip, counts)
         if reader == false then
           local told = report()
           tell(told, "unread", not failed and "true" or nil)
@@ -933,6 +1050,7 @@ local function on_answer(h, strip, failed)
         local told = reader.told
         told.got = told.got + n
         local changed = reader.read(reader.state, text)
+        if reader.state.counts then tell_seen(h, reader.state, n) end
         if not (reader.json and reader.state.depth == 0) then publish(h, told) end -- which may have been all
         if changed then
           chunk:setBytes(changed)
@@ -1069,8 +1187,8 @@ local function on_error(h, status, anthropic, credentials)
   if clean ~= text then body:setBytes(clean) end
 end
 
--- The cluster's note is on every answer of a provider and on no other: strip_usage and anthropic as Check decided them
--- ("true" or "-"), then the credentials that were sent, tabs between. It ends here.
+-- The cluster's note is on every answer of a provider and on no other: what Check decided of the stream ("true", "count",
+-- "true count" or "-": drop the usage-only chunk, count the output) and anthropic ("true" or "-"), then the credentials that were sent, tabs between. It ends here.
 function envoy_on_response(h)
   local headers = h:headers()
   local note = headers:get("x-aig-int-answer")
@@ -1086,6 +1204,7 @@ function envoy_on_response(h)
     if credentials or status == "401" or status == "402" or status == "403" then return on_error(h, status, anthropic, credentials) end
   end
   local strip = not failed and byte(note, 1) == 116
+  local counts = not failed and byte(note, strip and 6 or 1) == 99
   if strip then headers:remove("content-length") end -- the body may get shorter
-  on_answer(h, strip, failed)
+  on_answer(h, strip, counts, failed)
 end

@@ -14,6 +14,7 @@ import (
 // standIn is the part of Envoy's Lua stream handle the filter uses, in Lua: the
 // same names and, for what the filter relies on, the same behaviour.
 const standIn = `
+now = 1764444444000
 function stand_in(decision, headers, body, pieces)
   local h = { out = {}, pieces = pieces, md = { aig = {} }, headers_map = headers }
   local hdr = {
@@ -39,6 +40,7 @@ function stand_in(decision, headers, body, pieces)
     h.buffer = buffer(body or "")
     return h.buffer
   end
+  function h:timestamp() now = now + 10; return now end
   function h:bodyChunks()
     local i = 0
     return function()
@@ -127,10 +129,15 @@ func (v *vm) call(entry string, decision, headers map[string]any, body *string, 
 // note is what a provider's cluster puts on its answers.
 func note(decision map[string]any) string {
 	out := ""
-	for _, key := range []string{envoy.KeyStrip, envoy.KeyAnthropic} {
+	for _, key := range []string{envoy.KeyStream, envoy.KeyAnthropic} {
 		value := "-"
-		if decision[key] == true {
-			value = "true"
+		switch is := decision[key].(type) {
+		case bool:
+			if is {
+				value = "true"
+			}
+		case string:
+			value = is
 		}
 		out += value + "\t"
 	}
@@ -150,7 +157,7 @@ func (v *vm) respond(contentType string, strip bool, pieces ...string) answer {
 	v.t.Helper()
 	decision := map[string]any{"rsv": "token"}
 	if strip {
-		decision["strip_usage"] = true
+		decision[envoy.KeyStream] = true
 	}
 	h, err := v.call("envoy_on_response", decision, map[string]any{":status": "200", "content-type": contentType}, nil, pieces)
 	if err != nil {
@@ -169,18 +176,23 @@ func (v *vm) answer(h *lua.LTable) answer {
 		a.Pieces = append(a.Pieces, h.RawGetString("pieces").(*lua.LTable).RawGetInt(i).String())
 		a.Body += a.Pieces[i-1]
 	}
-	if text := h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).RawGetString("report"); text != lua.LNil {
-		var r envoy.Report
-		if err := r.Read(text.String()); err != nil {
-			v.t.Fatalf("report %q: %v", text, err)
-		}
-		a.Report = asMap(r)
-	}
+	a.Report = asMap(v.reported(h))
 	h.RawGetString("headers_map").(*lua.LTable).ForEach(func(k, e lua.LValue) { a.Header[k.String()] = e.String() })
 	if b, ok := h.RawGetString("buffer").(*lua.LTable); ok {
 		a.Body = b.RawGetString("text").String()
 	}
 	return a
+}
+
+// reported is what the filter wrote into the metadata.
+func (v *vm) reported(h *lua.LTable) envoy.Report {
+	var r envoy.Report
+	if text := h.RawGetString("md").(*lua.LTable).RawGetString("aig").(*lua.LTable).RawGetString("report"); text != lua.LNil {
+		if err := r.Read(text.String()); err != nil {
+			v.t.Fatalf("report %q: %v", text, err)
+		}
+	}
+	return r
 }
 
 // asMap is a report by its members' names, without the empty ones.

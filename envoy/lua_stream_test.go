@@ -292,7 +292,7 @@ func TestStreamHoldsNothingWithoutNeed(t *testing.T) {
 func TestStripRemovesContentLength(t *testing.T) {
 	v := newVM(t)
 	for _, strip := range []bool{false, true} {
-		h, err := v.call("envoy_on_response", map[string]any{"rsv": "t", "strip_usage": strip},
+		h, err := v.call("envoy_on_response", map[string]any{"rsv": "t", envoy.KeyStream: strip},
 			map[string]any{":status": "200", "content-type": sse, "content-length": "5"}, nil, []string{"data:"})
 		if err != nil {
 			t.Fatal(err)

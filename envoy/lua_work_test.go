@@ -326,7 +326,15 @@ var growing = map[string]func(n int) string{
 	"choices":                     func(n int) string { return `data: {"choices":[` + pad(`{"finish_reason":"x"},`, n) + "1]}\n\n" },
 	"choices in events":           func(n int) string { return pad(`data: {"choices":[{"index":1,"finish_reason":"x"}]}`+"\n\n", n) },
 	"items":                       func(n int) string { return `{"output":[` + pad(`{"id":"a"},{"id":"b"},`, n) + "1]}" },
-	"documents":                   func(n int) string { return pad(`{"id":"a","usage":{"a":1}}`+"\n", n) },
+	"deltas":                      func(n int) string { return pad(`data: {"delta":{"content":"x"},"delta":"\\`+"\n\n", n) },
+	"blanks before a delta":       func(n int) string { return `data: {"delta":` + pad(" ", n) + `"delta":` + pad(" ", n) + "1}\n\n" },
+	"a deep delta":                func(n int) string { return `data: {"delta":` + pad(`{"a":[`, n) + "\n\n" },
+	"deltas of quotes":            func(n int) string { return "data: {" + pad(`"delta":"\"`, n) + "\n\n" },
+	"texts":                       func(n int) string { return "data: {" + pad(`"text":{"a":["b"`, n) + "\n\n" },
+	"items that came": func(n int) string {
+		return pad(`data: {"type":"response.output_item.done","item":{"a":"b"}}`+"\n\n", n)
+	},
+	"documents": func(n int) string { return pad(`{"id":"a","usage":{"a":1}}`+"\n", n) },
 }
 
 func pad(s string, n int) string { return strings.Repeat(s, 1+n/len(s)) }
@@ -341,7 +349,7 @@ func TestNoAnswerCostsMoreThanLinearTime(t *testing.T) {
 				work := func(body string) int64 {
 					var w worker
 					v := newVMWith(t, w.count)
-					v.respond(sse, strip, chop(body, size)...)
+					v.seen(strip, chop(body, size)...)
 					return w.steps
 				}
 				one, two := work(answer(n)), work(answer(2*n))

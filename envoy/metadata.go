@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Edit replaces Del bytes of a request body at offset At with Ins. Offsets are
@@ -21,6 +22,8 @@ type Decision struct {
 	// StripUsage drops the usage-only chunk of a stream, which the client did
 	// not ask for.
 	StripUsage bool
+	// CountOutput has the filter report what it saw of a stream's output.
+	CountOutput bool
 	// Anthropic says that the client speaks Anthropic's own API, so errors the
 	// filter writes have its envelope.
 	Anthropic bool
@@ -28,10 +31,24 @@ type Decision struct {
 	Betas string
 }
 
-// Members of the decision namespace; filter.lua reads the same names.
+// Stream is the value of KeyStream, empty for none.
+func (d *Decision) Stream() string {
+	switch {
+	case d.StripUsage && d.CountOutput:
+		return "true count"
+	case d.StripUsage:
+		return "true"
+	case d.CountOutput:
+		return "count"
+	}
+	return ""
+}
+
+// Members of the decision namespace; filter.lua reads what they say.
 const (
-	KeyToken     = "rsv"
-	KeyStrip     = "strip_usage"
+	KeyToken = "rsv"
+	// KeyStream is what the filter does with a stream, see Decision.Stream.
+	KeyStream    = "stream"
 	KeyAnthropic = "anthropic"
 	// KeyBetas is read by routes, too.
 	KeyBetas = "betas"
@@ -145,6 +162,12 @@ type Report struct {
 	// UpstreamStatus is the provider's 401, 402 or 403 that the filter replaced
 	// by 502; 0 when the status in the log entry is the true one.
 	UpstreamStatus int
+	// Seen is how many bytes of output the filter saw at most, where the decision
+	// had it count: of the texts of a stream's events, as JSON writes them. SeenAt
+	// is when the last of it came with nothing unfinished behind it, half a second
+	// early at most; zero: never. Without Seen nothing is known.
+	Seen   int64
+	SeenAt time.Time
 }
 
 // Read sets what text, written by filter.lua, says: "name length:value" for
@@ -201,6 +224,23 @@ func (r *Report) set(name, value string) error {
 		r.ItemIDs = append(r.ItemIDs, value)
 	case "upstream_status":
 		return number(name, value, &r.UpstreamStatus)
+	case "seen":
+		return r.setSeen(value)
+	}
+	return nil
+}
+
+// setSeen reads bytes and milliseconds since 1970.
+func (r *Report) setSeen(value string) error {
+	seen, at, _ := strings.Cut(value, " ")
+	n, err := strconv.ParseUint(seen, 10, 40)
+	ms, err2 := strconv.ParseUint(at, 10, 43)
+	if err != nil || err2 != nil {
+		return fmt.Errorf("metadata %s.%s: seen: want bytes and milliseconds", NamespaceReport, KeyReport)
+	}
+	r.Seen, r.SeenAt = int64(n), time.Time{}
+	if ms > 0 {
+		r.SeenAt = time.UnixMilli(int64(ms))
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ func TestAdmittedCall(t *testing.T) {
 	if token.ID != 7 || token.Bound != int64(r.Bound) || token.Tag != "team/a" || token.Pin == "" || !slices.Equal(token.Accounts, []int64{3}) {
 		t.Errorf("token %+v does not describe the reservation", token)
 	}
-	if !md["strip_usage"].GetBoolValue() {
+	if md["stream"].GetStringValue() != "true" {
 		t.Errorf("metadata %v does not strip the usage chunk", md)
 	}
 }

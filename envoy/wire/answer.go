@@ -82,8 +82,8 @@ func appendHeader(dst []byte, num protowire.Number, key, value string) []byte {
 // appendDecision appends d as a Struct.
 func appendDecision(dst []byte, d *envoy.Decision) []byte {
 	dst = appendText(dst, envoy.KeyToken, d.Token)
-	if d.StripUsage {
-		dst = appendTrue(dst, envoy.KeyStrip)
+	if stream := d.Stream(); stream != "" {
+		dst = appendText(dst, envoy.KeyStream, stream)
 	}
 	if d.Anthropic {
 		dst = appendTrue(dst, envoy.KeyAnthropic)

@@ -14,8 +14,8 @@ import (
 // in a header.
 func Metadata(d envoy.Decision) *structpb.Struct {
 	fields := map[string]*structpb.Value{envoy.KeyToken: structpb.NewStringValue(d.Token)}
-	if d.StripUsage {
-		fields[envoy.KeyStrip] = structpb.NewBoolValue(true)
+	if stream := d.Stream(); stream != "" {
+		fields[envoy.KeyStream] = structpb.NewStringValue(stream)
 	}
 	if d.Anthropic {
 		fields[envoy.KeyAnthropic] = structpb.NewBoolValue(true)

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"aigateway/apierror"
 	"aigateway/budget"
@@ -171,6 +174,46 @@ func FuzzBody(f *testing.F) {
 		for _, d := range []apierror.Dialect{apierror.OpenAI, apierror.Anthropic} {
 			if b := apierror.Body(d, e, id); !json.Valid(b) {
 				t.Errorf("Body(%d) is not JSON: %q", d, b)
+			}
+		}
+	})
+}
+
+// What is escaped means the same, and is not found.
+func TestBodiesHoldNoStatus(t *testing.T) {
+	statuses := regexp.MustCompile("429|500|502|503|504|524")
+	rapid.Check(t, func(rt *rapid.T) {
+		text := rapid.StringOfN(rapid.SampledFrom([]rune("0245923\"\\é x")), 0, 30, -1).Draw(rt, "text")
+		number := rapid.Int64Range(0, 1<<62).Draw(rt, "number")
+		e := refused(func(r *budget.Refusal) {
+			r.Budget.ID, r.Budget.Cap, r.Lines[0].Quantity, r.Lines[0].Note = text, budget.Amount(number), number, text
+		})
+		e.Message = text
+		for _, d := range []apierror.Dialect{apierror.OpenAI, apierror.Anthropic} {
+			body := apierror.Body(d, e, text)
+			if statuses.Match(body) {
+				rt.Fatalf("%s has %s", body, statuses.Find(body))
+			}
+			var got struct {
+				RequestID string `json:"request_id"`
+				Error     struct {
+					Message  string
+					Metadata struct {
+						Budget, Cap string
+						RequestID   string `json:"request_id"`
+						Lines       []struct {
+							Quantity int64 `json:",string"`
+							Note     string
+						}
+					}
+				}
+			}
+			if err := json.Unmarshal(body, &got); err != nil {
+				rt.Fatal(err)
+			}
+			m := got.Error.Metadata
+			if got.Error.Message != text || m.Budget != text || m.Cap != budget.Amount(number).String() || m.Lines[0].Quantity != number || m.Lines[0].Note != text || got.RequestID+m.RequestID != text {
+				rt.Fatalf("%+v, want %q and %d everywhere", got, text, number)
 			}
 		}
 	})

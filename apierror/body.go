@@ -58,12 +58,13 @@ type refusal struct {
 	Lines            []line  `json:"lines,omitempty"`
 }
 
-// line is a budget.Line under the names that POST /v1/explain gives it.
+// line is a budget.Line under the names that POST /v1/explain gives it. Whole
+// numbers are in strings, where quiet can spell them.
 type line struct {
 	Label       string `json:"label"`
-	Quantity    int64  `json:"quantity"`
+	Quantity    int64  `json:"quantity,string"`
 	Unit        string `json:"unit"`
-	PicoPerUnit int64  `json:"pico_usd_per_unit"`
+	PicoPerUnit int64  `json:"pico_usd_per_unit,string"`
 	Amount      string `json:"amount_usd"`
 	Note        string `json:"note"`
 }
@@ -119,5 +120,5 @@ func encode(v any) []byte {
 		// ever changes, a client still gets an envelope.
 		return []byte(`{"error":{"message":"the gateway could not write this error","type":"internal_error","code":500,"metadata":{"reason":"internal"}}}`)
 	}
-	return bytes.TrimRight(b.Bytes(), "\n")
+	return quiet(bytes.TrimRight(b.Bytes(), "\n"))
 }

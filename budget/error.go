@@ -58,8 +58,8 @@ type Refusal struct {
 	Restored Amount
 	Bound    Amount    // the worst-case cost of the refused request
 	ResetsAt time.Time // zero for a total budget
-	// MaxTokensThatFit is the largest output cap this request could ask for
-	// and be admitted now; nil when not even its input fits.
+	// MaxTokensThatFit is an output cap this request could ask for and be admitted
+	// now, the largest or up to a hundredth less; nil when not even its input fits.
 	MaxTokensThatFit *int64
 	// Waited is how long the request waited for running calls to end.
 	Waited time.Duration

@@ -82,9 +82,18 @@ func refusedLines(t *testing.T, v any) []explainedLine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines []explainedLine
-	if err := json.Unmarshal(text, &lines); err != nil {
+	var quoted []struct { // whole numbers are strings there
+		Label, Unit, Note string
+		Quantity          int64  `json:",string"`
+		Pico              int64  `json:"pico_usd_per_unit,string"`
+		Amount            string `json:"amount_usd"`
+	}
+	if err := json.Unmarshal(text, &quoted); err != nil {
 		t.Fatalf("%s: %v", text, err)
+	}
+	var lines []explainedLine
+	for _, l := range quoted {
+		lines = append(lines, explainedLine(l))
 	}
 	return lines
 }

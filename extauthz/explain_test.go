@@ -37,7 +37,7 @@ func TestRefusalExplainsItself(t *testing.T) {
 	if !ok || fits <= 0 || fits >= 100_000 {
 		t.Fatalf("max_tokens_that_fit is %v", e.Error.Metadata["max_tokens_that_fit"])
 	}
-	for _, want := range []string{"Budget 'summarize' has $0.30 of $500.00 left", "could cost $0.40", fmt.Sprintf("max_tokens %d fits", int(fits)), "2026-12-01T00:00:00Z"} {
+	for _, want := range []string{"Budget 'summarize' has $0.30 of 50,000 cents left", "could cost $0.40", fmt.Sprintf("max_tokens %d fits", int(fits)), "2026-12-01T00:00:00Z"} {
 		if !strings.Contains(e.Error.Message, want) {
 			t.Errorf("message %q lacks %q", e.Error.Message, want)
 		}

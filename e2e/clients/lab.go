@@ -95,8 +95,13 @@ func (l *lab) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for tag, cents := range map[string]int{openTag: 1_000_000, spentTag: 0} {
-		if err := setBudget(ctx, rest, tag, cents); err != nil {
+	for _, ask := range []struct{ path, body string }{
+		{"/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":1000000}`, openTag)},
+		// $500, a number that opencode must not see.
+		{"/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":50000}`, spentTag)},
+		{"/v1/adjustments", fmt.Sprintf(`{"tag":%q,"amount":"500.00","reason":"spent","request_id":"spent"}`, spentTag)},
+	} {
+		if err := administer(ctx, rest+ask.path, ask.body); err != nil {
 			return err
 		}
 	}
@@ -149,21 +154,21 @@ providers:
 	return clients, rest, nil
 }
 
-func setBudget(ctx context.Context, rest, tag string, cents int) error {
-	body := fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":%d}`, tag, cents)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, rest+"/v1/budgets", strings.NewReader(body))
+// administer posts to the REST API.
+func administer(ctx context.Context, url, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("set budget: %w", err)
+		return fmt.Errorf("administer: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+adminKey)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return fmt.Errorf("set budget: %w", err)
+		return fmt.Errorf("administer: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("set budget of %s: status %d", tag, resp.StatusCode)
+		return fmt.Errorf("POST %s with %s: status %d", url, body, resp.StatusCode)
 	}
 	return nil
 }

@@ -36,7 +36,9 @@ func (t *tokenizer) counted(c *Call) counted {
 		return counted{}
 	}
 	w := textWalker{t: t, body: c.body, alone: c.Endpoint == Embeddings, room: maxCounted}
-	w.dec = jsontext.NewDecoder(bytes.NewBuffer(c.body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	w.dec = newReader(c.body)
+	defer w.dec.release()
+	w.dec.again = true
 	if err := w.object(w.topMember(c.Endpoint.declared().members)); err != nil {
 		return counted{} // not with a body that was parsed before
 	}
@@ -46,7 +48,7 @@ func (t *tokenizer) counted(c *Call) counted {
 // textWalker reads a body a second time, for its text alone.
 type textWalker struct {
 	t       *tokenizer
-	dec     *jsontext.Decoder
+	dec     *reader
 	body    []byte
 	alone   bool // each string is all the text of its call
 	sum     counted
@@ -89,7 +91,7 @@ func (w *textWalker) object(member func(name string) error) error {
 	if w.dec.PeekKind() != '{' {
 		return w.dec.SkipValue()
 	}
-	if _, err := w.dec.ReadToken(); err != nil {
+	if err := w.dec.bracket(); err != nil {
 		return err
 	}
 	for w.dec.PeekKind() != '}' {
@@ -101,15 +103,14 @@ func (w *textWalker) object(member func(name string) error) error {
 			return err
 		}
 	}
-	_, err := w.dec.ReadToken()
-	return err
+	return w.dec.bracket()
 }
 
 func (w *textWalker) array(item func() error) error {
 	if w.dec.PeekKind() != '[' {
 		return w.dec.SkipValue()
 	}
-	if _, err := w.dec.ReadToken(); err != nil {
+	if err := w.dec.bracket(); err != nil {
 		return err
 	}
 	for w.dec.PeekKind() != ']' {
@@ -117,8 +118,7 @@ func (w *textWalker) array(item func() error) error {
 			return err
 		}
 	}
-	_, err := w.dec.ReadToken()
-	return err
+	return w.dec.bracket()
 }
 
 // message reads a chat message or an item of a response's input. Its role may

@@ -8,7 +8,6 @@ import (
 
 	"aigateway/budget"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -151,7 +150,7 @@ func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, erro
 	}
 	d := e.declared()
 	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx, free: d.free}
-	if err := json.Unmarshal(body, p); err != nil {
+	if err := p.document(body, p.topMember); err != nil {
 		return nil, p.explain(err)
 	}
 	if d.complete != nil {
@@ -197,19 +196,27 @@ func (p *parser) explain(err error) error {
 	return budget.Invalid("body_not_json", field, fmt.Sprintf("the body is not one valid JSON object: fault at byte %d of %d", syntax.ByteOffset, len(body)))
 }
 
-// UnmarshalJSONFrom is called by the JSON package, which lends it a pooled
-// decoder that reads the body in place.
-func (p *parser) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	p.dec = dec
-	defer func() { p.dec = nil }()
-	if k := dec.PeekKind(); k != '{' && k != jsontext.KindInvalid {
+// document reads text, which is one object, and calls member after each name.
+func (p *parser) document(text []byte, member func(name []byte) error) error {
+	p.dec = newReader(text)
+	defer func() {
+		p.dec.release()
+		p.dec = nil
+	}()
+	if k := p.dec.PeekKind(); k != '{' && k != jsontext.KindInvalid {
 		return budget.Invalid("body_not_json", "", "the body must be a JSON object")
 	}
-	if _, err := dec.ReadToken(); err != nil {
-		return err
+	err := p.dec.bracket()
+	if err == nil {
+		if p.call.form == nil {
+			p.call.open = int(p.dec.InputOffset())
+		}
+		err = p.members(member)
 	}
-	p.call.open = int(dec.InputOffset())
-	return p.members(p.topMember)
+	if errors.Is(err, errFault) || err == nil && !p.dec.end() {
+		return p.dec.fault()
+	}
+	return err
 }
 
 // completeMessages: the Messages API requires a cap.

@@ -4,8 +4,33 @@ import (
 	"strings"
 	"testing"
 
+	"aigateway/internal/agentbody"
 	"aigateway/pricing"
 )
+
+// BenchmarkParseCall reads what agents send: 128 KiB of one string take a
+// seventh of it.
+func BenchmarkParseCall(b *testing.B) {
+	for _, tt := range []struct {
+		name string
+		body []byte
+	}{
+		{"1KiB", agentbody.Chat("moonshot/kimi-k2.6", 1<<10, false)},
+		{"128KiB", agentbody.Chat("moonshot/kimi-k2.6", 128<<10, false)},
+		{"128KiB/one string", []byte(`{"model":"moonshot/kimi-k2.6","messages":[{"role":"user","content":"` + strings.Repeat("x", 128<<10) + `"}]}`)},
+		{"1MiB", agentbody.Chat("moonshot/kimi-k2.6", 1<<20, false)},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetBytes(int64(len(tt.body)))
+			for b.Loop() {
+				if _, err := pricing.ParseCall(pricing.Chat, tt.body); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
 
 // The largest bodies a client may send, in the shapes that cost most to read.
 func BenchmarkParseCallLargest(b *testing.B) {

@@ -157,7 +157,7 @@ func (p *parser) streamOptions() error {
 	default:
 		return p.wrongType("an object")
 	}
-	if _, err := p.dec.ReadToken(); err != nil {
+	if err := p.dec.bracket(); err != nil {
 		return err
 	}
 	o.empty, o.at = true, int(p.dec.InputOffset())

@@ -10,7 +10,6 @@ import (
 
 	"aigateway/budget"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -280,17 +279,7 @@ func plainValue(s string) bool {
 // member reads {"name":value}.
 func (f *form) member(name, value string) error {
 	one := []byte("{" + quoteJSON(name) + ":" + value + "}")
-	return json.Unmarshal(one, &formMember{f.parser})
-}
-
-// formMember lends the parser a decoder for one member.
-type formMember struct{ p *parser }
-
-// UnmarshalJSONFrom is called by the JSON package.
-func (m *formMember) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
-	m.p.dec = dec
-	defer func() { m.p.dec = nil }()
-	return m.p.object(m.p.topMember)
+	return f.document(one, f.topMember)
 }
 
 // partHead is what the headers of a part say.

@@ -64,7 +64,7 @@ func (p *parser) routingMember() error {
 	default:
 		return p.walk()
 	}
-	if _, err := p.dec.ReadToken(); err != nil {
+	if err := p.dec.bracket(); err != nil {
 		return err
 	}
 	r.empty, r.at = true, int(p.dec.InputOffset())

@@ -13,12 +13,11 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// parser walks a body's tokens once. Its decoder reads the body in place, so
-// the raw values it returns are slices of the body, and offsets are positions
-// in it.
+// parser walks a body's tokens once. The raw values that its reader returns are
+// slices of the body, and offsets are positions in it.
 type parser struct {
 	call Call
-	dec  *jsontext.Decoder
+	dec  *reader
 	top  *scope          // of the endpoint
 	ctx  context.Context // of who waits for the call
 	read int             // values so far
@@ -30,7 +29,7 @@ type parser struct {
 // object reads an object and calls member after each name; member must read
 // the value.
 func (p *parser) object(member func(name []byte) error) error {
-	if _, err := p.dec.ReadToken(); err != nil {
+	if err := p.dec.bracket(); err != nil {
 		return err
 	}
 	return p.members(member)
@@ -54,13 +53,12 @@ func (p *parser) members(member func(name []byte) error) error {
 			return err
 		}
 	}
-	_, err := p.dec.ReadToken()
-	return err
+	return p.dec.bracket()
 }
 
 // array reads an array and calls item before each element; item must read it.
 func (p *parser) array(item func(i int) error) error {
-	if _, err := p.dec.ReadToken(); err != nil {
+	if err := p.dec.bracket(); err != nil {
 		return err
 	}
 	for i := 0; p.dec.PeekKind() != ']'; i++ {
@@ -71,8 +69,7 @@ func (p *parser) array(item func(i int) error) error {
 			return err
 		}
 	}
-	_, err := p.dec.ReadToken()
-	return err
+	return p.dec.bracket()
 }
 
 // walk reads any value, looking for cache controls at every depth.

@@ -26,7 +26,7 @@ func checkShape(body []byte) error {
 	switch {
 	case len(body) <= maxMembersOfOne*leastMember:
 		return nil
-	case count(':') <= maxMembersOfOne && count(',')+count('[')+count('{') <= maxValues:
+	case count(':') <= maxMembersOfOne && (len(body) <= maxValues || count(',')+count('[')+count('{') <= maxValues):
 		return nil
 	}
 	var s shape

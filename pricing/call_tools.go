@@ -19,7 +19,7 @@ func (p *parser) readTool(sort bool) (string, error) {
 	t := hostedTool{uses: -1, size: 1}
 	function, hosted, tool := false, false, namedTool{}
 	tool.at = int(p.dec.InputOffset())
-	if _, err := p.dec.ReadToken(); err != nil {
+	if err := p.dec.bracket(); err != nil {
 		return "", err
 	}
 	t.open = int(p.dec.InputOffset())

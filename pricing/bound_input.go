@@ -128,14 +128,29 @@ func (m *Model) media(a *arithmetic, c *Call) error {
 	if c.pdf.pages > 0 && m.openDocument(c) == nil {
 		a.documents = c.pdf.pages*(rules.pdfPage+rules.image.most) + rules.perByte.ceil(c.pdf.text)
 	}
-	if _, ok := m.Row.fees[feeAudio]; ok { // see hear
+	return m.recordings(a, c)
+}
+
+// recordings bounds what the call brings to be heard: by token, and by the second
+// where the model is billed so. One that is written down has a bound of its own, see
+// hear.
+func (m *Model) recordings(a *arithmetic, c *Call) error {
+	rules := m.Row.rules
+	fee, bySecond := m.Row.fees[feeAudio]
+	if bySecond && !c.Endpoint.generates() {
 		return nil
 	}
 	for _, au := range c.audios {
-		if rules.audioRate == 0 || !m.Row.tiers[0].priced(inputAudio) {
+		millis := au.millis
+		if piece := rules.audioLeast * 1000; piece > 0 {
+			millis = (millis + piece - 1) / piece * piece
+		}
+		if bySecond {
+			a.fee(feeAudio, (millis+999)/1000, perSecond(fee))
+		} else if rules.audioRate == 0 || !m.Row.tiers[0].priced(inputAudio) {
 			return budget.Invalid("unbounded_media", au.field, fmt.Sprintf("%s: %s has no audio price; leave audio out, or add to the configuration:\nmodels:\n- model: %s\n  audio: {tokens_per_second: <tokens>}\n  prices:\n  - {input_audio: <USD per million tokens>}", au.field, m.Slug, m.Slug))
 		}
-		a.audio += (au.millis*rules.audioRate + 999) / 1000
+		a.audio += (millis*rules.audioRate + 999) / 1000
 	}
 	return nil
 }

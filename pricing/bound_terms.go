@@ -209,6 +209,9 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 	if a.hops > 1 { // what the tools brought is a part of the answer when it is named
 		p.input = max(a.input, a.context)
 	}
+	if a.audio > 0 && c.Endpoint.generates() {
+		p.flags, p.heard = p.flags|pinHeard, a.audio
+	}
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}

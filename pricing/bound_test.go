@@ -294,7 +294,7 @@ func TestBoundRefuses(t *testing.T) {
 		{"cached content", chatBody("gemini/gemini-2.5-flash", `"extra_body":{"google":{"cached_content":"c"}}`), "unsupported_feature", "extra_body.google.cached_content", "thinking_config"},
 		{"image output", chatBody(kimi, `"modalities":["image"]`), "unbounded_media", "modalities", "text"},
 		{"audio output", chatBody(kimi, `"modalities":["audio"]`), "unbounded_media", "modalities", "output_audio"},
-		{"unknown images", content(kimi, `{"type":"image_url","image_url":{"url":"https://a/b.png"}}`), "unbounded_media", "messages[0].content[0].image_url", "image: {max_tokens"},
+		{"unknown images", content("moonshot/kimi-k2-thinking", `{"type":"image_url","image_url":{"url":"https://a/b.png"}}`), "unbounded_media", "messages[0].content[0].image_url", "image: {max_tokens"},
 		{"audio", content("openai/gpt-5.5", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//uQxAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "input_audio"},
 		{"odd audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"flac","data":"ZkxhQw=="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
 		{"flac after a tag", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"mp3","data":"SUQzBAAAAAAAAGZMYUM="}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},

@@ -190,20 +190,29 @@ func (img image) tokens(r *imageRule) int64 {
 	return patches + frame
 }
 
-// inputAudio reads {"data": base64, "format": …}.
+// inputAudio reads {"data": base64, "format": …}, or as Mistral has it the base64
+// itself, which may be a data URL.
 func (p *parser) inputAudio() error {
-	if p.dec.PeekKind() != '{' {
-		return p.wrongType("an object with data and format")
-	}
 	a := audio{field: p.path()}
 	var data []byte
-	err := p.object(func(name []byte) error {
-		id, err := p.find(audioObject, name)
-		if id == isData {
-			data, err = p.media()
+	var err error
+	switch p.dec.PeekKind() {
+	case '"':
+		data, err = p.media()
+		if payload, isURL := bytes.CutPrefix(data, []byte("data:")); isURL {
+			_, data, _ = bytes.Cut(payload, []byte(";base64,"))
 		}
-		return err
-	})
+	case '{':
+		err = p.object(func(name []byte) error {
+			id, err := p.find(audioObject, name)
+			if id == isData {
+				data, err = p.media()
+			}
+			return err
+		})
+	default:
+		return p.wrongType("an object with data and format, or a string of base64")
+	}
 	if err != nil {
 		return err
 	}

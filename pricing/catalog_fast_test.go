@@ -14,7 +14,7 @@ func TestFastMode(t *testing.T) {
 	body := func(model, speed string) string {
 		return fmt.Sprintf(`{"model":"anthropic/%s","max_tokens":100,"speed":%q,"messages":[{"role":"user","content":"hi"}]}`, model, speed)
 	}
-	for model, factor := range map[string]int64{"claude-opus-4.6": 6, "claude-opus-4.8": 2, "claude-opus-5": 2, "claude-opus-5.5": 2, "claude-fable-5.2": 2} {
+	for model, factor := range map[string]int64{"claude-opus-4.6": 12, "claude-opus-4.8": 2, "claude-opus-5": 2, "claude-opus-5.5": 2, "claude-fable-5.2": 2} {
 		usual, fast := mustBound(t, c, pricing.Messages, body(model, "standard"), noon()), mustBound(t, c, pricing.Messages, body(model, "fast"), noon())
 		slack := int64(fast.Amount) - factor*int64(usual.Amount)
 		if slack > 0 || slack < -1_000_000 { // the names differ by four bytes

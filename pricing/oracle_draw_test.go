@@ -259,11 +259,17 @@ func (s *sketch) picture() (data string) {
 	return encodedPNG(size[0], size[1])
 }
 
+// recording is something that begins as an mp3, in base64.
+func (s *sketch) recording() string {
+	data := append([]byte("\xff\xfb\x10"), make([]byte, rapid.IntRange(1, 5000).Draw(s.T, "audio size"))...)
+	return base64.StdEncoding.EncodeToString(data)
+}
+
 func (s *sketch) chat() {
 	parts := []string{`{"type":"text","text":` + s.text("text") + `}`}
 	for range rapid.IntRange(0, 2).Draw(s.T, "media") {
 		s.risky++
-		switch s.pick("medium", "url", "data", "string", "audio", "video", "unreadable") {
+		switch s.pick("medium", "url", "data", "string", "audio", "plain audio", "video", "unreadable") {
 		case "url":
 			parts = append(parts, `{"type":"image_url","image_url":{"url":"https://a/b"`+s.detail()+`}}`)
 		case "string":
@@ -273,8 +279,9 @@ func (s *sketch) chat() {
 		case "unreadable":
 			parts = append(parts, `{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAAAAAAAAAAAAAAAAAA"`+s.detail()+`}}`)
 		case "audio":
-			data := append([]byte("\xff\xfb\x10"), make([]byte, rapid.IntRange(1, 5000).Draw(s.T, "audio size"))...)
-			parts = append(parts, `{"type":"input_audio","input_audio":{"format":"mp3","data":"`+base64.StdEncoding.EncodeToString(data)+`"}}`)
+			parts = append(parts, `{"type":"input_audio","input_audio":{"format":"mp3","data":"`+s.recording()+`"}}`)
+		case "plain audio":
+			parts = append(parts, `{"type":"input_audio","input_audio":"`+s.recording()+`"}`)
 		case "video":
 			parts = append(parts, `{"type":"video_url","video_url":{"url":"https://a/b"}}`)
 		}

@@ -592,6 +592,15 @@ func (c *oracleCall) fees() *big.Rat {
 	for kind, n := range c.pieces() {
 		add(kind, n)
 	}
+	if f := c.fee("audio_minute"); f != nil && c.generates() {
+		rule, _ := c.row["audio"].(map[string]any)
+		for _, data := range c.media().audios { // by the second, rounded up to a pico-dollar
+			pico := new(big.Int).Mul(f.Num(), big.NewInt(1_000_000_000_000))
+			pico.Div(pico.Add(pico, big.NewInt(59*f.Denom().Int64())), new(big.Int).Mul(f.Denom(), big.NewInt(60)))
+			second := new(big.Rat).SetFrac(pico, big.NewInt(1_000_000_000_000))
+			sum.Add(sum, second.Mul(second, rat((oracleMillis(rule, data)+999)/1000)))
+		}
+	}
 	return sum
 }
 
@@ -680,8 +689,11 @@ func (c *oracleCall) part(m *oracleMedia, v map[string]any) {
 	case map[string]any:
 		fromURL(url["url"].(string), detail(url["detail"]))
 	}
-	if audio, ok := v["input_audio"].(map[string]any); ok {
-		data := audio["data"].(string)
+	if v["input_audio"] != nil {
+		data, isText := v["input_audio"].(string)
+		if !isText {
+			data = v["input_audio"].(map[string]any)["data"].(string)
+		}
 		raw, _ := base64.StdEncoding.DecodeString(data)
 		m.audios, m.payload = append(m.audios, raw), m.payload+int64(len(data))
 	}
@@ -737,12 +749,22 @@ func (c *oracleCall) mediaTokens() int64 {
 	audio, _ := c.row["audio"].(map[string]any)
 	for _, data := range m.audios {
 		rate, _ := audio["tokens_per_second"].(int)
-		if rate == 0 || !c.priced("input_audio") {
+		if c.fee("audio_minute") == nil && (rate == 0 || !c.priced("input_audio")) {
 			panic(refused("unbounded_media"))
 		}
-		sum += (int64(len(data))*int64(rate) + 999) / 1000 // at most 8 kbit/s: 1,000 bytes a second
+		sum += (oracleMillis(audio, data)*int64(rate) + 999) / 1000
 	}
 	return sum
+}
+
+// oracleMillis is how long a recording counts for: a byte is at most 8 kbit/s, and
+// some count whole pieces.
+func oracleMillis(rule map[string]any, data []byte) int64 {
+	if piece, ok := rule["min_seconds"].(int); ok {
+		pieces := (len(data) + piece*1000 - 1) / (piece * 1000)
+		return int64(pieces * piece * 1000)
+	}
+	return int64(len(data))
 }
 
 func imageTokens(rule map[string]any, img oracleImage) int64 {

@@ -12,6 +12,7 @@ import (
 type pin struct {
 	flags   uint64
 	stored  int64 // input tokens that the body only names, as they were settled
+	heard   int64 // bound of the input tokens of audio
 	choices int64
 	rate    int64 // output tokens a second, per choice
 	input   int64 // bound of the input tokens
@@ -59,6 +60,7 @@ const (
 	pinStored  uint64 = 1 << 25 // the provider keeps the answer under its id
 
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
+	pinHeard     uint64 = 1 << 24 // the call brings audio to be heard, whose bound follows
 	pinRaw       uint64 = 1 << 23 // the answer is a recording or a text: whatever looks like a report in it is none
 )
 
@@ -103,6 +105,9 @@ func (p *pin) encode() string {
 	}
 	if p.has(pinNamed) {
 		b = binary.AppendUvarint(b, uint64(p.stored))
+	}
+	if p.has(pinHeard) {
+		b = binary.AppendUvarint(b, uint64(p.heard))
 	}
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
@@ -250,6 +255,9 @@ func decodePin(text string) (*pin, error) {
 	}
 	if p.has(pinNamed) {
 		p.stored = d.count()
+	}
+	if p.has(pinHeard) {
+		p.heard = d.count()
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, errPin

@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"aigateway/budget"
@@ -148,6 +149,7 @@ type openAIUsage struct {
 	Read     tally                `json:"cache_read_input_tokens"`
 	Write    tally                `json:"cache_creation_input_tokens"`
 	Creation group[cacheCreation] `json:"cache_creation"`
+	Seconds  rounded              `json:"prompt_audio_seconds"` // Mistral
 	toolUses
 	costs
 }
@@ -206,15 +208,37 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 		return usage{}, errUsage
 	}
 	c := r.counts(native)
+	bySecond := slices.ContainsFunc(p.counted, func(f countedFee) bool { return f.kind == feeAudio })
+	if bySecond && c.total.set && c.completion.set { // Mistral: tokens of audio stand in the total only
+		c.prompt.n = max(c.prompt.n, c.total.n-c.completion.n)
+	}
 	u, err := c.normalise(p)
 	if err != nil {
 		return u, err
+	}
+	if c.audioIn.n == 0 && !p.has(pinNoOutput) {
+		u.hear(p)
+	}
+	if bySecond && r.Seconds.set && !r.Seconds.bad {
+		u.seconds = uses{r.Seconds.n, true}
 	}
 	if p.has(pinCost) {
 		u.readCost(&r.costs)
 	}
 	u.takeTools(&r.toolUses)
 	return u, nil
+}
+
+// hear takes input for audio, as much as the call can have brought, where a report
+// does not say and audio is the dearer: Gemini's has no details.
+func (u *usage) hear(p *pin) {
+	tier := p.ratesFor(u.prompt)
+	if p.heard == 0 || tier == nil || tier.price(inputAudio) <= tier.price(input) {
+		return
+	}
+	n := min(p.heard, u.counts[input])
+	u.counts[input] -= n
+	u.counts[inputAudio] += n
 }
 
 // counts merges the spellings: of a whole the largest counts, and of its parts.

@@ -304,6 +304,7 @@ func (m *Model) flags(c *Call) uint64 {
 	set(c.Stream && c.Endpoint.generates(), pinStream)
 	set(m.Upstream.CancelsOnDisconnect && len(c.hosted) == 0 && !c.prediction && !c.audioOut && len(c.audios) == 0, pinElapsed)
 	set(m.reportsCost(), pinCost)
+	set(m.Provider == "xai", pinTicks)
 	set(c.rawAnswer, pinRaw)
 	set(c.Endpoint.silent(), pinNoOutput)
 	set(c.Endpoint == Responses && !c.unstored, pinStored)

@@ -61,6 +61,7 @@ const (
 
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
 	pinHeard     uint64 = 1 << 24 // the call brings audio to be heard, whose bound follows
+	pinTicks     uint64 = 1 << 26 // the report names the billed amount as xAI does
 	pinRaw       uint64 = 1 << 23 // the answer is a recording or a text: whatever looks like a report in it is none
 )
 

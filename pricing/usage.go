@@ -182,11 +182,13 @@ type outputDetails struct {
 	Image tally `json:"image_tokens"`
 }
 
-// costs is how OpenRouter names the billed amount, in USD.
+// costs is how providers name the billed amount: OpenRouter in USD, xAI in ticks of
+// a ten-thousand-millionth of that.
 type costs struct {
 	Cost        dollars          `json:"cost"`
 	BYOK        flagged          `json:"is_byok"`
 	CostDetails group[costParts] `json:"cost_details"`
+	Ticks       tally            `json:"cost_in_usd_ticks"` // xAI
 }
 
 type costParts struct {
@@ -224,6 +226,9 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 	}
 	if p.has(pinCost) {
 		u.readCost(&r.costs)
+	}
+	if p.has(pinTicks) {
+		u.readTicks(&r.Ticks)
 	}
 	u.takeTools(&r.toolUses)
 	return u, nil
@@ -334,5 +339,15 @@ func (u *usage) readCost(r *costs) {
 	}
 	if ok {
 		u.cost, u.hasCost = cost, true
+	}
+}
+
+// readTicks takes the amount that xAI bills, after all discounts and with its tools:
+// 10^10 ticks are a dollar. None before the last report of a stream says anything.
+// https://docs.x.ai/developers/cost-tracking
+func (u *usage) readTicks(ticks *tally) {
+	const perNano = 10
+	if n := ticks.value(); n > 0 {
+		u.cost, u.hasCost = budget.Amount((n+perNano-1)/perNano), true
 	}
 }

@@ -15,7 +15,10 @@ func readMedia(raw string, p *pin) (usage, error) {
 	}
 	c := r.counts(true)
 	u, err := c.normalise(p)
-	if err != nil {
+	if p.has(pinTicks) {
+		u.readTicks(&r.Ticks) // images by the piece have no tokens
+	}
+	if err != nil && !u.hasCost {
 		return u, err
 	}
 	tier := p.ratesFor(u.prompt)

@@ -136,10 +136,14 @@ func (s *settlement) hollow(u *usage) bool {
 }
 
 // dearest is the reports at the prices of the models that served them: never
-// less than any one of them alone.
+// less than any one of them alone. What the provider bills is not outweighed by
+// what earlier counts would come to.
 func (s *settlement) dearest(r *reports, of prices) budget.Amount {
 	amount := s.cost(&r.usage, of)
 	for i := range r.each {
+		if r.hasCost && !r.each[i].hasCost {
+			continue
+		}
 		amount = max(amount, s.cost(&r.each[i], of))
 	}
 	return amount

@@ -141,7 +141,10 @@ func (m *Model) recordings(a *arithmetic, c *Call) error {
 		return nil
 	}
 	for _, au := range c.audios {
-		millis := au.millis
+		millis, err := m.length(c, au)
+		if err != nil {
+			return err
+		}
 		if piece := rules.audioLeast * 1000; piece > 0 {
 			millis = (millis + piece - 1) / piece * piece
 		}

@@ -11,7 +11,8 @@ const speakerMillis = 10_000
 
 // recordingFile takes the recording to write down.
 func (p *parser) recordingFile(data []byte) error {
-	p.call.audios = append(p.call.audios, audio{millis: longestRecording(data), field: "file"})
+	millis, ok := longestRecording(data)
+	p.call.audios = append(p.call.audios, audio{millis: millis, endless: !ok, field: "file"})
 	return nil
 }
 
@@ -50,6 +51,22 @@ func completeHearing(c *Call) error {
 	return nil
 }
 
+// length is how long a recording can last, in milliseconds: where its bytes do not
+// tell, the most that the provider takes, or that fits into the context.
+func (m *Model) length(c *Call, au audio) (int64, error) {
+	r := m.Row.rules
+	_, bySecond := m.Row.fees[feeAudio]
+	switch {
+	case !au.endless:
+		return au.millis, nil
+	case r.audioMost > 0:
+		return r.audioMost * 1000, nil
+	case !bySecond && !c.chunked && m.Row.Context > 0 && r.audioRate > 0:
+		return m.Row.Context*1000/r.audioRate + 1000, nil
+	}
+	return 0, budget.Invalid("unbounded_media", au.field, fmt.Sprintf("%s: nobody can tell from its bytes how long the recording is; send wav, mp3, flac, ogg, m4a of AAC or webm of Opus, which are whole and in no fragments", au.field))
+}
+
 // perSecond is a fee by the minute, by the second.
 func perSecond(fee int64) int64 { return (fee + 59) / 60 }
 
@@ -58,7 +75,11 @@ func perSecond(fee int64) int64 { return (fee + 59) / 60 }
 func (m *Model) hear(a *arithmetic, c *Call, tier *rates) error {
 	var millis int64
 	for _, au := range c.audios {
-		millis += au.millis
+		n, err := m.length(c, au)
+		if err != nil {
+			return err
+		}
+		millis += n
 	}
 	if fee, ok := m.Row.fees[feeAudio]; ok {
 		seconds := max((millis+999)/1000, m.Row.rules.audioLeast)

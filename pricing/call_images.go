@@ -196,8 +196,9 @@ func matches[V any](name, entry string, table map[string]V) bool {
 // https://developers.openai.com/api/docs/guides/image-generation
 func (r *drawRule) area(factor int64, size string) int64 {
 	const offset, scale = 2_000_000, 4_000_000
+	const slimmest = 3 // of edges further apart the grid would have next to no cells; the dearest counts
 	long, short, ok := edges(size)
-	if !ok || long*short > r.pixels {
+	if !ok || long*short > r.pixels || long > slimmest*short {
 		return (factor*factor*(offset+r.pixels) + scale - 1) / scale
 	}
 	cells := (2*factor*short + long) / (2 * long)

@@ -22,10 +22,11 @@ type image struct {
 	field         string // of the first image; a body may hold very many
 }
 
-// audio is one audio part; millis is the longest it can last.
+// audio is one audio part; millis is the longest it can last. endless: nobody knows.
 type audio struct {
-	millis int64
-	field  string
+	millis  int64
+	endless bool
+	field   string
 }
 
 // part reads one element of a message's content. It decides by the members

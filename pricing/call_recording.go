@@ -6,35 +6,32 @@ import (
 	"math/bits"
 )
 
-// slowestAudio is how many bytes a second of audio takes at least, in a format
-// whose frames nobody here counts: AMR has 594, Opus and AAC of speech more. It
-// is a policy, as a recording of silence may take less.
-const slowestAudio = 500
-
-// longestRecording bounds a recording's length in milliseconds, in linear time:
-// by its frames where the format has them, so that no header can lie, else by its
-// bytes. Where a decoder may begin anew within damaged bytes, everything that can
-// be a frame counts.
-func longestRecording(b []byte) int64 {
-	byBytes := (int64(len(b))*1000 + slowestAudio - 1) / slowestAudio
+// longestRecording bounds a recording's length in milliseconds, in linear time, by
+// its frames, so that no header can lie. Where a decoder may begin anew within
+// damaged bytes, everything that can be a frame counts. False: nobody here can tell,
+// as bytes alone bound nothing.
+func longestRecording(b []byte) (int64, bool) {
 	switch m := afterID3(b); {
+	case len(m) == 0:
+		return 0, true
 	case bytes.HasPrefix(m, []byte("RIFF")):
-		if ms, err := longestAudio(b); err == nil {
-			return ms
-		}
+		ms, err := longestAudio(b)
+		return ms, err == nil
 	case bytes.HasPrefix(m, []byte("fLaC")):
-		if ms := flacMillis(m); ms > 0 {
-			return ms
-		}
+		ms := flacMillis(m)
+		return ms, ms > 0
 	case bytes.HasPrefix(m, []byte("OggS")):
-		if ms, ok := oggMillis(m); ok {
-			return ms
-		}
+		return oggMillis(m)
+	case bytes.HasPrefix(m, []byte("\x1a\x45\xdf\xa3")):
+		return webmMillis(m)
+	case len(m) > 8 && string(m[4:8]) == "ftyp":
+		return mp4Millis(m)
 	case len(m) > 3 && m[0] == 0xff && m[1]&0xe0 == 0xe0:
-		strange := (strangeToMPEG(m)*1000 + slowestAudio - 1) / slowestAudio
-		return min(mpegMillis(m)+strange, byBytes)
+		// A frame of AAC has 7 bytes of header and lasts 0.28 s at most.
+		const slowest = 25 // bytes a second
+		return mpegMillis(m) + (strangeToMPEG(m)*1000+slowest-1)/slowest, true
 	}
-	return byBytes
+	return 0, false
 }
 
 // mpegMillis is the length of all that can be frames of MPEG audio (mp3).

@@ -158,6 +158,7 @@ type rules struct {
 	pdfPage    int64 // most text tokens of a PDF's page, beside its image; 0: not published
 	audioRate  int64 // input tokens of a second of audio
 	audioLeast int64 // seconds that a recording is billed for at least
+	audioMost  int64 // seconds of the longest one that the provider takes; 0: unknown
 	draws      *drawRule
 	// searchTokens is how many input tokens the results of one web search add to
 	// what the model reads next, at most; 0: they may fill the context.

@@ -382,7 +382,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if err := shared.readBound(s); err != nil {
 		return nil, err
 	}
-	for into, given := range map[*int64]*int64{&shared.maxBatch: s.maxBatch, &shared.defaultCap: s.defaultCap, &shared.audioRate: s.audioRate, &shared.pdfPage: s.pdfPage, &shared.searchTokens: s.searchTokens} {
+	for into, given := range map[*int64]*int64{&shared.maxBatch: s.maxBatch, &shared.defaultCap: s.defaultCap, &shared.audioRate: s.audioRate, &shared.audioMost: s.audioMost, &shared.pdfPage: s.pdfPage, &shared.searchTokens: s.searchTokens} {
 		if given != nil {
 			*into = *given
 		}

@@ -34,6 +34,7 @@ type spec struct {
 	pdfPage       *int64
 	audioRate     *int64
 	audioLeast    *int64
+	audioMost     *int64
 	draws         *drawRule
 	searchTokens  *int64
 	serviceTiers  map[string]ratio
@@ -155,6 +156,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 			return readMap(n, "audio", map[string]func(*yaml.Node) error{
 				"tokens_per_second": set(&s.audioRate, count("tokens_per_second")),
 				"min_seconds":       set(&s.audioLeast, count("min_seconds")),
+				"max_seconds":       set(&s.audioMost, count("max_seconds")),
 			})
 		},
 		"draws":         s.readDraws,
@@ -380,6 +382,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.pdfPage, o.pdfPage)
 	pick(&s.audioRate, o.audioRate)
 	pick(&s.audioLeast, o.audioLeast)
+	pick(&s.audioMost, o.audioMost)
 	if o.draws != nil {
 		s.draws = o.draws
 	}

@@ -210,7 +210,7 @@ func dearestPicture(draws map[string]any, quality, size string) (most int64) {
 func gridTokens(factor, pixels int64, size string) int64 {
 	var w, h int64
 	short, long, area := rat(1), rat(1), pixels
-	if n, err := fmt.Sscanf(size, "%dx%d", &w, &h); n == 2 && err == nil && fmt.Sprintf("%dx%d", w, h) == size && w > 0 && h > 0 && w*h <= pixels {
+	if n, err := fmt.Sscanf(size, "%dx%d", &w, &h); n == 2 && err == nil && fmt.Sprintf("%dx%d", w, h) == size && w > 0 && h > 0 && w*h <= pixels && max(w, h) <= 3*min(w, h) {
 		short, long, area = rat(min(w, h)), rat(max(w, h)), w*h
 	}
 	cells := new(big.Rat).Quo(new(big.Rat).Mul(rat(factor), short), long)
@@ -252,7 +252,7 @@ func (s *sketch) images() {
 	}
 	for name, values := range map[string][]string{
 		"quality": {`"low"`, `"medium"`, `"high"`, `"xhigh"`, `"max"`, `"auto"`, `"standard"`, `"hd"`, "null"},
-		"size":    {`"1024x1024"`, `"1024x1536"`, `"1536x1024"`, `"1792x1024"`, `"auto"`, `"3840x2160"`, `"2880x2880"`, `"9999x9999"`, `"480x1408"`, `"0x1"`, `"x"`, "null"},
+		"size":    {`"1024x1024"`, `"1024x1536"`, `"1536x1024"`, `"1792x1024"`, `"auto"`, `"3840x2160"`, `"2880x2880"`, `"9999x9999"`, `"100000x1"`, `"480x1408"`, `"0x1"`, `"x"`, "null"},
 	} {
 		if s.often(2, name) {
 			s.add(`%q:%s`, name, s.pick(name+" value", values...))

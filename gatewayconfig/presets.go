@@ -34,6 +34,7 @@ type preset struct {
 	CapField            string                  `yaml:"cap_field"`
 	Honours             []string                `yaml:"honours"`
 	CancelsOnDisconnect bool                    `yaml:"cancels_on_disconnect"`
+	Deployments         bool                    `yaml:"deployments"`
 }
 
 // loadPresets reads the embedded table. Its error is a bug of ours, which a

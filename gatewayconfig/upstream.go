@@ -34,6 +34,7 @@ func (v *validator) upstream(field, name string, f fileProvider, base preset) pr
 		DenyOmittedImageDetail: first(false, f.DenyOmittedImageDetail),
 		AllowPDF:               first(false, f.AllowPDF),
 		AllowStoredInput:       first(false, f.AllowStoredInput),
+		Deployments:            base.Deployments,
 	}
 	if f.Honours != nil {
 		u.Honours = f.Honours

@@ -47,6 +47,9 @@ func (m *Model) supported(c *Call) error {
 	if c.unbounded != nil {
 		return c.unbounded
 	}
+	if m.Upstream.Deployments && !m.Row.named {
+		return budget.Invalid("model_not_priced", "model", fmt.Sprintf("%s is a deployment, which may be of any model whatever it is called; say in the configuration of which:\nmodels:\n- {model: %s, like: openai/<model>}", m.Slug, m.Slug))
+	}
 	if c.stored.template != nil && !m.Upstream.AllowStoredInput {
 		return c.stored.template
 	}

@@ -80,7 +80,10 @@ type Upstream struct {
 	StrictBody             bool // refuse top-level members nobody here knows
 	DenyOmittedImageDetail bool // refuse images without detail high or low
 	AllowPDF               bool // bound a PDF by the context where a page has no published size
-	AllowStoredInput       bool // stored prompts bring no tools of the provider: bound them likewise
+	// Deployments: its models are called as somebody called them who deployed them,
+	// so that the operator must say of which model each is.
+	Deployments      bool
+	AllowStoredInput bool // stored prompts bring no tools of the provider: bound them likewise
 }
 
 // provider is a checked Upstream.
@@ -138,6 +141,7 @@ type Row struct {
 
 	soon  bool // the dearer of the lists before and after it
 	own   bool // an overlay has prices for it
+	named bool // the operator has a row for it, which says of which model it is
 	tiers []rates
 	fees  map[string]int64 // pico-USD per use
 	rules *rules
@@ -322,7 +326,7 @@ func (c *Catalog) Resolve(slug string, at time.Time) (Model, error) {
 	}
 	m := Model{Slug: slug, Provider: up.Provider, UpstreamModel: name, Upstream: up.Upstream, markup: up.multiplier, longest: c.longest}
 	e, version := c.names.find(slug, false)
-	if e == nil {
+	if e == nil || version != "" && up.Deployments { // another deployment
 		m.quoted, m.catalog = quoteJSON(name), c
 		return m, nil
 	}

@@ -94,3 +94,48 @@ func TestRowLikeNothing(t *testing.T) {
 		t.Errorf("like in a prices file: %v", err)
 	}
 }
+
+// A deployment may be of any model: on a budget only one that the operator has a
+// row for is served, and a date in its name makes it another.
+func TestDeploymentsNeedARow(t *testing.T) {
+	load := func(overlay string) *pricing.Catalog {
+		var n yaml.Node
+		if err := yaml.Load([]byte(overlay), &n); err != nil {
+			t.Fatal(err)
+		}
+		c, err := pricing.Load(&n, append(upstreams(), pricing.Upstream{Provider: "azure", Deployments: true}), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	body := func(model string) string { return chatBody(model, `"max_tokens":100`) }
+	bare := load("[]")
+	if _, err := tryBound(bare, pricing.Chat, body("azure/gpt-5-mini"), noon()); refusal(t, err).Reason != "model_not_priced" || !strings.Contains(err.Error(), "{model: azure/gpt-5-mini, like: openai/<model>}") {
+		t.Errorf("a deployment that nobody named: %v", err)
+	}
+	call, err := pricing.ParseCall(pricing.Chat, []byte(body("azure/gpt-5-mini")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := bare.Resolve("azure/gpt-5-mini", noon())
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := m.Unbounded(call, noon()) // without a budget
+	usage := pricing.Evidence{Sent: true, Status: 200, Done: true, Model: `"gpt-5-mini"`, Usage: `{"prompt_tokens":1000,"completion_tokens":50,"total_tokens":1050}`}
+	if out := pricing.Charge(free.Pin, 0, usage, bare.Served("azure/gpt-5-mini", noon())); out.Basis != budget.BasisUsage || out.Cost == 0 {
+		t.Errorf("without a budget: %+v", out)
+	}
+	named := load("- {model: azure/gpt-5-mini}\n- {model: azure/prod, like: openai/gpt-5.5}")
+	for _, model := range []string{"azure/gpt-5-mini", "azure/prod"} {
+		if _, err := tryBound(named, pricing.Chat, body(model), noon()); err != nil {
+			t.Errorf("%s: %v", model, err)
+		}
+	}
+	for _, model := range []string{"azure/gpt-5-mini-2026-01-01", "azure/prod-2026-01-01", "azure/gpt-5"} {
+		if _, err := tryBound(named, pricing.Chat, body(model), noon()); err == nil {
+			t.Errorf("%s has a bound", model)
+		}
+	}
+}

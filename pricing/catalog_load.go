@@ -175,11 +175,11 @@ func (b *builder) overlay(n *yaml.Node) error {
 			if err != nil {
 				return err
 			}
-			return b.put(base.over(s))
-		}
-		if base, ok := b.rows[s.slug]; ok {
+			s = base.over(s)
+		} else if base, ok := b.rows[s.slug]; ok {
 			s = base.over(s)
 		}
+		s.named = true
 		return b.put(s)
 	})
 }
@@ -393,7 +393,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	if len(shared.tiers) > pinMost {
 		return nil, lineError(s.node, "model %s has more than %d service tiers; leave out those nobody uses", s.slug, pinMost)
 	}
-	row := Row{Family: family, LimitsSource: s.limitsSource, Accepted: s.accepted, rules: shared}
+	row := Row{Family: family, LimitsSource: s.limitsSource, Accepted: s.accepted, named: s.named, rules: shared}
 	if s.limitsChecked != nil {
 		row.LimitsCheckedAt = *s.limitsChecked
 	}

@@ -44,6 +44,7 @@ type spec struct {
 	limitsSource  string
 	limitsChecked *time.Time
 	accepted      []Acceptance
+	named         bool // by the operator
 }
 
 // imageRule bounds the input tokens of one image.
@@ -362,7 +363,7 @@ func rateReaders(r *rates) map[string]func(*yaml.Node) error {
 
 // over lays a more specific spec on s, field by field.
 func (s spec) over(o spec) spec {
-	s.node, s.slug = o.node, o.slug
+	s.node, s.slug, s.named = o.node, o.slug, o.named
 	pick(&s.upstreamModel, o.upstreamModel)
 	pick(&s.like, o.like)
 	pick(&s.family, o.family)

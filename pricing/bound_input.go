@@ -210,7 +210,7 @@ func (m *Model) flatFees(a *arithmetic, c *Call) {
 // prices picks the dearest price an input and an output token can have.
 func (m *Model) prices(a *arithmetic, c *Call, tier *rates) error {
 	consider := func(b bucket) {
-		if p := tier.price(b); p > a.in {
+		if p := tier.written(b); p > a.in {
 			a.in, a.inKind = p, b
 		}
 	}

@@ -198,3 +198,23 @@ func decoded(t *testing.T, raw json.RawMessage) any {
 	}
 	return v
 }
+
+// What keeping a prompt costs comes on top of reading it: Gemini's cache writes have
+// a price below the input's.
+func TestCacheWritesBelowTheInputComeOnTop(t *testing.T) {
+	c := mustLoad(t)
+	const control = `"max_tokens":10,"x":{"cache_control":{"type":"ephemeral"}}`
+	for model, want := range map[string]int64{"openrouter/google/gemini-2.5-pro": 1_625_000, "openrouter/anthropic/claude-sonnet-4.5": 3_750_000} {
+		b := mustBound(t, c, pricing.Chat, chatBody(model, control), noon())
+		for _, l := range b.Lines() {
+			if l.Label == "input" && l.PicoPerUnit != want {
+				t.Errorf("%s: a written token is held at %d, want %d", model, l.PicoPerUnit, want)
+			}
+		}
+		usage := `{"prompt_tokens":100,"completion_tokens":1,"total_tokens":101,"prompt_tokens_details":{"cache_write_tokens":100}}`
+		out := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, nil)
+		if out.Cost < budget.Amount(100*want/1000) || out.Cost > b.Amount {
+			t.Errorf("%s: charged %s, bound %s", model, out.Cost, b.Amount)
+		}
+	}
+}

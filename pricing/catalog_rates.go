@@ -57,6 +57,18 @@ func (r *rates) price(b bucket) int64 {
 	return r.pico[b.parent()]
 }
 
+// written is the price of a token of b that may be written to the cache. A write
+// below the input's price is what keeping it costs, on top of that: Gemini's on
+// OpenRouter, whose 0.375 are five minutes at $4.50 an hour.
+// https://openrouter.ai/docs/features/prompt-caching
+func (r *rates) written(b bucket) int64 {
+	p := r.price(b)
+	if (b == cacheWrite || b == cacheWriteLong) && p < r.price(input) {
+		p += r.price(input)
+	}
+	return p
+}
+
 // free reports whether every token costs nothing.
 func (r *Row) free() bool {
 	return !slices.ContainsFunc(r.tiers, func(t rates) bool { return t.pico != [bucketCount]int64{} })

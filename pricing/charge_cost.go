@@ -76,7 +76,7 @@ func (p *pin) tokens(u *part, list []rates, out *Outcome, low, high bucket) wide
 // cost at least what short-lived ones do.
 func (p *pin) priceOf(r *rates, b bucket) int64 {
 	if b == cacheWriteLong && !r.priced(b) {
-		return r.price(cacheWrite)
+		b = cacheWrite
 	}
-	return r.price(b)
+	return r.written(b)
 }

@@ -31,11 +31,11 @@ func (c *Catalog) Invoiced(provider, name string, at time.Time) (Model, bool) {
 // a count is negative or the sum too large.
 func (r *Row) Cost(n Counts) (budget.Amount, bool) {
 	low := &r.tiers[0]
-	long := low.price(cacheWriteLong)
+	long := low.written(cacheWriteLong)
 	if !low.priced(cacheWriteLong) {
-		long = low.price(cacheWrite)
+		long = low.written(cacheWrite)
 	}
-	sum := wide{}.plus(n.Input, low.price(input)).plus(n.CacheRead, low.price(cacheRead)).plus(n.CacheWrite, low.price(cacheWrite)).
+	sum := wide{}.plus(n.Input, low.price(input)).plus(n.CacheRead, low.price(cacheRead)).plus(n.CacheWrite, low.written(cacheWrite)).
 		plus(n.CacheWriteLong, long).plus(n.InputAudio, low.price(inputAudio)).plus(n.Output, low.price(output)).
 		plus(n.OutputAudio, low.price(outputAudio)).plus(n.WebSearches, r.fees["web_search"])
 	return sum.nano()

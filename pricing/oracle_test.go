@@ -231,7 +231,11 @@ func (c *oracleCall) prices(reach, limit int64) (prompt, answer *big.Rat) {
 	}
 	for _, list := range c.lists {
 		for _, k := range kinds {
-			raise(prompt, priceOf(list, k, reach))
+			price, whole := priceOf(list, k, reach), priceOf(list, "input", reach)
+			if strings.HasPrefix(k, "cache_write") && price != nil && price.Cmp(whole) < 0 {
+				price = new(big.Rat).Add(price, whole) // of keeping it
+			}
+			raise(prompt, price)
 		}
 		raise(answer, priceOf(list, "output", reach))
 		if c.audioOut() {

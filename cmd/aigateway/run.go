@@ -79,12 +79,21 @@ func (a *app) runGateway(ctx context.Context, cfg *gatewayconfig.Config, withEnv
 	}
 	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	service, err := newSystemd(a.getenv, a.log)
+	if err != nil {
+		return errors.Join(err, p.Close(context.WithoutCancel(ctx)))
+	}
+	context.AfterFunc(running, func() { service.say("STOPPING=1") })
+	ended := make(chan struct{})
+	defer close(ended)                                       // it lives on while it drains
+	go service.watch(ended, func() { _ = p.ledger.Ready() }) // which needs the ledger's lock
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 	go func() {
 		err := p.waitReady(running)
 		if err == nil {
+			service.say("READY=1")
 			err = up(running, p, func() { stop(nil) })
 		}
 		if err != nil {

@@ -53,8 +53,8 @@ func (c *comparison) opinions() opinion {
 	if out.sources = len(all); out.sources == 0 {
 		return out
 	}
-	differ := false
-	out.model, differ = dearest(all, c.today)
+	var differ, settled bool
+	out.model, differ, settled = dearest(all, c.today)
 	var names []string
 	for _, x := range all {
 		names = append(names, x.source.String())
@@ -63,8 +63,11 @@ func (c *comparison) opinions() opinion {
 		}
 	}
 	out.by.by = strings.Join(names, " and ")
-	if differ {
+	switch {
+	case differ:
 		out.by.by = "dearest of " + out.by.by
+	case settled:
+		out.by.by = "two of " + out.by.by
 	}
 	if why := c.unfit(out.model); why != "" {
 		out.why = why
@@ -90,8 +93,9 @@ func beyondTokens(name string) string {
 }
 
 // dearest merges what sources say, the first of which is the best: its days and
-// hours hold, and its service tiers. differ says that two price a kind otherwise.
-func dearest(all []sourced, today time.Time) (out *model, differ bool) {
+// hours hold, and its service tiers. Of three, what two agree on holds. settled says
+// that it did, differ that a kind has two prices and nobody agrees on one.
+func dearest(all []sourced, today time.Time) (out *model, differ, settled bool) {
 	first := *all[0].model
 	out = &first
 	out.lists = nil
@@ -102,19 +106,22 @@ func dearest(all []sourced, today time.Time) (out *model, differ bool) {
 		if day.IsZero() {
 			day = today
 		}
-		for i, x := range all {
+		var said []quoted
+		for _, x := range all {
 			l := inForce(x.model.lists, day)
 			tiers := l.tiers
 			if x.source.roughTiers && tiered {
 				tiers = tiers[:1]
 			}
-			if i > 0 && !day.After(today) {
-				differ = differ || differs(merged.tiers[0], tiers[0])
-			}
+			said = append(said, quoted{tiers, x.source.Date, x.source.roughTiers && tiered})
 			merged.tiers = dearestTiers(merged.tiers, tiers)
 			for name, fee := range l.fees {
 				merged.fees[name] = max(merged.fees[name], fee)
 			}
+		}
+		d, s := agree(merged.tiers, said)
+		if !day.After(today) {
+			differ, settled = d, s
 		}
 		out.lists = append(out.lists, merged)
 	}
@@ -128,13 +135,57 @@ func dearest(all []sourced, today time.Time) (out *model, differ bool) {
 			out.mode = x.model.mode
 		}
 	}
-	return out, differ
+	return out, differ, settled
 }
 
-// differs reports whether two price a kind that both name otherwise.
-func differs(a, b tier) bool {
-	for kind, price := range a.rates {
-		if other, ok := b.rates[kind]; ok && other != price {
+// quoted is what one source says of prices.
+type quoted struct {
+	tiers []tier
+	date  time.Time
+	rough bool // it says nothing of dearer tiers
+}
+
+// agree lowers the dearest prices to those that two sources agree on, unless one
+// that is newer than both says more: it may know of a rise. differ says that some
+// kind has prices that nobody else names, settled that others overruled one.
+func agree(tiers []tier, said []quoted) (differ, settled bool) {
+	for i := range tiers {
+		t := &tiers[i]
+		for kind := range t.rates {
+			named := map[int64][]time.Time{} // when each price was said
+			for _, q := range said {
+				if i > 0 && q.rough {
+					continue
+				}
+				if p, ok := at(snap(q.tiers, tiers), t.from).rates[kind]; ok {
+					named[p] = append(named[p], q.date)
+				}
+			}
+			best, found := int64(0), false
+			for p, dates := range named {
+				if len(dates) > 1 && !dearerSince(named, p, slices.MaxFunc(dates, time.Time.Compare)) && p >= best {
+					best, found = p, true
+				}
+			}
+			switch {
+			case found:
+				settled = settled || len(named) > 1
+				t.rates[kind] = best
+			case len(named) > 1:
+				differ = true
+			}
+			if i > 0 { // rising
+				t.rates[kind] = max(t.rates[kind], tiers[i-1].rates[kind])
+			}
+		}
+	}
+	return differ, settled
+}
+
+// dearerSince reports whether a higher price was said after a day.
+func dearerSince(named map[int64][]time.Time, price int64, day time.Time) bool {
+	for p, dates := range named {
+		if p > price && slices.MaxFunc(dates, time.Time.Compare).After(day) {
 			return true
 		}
 	}

@@ -188,3 +188,63 @@ func TestWhatTwoSourcesPriceIsIn(t *testing.T) {
 		}
 	}
 }
+
+// Of three prices the one that two sources name holds, unless the third is newer and
+// higher; so it does for a row that had the dearest of two.
+func TestTwoOfThreeSettle(t *testing.T) {
+	source := func(name, date string, in, out [2]string) *pricedata.Source {
+		models := "{"
+		for i, m := range []string{"three-1", "rose-1"} {
+			if i > 0 {
+				models += ","
+			}
+			models += `"mistral/` + m + `": {"litellm_provider": "mistral", "mode": "chat", "input_cost_per_token": ` + in[i] + `, "output_cost_per_token": ` + out[i] + `}`
+		}
+		s, err := pricedata.ReadBytes(wheel(t, "litellm", name, map[string]string{"litellm/model_prices_and_context_window_backup.json": models + "}"}), day(date), pricedata.Pins()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	a := source("9.9.1", "2026-11-20", [2]string{"3e-06", "9e-06"}, [2]string{"4e-06", "9e-06"})
+	b := source("9.9.2", "2026-11-19", [2]string{"3e-06", "2e-06"}, [2]string{"5e-06", "9e-06"})
+	c := source("9.9.3", "2026-11-18", [2]string{"2e-06", "2e-06"}, [2]string{"4e-06", "9e-06"})
+	rows := func(catalog string, sources ...*pricedata.Source) (string, []pricedata.Change) {
+		r, err := pricedata.Compare(pricedata.Request{Catalog: load(t, catalog), Sources: sources, Now: now(), AddAgreed: true, Providers: []string{"mistral"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var own []pricing.Sheet
+		for _, s := range r.Sheets {
+			if strings.HasSuffix(s.Slug, "three-1") || strings.HasSuffix(s.Slug, "rose-1") {
+				own = append(own, s)
+			}
+		}
+		_, text, _ := strings.Cut(string(pricedata.Render(own)), "models:\n")
+		return text, r.Changes
+	}
+	const want = `- model: mistral/rose-1
+  prices:
+  - {source: dearest of litellm 9.9.1 and litellm 9.9.2 and litellm 9.9.3, checked_at: 2026-11-20,
+     input: "9", output: "9"}
+- model: mistral/three-1
+  prices:
+  - {source: two of litellm 9.9.1 and litellm 9.9.2 and litellm 9.9.3, checked_at: 2026-11-20,
+     input: "3", output: "4"}
+`
+	if got, _ := rows("models: []", a, b, c); got != want {
+		t.Errorf("added:\n%s\nwant\n%s", got, want)
+	}
+	two, _ := rows("models: []", a, b)
+	got, changes := rows("models:\n"+two, a, b, c)
+	if !strings.Contains(got, `input: "3", output: "4"`) || !strings.Contains(got, "two of") || !strings.Contains(got, `input: "9", output: "9"`) {
+		t.Errorf("after two: %s\nafter three:\n%s", two, got)
+	}
+	agreed := slices.DeleteFunc(changes, func(c pricedata.Change) bool { return c.Status != pricedata.Agreed })
+	if len(agreed) != 1 || agreed[0].Model != "mistral/three-1" || agreed[0].Field != "output" || agreed[0].Old != "5" || agreed[0].New != "4" {
+		t.Errorf("changes: %+v", agreed)
+	}
+	if again, _ := rows("models:\n"+got, a, b, c); again != got {
+		t.Errorf("the same data again:\n%s", again)
+	}
+}

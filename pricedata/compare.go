@@ -15,6 +15,7 @@ const (
 	Rises    = "rises"    // dearer or a larger limit: taken over
 	Falls    = "falls"    // cheaper or a smaller limit: not taken over
 	Accepted = "accepted" // the same, and somebody let it fall
+	Agreed   = "agreed"   // the same, of a price nobody else named, and two sources agree on the lower
 	New      = "new"      // of a model that is being added
 	Older    = "older"    // the row was checked after the data: not taken over
 )
@@ -126,6 +127,7 @@ type comparison struct {
 	slug    string
 	accept  bool
 	adding  bool
+	agreed  bool // two sources say what is being taken over
 
 	sheet   pricing.Sheet
 	changes []Change
@@ -168,6 +170,7 @@ func (c *comparison) take(out *Result) (priced bool, err error) {
 	}
 	known := false
 	var limits []sourced
+	settled := c.settle()
 	for _, s := range c.request.Sources {
 		m := s.find(c.slug, c.sheet.UpstreamModel)
 		if m == nil {
@@ -187,7 +190,9 @@ func (c *comparison) take(out *Result) (priced bool, err error) {
 		}
 		priced = true
 		by := claim{s.String(), s.Date}
-		c.prices(by, m)
+		if !settled {
+			c.prices(by, m)
+		}
 		c.peaks(by, m)
 		if why := c.serviceTiers(by, m); why != "" {
 			out.Notes = append(out.Notes, Note{c.slug, fmt.Sprintf("%s: %s", s, why)})
@@ -198,6 +203,25 @@ func (c *comparison) take(out *Result) (priced bool, err error) {
 		out.Missing = append(out.Missing, c.slug)
 	}
 	return priced, nil
+}
+
+// settle takes over what two sources agree on for a row whose prices were the
+// dearest of some that differed.
+func (c *comparison) settle() bool {
+	p := periodAt(c.sheet.Periods, c.today)
+	if p == nil || !strings.HasPrefix(p.Source, "dearest of ") || strings.HasPrefix(p.Source, "dearest of what it may mean") {
+		return false
+	}
+	name := c.sheet.UpstreamModel
+	o := c.opinions()
+	c.sheet.UpstreamModel = name // the row is sent as it was
+	if o.model == nil || o.why != "" || !strings.HasPrefix(o.by.by, "two of ") {
+		return false
+	}
+	c.agreed = true
+	c.prices(o.by, o.model)
+	c.agreed = false
+	return true
 }
 
 // add takes over a model that the catalog lacks, at the dearest of what the sources
@@ -354,6 +378,8 @@ func (c *comparison) decide(by claim, checked, from time.Time, field string, old
 		ch.Status, result = Older, old
 	case new > old:
 		ch.Status = Rises
+	case c.agreed:
+		ch.Status = Agreed
 	case c.accept:
 		ch.Status = Accepted
 		if !slices.Contains(c.lowered, field) {

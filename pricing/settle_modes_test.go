@@ -43,11 +43,7 @@ func TestEveryDialectIsRecordedInEveryMode(t *testing.T) {
 	have := map[string]map[mode]bool{}
 	for _, file := range fixtures(t) {
 		for _, p := range readPairs(t, file) {
-			call, err := pricing.ParseCall(p.endpoint, []byte(p.body))
-			if err != nil {
-				t.Fatalf("%s: %v", p.name, err)
-			}
-			provider, _, _ := strings.Cut(call.Model, "/")
+			provider, _, _ := strings.Cut(p.call(t).Model, "/")
 			key := provider + " " + string(p.endpoint)
 			if have[key] == nil {
 				have[key] = map[mode]bool{}
@@ -65,11 +61,15 @@ func TestEveryDialectIsRecordedInEveryMode(t *testing.T) {
 		pricing.Rerank:      "cohere jina",
 		pricing.Moderations: "mistral",
 		pricing.Images:      "openai",
+		pricing.ImageEdits:  "openai",
 		pricing.Speech:      "openai",
+
+		pricing.Transcriptions: "openai",
+		pricing.Translations:   "openai",
 	} {
 		modes := generating
 		switch endpoint {
-		case pricing.Embeddings, pricing.Rerank, pricing.Moderations:
+		case pricing.Embeddings, pricing.Rerank, pricing.Moderations, pricing.Translations:
 			modes = plain
 		case pricing.Speech: // a whole one is a recording
 			modes = []mode{streamed, streamCut, streamError}

@@ -1,7 +1,9 @@
 package pricing_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -201,12 +203,53 @@ func TestRecordedPairsSettle(t *testing.T) {
 	}
 }
 
-func settlePair(t *testing.T, c *pricing.Catalog, p *pair) {
-	b := mustBound(t, c, p.endpoint, p.body, noon())
-	call, err := pricing.ParseCall(p.endpoint, []byte(p.body))
+// call is the request. Recordings come in forms, of which the fixture has the fields
+// and how many seconds of sound.
+func (p *pair) call(t testing.TB) *pricing.Call {
+	t.Helper()
+	read := func() (*pricing.Call, error) {
+		if p.endpoint != pricing.Transcriptions && p.endpoint != pricing.Translations {
+			return pricing.ParseCall(p.endpoint, []byte(p.body))
+		}
+		var given map[string]string
+		if err := json.Unmarshal([]byte(p.body), &given); err != nil {
+			return nil, err
+		}
+		seconds, err := strconv.Atoi(given["seconds"])
+		if err != nil {
+			return nil, err
+		}
+		delete(given, "seconds")
+		fields := []field{{name: "file", data: wav(seconds)}}
+		for _, name := range slices.Sorted(maps.Keys(given)) {
+			fields = append(fields, field{name: name, text: given[name]})
+		}
+		return parseForm(t, p.endpoint, form(t, fields...))
+	}
+	call, err := read()
+	if err != nil {
+		t.Fatalf("%s: %v", p.name, err)
+	}
+	return call
+}
+
+func (p *pair) bound(t testing.TB, c *pricing.Catalog) *pricing.Bound {
+	t.Helper()
+	call := p.call(t)
+	m, err := c.Resolve(call.Model, noon())
 	if err != nil {
 		t.Fatal(err)
 	}
+	b, err := m.Bound(call, noon())
+	if err != nil {
+		t.Fatalf("%s: %v", p.name, err)
+	}
+	return b
+}
+
+func settlePair(t *testing.T, c *pricing.Catalog, p *pair) {
+	call := p.call(t)
+	b := p.bound(t, c)
 	ev := p.evidence()
 	got := pricing.Charge(b.Pin, b.Amount, ev, c.Served(call.Model, noon()))
 	want := pricing.Outcome{Basis: p.basis, Tokens: p.tokens, Flags: p.flags, Served: p.served, Cost: b.Amount}
@@ -232,7 +275,7 @@ func TestStreamsCutAfterEveryEventAreNoCheaper(t *testing.T) {
 				continue
 			}
 			streams++
-			b := mustBound(t, c, p.endpoint, p.body, noon())
+			b := p.bound(t, c)
 			events := strings.SplitAfter(p.answer, "\n\n")
 			for n := range len(events) {
 				cut := p

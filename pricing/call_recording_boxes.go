@@ -153,16 +153,18 @@ func (f *mp4) endTrack() bool {
 	}
 	const frame = 1024 // samples of AAC, before SBR doubles them and their rate
 	f.micros += (t.samples*frame*1_000_000 + t.hertz - 1) / t.hertz
-	return true
+	return f.micros < 1<<53 // many tracks must not add up to an overflow
 }
 
 // aacHertz is the rate of a track whose only entry is AAC of a usual kind; 0: it is
 // something else. ISO/IEC 14496-14, 14496-1 and 14496-3, 1.6.2.1.
 func aacHertz(b []byte) int64 {
-	if len(b) < 16 || binary.BigEndian.Uint32(b[4:]) != 1 || string(b[12:16]) != "mp4a" || bytes.Count(b, []byte("esds")) != 1 {
+	const esds = 48 // in the first kind of entry, which all readers know
+	if len(b) < esds+4 || binary.BigEndian.Uint32(b[4:]) != 1 || string(b[12:16]) != "mp4a" || b[24] != 0 || b[25] != 0 ||
+		string(b[esds:esds+4]) != "esds" || bytes.Count(b, []byte("esds")) != 1 {
 		return 0
 	}
-	d := b[bytes.Index(b, []byte("esds"))+4:]
+	d := b[esds+4:]
 	open := func(tag byte, skip int) bool { // a descriptor, and its first bytes
 		if len(d) < 2 || d[0] != tag {
 			return false

@@ -140,6 +140,8 @@ func TestRecordingsWithoutALength(t *testing.T) {
 		"m4a of Vorbis":             bytes.Replace(m4a(43, 44_100, 0), []byte("\x04\x11\x40"), []byte("\x04\x11\xdd"), 1),
 		"m4a of a rate of its own":  bytes.Replace(m4a(43, 44_100, 0), []byte("\x05\x02\x12\x10"), []byte("\x05\x02\x17\x90"), 1),
 		"m4a with two tables":       bytes.Replace(m4a(43, 44_100, 0), []byte("smhd"), []byte("stsz"), 1),
+		"m4a of another entry":      bytes.Replace(m4a(43, 44_100, 0), []byte("mp4a"+strings.Repeat("\x00", 10)), []byte("mp4a"+strings.Repeat("\x00", 9)+"\x01"), 1),
+		"m4a of very many tracks":   tracks(3000),
 		"m4a cut":                   m4a(43, 44_100, 0)[:200],
 		"webm of Vorbis":            bytes.Replace(webm(5, "\x78", 0), []byte("A_OPUS"), []byte("A_VORB"), 1),
 		"webm with laces":           laced,
@@ -192,6 +194,17 @@ func m4a(samples, hertz, ticks uint32) []byte {
 	trak := string(box("trak", string(box("edts", string(box("elst", be(0, 1, samples, 1024, 0x10000)))))+string(box("mdia", mdia))))
 	b := append(box("ftyp", "M4A \x00\x00\x00\x00"), box("moov", string(box("mvhd", be(0, 0, 0, hertz, samples*1024, 0)))+trak)...)
 	return append(b, box("mdat", strings.Repeat("\x21\x00\x49\x90", int(samples)))...)
+}
+
+// tracks is a file of as many tracks, each of which says that it is longer than any.
+func tracks(n int) []byte {
+	b := m4a(43, 44_100, 0)
+	at := bytes.Index(b, []byte("trak")) - 4
+	size := int(binary.BigEndian.Uint32(b[at:]))
+	track := bytes.Replace(bytes.Clone(b[at:at+size]), []byte(be(0, 4, 43)), []byte(be(0, 4, 0xffff_ffff)), 1)
+	moov := append([]byte{}, b[bytes.Index(b, []byte("moov"))+4:at]...)
+	moov = append(moov, bytes.Repeat(track, n)...)
+	return append(box("ftyp", "M4A \x00\x00\x00\x00"), box("moov", string(moov))...)
 }
 
 // webm has a packet in each block, all of them gap ticks after the first, in

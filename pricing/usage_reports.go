@@ -127,7 +127,7 @@ func (s *settlement) hollow(u *usage) bool {
 		return false
 	case s.dialect() == cohereRerank:
 		return u.units == 0
-	case u.seconds.told:
+	case u.seconds.told && (u.seconds.n == 0 || s.dialect() == openAIMedia):
 		return u.seconds.n == 0
 	case s.has(pinNoOutput):
 		return in == 0

@@ -51,7 +51,8 @@ const (
 )
 
 // ContextAPI is the ext_authz context extension that tells Check which API a
-// route serves: the name of a pricing.Endpoint, or APIStored.
+// route serves: the name of a pricing.Endpoint, or APIStored. Without it the path
+// tells.
 const ContextAPI = "api"
 
 // ContextStep is the context extension that is StepKey where only the caller's

@@ -3,18 +3,57 @@ package envoy
 import (
 	"fmt"
 	"os"
+	"strings"
 
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 )
 
-// KeyFirst matches the content-length of a call whose caller shows a key before
-// the body is taken: always from 100,000 bytes, or when no length is told; below
-// while half of memory, the bytes that Envoy may use, is taken or promised, so
-// that callers with a key have the other half. An Envoy with that many workers
-// must evaluate it once for each call. Where memory is 0, or Envoy cannot tell
-// what it uses (no Linux), it matches from 10,000 bytes.
-func KeyFirst(memory int64, workers int) (*matcherv3.StringMatcher, error) {
-	return luaMatcher(fmt.Sprintf(keyFirst, memory/2, os.Getpagesize(), max(workers, 1), int(RequestTimeout.Seconds())))
+// KeyFirst matches POST requests to paths, with or without a slash at the end,
+// whose caller shows a key before the body is taken: always from 100,000 bytes,
+// or when no length is told; below while half of memory, the bytes that Envoy may
+// use, is taken or promised, so that callers with a key have the other half.
+// Requests that Check has decided do not match.
+//
+// An Envoy with that many workers must evaluate it once for each call, so one
+// route has it: Envoy looks at headers before it looks at the route's path, and
+// each route counts by itself. Where memory is 0, or Envoy cannot tell what it
+// uses (no Linux), it matches from 10,000 bytes.
+func KeyFirst(memory int64, workers int, paths []string) ([]*routev3.HeaderMatcher, error) {
+	large, err := luaMatcher(fmt.Sprintf(keyFirst, memory/2, os.Getpagesize(), max(workers, 1), int(RequestTimeout.Seconds())))
+	if err != nil {
+		return nil, err
+	}
+	at, err := luaMatcher(matchesPath(paths))
+	if err != nil {
+		return nil, err
+	}
+	post := &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "POST"}}
+	return []*routev3.HeaderMatcher{ // in this order: the path matters to few calls only
+		{Name: ":method", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: post}},
+		{Name: HeaderUpstream, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: false}},
+		{Name: "content-length", TreatMissingHeaderAsEmpty: true, HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: large}},
+		{Name: ":path", HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: at}},
+	}, nil
+}
+
+// matchesPath is Lua, as a regular expression of all paths is longer than Envoy
+// takes.
+func matchesPath(paths []string) string {
+	var b strings.Builder
+	b.WriteString("local paths = {")
+	for _, p := range paths {
+		fmt.Fprintf(&b, "[%q]=true,", p)
+	}
+	b.WriteString(`}
+function envoy_match(path)
+  local query = string.find(path, "?", 1, true)
+  if query then path = string.sub(path, 1, query - 1) end
+  if string.byte(path, -1) == 47 then path = string.sub(path, 1, -2) end
+  return paths[path] == true
+end
+`)
+	return b.String()
 }
 
 // keyFirst looks at the memory once for about 64 KiB of bodies. A body that was

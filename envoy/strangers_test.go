@@ -18,14 +18,6 @@ type keyFirst struct {
 // newKeyFirst loads it with what /proc/self/statm says, and a clock to set.
 func newKeyFirst(t *testing.T, memory int64, workers int, statm string) keyFirst {
 	t.Helper()
-	m, err := envoy.KeyFirst(memory, workers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var config matchluav3.Lua
-	if err := m.GetCustom().GetTypedConfig().UnmarshalTo(&config); err != nil {
-		t.Fatal(err)
-	}
 	k := keyFirst{lua.NewState(), t}
 	t.Cleanup(k.Close)
 	k.SetGlobal("statm", lua.LString(statm))
@@ -47,8 +39,44 @@ io.open = function(path)
     end,
   }
 end`)
-	k.run(config.GetSourceCode().GetInlineString())
+	k.run(keyFirstScript(t, memory, workers, "content-length"))
 	return k
+}
+
+// keyFirstScript is the script that tests a header.
+func keyFirstScript(t *testing.T, memory int64, workers int, header string) string {
+	t.Helper()
+	matchers, err := envoy.KeyFirst(memory, workers, []string{"/v1/chat/completions", "/v2/rerank"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range matchers {
+		if m.GetName() == header {
+			var config matchluav3.Lua
+			if err := m.GetStringMatch().GetCustom().GetTypedConfig().UnmarshalTo(&config); err != nil {
+				t.Fatal(err)
+			}
+			return config.GetSourceCode().GetInlineString()
+		}
+	}
+	t.Fatalf("nothing tests %s", header)
+	return ""
+}
+
+// TestKeyFirstPaths: it is for the APIs only, at the paths of their routes.
+func TestKeyFirstPaths(t *testing.T) {
+	k := keyFirst{lua.NewState(), t}
+	t.Cleanup(k.Close)
+	k.run(keyFirstScript(t, 0, 1, ":path"))
+	for path, want := range map[string]bool{
+		"/v1/chat/completions": true, "/v1/chat/completions/": true, "/v1/chat/completions?a=/?b": true, "/v1/chat/completions/?": true, "/v2/rerank": true,
+		"/v1/chat/completions//": false, "/v1/chat": false, "/v1/chat/completionsx": false, "/v1/budgets": false, "/": false, "": false, "?": false, "*": false,
+		"/?/v1/chat/completions": false, "/v1/rerank": false,
+	} {
+		if got := k.match(path); got != want {
+			t.Errorf("%q: %t, want %t", path, got, want)
+		}
+	}
 }
 
 func (k keyFirst) run(script string) {

@@ -10,6 +10,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"aigateway/budget"
+	"aigateway/envoy"
 	"aigateway/pricing"
 )
 
@@ -328,12 +329,44 @@ func TestHostileBodiesOnEveryEndpoint(t *testing.T) {
 }
 
 func TestEndpointsOfRoutesAreAllKnown(t *testing.T) {
-	for _, api := range []string{"", "Chat", "chat ", "messages,chat", "videos", "\x00", strings.Repeat("a", 9999)} {
+	for _, api := range []string{"Chat", "chat ", "messages,chat", "videos", "\x00", strings.Repeat("a", 9999)} {
 		if slices.Contains(pricing.Endpoints(), pricing.Endpoint(api)) {
 			t.Fatalf("%q is an endpoint", api)
 		}
 		if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), on(pricing.Endpoint(api), authorized("r", goodBody)))); err != nil || e.reason() != "api_unknown" {
 			t.Errorf("%q: %+v, %v", api, e, err)
+		}
+	}
+}
+
+// TestPathTellsTheAPI where the route does not: its caller's key, and the body.
+func TestPathTellsTheAPI(t *testing.T) {
+	at := func(path string, in *authv3.CheckRequest) *authv3.CheckRequest {
+		in.Attributes.ContextExtensions, in.Attributes.Request.Http.Path = nil, path
+		return in
+	}
+	answer := func(in *authv3.CheckRequest) string {
+		out := check(t, newServer(t, keysWith(nil), &fakeLedger{}), in)
+		return out.GetDeniedResponse().GetBody() + out.GetOkResponse().String()
+	}
+	for _, e := range pricing.Endpoints() {
+		body := calls()[e]
+		for _, path := range e.Paths() {
+			for _, more := range []string{"", "/", "?beta=true", "/?a=/v1/messages"} {
+				if got, want := answer(at(path+more, authorized("r", body))), answer(on(e, authorized("r", body))); got != want || got == "" {
+					t.Errorf("%s: %s, want %s", path+more, got, want)
+				}
+				strange := at(path+more, newCheck("r", body))
+				strange.Attributes.ContextExtensions = map[string]string{envoy.ContextStep: envoy.StepKey}
+				if got, want := answer(strange), answer(on(e, newCheck("r", body))); got != want || got == "" {
+					t.Errorf("%s without a key: %s, want %s", path+more, got, want)
+				}
+			}
+		}
+	}
+	for _, path := range []string{"", "/", "/v1", "/v1/", "/v1/budgets", "/v1/chat/completions//", "/v1/chat", "/v1/responses/resp_1", "/v1/rerank2", "/v3/rerank", "?/v1/messages"} {
+		if e, err := refusal(check(t, newServer(t, keysWith(nil), &fakeLedger{}), at(path, authorized("r", goodBody)))); err != nil || e.reason() != "api_unknown" {
+			t.Errorf("%q: %+v, %v", path, e, err)
 		}
 	}
 }

@@ -41,8 +41,18 @@ func (r *request) id() (string, error) {
 // to be read.
 func (r *request) keyOnly() bool { return string(r.Step) == envoy.StepKey }
 
+// api is what is called: the context extension of the route that Envoy found, or,
+// where the route has many APIs, the one at its path.
+func (r *request) api() pricing.Endpoint {
+	if len(r.API) > 0 {
+		return pricing.Endpoint(r.API)
+	}
+	path, _, _ := bytes.Cut(r.Path, []byte("?"))
+	return pricing.EndpointAt(string(path))
+}
+
 // anthropic reports whether the client speaks Anthropic's own API.
-func (r *request) anthropic() bool { return pricing.Endpoint(r.API).Anthropic() }
+func (r *request) anthropic() bool { return r.api().Anthropic() }
 
 // secret is the key's text. Anthropic's SDKs send theirs in x-api-key, so its
 // API takes that, too. Both headers may be sent where they hold the same key, as
@@ -160,9 +170,9 @@ func (r *request) tagFor(key *budget.Key) (budget.Tag, error) {
 	return tag, nil
 }
 
-// endpoint is the kind of call, from the route that Envoy found.
+// endpoint is the kind of call.
 func (r *request) endpoint() (pricing.Endpoint, error) {
-	if e := pricing.Endpoint(r.API); e.Known() {
+	if e := r.api(); e.Known() {
 		return e, nil
 	}
 	return "", &budget.Error{

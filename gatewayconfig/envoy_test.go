@@ -34,15 +34,22 @@ type dataPlane struct {
 	control string // address of the gRPC server
 	url     string // of the client listener
 	admin   *envoy.Admin
+	pid     int
 
 	mu      sync.Mutex
-	apis    []string // context extension of each Check
+	keys    int      // questions that were only for the key
+	apis    []string // context extension of each other Check
 	checked func()   // while a Check waits for its answer; nil: nothing
 }
 
 // Check implements ext_authz.
 func (d *dataPlane) Check(_ context.Context, q *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	d.mu.Lock()
+	if q.GetAttributes().GetContextExtensions()[envoy.ContextStep] == envoy.StepKey {
+		d.keys++
+		d.mu.Unlock()
+		return &authv3.CheckResponse{Status: &status.Status{}}, nil
+	}
 	d.apis = append(d.apis, q.GetAttributes().GetContextExtensions()[envoy.ContextAPI])
 	checked := d.checked
 	d.mu.Unlock()
@@ -125,7 +132,7 @@ func (d *dataPlane) startEnvoy(t *testing.T) {
 		NodeID: "test-envoy", ControlAddress: d.control, CheckTimeout: time.Minute,
 	}})
 	e.WaitReady(t)
-	d.url, d.admin = e.URL, e.Admin()
+	d.url, d.admin, d.pid = e.URL, e.Admin(), e.PID()
 }
 
 func (d *dataPlane) set(t *testing.T, s *gatewayconfig.Snapshot) {

@@ -26,11 +26,8 @@ import (
 // to decide, our REST API, and a plain no for everything else. First match
 // wins, so the order is the policy.
 func routes(c *Config) (*routev3.RouteConfiguration, error) {
-	keyFirst, err := envoy.KeyFirst(c.EnvoyMemory, int(c.Envoy.Concurrency))
-	if err != nil {
-		return nil, fmt.Errorf("render the matcher of calls that show their key first: %w", err)
-	}
-	b := &routeBuilder{config: c, keyFirst: keyFirst}
+	b := &routeBuilder{config: c}
+	b.keyFirst()
 	for _, slash := range []string{"", "/"} { // some clients end every path so
 		for _, api := range pricing.Endpoints() {
 			for _, at := range api.Paths() {
@@ -66,10 +63,9 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 }
 
 type routeBuilder struct {
-	config   *Config
-	keyFirst *matcherv3.StringMatcher
-	routes   []*routev3.Route
-	err      error
+	config *Config
+	routes []*routev3.Route
+	err    error
 }
 
 func (b *routeBuilder) pack(m proto.Message) *anypb.Any {
@@ -86,8 +82,22 @@ func (b *routeBuilder) inference(api API, at string) {
 	for i := range b.config.Providers {
 		b.decided(&b.config.Providers[i], api, at, name)
 	}
-	b.undecided("key-first-"+name, b.keyFirstMatch(at), b.authz(api, envoy.FilterKey, envoy.FilterAuthz))
 	b.undecided("undecided-"+name, inferenceMatch(at), b.authz(api, envoy.FilterAuthz))
+}
+
+// keyFirst is for calls to any API whose caller shows a key before the body is
+// taken. Check knows the API by the path.
+func (b *routeBuilder) keyFirst() {
+	var paths []string
+	for _, api := range pricing.Endpoints() {
+		paths = append(paths, api.Paths()...)
+	}
+	headers, err := envoy.KeyFirst(b.config.EnvoyMemory, int(b.config.Envoy.Concurrency), paths)
+	if err != nil && b.err == nil {
+		b.err = fmt.Errorf("render the matcher of calls that show their key first: %w", err)
+	}
+	match := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}, Headers: headers}
+	b.undecided("key-first", match, b.authz("", envoy.FilterKey, envoy.FilterAuthz))
 }
 
 // routeName tells an API's routes apart in logs.
@@ -213,11 +223,15 @@ func unserved() *routev3.Route_Route {
 	return &routev3.Route_Route{Route: &routev3.RouteAction{ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: envoy.ClusterNone}}}
 }
 
-// authz is what the filters that ask Check tell it.
+// authz is what the filters that ask Check tell it; api is empty where the path
+// does.
 func (b *routeBuilder) authz(api API, filters ...string) map[string]*anypb.Any {
 	out := map[string]*anypb.Any{}
 	for _, filter := range filters {
-		context := map[string]string{envoy.ContextAPI: string(api)}
+		context := map[string]string{}
+		if api != "" {
+			context[envoy.ContextAPI] = string(api)
+		}
 		if filter == envoy.FilterKey {
 			context[envoy.ContextStep] = envoy.StepKey
 		}
@@ -329,17 +343,6 @@ func upstreamHeaders(api API) []*corev3.HeaderValueOption {
 func inferenceMatch(at string) *routev3.RouteMatch {
 	match := path(at)
 	match.Headers = []*routev3.HeaderMatcher{exactHeader(":method", "POST")}
-	return match
-}
-
-// keyFirstMatch is inferenceMatch for calls whose caller shows a key before the
-// body is taken.
-func (b *routeBuilder) keyFirstMatch(at string) *routev3.RouteMatch {
-	match := inferenceMatch(at)
-	match.Headers = append(match.Headers, &routev3.HeaderMatcher{
-		Name: "content-length", TreatMissingHeaderAsEmpty: true,
-		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: b.keyFirst},
-	})
 	return match
 }
 

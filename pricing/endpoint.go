@@ -1,6 +1,9 @@
 package pricing
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Endpoint is an inference API; its value is what the route tells the check.
 type Endpoint string
@@ -179,6 +182,19 @@ func (e Endpoint) Free() bool { return e.declared().free }
 func (e Endpoint) Paths() []string {
 	d := e.declared()
 	return append([]string{"/v1" + d.path}, d.also...)
+}
+
+// EndpointAt is the endpoint that this gateway serves at a path, with or without
+// a slash at its end; empty: none.
+func EndpointAt(path string) Endpoint {
+	path = strings.TrimSuffix(path, "/")
+	for i := range declarations {
+		d := &declarations[i]
+		if rest, ok := strings.CutPrefix(path, "/v1"); ok && rest == d.path || slices.Contains(d.also, path) {
+			return d.name
+		}
+	}
+	return ""
 }
 
 // Anthropic reports whether its clients speak Anthropic's own API.

@@ -3,8 +3,10 @@ package e2e_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -54,9 +56,9 @@ func TestStrangersHoldHalf(t *testing.T) {
 	s := strangers{done: make(chan struct{})}
 	defer close(s.done)
 	for range 30 {
-		s.connect(t, g.url, 90, 99_999)
+		s.connect(t, g.url, 90, 99_999, nil)
 	}
-	eventually(t, 2*time.Minute, "strangers are asked for a key", func() bool {
+	eventually(t, 20*time.Second, "strangers are asked for a key", func() bool {
 		return s.refused.Load() >= 300 && s.held.Load()+s.refused.Load()+s.failed.Load() >= 2700
 	})
 	used := anonymousMiB(t, g.envoy.pid())
@@ -73,6 +75,44 @@ func TestStrangersHoldHalf(t *testing.T) {
 	g.wantBooksEqual(t)
 }
 
+// TestStrangersHeadersHoldHalf opens as many requests with 56 kB of headers each,
+// which are a few bytes on their way, and a body of which the last byte never
+// comes. That is more than all of Envoy's memory.
+func TestStrangersHeadersHoldHalf(t *testing.T) {
+	t.Parallel()
+	const memory, calls = 128, 30 // MiB
+	g := newGateway(t)
+	g.settings["Extra"] = fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory)
+	g.writeConfig()
+	g.startServe()
+	g.startEnvoy()
+	g.waitReady()
+	header := http.Header{"X-Large": slices.Repeat([]string{strings.Repeat("~", 4000)}, 14)}
+	s := strangers{done: make(chan struct{})}
+	defer close(s.done)
+	for range calls {
+		s.connect(t, g.url, 90, 9, header)
+		if r := g.chat("fake/m1", "tag", "hi", `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Errorf("with a key: %d %s %v", r.status, r.body, r.err)
+		}
+	}
+	// A call with a key may cost two questions. What half of the memory has room
+	// for is not asked.
+	eventually(t, 2*time.Minute, "strangers are asked for a key", func() bool { return g.checks() >= 2*calls+1400 })
+	used := anonymousMiB(t, g.envoy.pid())
+	t.Logf("%d questions, Envoy uses %d MiB", g.checks(), used)
+	if used > memory*3/4 {
+		t.Errorf("Envoy uses %d MiB of %d for strangers", used, memory)
+	}
+	for range calls {
+		if r := g.chat("fake/m1", "tag", "hi", `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Errorf("with a key: %d %s %v", r.status, r.body, r.err)
+		}
+	}
+	g.settle(time.Minute)
+	g.wantBooksEqual(t)
+}
+
 // strangers have no key; done lets them go.
 type strangers struct {
 	held, refused, failed atomic.Int64
@@ -81,7 +121,7 @@ type strangers struct {
 
 // connect opens a connection with so many requests, which end before their last
 // byte.
-func (s *strangers) connect(t *testing.T, url string, requests, size int) {
+func (s *strangers) connect(t *testing.T, url string, requests, size int, header http.Header) {
 	p := new(http.Protocols)
 	p.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: p}
@@ -93,6 +133,7 @@ func (s *strangers) connect(t *testing.T, url string, requests, size int) {
 			t.Fatal(err)
 		}
 		req.ContentLength = int64(size)
+		maps.Copy(req.Header, header)
 		go func() {
 			resp, err := transport.RoundTrip(req)
 			if err != nil {

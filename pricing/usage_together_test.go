@@ -1,0 +1,194 @@
+package pricing_test
+
+import (
+	"slices"
+	"testing"
+
+	"aigateway/budget"
+	"aigateway/pricing"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// togetherRows have a price for every part: input $2, cache read $0.50, writes
+// $2.50 and $4, output $8 a million.
+const togetherRows = `
+- {model: spelt/sound, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_audio: "80"}]}
+- {model: spelt/sight, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_image: "80"}]}
+- {model: odd/all, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", cache_read: "0.5", cache_write: "2.5", cache_write_long: "4", output: "8", input_audio: "20", input_image: "30", output_audio: "80"}]}
+- {model: anthropic/step, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "1", output: "5", tiers: [{from: 1001, input: "10", output: "50"}]}]}
+`
+
+func togetherCatalog(t *testing.T) *pricing.Catalog {
+	t.Helper()
+	var n yaml.Node
+	if err := yaml.Load([]byte(spelt+togetherRows), &n); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&n, []pricing.Upstream{
+		{Provider: "spelt"}, {Provider: "anthropic"}, {Provider: "openrouter", Dialect: pricing.DialectOpenRouter},
+		{Provider: "odd", Dialect: pricing.DialectCustom, Extractor: &pricing.Extractor{
+			Input: "in", Output: "out", CacheRead: "hit", CacheWrite: "put", CacheWriteLong: "keep", InputAudio: "heard", InputImage: "seen", OutputAudio: "said", Cost: "bill",
+		}},
+	}, 1e12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// reported is one answer's reports, and what they come to together.
+type reported struct {
+	name, model  string // empty: spelt/chat
+	e            pricing.Endpoint
+	more         string // members of the body
+	ev           pricing.Evidence
+	cost         budget.Amount // -1: the bound
+	inconsistent bool
+}
+
+func (r *reported) check(t *testing.T, c *pricing.Catalog) {
+	t.Helper()
+	body := speltBody(r.e, r.more)
+	if r.model != "" {
+		body = `{"model":"` + r.model + `","max_tokens":9000,"messages":[{"role":"user","content":"hi"}]` + r.more + `}`
+	}
+	b := mustBound(t, c, r.e, body, noon())
+	r.ev.Sent, r.ev.Status, r.ev.Done = true, 200, true
+	got := pricing.Charge(b.Pin, b.Amount, r.ev, nil)
+	want, basis := r.cost, budget.BasisUsage
+	if want < 0 {
+		want, basis = b.Amount, budget.BasisBound
+	}
+	if got.Cost != want || got.Basis != basis || slices.Contains(got.Flags, pricing.FlagUsageInconsistent) != r.inconsistent {
+		t.Errorf("%s %s, flags %v; want %s %s, inconsistent %t", got.Basis, got.Cost, got.Flags, basis, want, r.inconsistent)
+	}
+}
+
+func checkReported(t *testing.T, tests []reported) {
+	t.Helper()
+	c := togetherCatalog(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { tt.check(t, c) })
+	}
+}
+
+const (
+	webSearches  = `,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":5}]`
+	thousandIn   = `{"input_tokens":1000,"output_tokens":100}`
+	thousandChat = `{"prompt_tokens":1000,"completion_tokens":100}`
+)
+
+// Several reports of one answer come to more than any of them where each has a
+// part that the others lack.
+func TestReportsTogether(t *testing.T) {
+	const micro = 1000
+	checkReported(t, []reported{
+		{name: "searches of an earlier report", e: pricing.Messages, more: webSearches,
+			ev: pricing.Evidence{FirstUsage: `{"input_tokens":10,"output_tokens":1,"server_tool_use":{"web_search_requests":3}}`, Usage: thousandIn}, cost: (2800 + 30_000) * micro},
+		{name: "fewer searches in the last", e: pricing.Messages, more: webSearches,
+			ev: pricing.Evidence{FirstUsage: `{"input_tokens":10,"output_tokens":1,"server_tool_use":{"web_search_requests":3}}`, Usage: `{"input_tokens":1000,"output_tokens":100,"server_tool_use":{"web_search_requests":2}}`}, cost: (2800 + 30_000) * micro},
+		{name: "an earlier one disagrees with itself", e: pricing.Chat,
+			ev: pricing.Evidence{FirstUsage: `{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":20}}`, Usage: thousandChat}, cost: 2800 * micro, inconsistent: true},
+		{name: "a price of long inputs", model: "anthropic/step", e: pricing.Messages,
+			ev: pricing.Evidence{FirstUsage: `{"input_tokens":1001,"output_tokens":0}`, Usage: `{"input_tokens":600,"output_tokens":10}`}, cost: (10_010 + 500) * micro},
+		{name: "several calls in the last", e: pricing.Messages,
+			ev: pricing.Evidence{FirstUsage: `{"input_tokens":2000,"output_tokens":1}`, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":1000,"output_tokens":10},{"input_tokens":500,"output_tokens":5}]}`}, cost: 4008 * micro},
+		{name: "speech in an earlier one", model: "spelt/sound", e: pricing.Chat,
+			ev: pricing.Evidence{FirstUsage: `{"prompt_tokens":10,"completion_tokens":100,"completion_tokens_details":{"audio_tokens":100}}`, Usage: thousandChat}, cost: 8020 * micro},
+		{name: "the last splits one token", e: pricing.Chat,
+			ev: pricing.Evidence{FirstUsage: `{"prompt_tokens":1000,"completion_tokens":1}`, Usage: `{"prompt_tokens":1,"completion_tokens":100,"prompt_tokens_details":{"cached_tokens":1}}`}, cost: 2_798_500},
+		{name: "the last has no input", e: pricing.Chat,
+			ev: pricing.Evidence{FirstUsage: `{"prompt_tokens":1000,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":400}}`, Usage: `{"prompt_tokens":0,"completion_tokens":100}`}, cost: 2200 * micro},
+		{name: "a whole answer's later report has no input", e: pricing.Messages,
+			ev: pricing.Evidence{FirstUsage: thousandIn, Usage: `{"output_tokens":100}`}, cost: -1},
+		{name: "no output but of a later call", e: pricing.Messages, ev: pricing.Evidence{Output: true, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":50,"output_tokens":0},{"input_tokens":50,"output_tokens":10}]}`}, cost: (200 + 80) * micro},
+		{name: "as much in each call", e: pricing.Messages, ev: pricing.Evidence{Output: true, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":50,"output_tokens":10},{"input_tokens":50,"output_tokens":10}]}`}, cost: (200 + 160) * micro},
+	})
+}
+
+// TestFirstReportWithoutALast is a report that nothing follows which can be read.
+func TestFirstReportWithoutALast(t *testing.T) {
+	b := mustBound(t, togetherCatalog(t), pricing.Chat, speltBody(pricing.Chat, ""), noon())
+	charge := func(ev pricing.Evidence) pricing.Outcome {
+		ev.Sent, ev.Done = true, true
+		return pricing.Charge(b.Pin, b.Amount, ev, nil)
+	}
+	if got := charge(pricing.Evidence{Status: 200, FirstUsage: `{"prompt_tokens":"?"}`}); got.Basis != budget.BasisBound || slices.Contains(got.Flags, pricing.FlagUsageMalformed) {
+		t.Errorf("an unreadable first, and none after it: %+v", got)
+	}
+	if got := charge(pricing.Evidence{Status: 200, FirstUsage: `{"prompt_tokens":"?"}`, Usage: thousandChat}); got.Basis != budget.BasisUsage || got.Cost != 2_800_000 || len(got.Flags) > 0 {
+		t.Errorf("an unreadable first, and a good one after it: %+v", got)
+	}
+	if got := charge(pricing.Evidence{Status: 500, FirstUsage: thousandChat}); got.Basis == budget.BasisProviderError || got.Cost < 2_800_000 {
+		t.Errorf("an error with a report: %+v", got)
+	}
+}
+
+// A later report of a Messages stream names its input: it has the last word on
+// that, and on the cache.
+func TestLastWordOnTheInput(t *testing.T) {
+	const micro = 1000
+	stream := func(first, last string) pricing.Evidence {
+		return pricing.Evidence{Stream: true, FirstUsage: first, Usage: last}
+	}
+	const split = `{"input_tokens":1000,"cache_creation_input_tokens":600,"cache_creation":{"ephemeral_5m_input_tokens":200,"ephemeral_1h_input_tokens":400},"output_tokens":1}`
+	checkReported(t, []reported{
+		{name: "fewer writes", e: pricing.Messages, ev: stream(split, `{"input_tokens":700,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (1400 + 1200 + 80) * micro},
+		{name: "one token of input", e: pricing.Messages, ev: stream(split, `{"input_tokens":1,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (2 + 1200 + 80) * micro},
+		{name: "no input", e: pricing.Messages, ev: stream(split, `{"input_tokens":0,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (2000 + 500 + 1600 + 80) * micro},
+		{name: "writes split anew", e: pricing.Messages, ev: stream(split, `{"input_tokens":700,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":10}`), cost: (1400 + 750 + 1600 + 80) * micro},
+		{name: "fewer reads", e: pricing.Messages, ev: stream(`{"input_tokens":1000,"cache_read_input_tokens":800,"output_tokens":1}`, `{"input_tokens":500,"cache_read_input_tokens":500,"output_tokens":10}`), cost: (1000 + 250 + 80) * micro},
+		{name: "fewer writes, split", e: pricing.Messages, ev: stream(`{"input_tokens":1000,"cache_creation_input_tokens":500,"output_tokens":1}`, `{"input_tokens":700,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":10}`), cost: (1400 + 750 + 80) * micro},
+		{name: "output in the first only", e: pricing.Messages, ev: stream(thousandIn, `{"input_tokens":1000}`), cost: 2800 * micro},
+		{name: "writes of both kinds, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200},"output_tokens":100}`), cost: (2800 + 250 + 800) * micro},
+		{name: "short writes, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":100},"output_tokens":100}`), cost: (2800 + 250) * micro},
+		{name: "long writes, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_1h_input_tokens":200},"output_tokens":100}`), cost: (2800 + 800) * micro},
+	})
+}
+
+// What cannot be read of a report's parts.
+func TestPartsThatCannotBeRead(t *testing.T) {
+	const micro = 1000
+	one := func(usage string) pricing.Evidence { return pricing.Evidence{Usage: usage} }
+	tests := []reported{
+		{name: "how long writes live", e: pricing.Messages, ev: one(`{"input_tokens":1000,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":"?","ephemeral_1h_input_tokens":1},"output_tokens":100}`), cost: (2800 + 750) * micro},
+		{name: "short writes, without a sum", e: pricing.Messages, ev: one(`{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":"?"},"output_tokens":100}`), cost: -1},
+		{name: "long writes, without a sum", e: pricing.Messages, ev: one(`{"input_tokens":1000,"cache_creation":{"ephemeral_1h_input_tokens":"?"},"output_tokens":100}`), cost: -1},
+		{name: "no split at all", e: pricing.Messages, ev: one(`{"input_tokens":1000,"cache_creation":"x","output_tokens":100}`), cost: -1},
+		{name: "parts of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400,"prompt_cache_miss_tokens":600}`), cost: (1200 + 200 + 800) * micro},
+		{name: "one part of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400}`), cost: -1},
+		{name: "the other part of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_miss_tokens":600}`), cost: -1},
+		{name: "an unreadable part of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":"?","prompt_cache_miss_tokens":600}`), cost: -1},
+		{name: "another unreadable part", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400,"prompt_cache_miss_tokens":"?"}`), cost: -1},
+		{name: "unreadable writes, dearer than input", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens":"?"}}`), cost: -1},
+		{name: "what may be speech", model: "spelt/sound", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":"x"}`), cost: -1},
+		{name: "what may be images", model: "spelt/sight", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":"x"}`), cost: -1},
+		{name: "speech", model: "spelt/sound", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":{"audio_tokens":"?"}}`), cost: -1},
+		{name: "images", model: "spelt/sight", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":{"image_tokens":"?"}}`), cost: -1},
+		{name: "writes beside the input, by the total", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation_input_tokens":300,"total_tokens":1400}`), cost: (2000 + 750 + 800) * micro},
+	}
+	for _, member := range []string{"input_tokens", "prompt_tokens", "output_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"} {
+		rest := map[bool]string{true: `"output_tokens":100`, false: `"input_tokens":1000`}[member == "input_tokens" || member == "prompt_tokens"]
+		if member[:5] == "cache" {
+			rest = `"input_tokens":1000,"output_tokens":100`
+		}
+		tests = append(tests, reported{name: member, e: pricing.Messages, ev: one(`{"` + member + `":"?",` + rest + `}`), cost: -1})
+	}
+	checkReported(t, tests)
+}
+
+// TestExtractorOfEveryPart reads all that an operator can name of a report.
+func TestExtractorOfEveryPart(t *testing.T) {
+	const micro = 1000
+	const all = `{"in":1000,"out":100,"hit":200,"put":100,"keep":50,"heard":40,"seen":30,"said":20`
+	const cost = (580*2+100+250+200+800+900)*micro + (80*8+20*80)*micro
+	one := func(usage string) pricing.Evidence { return pricing.Evidence{Usage: usage} }
+	checkReported(t, []reported{
+		{name: "all", model: "odd/all", e: pricing.Chat, ev: one(all + `}`), cost: cost},
+		{name: "unreadable short writes", model: "odd/all", e: pricing.Chat, ev: one(`{"in":1000,"out":100,"put":"?"}`), cost: -1},
+		{name: "unreadable long writes", model: "odd/all", e: pricing.Chat, ev: one(`{"in":1000,"out":100,"keep":"?"}`), cost: -1},
+		{name: "no JSON", model: "odd/all", e: pricing.Chat, ev: one(`{"in":1000,"out":100`), cost: -1},
+		{name: "a bill", model: "odd/all", e: pricing.Chat, ev: one(all + `,"bill":0.005}`), cost: 5_000 * micro},
+	})
+}

@@ -81,43 +81,6 @@ func TestBudgetsSetNotesWhenNothingIsLeft(t *testing.T) {
 	}
 }
 
-func TestBudgetsWrongUsage(t *testing.T) {
-	f := &fakeREST{answer: budgetJSON}
-	env := f.start(t)
-	for _, tc := range []struct{ args, word string }{
-		{"set", "say what to cap: give one of --tag, --key"},
-		{"set --tag a", "give one of --monthly, --daily, --weekly, --total"},
-		{"set --tag a --key key_1 --monthly 1", "--tag and --key are both given"},
-		{"set --tag a --monthly 1 --daily 1", "--monthly and --daily are both given"},
-		{"set --tag= --monthly 1", "--tag is empty"},
-		{"set --tag a --monthly=", "--monthly is empty"},
-		{"set --tag a --monthly 0.001", "whole number of cents"},
-		{"set --tag a --monthly=-1", "no amount of US dollars"},
-		{"set --tag a --monthly $5", "no amount of US dollars"},
-		{"set --tag a --monthly 1e3", "no amount of US dollars"},
-		{"set --tag a --monthly 99999999999", "above the largest amount"},
-		{"set summarize --monthly 1 --tag a", `unexpected argument "summarize"`},
-		{"set --tag a --monthly", "flag needs an argument"},
-		{"set --tag a --monthly 1 --default-max-tokens=x", "invalid argument"},
-		{"set --tag a --cap 5", "unknown flag: --cap"},
-		{"get", "the budget's id is missing"},
-		{"get ../keys", "ids look like bud_…"},
-		{"get bud_..%2fkeys", "ids look like bud_…"},
-		{"get bud_", "ids look like bud_…"},
-		{"get key_3", "ids look like bud_…"},
-		{"delete bud_1?x=1", "ids look like bud_…"},
-		{"delete bud_1 bud_2", `unexpected argument "bud_2"`},
-		{"list -o xml", "use one of table, json, yaml, csv"},
-	} {
-		t.Run(tc.args, func(t *testing.T) {
-			wantError(t, runCLI(t, env, append([]string{"budgets"}, strings.Fields(tc.args)...)...), exitUsage, tc.word)
-		})
-	}
-	if len(f.asked) != 0 {
-		t.Errorf("wrong usage reached the server: %v", f.asked)
-	}
-}
-
 func TestBudgetsGetAndDelete(t *testing.T) {
 	f := &fakeREST{answer: budgetJSON}
 	env := f.start(t)

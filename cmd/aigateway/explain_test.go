@@ -123,24 +123,10 @@ func TestExplainRefusals(t *testing.T) {
 	}
 }
 
-func TestExplainWrongUsage(t *testing.T) {
+func TestExplainWithoutItsFiles(t *testing.T) {
 	body := writeFile(t, "body.json", "{}")
-	for _, tc := range []struct {
-		args string
-		code int
-		word string
-	}{
-		{"explain", exitUsage, "-f is missing"},
-		{"explain " + body, exitUsage, "unexpected argument"},
-		{"explain -f " + body + " --endpoint videos", exitUsage, "use chat, embeddings"},
-		{"explain -f " + body + " --room much", exitUsage, "no amount of US dollars"},
-		{"explain -f " + body + ".missing", exitError, "read the body"},
-		{"explain -f " + body + " --config " + body + ".missing", exitError, "read file"},
-	} {
-		t.Run(tc.args, func(t *testing.T) {
-			wantError(t, runCLI(t, nil, strings.Fields(tc.args)...), tc.code, tc.word)
-		})
-	}
+	wantError(t, runCLI(t, nil, "explain", "-f", body+".missing"), exitError, "read the body")
+	wantError(t, runCLI(t, nil, "explain", "-f", body, "--config", body+".missing"), exitError, "read file")
 }
 
 // TestExplainer: the API's answer is the command's, with what is left

@@ -63,25 +63,3 @@ func TestKeysGetAndDelete(t *testing.T) {
 		t.Errorf("asked %s %s; %+v", f.method, f.uri, r)
 	}
 }
-
-func TestKeysWrongUsage(t *testing.T) {
-	f := &fakeREST{}
-	env := f.start(t)
-	for _, tc := range []struct{ args, word string }{
-		{"create", "--name is missing"},
-		{"create --name a --expires tomorrow", "2027-01-01T09:00:00Z"},
-		{"create --name a --secret sk-aig-x", "unknown flag: --secret"},
-		{"create extra", `unexpected argument "extra"`},
-		{"create --name a -o xml", "use one of table, json, yaml, csv"},
-		{"get bud_7", "ids look like key_…"},
-		{"delete", "the key's id is missing"},
-		{"revoke key_3", `unknown command "revoke"`},
-	} {
-		t.Run(tc.args, func(t *testing.T) {
-			wantError(t, runCLI(t, env, append([]string{"keys"}, strings.Fields(tc.args)...)...), exitUsage, tc.word)
-		})
-	}
-	if len(f.asked) != 0 {
-		t.Errorf("wrong usage reached the server: %v", f.asked)
-	}
-}

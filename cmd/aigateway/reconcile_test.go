@@ -252,25 +252,9 @@ func TestWaitToRetry(t *testing.T) {
 	}
 }
 
-func TestReconcileWrongUsage(t *testing.T) {
+func TestReconcileWithoutWhatItNeeds(t *testing.T) {
 	f := &fakeREST{answer: "{}"}
 	env := f.start(t)
-	for _, tc := range []struct{ args, word string }{
-		{"--month 2026-04 -f x", "--provider is missing"},
-		{"--provider openai -f x", "--month is missing"},
-		{"--provider openai --month 2026-04", "either exports with -f or --api"},
-		{"--provider openai --month 2026-04 -f x --api", "either exports with -f or --api"},
-		{"--provider openai --month 2026-4 -f x", "YYYY-MM"},
-		{"--provider openai --month 2026-04 -f x --yes", "needs --correct"},
-		{"--provider openai --month 2026-04 -f x --admin-key-file y", "need --api"},
-		{"--provider openai --month 2026-04 -f x --min -1", "--min"},
-		{"--provider openai --month 2026-04 -f x extra", `unexpected argument "extra"`},
-		{"--provider moonshot --month 2026-04 --api", "name openai or anthropic with --vendor"},
-	} {
-		t.Run(tc.args, func(t *testing.T) {
-			wantError(t, runCLI(t, env, append([]string{"reconcile"}, strings.Fields(tc.args)...)...), exitUsage, tc.word)
-		})
-	}
 	future := runCLI(t, env, "reconcile", "--provider", "openai", "--month", "2199-01", "-f", "x")
 	wantError(t, future, exitError, "no UTC day of 2199-01 is over yet")
 	wantError(t, runCLI(t, env, "reconcile", "--provider", "openai", "--month", "2026-04", "-f", "missing"), exitError, "read the export", "missing")

@@ -72,30 +72,6 @@ func TestUsageQueryEmpty(t *testing.T) {
 	}
 }
 
-func TestUsageWrongUsage(t *testing.T) {
-	f := &fakeREST{}
-	env := f.start(t)
-	for _, tc := range []struct{ args, word string }{
-		{"usage --month 2026-4", "YYYY-MM"},
-		{"usage --month april", "YYYY-MM"},
-		{"usage quer", "did you mean query?"},
-		{"usage query --by color", `"color" is no dimension`},
-		{"usage query --by day,hour", "exclude each other"},
-		{"usage query --month 2026-04", "unknown flag: --month"},
-		{"usage query x", `unexpected argument "x"`},
-		{"reservations list --limit 0", "use 1 to 1000"},
-		{"reservations list --limit 1001", "use 1 to 1000"},
-		{"reservations list --limit x", "invalid argument"},
-	} {
-		t.Run(tc.args, func(t *testing.T) {
-			wantError(t, runCLI(t, env, strings.Fields(tc.args)...), exitUsage, tc.word)
-		})
-	}
-	if len(f.asked) != 0 {
-		t.Errorf("wrong usage reached the server: %v", f.asked)
-	}
-}
-
 func TestReservationsList(t *testing.T) {
 	f := &fakeREST{answer: `{"reservations":[{"id":"42","request_id":"0b1c","key_id":"key_3","tag":"summarize","model":"moonshot/kimi-k2.6","provider":"moonshot",
 "bound":"0.3225","reserve_time":"2026-04-01T10:00:00Z","expire_time":"2026-04-01T10:05:00Z","budgets":["bud_1","bud_7"]}]}`}

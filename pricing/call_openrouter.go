@@ -181,10 +181,12 @@ func (m *Model) hostLimits(c *Call, a *arithmetic) (limits [hostPrices]budget.Am
 	set(hostPrompt, budget.Amount(base.price(input)*nanoPerPico))
 	set(hostCompletion, budget.Amount(base.price(output)*nanoPerPico))
 	set(hostRequest, budget.Amount(m.Row.fees[feeRequest]/nanoPerPico))
-	if len(c.images) > 0 {
+	if rule := m.Row.rules.image; len(c.images) > 0 && rule == nil { // a fee for each, or none
+		set(hostImage, budget.Amount(m.Row.fees[feeInputImage]/nanoPerPico))
+	} else if len(c.images) > 0 {
 		least := int64(maxCount)
 		for _, img := range c.images {
-			least = min(least, img.tokens(m.Row.rules.image))
+			least = min(least, img.tokens(rule))
 		}
 		set(hostImage, floorNano(least, a.in))
 	}

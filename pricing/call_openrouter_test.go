@@ -24,6 +24,10 @@ const routedModels = `
 - model: openrouter/a/free
   family: bytes
   prices: [{input: "0", output: "0"}]
+- model: openrouter/a/pieces
+  family: bytes
+  limits: {context: 100000}
+  prices: [{input: "1", output: "2", fees: {image_input: "0.003"}}]
 - model: openrouter/a/tiers
   family: bytes
   prices: [{input: "1", cache_write: "1.25", output: "2", tiers: [{from: 1000, input: "3", cache_write: "4", output: "5"}]}]
@@ -49,6 +53,10 @@ func TestOpenRouterHostsAreLimited(t *testing.T) {
 		// 400 tokens at 0.95 and 1,600 at 0.95: the least of all images.
 		{"images", "a/b", `"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"https://a","detail":"high"}},{"type":"image_url","image_url":"https://b"}]}]`,
 			`{"max_price":{"prompt":0.95,"completion":4,"request":0.002,"image":0.00038}}`},
+		{"images of a free model", "a/free", `"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://b"}]}]`,
+			`{"max_price":{"prompt":0,"completion":0,"request":0,"image":0}}`},
+		{"images billed by the piece", "a/pieces", `"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://b"}]}]`,
+			`{"max_price":{"prompt":1,"completion":2,"request":0,"image":0.003}}`},
 		{"audio", "a/b", `"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"//sQAAAA","format":"mp3"}}]}]`,
 			`{"max_price":{"prompt":0.95,"completion":4,"request":0.002,"audio":7}}`},
 	} {

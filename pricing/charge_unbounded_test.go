@@ -63,6 +63,12 @@ func TestUsagePricesACallWithoutABound(t *testing.T) {
 			pricing.Evidence{Usage: `{"input_tokens":1000,"output_tokens":100}`, ToolUsage: `{"web_search":{"num_requests":3}}`}, cost(1000, 100) + 3*budget.Cent, ""},
 		{"hosted tool without a fee", pricing.Responses, `{"model":"openai/plain","max_output_tokens":5,"input":"x","tools":[{"type":"file_search"}],"max_tool_calls":2}`, "unbounded_tool",
 			pricing.Evidence{Usage: `{"input_tokens":1000,"output_tokens":100}`}, cost(1000, 100), ""},
+		{"hosted tool without a fee, which ran", pricing.Responses, `{"model":"openai/plain","max_output_tokens":5,"input":"x","tools":[{"type":"file_search"}],"max_tool_calls":2}`, "unbounded_tool",
+			pricing.Evidence{Usage: `{"input_tokens":1000,"output_tokens":100}`, ToolUsage: `{"file_search":{"num_requests":1}}`}, cost(1000, 100), pricing.FlagBucketUnpriced},
+		{"more than ten times what a known context can cost", pricing.Chat, `{"model":"openai/plain","max_tokens":5,"messages":[{"role":"user","content":[{"type":"image_url","image_url":"https://a/b.png"}]}]}`, "unbounded_media",
+			pricing.Evidence{Usage: `{"prompt_tokens":20000000,"completion_tokens":100}`}, 10 * cost(100_000, 100_000), pricing.FlagAbsurd},
+		{"a bill that nothing compares with", pricing.Chat, chatBody("openrouter/acme/new", `"max_tokens":5`), "model_not_priced",
+			pricing.Evidence{Usage: `{"prompt_tokens":1000,"completion_tokens":100,"cost":5000}`}, 1000 * budget.Dollar, pricing.FlagAbsurd},
 		{"hosted tool, unknown context", pricing.Chat, chatBody("mistral/open-ended", `"max_tokens":5,"tools":[{"type":"web_search","max_uses":1}]`), "unbounded_tool",
 			pricing.Evidence{Usage: openUsage}, cost(1000, 100), ""},
 		{"unknown tier, and none in the answer", pricing.Chat, chatBody("openai/tiered", `"max_tokens":5,"service_tier":"ultrafast"`), "tier_not_priced",
@@ -84,7 +90,8 @@ func TestUsagePricesACallWithoutABound(t *testing.T) {
 			q := quoteUnbounded(t, c, tt.endpoint, tt.body, tt.reason)
 			tt.ev.Sent, tt.ev.Status, tt.ev.Done, tt.ev.Output = true, 200, true, true
 			got := pricing.Charge(q.Bound.Pin, q.Bound.Amount, tt.ev, c.Served(q.Model.Slug, noon()))
-			if got.Basis != budget.BasisUsage || got.Cost != tt.want || slices.Contains(got.Flags, pricing.FlagBoundExceeded) || tt.flag != "" && !slices.Contains(got.Flags, tt.flag) {
+			if got.Basis != budget.BasisUsage || got.Cost != tt.want || slices.Contains(got.Flags, pricing.FlagBoundExceeded) || tt.flag != "" && !slices.Contains(got.Flags, tt.flag) ||
+				slices.Contains(got.Flags, pricing.FlagBucketUnpriced) != (tt.flag == pricing.FlagBucketUnpriced) {
 				t.Errorf("charged %s (%s, %v), want %s", got.Cost, got.Basis, got.Flags, tt.want)
 			}
 			if strings.Contains(q.Bound.Pin, "=") {

@@ -227,7 +227,7 @@ func TestRecordingsElsewhere(t *testing.T) {
 			t.Errorf("%s: %v, %+v", body, err, q.Unbounded)
 		}
 		if strings.Contains(body, "voxtral") { // what the report says is what it cost
-			ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_audio_seconds":61,"prompt_tokens":4,"total_tokens":400,"completion_tokens":396}`}
+			ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Output: true, Usage: `{"prompt_audio_seconds":61,"prompt_tokens":4,"total_tokens":400,"completion_tokens":396}`}
 			if out := pricing.Charge(q.Bound.Pin, 0, ev, nil); out.Basis != budget.BasisUsage || out.Cost != dollars(t, "0.00305") {
 				t.Errorf("without a bound it costs %+v", out)
 			}

@@ -269,7 +269,7 @@ func TestChargeOutcomes(t *testing.T) {
 		{"cut, provider stops", openai, cut, budget.BasisElapsed, elapsed},
 		{"cut in an error", openai, with(cut, func(e *pricing.Evidence) { e.Status = 400 }), budget.BasisBound, openai.Amount},
 		{"cut in an error of the provider", openai, with(cut, func(e *pricing.Evidence) { e.Status = 500 }), budget.BasisBound, openai.Amount},
-		{"cut before it began, by a clock set back", openai, with(cut, func(e *pricing.Evidence) { e.Duration = -1 }), budget.BasisBound, openai.Amount},
+		{"cut at once", openai, with(cut, func(e *pricing.Evidence) { e.Duration = 0 }), budget.BasisElapsed, tokensAt(in, 2_500_000, 400*2*2, 10_000_000)},
 		{"cut before the answer began", openai, with(cut, func(e *pricing.Evidence) { e.Stream, e.Status = false, 0 }), budget.BasisElapsed, elapsed},
 		{"cut, part of a second", openai, with(cut, func(e *pricing.Evidence) { e.Duration = 3*time.Second - 1 }), budget.BasisElapsed, elapsed},
 		{"cut late: at most the bound", openai, with(cut, func(e *pricing.Evidence) { e.Duration = time.Hour }), budget.BasisElapsed, openai.Amount},

@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"aigateway/budget"
@@ -16,6 +17,7 @@ const togetherRows = `
 - {model: spelt/sound, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_audio: "80"}]}
 - {model: spelt/sight, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_image: "80"}]}
 - {model: odd/all, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", cache_read: "0.5", cache_write: "2.5", cache_write_long: "4", output: "8", input_audio: "20", input_image: "30", output_audio: "80"}]}
+- {model: openrouter/acme/m, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8"}]}
 - {model: anthropic/step, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "1", output: "5", tiers: [{from: 1001, input: "10", output: "50"}]}]}
 `
 
@@ -103,6 +105,9 @@ func TestReportsTogether(t *testing.T) {
 		{name: "a whole answer's later report has no input", e: pricing.Messages,
 			ev: pricing.Evidence{FirstUsage: thousandIn, Usage: `{"output_tokens":100}`}, cost: -1},
 		{name: "no output but of a later call", e: pricing.Messages, ev: pricing.Evidence{Output: true, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":50,"output_tokens":0},{"input_tokens":50,"output_tokens":10}]}`}, cost: (200 + 80) * micro},
+		{name: "no output, but a bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.002}`}, cost: 2000 * micro},
+		{name: "no output, and the smallest bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.000000001}`}, cost: 1},
+		{name: "no output, and no bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0}`}, cost: -1},
 		{name: "as much in each call", e: pricing.Messages, ev: pricing.Evidence{Output: true, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":50,"output_tokens":10},{"input_tokens":50,"output_tokens":10}]}`}, cost: (200 + 160) * micro},
 	})
 }
@@ -168,12 +173,13 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 		{name: "images", model: "spelt/sight", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":{"image_tokens":"?"}}`), cost: -1},
 		{name: "writes beside the input, by the total", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation_input_tokens":300,"total_tokens":1400}`), cost: (2000 + 750 + 800) * micro},
 	}
-	for _, member := range []string{"input_tokens", "prompt_tokens", "output_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"} {
-		rest := map[bool]string{true: `"output_tokens":100`, false: `"input_tokens":1000`}[member == "input_tokens" || member == "prompt_tokens"]
-		if member[:5] == "cache" {
-			rest = `"input_tokens":1000,"output_tokens":100`
+	members := []string{"input_tokens", "prompt_tokens", "output_tokens", "completion_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"}
+	for _, bad := range members { // beside all others
+		var usage []string
+		for _, m := range members {
+			usage = append(usage, `"`+m+`":`+map[bool]string{true: `"?"`, false: "100"}[m == bad])
 		}
-		tests = append(tests, reported{name: member, e: pricing.Messages, ev: one(`{"` + member + `":"?",` + rest + `}`), cost: -1})
+		tests = append(tests, reported{name: bad, e: pricing.Messages, ev: one("{" + strings.Join(usage, ",") + "}"), cost: -1})
 	}
 	checkReported(t, tests)
 }
@@ -191,4 +197,17 @@ func TestExtractorOfEveryPart(t *testing.T) {
 		{name: "no JSON", model: "odd/all", e: pricing.Chat, ev: one(`{"in":1000,"out":100`), cost: -1},
 		{name: "a bill", model: "odd/all", e: pricing.Chat, ev: one(all + `,"bill":0.005}`), cost: 5_000 * micro},
 	})
+}
+
+// The region that an earlier report names is that of the whole answer.
+func TestRegionOfAnEarlierReport(t *testing.T) {
+	b := mustBound(t, mustLoad(t), pricing.Messages, `{"model":"anthropic/claude-opus-5.5","max_tokens":1000,"messages":[],"inference_geo":"us"}`, noon())
+	ev := pricing.Evidence{Sent: true, Status: 200, Done: true, FirstUsage: `{"input_tokens":10,"output_tokens":0,"inference_geo":"us"}`, Usage: `{"input_tokens":1000,"output_tokens":0,"inference_geo":null}`}
+	if got := pricing.Charge(b.Pin, b.Amount, ev, nil); got.Basis != budget.BasisUsage || got.Cost != 4_400_000 {
+		t.Errorf("%s %s", got.Basis, got.Cost)
+	}
+	plain := mustBound(t, mustLoad(t), pricing.Messages, `{"model":"anthropic/claude-opus-5.5","max_tokens":1000,"messages":[]}`, noon())
+	if got := pricing.Charge(plain.Pin, plain.Amount, ev, nil); got.Cost != 4_400_000 {
+		t.Errorf("not asked for: %s %s", got.Basis, got.Cost)
+	}
 }

@@ -22,6 +22,7 @@ func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 		Cut:  cut(l), Stream: l.Stream(), Duration: l.Duration,
 		Usage: l.Usage, FirstUsage: l.FirstUsage, OtherUsage: l.OtherUsage, Many: l.Many,
 		Model: l.Model, ServiceTier: l.ServiceTier, ToolUsage: l.ToolUsage,
+		Seen: l.Seen, SeenAt: l.SeenAt,
 		Done: l.Done, Finished: l.Finished, Output: l.Output, Unread: l.Unread,
 	}
 	switch {

@@ -204,9 +204,10 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 		decision: envoy.Decision{
 			Token:      envoy.TokenFree,
 			Edits:      edits,
-			StripUsage: bound.StripUsage,
-			Anthropic:  c.endpoint.Anthropic(),
-			Betas:      c.betas,
+			StripUsage:  bound.StripUsage,
+			CountOutput: bound.CountOutput,
+			Anthropic:   c.endpoint.Anthropic(),
+			Betas:       c.betas,
 		},
 		misnamed:          c.misnamed,
 		injectedCap:       bound.InjectedCap,

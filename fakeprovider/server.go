@@ -37,6 +37,9 @@ type Config struct {
 	// and bills what was generated until then. Otherwise the answer is
 	// generated, and billed, to its end.
 	CancelsOnDisconnect bool
+	// StopLag is how long such a provider takes to stop. With it, it generates a
+	// portion each ChunkDelay, whether or not its client reads.
+	StopLag time.Duration
 	// RunningUsage reports usage in every chunk of a stream, cumulative and
 	// without being asked, as Gemini does.
 	RunningUsage bool

@@ -1,8 +1,10 @@
 package fakeprovider
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
+	"time"
 )
 
 // maxChunks bounds the chunks of a choice: longer answers put more tokens into
@@ -19,9 +21,10 @@ type stream struct {
 	error func() (string, any)        // the event of error_after
 	fail  func() (name string, v any) // the event of fail_after
 
-	generated int64 // tokens so far, over all choices
-	sent      int   // chunks so far
-	stopped   bool  // by a fault: the provider's own end
+	began     time.Time // when the first portion was begun
+	generated int64     // tokens so far, over all choices
+	sent      int       // chunks so far
+	stopped   bool      // by a fault: the provider's own end
 }
 
 func (c *call) newStream(p plan) *stream {
@@ -62,6 +65,10 @@ func (s *stream) settle() {
 	if c.record.ClientLeft && !c.server.cfg.CancelsOnDisconnect && !s.stopped {
 		s.generated = p.total()
 	}
+	if c.record.ClientLeft && c.server.cfg.StopLag > 0 && s.delay() > 0 && !s.began.IsZero() {
+		portions := int64((time.Since(s.began) + c.server.cfg.StopLag) / s.delay())
+		s.generated = max(s.generated, min(p.total(), portions*s.portion()))
+	}
 	c.bill(p.spent(s.generated))
 }
 
@@ -69,7 +76,8 @@ func (s *stream) settle() {
 // turn, until send says no.
 func (s *stream) each(send func(index, from, n int64) bool) bool {
 	p := s.plan
-	per := max(1, (p.output+maxChunks-1)/maxChunks)
+	per := s.portion()
+	s.began = time.Now()
 	for from := int64(0); from < p.output; from += per {
 		for i := range p.choices {
 			n := min(per, p.output-from)
@@ -80,6 +88,14 @@ func (s *stream) each(send func(index, from, n int64) bool) bool {
 		}
 	}
 	return true
+}
+
+// portion is how many tokens of a choice make a chunk.
+func (s *stream) portion() int64 { return max(1, (s.plan.output+maxChunks-1)/maxChunks) }
+
+// delay passes before each chunk.
+func (s *stream) delay() time.Duration {
+	return cmp.Or(s.call.faults.ChunkDelay, s.call.server.cfg.ChunkDelay)
 }
 
 // text is what n tokens of a choice say. Thoughts and reasoning come first and
@@ -98,11 +114,7 @@ func (s *stream) chunk(name string, v any) bool {
 	if err != nil { // plain structs only
 		return false
 	}
-	delay := s.call.faults.ChunkDelay
-	if delay == 0 {
-		delay = s.call.server.cfg.ChunkDelay
-	}
-	if !sleep(s.call.r.Context(), delay) {
+	if !sleep(s.call.r.Context(), s.delay()) {
 		s.call.record.ClientLeft = true
 		return false
 	}

@@ -288,6 +288,7 @@ type fileProvider struct {
 	Honours                []string                `yaml:"honours"`
 	RunningUsage           *bool                   `yaml:"running_usage"` // of older files; decides nothing
 	CancelsOnDisconnect    *bool                   `yaml:"cancels_on_disconnect"`
+	StreamsAllOutput       *bool                   `yaml:"streams_all_output"`
 	MaxTokensPerSecond     *int64                  `yaml:"max_tokens_per_second"`
 	DefaultTier            *string                 `yaml:"default_tier"`
 	DefaultMaxTokens       *int64                  `yaml:"default_max_tokens"`

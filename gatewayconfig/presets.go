@@ -35,6 +35,8 @@ type preset struct {
 	Honours             []string                `yaml:"honours"`
 	CancelsOnDisconnect bool                    `yaml:"cancels_on_disconnect"`
 	Deployments         bool                    `yaml:"deployments"`
+	StreamsAllOutput    bool                    `yaml:"streams_all_output"`
+	MaxTokensPerSecond  int64                   `yaml:"max_tokens_per_second"`
 }
 
 // loadPresets reads the embedded table. Its error is a bug of ours, which a

@@ -17,7 +17,9 @@ type Bound struct {
 	// InjectedToolCalls is the limit inserted into the body for tools that the
 	// provider runs; 0: none.
 	InjectedToolCalls int64
-	Pin               string // opaque text for Charge
+	// CountOutput says that what is seen of the answer's output can decide the cost.
+	CountOutput bool
+	Pin         string // opaque text for Charge
 
 	sum   arithmetic
 	edits [5]Edit // storage of Edits
@@ -63,7 +65,9 @@ func (m *Model) bound(b *Bound, c *Call, at time.Time) error {
 		return budget.Invalid("field_invalid", "max_tokens", "this request could cost more than any budget can hold; lower max_tokens or n")
 	}
 	m.edit(b, c)
-	b.Pin = m.pin(c, &b.sum, multiplier).encode()
+	p := m.pin(c, &b.sum, multiplier)
+	b.CountOutput = p.has(pinShown)
+	b.Pin = p.encode()
 	return nil
 }
 

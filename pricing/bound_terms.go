@@ -226,6 +226,10 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
 			p.flags |= pinGuessed
 		}
 	}
+	if p.has(pinElapsed|pinStream) && m.showsOutput(c) {
+		p.flags |= pinShown
+		p.held = c.hidden.held
+	}
 	p.take(m.Row, a)
 	return p
 }

@@ -70,6 +70,7 @@ type Call struct {
 	audioOut    bool
 	prediction  bool
 	unread      string // the first top-level member nobody here knows
+	hidden      hidden // output that may not be in the stream
 	vague       string // the first image without a detail that bounds it
 	stored      storedInput
 	unstored    bool // the answer is not to be kept

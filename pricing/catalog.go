@@ -68,6 +68,7 @@ type Upstream struct {
 	CapField            string     // output cap to insert; empty: max_tokens
 	Honours             []string   // cap fields it obeys; empty: both
 	CancelsOnDisconnect bool       // stops generating, and billing, when the client leaves
+	StreamsAllOutput    bool       // a stream has all that is billed as output, thoughts too, as it is generated
 	MaxTokensPerSecond  int64      // per choice; 0 is unknown
 	DefaultTier         string     // service tier of a body that names none
 	DefaultMaxTokens    int64      // inserted when the body has no cap; 0: 32,768, or 16 for legacy completions
@@ -155,9 +156,13 @@ type rules struct {
 	tokenizer  string // its public name; empty: not public
 	inputBound string // empty: the upstream's
 	implicit   bool   // prompts are written to the cache unasked
-	flatCache  bool   // a cheaper service tier does not make cache reads cheaper
-	defaultCap int64  // inserted when a body has no output cap; 0: the upstream's
-	maxBatch   int64  // input tokens of one embeddings call; 0 is unknown
+	// It thinks only when a body asks it to; all else that it generates is in its
+	// stream.
+	thinksWhenAsked bool
+
+	flatCache  bool  // a cheaper service tier does not make cache reads cheaper
+	defaultCap int64 // inserted when a body has no output cap; 0: the upstream's
+	maxBatch   int64 // input tokens of one embeddings call; 0 is unknown
 	image      *imageRule
 	pdfPage    int64 // most text tokens of a PDF's page, beside its image; 0: not published
 	audioRate  int64 // input tokens of a second of audio

@@ -30,6 +30,7 @@ type spec struct {
 	inputBound    *string
 	implicit      *bool
 	flatCache     *bool
+	thinksAsked   *bool
 	image         *imageRule
 	pdfPage       *int64
 	audioRate     *int64
@@ -142,14 +143,15 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 				"checked_at":     set(&s.limitsChecked, date("checked_at")),
 			})
 		},
-		"overhead":        set(&s.overhead, count("overhead")),
-		"tokens_per_byte": set(&s.tokensPerByte, multiplier("tokens_per_byte")),
-		"nfkc":            set(&s.nfkc, flag("nfkc")),
-		"tokenizer":       set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
-		"input_bound":     set(&s.inputBound, oneOf("input_bound", InputBoundBytes, InputBoundTokenizer)),
-		"implicit_cache":  set(&s.implicit, flag("implicit_cache")),
-		"flat_cache_read": set(&s.flatCache, flag("flat_cache_read")),
-		"image":           s.readImage,
+		"overhead":               set(&s.overhead, count("overhead")),
+		"tokens_per_byte":        set(&s.tokensPerByte, multiplier("tokens_per_byte")),
+		"nfkc":                   set(&s.nfkc, flag("nfkc")),
+		"tokenizer":              set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
+		"input_bound":            set(&s.inputBound, oneOf("input_bound", InputBoundBytes, InputBoundTokenizer)),
+		"implicit_cache":         set(&s.implicit, flag("implicit_cache")),
+		"flat_cache_read":        set(&s.flatCache, flag("flat_cache_read")),
+		"thinks_only_when_asked": set(&s.thinksAsked, flag("thinks_only_when_asked")),
+		"image":                  s.readImage,
 		// The most text tokens of a PDF's page, beside its image.
 		"pdf_page_tokens":   set(&s.pdfPage, count("pdf_page_tokens")),
 		"web_search_tokens": set(&s.searchTokens, count("web_search_tokens")),
@@ -379,6 +381,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.inputBound, o.inputBound)
 	pick(&s.implicit, o.implicit)
 	pick(&s.flatCache, o.flatCache)
+	pick(&s.thinksAsked, o.thinksAsked)
 	pick(&s.image, o.image)
 	pick(&s.pdfPage, o.pdfPage)
 	pick(&s.audioRate, o.audioRate)

@@ -26,6 +26,12 @@ type Evidence struct {
 	Done     bool // the answer ended as its format says, and nothing came between
 	Finished int  // choices that had ended when it came
 
+	// What was seen of a stream's output: bytes, as JSON writes its texts, and when
+	// the last of it came with nothing unfinished behind it. 0: nobody counted; a
+	// zero time: never.
+	Seen   int64
+	SeenAt time.Time
+
 	Output bool // there is output
 	Unread bool // the answer could not be read
 }
@@ -56,9 +62,6 @@ const (
 	FlagBoundExceeded     = "bound_exceeded"       // the cost passed the bound: the promise broke
 	FlagAbsurd            = "bill_absurd"          // the bill was far beyond what the model can cost, and is charged in part
 )
-
-// lag is how long a provider may go on after its client left.
-const lag = 2 * time.Second
 
 // Charge decides what a call cost from its pin, its bound and the evidence. It
 // never fails: what cannot be proven is charged at the bound.
@@ -233,28 +236,4 @@ func (o *Outcome) flag(f string) {
 		}
 	}
 	o.Flags = append(o.Flags, f)
-}
-
-// withoutReport charges a call whose final report never came: a stopped stream
-// by its duration, where the provider is known to stop and how fast it is at
-// most; everything else at its bound. How fast another model is, nobody said.
-func (s *settlement) withoutReport(u *reports) (budget.Basis, budget.Amount) {
-	p, ev := s.pin, s.ev
-	began := ev.Stream || ev.Status == 0 // a stream, or cut before the answer
-	if !ev.Cut || !p.has(pinStream) || !p.has(pinElapsed) || !began || p.rate <= 0 || ev.Status >= 400 || ev.Duration < 0 || ev.Many || s.out.Served != "" {
-		return budget.BasisBound, s.bound
-	}
-	generated := wide{}.plus(p.rate*p.choices, int64(ev.Duration+lag)).times(ratio{1, uint64(time.Second)})
-	if generated.bad || generated.hi != 0 || generated.lo > maxCount {
-		return budget.BasisElapsed, s.bound
-	}
-	sum := wide{}.plus(p.input, p.inPico)
-	if u.prompt > 0 {
-		sum = p.tokens(&u.part, p.rates, &Outcome{}, input, output)
-	}
-	amount, ok := sum.plus(int64(generated.lo), p.outPico).times(p.multiplier(p.factor)).add(p.allFees()).nano()
-	if !ok {
-		return budget.BasisElapsed, s.bound
-	}
-	return budget.BasisElapsed, min(s.bound, amount)
 }

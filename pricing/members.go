@@ -137,6 +137,15 @@ func (p *parser) find(s *scope, name []byte) (memberID, error) {
 
 // topMember reads one top-level member.
 func (p *parser) topMember(name []byte) error {
+	held, at := p.call.hidden.note(name), p.dec.InputOffset()
+	err := p.readTopMember(name)
+	if held {
+		p.call.hidden.held += p.dec.InputOffset() - at
+	}
+	return err
+}
+
+func (p *parser) readTopMember(name []byte) error {
 	m := p.top.named[string(name)]
 	if m == nil {
 		if m = p.top.respelt(name); m == nil {

@@ -18,7 +18,8 @@ type pin struct {
 	input   int64 // bound of the input tokens
 	inPico  int64 // prices of the bound
 	outPico int64
-	fees    wide // not counted by the provider
+	held    int64 // bytes of output that a provider may hold back, per choice
+	fees    wide  // not counted by the provider
 	counted []countedFee
 	paths   *Extractor
 	factor  ratio // region and time of day
@@ -58,6 +59,8 @@ const (
 	pinNamed   uint64 = 1 << 20 // the answer may be named later; what of the input was named follows
 	pinGuessed uint64 = 1 << 21 // … of which nobody had settled all
 	pinStored  uint64 = 1 << 25 // the provider keeps the answer under its id
+
+	pinShown uint64 = 1 << 27 // a stream has all output as it is generated: what was delivered bounds it; what may be held back follows
 
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
 	pinHeard     uint64 = 1 << 24 // the call brings audio to be heard, whose bound follows
@@ -109,6 +112,9 @@ func (p *pin) encode() string {
 	}
 	if p.has(pinHeard) {
 		b = binary.AppendUvarint(b, uint64(p.heard))
+	}
+	if p.has(pinShown) {
+		b = binary.AppendUvarint(b, uint64(p.held))
 	}
 	return string(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }
@@ -259,6 +265,9 @@ func decodePin(text string) (*pin, error) {
 	}
 	if p.has(pinHeard) {
 		p.heard = d.count()
+	}
+	if p.has(pinShown) {
+		p.held = d.count()
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, errPin

@@ -56,17 +56,17 @@ func (m *Model) input(b *Bound, c *Call) error {
 // text counts what can become text tokens, and what comes on top of it.
 func (m *Model) text(a *arithmetic, c *Call) {
 	r := m.Row.rules
-	a.overhead = r.overhead
+	if c.Endpoint == Rerank && m.Row.bySearchUnit() {
+		return // no tokens are billed
+	}
+	a.overhead = r.overhead.of(c)
+	rendered := c.rendered + toolFrame*c.tools + c.repeated()
 	switch {
-	case c.Endpoint == Rerank && m.Row.bySearchUnit():
-		a.overhead = 0 // no tokens are billed
-		return
 	case c.Endpoint == Rerank:
-		a.overhead *= c.items
 		a.text = c.rank.tokens(c.body, r.perByte, r.nfkc)
 		return
 	case !c.tokenInput:
-		m.count(a, c)
+		m.count(a, c, rendered)
 	default: // begin and end marks per item come on top of the ids
 		a.text = c.tokens + 2*c.items
 		if c.Endpoint == Completions { // such as a suffix
@@ -74,19 +74,15 @@ func (m *Model) text(a *arithmetic, c *Call) {
 			if r.nfkc {
 				rest += growth(c.body[:c.prompt.at]) + growth(c.body[c.prompt.end:])
 			}
-			a.text += r.perByte.ceil(rest + c.rendered)
+			a.text += r.perByte.ceil(rest + rendered)
 		}
 	}
-	if c.prompts > 1 { // each prompt is a request of its own
-		a.overhead *= c.prompts
-	}
-	a.rendered = r.perByte.ceil(c.rendered)
-	a.overhead += 1000 * c.clientTools
+	a.rendered = r.perByte.ceil(rendered)
 }
 
 // count bounds text in the body: what the model's tokenizer counted, and all
 // other bytes.
-func (m *Model) count(a *arithmetic, c *Call) {
+func (m *Model) count(a *arithmetic, c *Call, rendered int64) {
 	r := m.Row.rules
 	rest := c.textBytes(r.nfkc && m.tokens == nil) // a public tokenizer does not normalise
 	if m.tokens != nil && c.form == nil {
@@ -94,7 +90,7 @@ func (m *Model) count(a *arithmetic, c *Call) {
 		a.countedBy = m.tokens.name
 		rest -= a.counted.bytes
 	}
-	a.text = r.perByte.ceil(rest+c.rendered) + a.counted.tokens
+	a.text = r.perByte.ceil(rest+rendered) + a.counted.tokens
 }
 
 // inputLimit is how many input tokens the provider accepts; 0 is unknown.

@@ -1,6 +1,9 @@
 package pricing
 
-import "unicode/utf8"
+import (
+	"bytes"
+	"unicode/utf8"
+)
 
 // A provider may write JSON anew before its model reads it: Llama 3's chat
 // template prints tools with an indent of four blanks, Python's json.dumps puts
@@ -25,6 +28,9 @@ type rendering struct {
 	digit  bool // behind a digit outside of one
 	escape bool // behind a backslash in it
 	opened bool // nothing since an opening bracket
+
+	members int64 // of the outermost object
+	outside int64 // levels of what the provider puts around it
 }
 
 func (r *rendering) add(c byte) {
@@ -70,6 +76,9 @@ func (r *rendering) add(c byte) {
 		r.size += 1 + r.depth
 	case ':':
 		r.size++
+		if r.depth == r.outside+1 {
+			r.members++
+		}
 	default:
 		if c >= utf8.RuneSelf {
 			r.size += int64(r.growth(c))
@@ -96,9 +105,27 @@ func (r *rendering) growth(c byte) int {
 
 // printed is the longest rendering of a JSON text, in bytes.
 func printed(raw []byte) int64 {
-	r := rendering{depth: 1} // what the provider puts around it
+	r := rendering{depth: 1, outside: 1}
 	for _, c := range raw {
 		r.add(c)
+	}
+	return r.size
+}
+
+// renderedSize is the longest rendering of a value, or of the JSON in a string.
+// Of the arguments of a call each may stand between marks of its own.
+func renderedSize(raw []byte, arguments bool) int64 {
+	r := rendering{}
+	if len(raw) > 2 && raw[0] == '"' {
+		r.addQuoted(raw[1 : len(raw)-1])
+	} else {
+		r = rendering{depth: 1, outside: 1}
+		for _, c := range raw {
+			r.add(c)
+		}
+	}
+	if arguments {
+		r.size += argumentFrame * r.members
 	}
 	return r.size
 }
@@ -129,9 +156,20 @@ func (r *rendering) addQuoted(s []byte) {
 	}
 }
 
+// argumentFrame is what a provider writes around an argument of an earlier tool
+// call, in bytes or tokens: DeepSeek's template has some 16 tokens, with the
+// marks of XML, where JSON has quotes, a colon and a comma:
+// https://huggingface.co/deepseek-ai/DeepSeek-V4-Flash/blob/main/encoding/encoding_dsv4.py
+const argumentFrame = 20
+
 // rewritten reads a value with read, and counts what the provider may make of
 // it.
-func (p *parser) rewritten(read func() error) error {
+func (p *parser) rewritten(read func() error) error { return p.rewrites(read, false) }
+
+// argumentsMember reads the arguments of an earlier tool call.
+func (p *parser) argumentsMember() error { return p.rewrites(p.walk, true) }
+
+func (p *parser) rewrites(read func() error, arguments bool) error {
 	if p.rewriting {
 		return read() // of what stands around it
 	}
@@ -142,22 +180,61 @@ func (p *parser) rewritten(read func() error) error {
 	if err != nil {
 		return err
 	}
+	raw := p.since(before)
+	p.call.rendered += max(0, renderedSize(raw, arguments)-int64(len(raw)))
+	return nil
+}
+
+// since is the value that was read from an offset on.
+func (p *parser) since(before int64) []byte {
 	raw := p.call.body[before:p.dec.InputOffset()]
 	for len(raw) > 0 && (raw[0] == ':' || raw[0] == ',' || raw[0] == ' ' || raw[0] == '\n' || raw[0] == '\t' || raw[0] == '\r') {
 		raw = raw[1:]
 	}
-	size := int64(0)
-	if len(raw) > 2 && raw[0] == '"' {
-		r := rendering{}
-		r.addQuoted(raw[1 : len(raw)-1])
-		size = r.size
-	} else {
-		size = printed(raw)
-	}
-	p.call.rendered += max(0, size-int64(len(raw)))
-	return nil
+	return raw
+}
+
+// leastMessage is what a message counts at least, in bytes: the names and marks
+// of JSON pay for what a template writes around it, and one without them is
+// refused by every provider we know.
+const leastMessage = 24
+
+// short counts a message that is too short to pay for its marks.
+func (p *parser) short(before int64) {
+	p.call.rendered += max(0, leastMessage-int64(len(p.since(before))))
+}
+
+// calledName is the longest name of a tool for which the JSON of what it gave
+// pays, should a template repeat it there, as OpenAI's does:
+// https://github.com/openai/harmony/blob/main/docs/format.md
+const calledName = 24
+
+// repeated is what names of tools add that stand with what the tools gave.
+func (c *Call) repeated() int64 { return c.results * max(0, c.longestName-calledName) }
+
+// called reads the name of a tool that was called.
+func (p *parser) called() error {
+	name, err := p.word()
+	p.call.longestName = max(p.call.longestName, int64(len(name)))
+	return err
 }
 
 // schemaMember reads a member that holds a schema, or something else that the
 // provider may print for its model.
-func (p *parser) schemaMember() error { return p.rewritten(p.walk) }
+func (p *parser) schemaMember() error {
+	before := p.dec.InputOffset()
+	err := p.rewritten(p.walk)
+	// One object deep are settings such as an effort, or a type without a schema.
+	p.call.schemas = p.call.schemas || err == nil && bytes.Count(p.since(before), []byte("{")) > 1
+	return err
+}
+
+// functionsMember reads the tools of old.
+func (p *parser) functionsMember() error {
+	if p.dec.PeekKind() != '[' {
+		return p.rewritten(p.walk)
+	}
+	return p.rewritten(func() error {
+		return p.array(func(int) error { p.call.tools++; return p.walk() })
+	})
+}

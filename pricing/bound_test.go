@@ -86,7 +86,7 @@ func TestBoundGolden(t *testing.T) {
 		{"cache_control of null", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"cache_control":null`), 1000, 3_000_000, 10, 15_000_000},
 		{"one hour", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"x":[{"cache_control":{"ttl":"1h"}}]`), 1000, 6_000_000, 10, 15_000_000},
 		{"five minutes", chatBody("anthropic/claude-sonnet-4.6", `"max_tokens":10,"x":[{"cache_control":{"ttl":"5m"}}]`), 1000, 3_750_000, 10, 15_000_000},
-		{"client tools", chatBody(kimi, `"max_tokens":10,"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"custom"}]`), 3000 + 3*48 + 35, 950_000, 10, 4_000_000},
+		{"client tools", chatBody(kimi, `"max_tokens":10,"tools":[{"type":"bash_20250124"},{"type":"text_editor_20250728"},{"type":"custom"}]`), 1000 + 2*1500 + 3*48 + 35, 950_000, 10, 4_000_000},
 		{"priority", chatBody("openai/gpt-5.4-mini", `"max_tokens":10,"service_tier":"priority"`), 1000, 1_500_000, 10, 9_000_000},
 		{"priority at 2.5", chatBody("openai/gpt-5.5", `"max_tokens":10,"service_tier":"priority"`), 1000, 12_500_000, 10, 75_000_000},
 		{"flex is no discount", chatBody("openai/gpt-5.5", `"max_tokens":10,"service_tier":"flex"`), 1000, 5_000_000, 10, 30_000_000},

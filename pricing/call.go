@@ -54,6 +54,10 @@ type Call struct {
 
 	payload     int64 // base64 bytes of recognised media, which are no text
 	rendered    int64 // bytes that JSON can get longer by when the provider writes it anew
+	tools       int64 // tools in the body
+	schemas     bool  // the form of the answer is asked for
+	results     int64 // messages with what a tool gave, which may repeat its name …
+	longestName int64 // … of at most so many bytes
 	images      []image
 	audios      []audio
 	hosted      []hostedTool

@@ -59,7 +59,9 @@ func (p *parser) toolCalls() error {
 			case isFunction:
 				return p.toolCalls()
 			case isArguments:
-				return p.rewritten(p.walk)
+				return p.argumentsMember()
+			case isName:
+				return p.called()
 			}
 			return err
 		})
@@ -193,6 +195,8 @@ func (p *parser) message(int) error {
 	if p.dec.PeekKind() != '{' {
 		return p.wrongType("an object with role and content")
 	}
+	before := p.dec.InputOffset()
+	defer p.short(before)
 	return p.object(func(name []byte) error {
 		id, err := p.find(messageObject, name)
 		switch id {
@@ -221,10 +225,13 @@ func (p *parser) role() error {
 	if p.dec.PeekKind() != '"' {
 		return p.walk()
 	}
-	raw, err := p.dec.ReadValue()
-	if err == nil && string(raw) == `"cache"` {
+	role, err := p.text()
+	switch role {
+	case "cache":
 		field := p.path()
 		p.call.refuse("unbounded_input", field, field+" refers to cached messages whose size is unknown; send the messages themselves")
+	case "tool", "function":
+		p.call.results++
 	}
 	return err
 }

@@ -12,6 +12,8 @@ func (p *parser) turn(int) error {
 	if p.dec.PeekKind() != '{' {
 		return p.wrongType("an object with role and content")
 	}
+	before := p.dec.InputOffset()
+	defer p.short(before)
 	return p.object(func(name []byte) error {
 		id, err := p.find(turnObject, name)
 		switch id {
@@ -96,7 +98,7 @@ func (p *parser) block(int) error {
 			}
 			return p.walk()
 		case isInput:
-			return p.rewritten(p.walk)
+			return p.argumentsMember()
 		case isName:
 			tool, err = p.word()
 		case isTool:

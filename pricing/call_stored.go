@@ -274,6 +274,10 @@ func (p *parser) responseItem(int) error {
 		return err
 	})
 	if err == nil {
+		p.short(before)
+		if strings.HasSuffix(it.kind, "_output") {
+			p.call.results++
+		}
 		p.checkItem(&it, p.dec.InputOffset()-before)
 	}
 	return err
@@ -302,7 +306,9 @@ func (p *parser) itemMember(it *item, id memberID) (err error) {
 	case isTools:
 		return p.rewritten(func() error { return p.itemTools(it) })
 	case isArguments, isAction, isOperation:
-		return p.rewritten(p.walk)
+		return p.argumentsMember()
+	case isName:
+		return p.called()
 	}
 	return p.walk()
 }

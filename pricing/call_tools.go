@@ -15,7 +15,7 @@ func (p *parser) readTool(sort bool) (string, error) {
 	if p.dec.PeekKind() != '{' {
 		return "", p.wrongType("an object with a type")
 	}
-	p.call.rendered += toolFrame
+	p.call.tools++
 	t := hostedTool{uses: -1, size: 1}
 	function, hosted, tool := false, false, namedTool{}
 	tool.at = int(p.dec.InputOffset())

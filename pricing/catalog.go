@@ -150,7 +150,7 @@ type Row struct {
 
 // rules are the parts of a row that do not change with its price.
 type rules struct {
-	overhead   int64  // tokens every call may have beyond its body
+	overhead   overhead
 	perByte    ratio  // tokens a byte of text can become
 	nfkc       bool   // the tokenizer may normalise its input
 	tokenizer  string // its public name; empty: not public

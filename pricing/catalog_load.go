@@ -366,7 +366,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	base.prices = nil
 	s = base.over(s)
 	shared := &rules{
-		overhead: *s.overhead, perByte: *s.tokensPerByte, nfkc: *s.nfkc,
+		overhead: s.overhead.rule(), perByte: *s.tokensPerByte, nfkc: *s.nfkc,
 		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, thinksWhenAsked: s.thinksAsked != nil && *s.thinksAsked, image: s.image, draws: s.draws,
 		geos: s.geos, peaks: s.peaks, endpoints: s.endpoints,
 	}

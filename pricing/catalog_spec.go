@@ -23,7 +23,7 @@ type spec struct {
 	maxOutput     *int64
 	maxBatch      *int64
 	defaultCap    *int64
-	overhead      *int64
+	overhead      overheadSpec
 	tokensPerByte *ratio
 	nfkc          *bool
 	tokenizer     *string
@@ -143,7 +143,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 				"checked_at":     set(&s.limitsChecked, date("checked_at")),
 			})
 		},
-		"overhead":               set(&s.overhead, count("overhead")),
+		"overhead":               s.overhead.read,
 		"tokens_per_byte":        set(&s.tokensPerByte, multiplier("tokens_per_byte")),
 		"nfkc":                   set(&s.nfkc, flag("nfkc")),
 		"tokenizer":              set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
@@ -374,7 +374,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.maxOutput, o.maxOutput)
 	pick(&s.maxBatch, o.maxBatch)
 	pick(&s.defaultCap, o.defaultCap)
-	pick(&s.overhead, o.overhead)
+	s.overhead = s.overhead.over(o.overhead)
 	pick(&s.tokensPerByte, o.tokensPerByte)
 	pick(&s.nfkc, o.nfkc)
 	pick(&s.tokenizer, o.tokenizer)

@@ -100,13 +100,13 @@ func TestEndpointsBoundAndEdit(t *testing.T) {
 		{pricing.Responses, "image URL", `{"model":"openai/gpt-5.5","max_output_tokens":1,"input":[{"role":"user","content":[{"type":"input_image","image_url":"https://a/b"}]}]}`, 13_000, 5_000_000, 1, 30_000_000, 0, false, false},
 		{pricing.Responses, "one detail bounds its image", `{"model":"openai/gpt-6-sol","max_output_tokens":1,"input":[{"role":"user","content":[{"detail":"low","type":"input_image","image_url":"https://a/b"}]}]}`, 4000, 2_500_000, 1, 10_000_000, 0, false, false},
 		// 2 rounds of a full context at the upper tier behind the first, one answer, 2 + 2 uses.
-		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 1000 + 120 + 2*1_050_000, 10_000_000, 10, 45_000_000, 25_000_000, false, false},
+		{pricing.Responses, "hosted tools share a limit", `{"model":"openai/gpt-5.5","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"web_search"},{"type":"file_search"}]}`, 1000 + 2*1500 + 120 + 2*1_050_000, 10_000_000, 10, 45_000_000, 25_000_000, false, false},
 		{pricing.Messages, "plain", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`, 1000, 3_000_000, 100, 15_000_000, 0, false, false},
 		{pricing.Messages, "a cap of 0 writes the cache", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[]}`, 1000, 3_750_000, 0, 15_000_000, 0, false, false},
 		{pricing.Messages, "image in a tool result", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"messages":[{"role":"user","content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}]}`, 2600, 3_000_000, 1, 15_000_000, 0, false, false},
 		{pricing.Messages, "clearing adds nothing", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1,"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"tools":[{"name":"f","input_schema":{}}]}`, 1000 + 48 + 18, 3_000_000, 1, 15_000_000, 0, false, false},
 		// A round of a full context behind the first, 2 answers, 1 use.
-		{pricing.Messages, "search", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":1}]}`, 1000 + 71 + 1_000_000, 3_000_000, 20, 15_000_000, budget.Cent, false, false},
+		{pricing.Messages, "search", `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":1}]}`, 1000 + 1500 + 71 + 1_000_000, 3_000_000, 20, 15_000_000, budget.Cent, false, false},
 		{pricing.Completions, "choices and prompts", `{"model":"vllm/instruct","prompt":["a","b","c"],"n":2,"best_of":4,"max_tokens":5}`, 3000, 1_500_000, 60, 2_000_000, 0, false, false},
 		{pricing.Completions, "the documented default", `{"model":"vllm/instruct","prompt":"a"}`, 1000, 1_500_000, 16, 2_000_000, 0, true, false},
 		{pricing.Completions, "stream", `{"model":"vllm/instruct","prompt":"a","max_tokens":5,"stream":true}`, 1000, 1_500_000, 5, 2_000_000, 0, false, true},

@@ -46,7 +46,7 @@ func mustLoadFor(t testing.TB, longest time.Duration) *pricing.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return pricing.Round(c)
 }
 
 func mustOverlay(t testing.TB, text string) *pricing.Catalog {
@@ -55,7 +55,7 @@ func mustOverlay(t testing.TB, text string) *pricing.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return pricing.Round(c)
 }
 
 func overlay(text string) (*pricing.Catalog, error) {

@@ -97,8 +97,9 @@ var (
 		[]member{
 			{name: "function", id: isFunction, about: "what was called"},
 			{name: "arguments", id: isArguments, about: "count as the longest of their renderings"},
+			{name: "name", id: isName, about: "a template may repeat it with what the tool gave"},
 		},
-		plain("id", "type", "name", "index"),
+		plain("id", "type", "index"),
 	))
 
 	partObject = newScope("a part of a chat message's content", join(
@@ -181,6 +182,7 @@ var (
 			{name: "id", id: isIdentity, about: "of an item that does not stand whole in the body, names what the provider stored"},
 			{name: "encrypted_content", id: isEncrypted, about: "makes a reasoning or compaction item whole"},
 			{name: "arguments", id: isArguments, about: "makes a function call whole"},
+			{name: "name", id: isName, about: "a template may repeat it with what the tool gave"},
 			{name: "input", id: isInput, about: "makes a custom tool call whole"},
 			{name: "action", id: isAction, about: "makes a shell or computer call whole"},
 			{name: "actions", id: isAction, about: "the same"},
@@ -189,7 +191,7 @@ var (
 			{name: "code", id: isCode, about: "makes a program whole"},
 		},
 		media(besideItem, "file_ids", "files", "attachments", "images", "videos", "audio", "documents"),
-		plain("role", "status", "call_id", "name", "phase", "queries", "results", "outputs", "namespace", "execution", "author", "recipient",
+		plain("role", "status", "call_id", "phase", "queries", "results", "outputs", "namespace", "execution", "author", "recipient",
 			"internal_chat_message_metadata_passthrough", "ghost_commit"),
 	))
 

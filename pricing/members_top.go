@@ -95,7 +95,7 @@ var topLevel = []member{
 
 	// Tools and cache.
 	{name: "tools", in: generating, read: (*parser).toolsMember, text: (*textWalker).tools, about: "tools of the client are input; those that the provider runs need a fee and a number of uses"},
-	{name: "functions", in: inChat, read: (*parser).schemaMember, about: schemaAbout},
+	{name: "functions", in: inChat, read: (*parser).functionsMember, about: schemaAbout},
 	{name: "response_format", in: generating, read: (*parser).schemaMember, about: schemaAbout},
 	{name: "text", in: inResponses, read: (*parser).schemaMember, about: schemaAbout},
 	{name: "output_config", in: generating, read: (*parser).schemaMember, about: schemaAbout},

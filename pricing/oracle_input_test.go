@@ -354,13 +354,7 @@ func (c *oracleCall) perByte(n int64) int64 {
 
 // textTokens are a token per byte of the body, and what is not in it.
 func (c *oracleCall) textTokens() int64 {
-	overhead := c.rowInt("overhead") * c.prompts()
-	for _, t := range c.list("tools") {
-		kind, _ := t.(map[string]any)["type"].(string)
-		if versionedClientTool.MatchString(kind) {
-			overhead += 1000
-		}
-	}
+	overhead := c.overhead()
 	switch c.endpoint {
 	case pricing.Rerank:
 		return c.rankTokens()
@@ -375,6 +369,46 @@ func (c *oracleCall) textTokens() int64 {
 		}
 	}
 	return c.perByte(int64(len(c.body))-c.count("payload")+c.grown(c.body)+c.rendered()) + overhead
+}
+
+// overhead is what the provider adds to the body.
+func (c *oracleCall) overhead() int64 {
+	sum := c.adds("call") * c.prompts()
+	tools := c.list("tools")
+	if c.generates() && len(tools) > 0 {
+		sum += c.adds("tools")
+	}
+	if c.endpoint == pricing.Embeddings {
+		n, _, _ := items(c.m["input"])
+		sum += c.adds("item") * n
+	}
+	if v := c.raw["response_format"]; c.generates() && bytes.Count(v, []byte("{")) > 1 {
+		sum += c.adds("schema")
+	}
+	if !c.generates() {
+		return sum
+	}
+	for _, t := range tools {
+		kind, _ := t.(map[string]any)["type"].(string)
+		if versionedClientTool.MatchString(kind) {
+			sum += 1500
+		}
+	}
+	return sum + 1500*int64(len(c.hostedTools()))
+}
+
+// adds is one part of a row's overhead; a number is of every call.
+func (c *oracleCall) adds(part string) int64 {
+	switch o := c.row["overhead"].(type) {
+	case int:
+		if part == "call" {
+			return int64(o)
+		}
+	case map[string]any:
+		n, _ := o[part].(int)
+		return int64(n)
+	}
+	return 0
 }
 
 // rankTokens is 0 for rerankers that bill by search unit; else the query counts
@@ -392,7 +426,7 @@ func (c *oracleCall) rankTokens() int64 {
 	for _, d := range documents {
 		sum += query + int64(len(d)) + c.grown(d)
 	}
-	return c.perByte(sum) + c.rowInt("overhead")*int64(len(documents))
+	return c.perByte(sum) + c.adds("call")*int64(len(documents))
 }
 
 // rendered is how much longer schemas, tools and arguments can get when they are
@@ -407,6 +441,17 @@ func (c *oracleCall) rendered() (more int64) {
 		}
 	}
 	more += 48 * int64(len(c.list("tools")))
+	var messages []json.RawMessage
+	for _, name := range []string{"messages", "input"} {
+		if json.Unmarshal(c.raw[name], &messages) != nil {
+			continue
+		}
+		for _, m := range messages {
+			if m[0] == '{' {
+				more += max(0, 24-int64(len(m)))
+			}
+		}
+	}
 	var items []map[string]json.RawMessage
 	if c.endpoint != pricing.Responses || json.Unmarshal(c.raw["input"], &items) != nil {
 		return more
@@ -421,7 +466,9 @@ func (c *oracleCall) rendered() (more int64) {
 			if json.Unmarshal(v, &inner) == nil {
 				text, prefix = []byte(inner), ""
 			}
-			more += max(0, printed(text, prefix)-int64(len(v)))
+			var arguments map[string]any
+			_ = json.Unmarshal(text, &arguments) // others have none
+			more += max(0, printed(text, prefix)+20*int64(len(arguments))-int64(len(v)))
 		}
 	}
 	return more

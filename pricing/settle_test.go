@@ -69,7 +69,7 @@ func settleCatalog(t testing.TB) *pricing.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return pricing.Round(c)
 }
 
 // pair is one request with the provider's answer and what it must cost.

@@ -103,6 +103,7 @@ type arithmetic struct {
 	inKind, outKind               bucket
 	tier                          int64 // input tokens from which these prices hold
 	ceiling                       int64 // … and from which dearer ones do; 0: none
+	silent                        bool  // an output cap is no input
 	slack                         int64 // tokens that sending a cap adds to a body without one; 0: it has one
 	perDigit                      int64 // tokens of a longer body's byte
 	width                         int   // bytes of the cap that was sent

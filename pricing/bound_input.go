@@ -26,8 +26,10 @@ func (m *Model) input(b *Bound, c *Call) error {
 	if limit := m.inputLimit(c); limit > 0 && a.input > limit {
 		a.input, a.clamped = limit, true
 	}
-	a.perDigit = r.rules.perByte.ceil(1)
-	if c.Endpoint.generates() && m.honouredCap(c) < 0 {
+	if !a.silent {
+		a.perDigit = r.rules.perByte.ceil(1)
+	}
+	if c.Endpoint.generates() && m.honouredCap(c) < 0 && !a.silent {
 		a.slack = r.rules.perByte.ceil(slack)
 	}
 	if err := m.hosted(b, c); err != nil {
@@ -61,6 +63,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 	}
 	a.overhead = r.overhead.of(c)
 	rendered := c.rendered + toolFrame*c.tools + c.repeated()
+	a.rendered = r.perByte.ceil(rendered)
 	switch {
 	case c.Endpoint == Rerank:
 		a.text = c.rank.tokens(c.body, r.perByte, r.nfkc)
@@ -77,7 +80,6 @@ func (m *Model) text(a *arithmetic, c *Call) {
 			a.text += r.perByte.ceil(rest + rendered)
 		}
 	}
-	a.rendered = r.perByte.ceil(rendered)
 }
 
 // count bounds text in the body: what the model's tokenizer counted, and all
@@ -85,12 +87,22 @@ func (m *Model) text(a *arithmetic, c *Call) {
 func (m *Model) count(a *arithmetic, c *Call, rendered int64) {
 	r := m.Row.rules
 	rest := c.textBytes(r.nfkc && m.tokens == nil) // a public tokenizer does not normalise
-	if m.tokens != nil && c.form == nil {
-		a.counted = m.tokens.counted(c)
-		a.countedBy = m.tokens.name
-		rest -= a.counted.bytes
+	a.text = r.perByte.ceil(rest + rendered)
+	if m.tokens == nil || c.form != nil {
+		return
 	}
-	a.text = r.perByte.ceil(rest+rendered) + a.counted.tokens
+	a.countedBy = m.tokens.name
+	if r.overhead.marked {
+		if marked, ok := m.tokens.marked(c, &r.overhead); ok {
+			if own := marked.tokens + r.perByte.ceil(marked.kept); own < a.text {
+				a.counted = counted{bytes: max(0, rest-marked.kept), tokens: marked.tokens}
+				a.text, a.rendered, a.silent = own, 0, true
+			}
+			return
+		}
+	}
+	a.counted = m.tokens.counted(c)
+	a.text = r.perByte.ceil(rest-a.counted.bytes+rendered) + a.counted.tokens
 }
 
 // inputLimit is how many input tokens the provider accepts; 0 is unknown.

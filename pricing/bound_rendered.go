@@ -156,6 +156,59 @@ func (r *rendering) addQuoted(s []byte) {
 	}
 }
 
+// appendPrinted writes a JSON text with a line for each element, an indent of four
+// and a blank behind each colon; escaped: in nothing but ASCII. numbers is how many
+// of its numbers have an exponent.
+func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64) {
+	const indent = "\n                                                                "
+	depth, empty := 1, false
+	line := func() { dst = append(dst, indent[:min(1+4*depth, len(indent))]...) }
+	for at := 0; at < len(raw); at++ {
+		c := raw[at]
+		switch {
+		case c == '"':
+			end := at + min(stringEnd(raw[at:]), len(raw)-at-1)
+			if empty {
+				line()
+			}
+			if s := raw[at : end+1]; escaped {
+				dst = appendASCII(dst, s)
+			} else {
+				dst = append(dst, s...)
+			}
+			at, empty = end, false
+			continue
+		case c == ' ', c == '\n', c == '\t', c == '\r':
+			continue
+		case c == '}', c == ']':
+			depth = max(depth-1, 0)
+			if !empty {
+				line()
+			}
+			dst, empty = append(dst, c), false
+			continue
+		}
+		if empty {
+			line()
+			empty = false
+		}
+		dst = append(dst, c)
+		switch c {
+		case '{', '[':
+			depth, empty = depth+1, true
+		case ',':
+			line()
+		case ':':
+			dst = append(dst, ' ')
+		case 'e', 'E':
+			if at > 0 && raw[at-1] >= '0' && raw[at-1] <= '9' {
+				numbers++
+			}
+		}
+	}
+	return dst, numbers
+}
+
 // argumentFrame is what a provider writes around an argument of an earlier tool
 // call, in bytes or tokens: DeepSeek's template has some 16 tokens, with the
 // marks of XML, where JSON has quotes, a colon and a comma:

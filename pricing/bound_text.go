@@ -204,18 +204,23 @@ func (w *textWalker) add(raw []byte, count func(raw, text []byte) int64) {
 	if len(raw) < shortText || raw[0] != '"' || w.room <= 0 {
 		return
 	}
-	text := raw[1 : len(raw)-1]
-	if bytes.IndexByte(text, '\\') >= 0 {
-		var err error
-		if w.scratch, err = jsontext.AppendUnquote(w.scratch[:0], raw); err != nil {
-			return
-		}
-		text = w.scratch
+	text, err := w.unquoted(raw)
+	if err != nil {
+		return
 	}
 	if tokens := count(raw, text); tokens < inside {
 		w.sum.bytes += inside
 		w.sum.tokens += tokens
 	}
+}
+
+// unquoted is the text in a JSON string, until the next is asked for.
+func (w *textWalker) unquoted(raw []byte) (text []byte, err error) {
+	if text = raw[1 : len(raw)-1]; bytes.IndexByte(text, '\\') >= 0 {
+		w.scratch, err = jsontext.AppendUnquote(w.scratch[:0], raw)
+		text = w.scratch
+	}
+	return text, err
 }
 
 // verbatim is for text the provider takes as it is.
@@ -239,28 +244,27 @@ func (w *textWalker) described(raw, text []byte) int64 {
 		lines += w.t.most(line, false, &w.room) + newLine
 	}
 	most := max(lines, w.rewritten(raw, text))
-	if bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf || r == '<' || r == '>' || r == '&' || r == '\'' }) {
+	if escapable(text) {
 		w.quoted = appendEscaped(w.quoted[:0], text)
 		most = max(most, w.t.most(w.quoted, false, &w.room))
 	}
 	return most
 }
 
+// escapable reports characters that some encoders write as escapes.
+func escapable(text []byte) bool {
+	return bytes.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf || r == '<' || r == '>' || r == '&' || r == '\'' })
+}
+
 // appendEscaped is the inside of a JSON string that has nothing but plain ASCII
 // in it, as some encoders write it, see rendering.
 func appendEscaped(dst, text []byte) []byte {
-	const hex = "0123456789abcdef"
-	unit := func(c rune) { dst = append(dst, '\\', 'u', hex[c>>12&15], hex[c>>8&15], hex[c>>4&15], hex[c&15]) }
 	for len(text) > 0 {
 		r, n := utf8.DecodeRune(text)
 		text = text[n:]
 		switch {
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			unit(high)
-			unit(low)
 		case r >= utf8.RuneSelf, r < ' ', r == '<', r == '>', r == '&', r == '\'':
-			unit(r)
+			dst = appendUnits(dst, r)
 		case r == '"', r == '\\':
 			dst = append(dst, '\\', byte(r))
 		default:
@@ -268,4 +272,29 @@ func appendEscaped(dst, text []byte) []byte {
 		}
 	}
 	return dst
+}
+
+// appendASCII writes a JSON string as it stands, with escapes for what they may
+// stand for.
+func appendASCII(dst, raw []byte) []byte {
+	for len(raw) > 0 {
+		r, n := utf8.DecodeRune(raw)
+		raw = raw[n:]
+		if r >= utf8.RuneSelf || r == '<' || r == '>' || r == '&' || r == '\'' {
+			dst = appendUnits(dst, r)
+		} else {
+			dst = append(dst, byte(r))
+		}
+	}
+	return dst
+}
+
+// appendUnits writes one or two \uXXXX.
+func appendUnits(dst []byte, r rune) []byte {
+	const hex = "0123456789abcdef"
+	if r > 0xffff {
+		high, low := utf16.EncodeRune(r)
+		return appendUnits(appendUnits(dst, high), low)
+	}
+	return append(dst, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
 }

@@ -111,12 +111,22 @@ func newTokenizer(name string) (*tokenizer, error) {
 // first and last word are split: they count one token a byte. So does all that
 // is left once room, an effort which most lowers, is used up.
 func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
-	if bytes.Contains(text, []byte("<|")) {
-		return int64(len(text)) // it may spell a control token, which splits text
-	}
 	var sum int64
+	special, behind := nextSpecial(text, 0)
 	for at := 0; at < len(text); {
 		end := wordEnd(text, at)
+		if special < end { // and so are all the words that it reaches into
+			if behind > end {
+				end = wordEnd(text, behind-1)
+			}
+			if *room -= effort(end - at); *room < 0 {
+				return sum + int64(len(text)-at)
+			}
+			sum += int64(end - at)
+			at = end
+			special, behind = nextSpecial(text, at)
+			continue
+		}
 		if *room -= effort(end - at); *room < 0 {
 			return sum + int64(len(text)-at)
 		}
@@ -129,6 +139,30 @@ func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 		at = end
 	}
 	return sum
+}
+
+// longSpecial is longer than any special token of the vocabularies.
+const longSpecial = 64
+
+// nextSpecial finds what may spell a special token from an offset on: at and
+// behind it. It is one token, which splits its text, or ordinary text: either way
+// the words it reaches into have at most a token a byte, and the others what they
+// have anywhere.
+func nextSpecial(text []byte, from int) (at, behind int) {
+	for at = from; ; at++ {
+		i := bytes.Index(text[at:], []byte("<|"))
+		if i < 0 {
+			return len(text), len(text)
+		}
+		at += i
+		near := text[at:min(at+longSpecial, len(text))]
+		if blank := bytes.IndexAny(near, " \t\r\n"); blank >= 0 {
+			near = near[:blank]
+		}
+		if n := bytes.Index(near, []byte("|>")); n > 0 {
+			return at, at + n + len("|>")
+		}
+	}
 }
 
 // word counts the tokens of one word; last is the end of all text there is.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -54,7 +55,6 @@ func TestTextWithoutAWordInside(t *testing.T) {
 	for name, text := range map[string]string{
 		"one long word":   strings.Repeat("ä", 300),
 		"U+007F":          "a\x7f\x7f\x7f",
-		"a control token": "Hello there, <|endoftext|> and so on",
 		"a new character": "\U00010d50\U00010d51",
 	} {
 		if got, err := pricing.MostTokens("o200k_base", text, true); err != nil || got != int64(len(text)) {
@@ -65,6 +65,48 @@ func TestTextWithoutAWordInside(t *testing.T) {
 	got, err := pricing.MostTokens("o200k_base", long, true)
 	if rest := int64(len(long) - 256<<10); err != nil || got < rest || got > rest+100_000 {
 		t.Errorf("%d bytes: %d, %v; want some %d by bytes, the rest by words", len(long), got, err, rest)
+	}
+}
+
+// TestSpecialTokens: what spells a special token is one, and splits its text, or it
+// is ordinary text. Neither has more tokens than the bound, and the text around it
+// is counted all the same.
+func TestSpecialTokens(t *testing.T) {
+	special := regexp.MustCompile(`<\|[a-z0-9_]{1,40}\|>`)
+	for _, name := range []tokenizer.Encoding{tokenizer.O200kBase, tokenizer.Cl100kBase} {
+		count := codec(t, name)
+		split := func(text string) (n int64) {
+			for _, between := range special.Split(text, -1) {
+				n += count(between)
+			}
+			return n + int64(len(special.FindAllString(text, -1)))
+		}
+		rapid.Check(t, func(t *rapid.T) {
+			piece := rapid.OneOf(nasty(), rapid.SampledFrom([]string{"<|endoftext|>", "<|im_start|>", "<|reserved_200017|>", "<|", "|>", "<|x", "fim|>"}))
+			text := strings.Join(rapid.SliceOfN(piece, 1, 8).Draw(t, "pieces"), "")
+			before, after := nasty().Draw(t, "before"), nasty().Draw(t, "after")
+			alone, err := pricing.MostTokens(string(name), text, true)
+			if err != nil {
+				t.Fatal(err)
+			}
+			most, err := pricing.MostTokens(string(name), text, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := max(count(text), split(text)); n > alone {
+				t.Fatalf("%d tokens, bounded by %d: %q", n, alone, text)
+			}
+			whole := before + text + after
+			if n := max(count(whole), split(whole)); n > most+int64(len(before)+len(after)) {
+				t.Fatalf("%d tokens, bounded by %d + %d + %d: %q", n, len(before), most, len(after), whole)
+			}
+		})
+	}
+	long := strings.Repeat("Several words of plain text. ", 200)
+	for _, text := range []string{long + "<|endoftext|>" + long, long + "if a <| b then c |> d" + long} {
+		if n, err := pricing.MostTokens("o200k_base", text, true); err != nil || n > int64(len(text))/4 {
+			t.Errorf("%d tokens of %d bytes: %v", n, len(text), err)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func limited(t testing.TB, n int64) *pricing.Catalog {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return pricing.Round(c)
 }
 
 // Where a provider has a default for it, tools that it runs without a limit get

@@ -11,7 +11,7 @@ import (
 
 // A body that is accepted has a bound or a reason, and its edits leave JSON.
 func FuzzParseCall(f *testing.F) {
-	c, words := mustLoad(f), counting(f)
+	c, words := published(f), counting(f)
 	for _, seed := range []string{
 		string(benchBody("openai/gpt-6-sol")), chatBody(kimi, `"stream":true,"stream_options":{"include_usage":null},"n":2`),
 		content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgo="}}`),
@@ -21,6 +21,8 @@ func FuzzParseCall(f *testing.F) {
 		`{"model":"anthropic/claude-sonnet-4.6","max_tokens":0,"messages":[{"content":[{"type":"tool_result","content":[{"type":"image","source":{"type":"base64","media_type":"image/png","data":"AAAA"}}]}]}]}`,
 		`{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a",{"text":"b"}],"max_tokens_per_doc":5}`, `{"model":"a/b","model":"c"}`, `{`, ``,
 		`{"model":"openai/gpt-5.5","max_tokens":1,"messages":[{"content":[{"type":"text","text":"Words that are counted, \u4e2d\u6587 too."}],"role":"tool"}],"tools":[{"function":{"description":"Lines\nof a long description\n"}}]}`,
+		`{"model":"openai/gpt-5.5","messages":[{},{"role":"tool","content":"<|end|>","tool_call_id":"c"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{\"a\":1e9}"}}]}],"tools":[{"function":{"parameters":{"enum":["é<"]}}}],"temperature":1}`,
+		`{"model":"openai/gpt-5.6-sol","input":["a",{"type":"function_call","arguments":"{}","name":"f"},{"type":"function_call_output","output":[{"type":"input_text","text":"x"}]}],"text":{"format":{"schema":{}}}}`,
 	} {
 		f.Add([]byte(seed))
 	}

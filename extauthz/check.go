@@ -202,8 +202,8 @@ func (s *Server) admit(id string, c *call, res *budget.Reservation) *answer {
 		requestID: id,
 		provider:  c.quote.Model.Provider,
 		decision: envoy.Decision{
-			Token:      envoy.TokenFree,
-			Edits:      edits,
+			Token:       envoy.TokenFree,
+			Edits:       edits,
 			StripUsage:  bound.StripUsage,
 			CountOutput: bound.CountOutput,
 			Anthropic:   c.endpoint.Anthropic(),

@@ -34,7 +34,8 @@ func calls() map[pricing.Endpoint]string {
 // recording is a form with one, whose boundary is b.
 func recording(model string) string {
 	const part = "--b\r\nContent-Disposition: form-data; name="
-	return part + "model\r\n\r\n" + model + "\r\n" + part + "file; filename=a.mp3\r\n\r\nID3 and so on\r\n--b--\r\n"
+	frame := "\xff\xfb\x90\x64" + strings.Repeat("\x00", 413) // mp3 of 128 kbit/s and 44.1 kHz
+	return part + "model\r\n\r\n" + model + "\r\n" + part + "file; filename=a.mp3\r\n\r\n" + frame + "\r\n--b--\r\n"
 }
 
 const messagesBody = `{"model":"anthropic/claude-sonnet-5.5","max_tokens":100,"messages":[{"role":"user","content":"hi"}]}`

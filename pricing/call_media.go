@@ -253,6 +253,7 @@ func longestAudio(b []byte) (int64, error) {
 
 // afterID3 is what follows the tags at the beginning and their padding, which
 // decides what a decoder takes the file for: a tag may stand before any format.
+// One that would end after the file is left: where decoders go on is anybody's guess.
 // https://id3.org/id3v2.4.0-structure
 func afterID3(b []byte) []byte {
 	const header, footer = 10, 0x10
@@ -261,7 +262,10 @@ func afterID3(b []byte) []byte {
 		if b[5]&footer != 0 {
 			size += header
 		}
-		b = bytes.TrimLeft(b[min(size, len(b)):], "\x00")
+		if size > len(b) {
+			return b
+		}
+		b = bytes.TrimLeft(b[size:], "\x00")
 	}
 	return b
 }

@@ -148,6 +148,8 @@ func TestRecordingsWithoutALength(t *testing.T) {
 		"an element beyond another": beyond,
 		"webm cut":                  webm(5, "\x78", 0)[:90],
 		"ogg with a wrong checksum": append(opus(10, "\x78"), "OggS\x00\x00"+strings.Repeat("\x00", 21)...),
+		"a tag beyond the file":     []byte("ID3 and so on"),
+		"mp3 in such a tag":         append([]byte("ID3\x04\x00\x00\x7f\x00\x00\x00"), mp3(3828)...),
 		"of noise":                  bytes.Repeat([]byte("noise"), 10_000),
 		"wav of mp3":                bytes.Replace(wav(1), []byte("\x10\x00\x00\x00\x01\x00"), []byte("\x10\x00\x00\x00\x55\x00"), 1),
 	} {

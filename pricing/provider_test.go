@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -31,6 +32,7 @@ type purchase struct {
 	hosts []fakeprovider.Factor
 	// searches tells whether a web search has a bound: a fee and a context.
 	searches bool
+	tiers    []string // service tiers with a price
 }
 
 // priceAt is the provider's price list for a prompt of that many tokens.
@@ -123,8 +125,13 @@ func drawPurchase(t *rapid.T, c *pricing.Catalog) purchase {
 	if b.e == pricing.Completions && (b.m.Provider == "mistral" || b.m.Provider == "openrouter") { // which do not offer it
 		b.e = pricing.Chat
 	}
-	if s, ok := c.Sheet(b.m.Slug); ok && b.m.Row.Context > 0 {
-		_, b.searches = s.Periods[len(s.Periods)-1].Fees["web_search"]
+	if s, ok := c.Sheet(b.m.Slug); ok {
+		if strings.HasPrefix(b.m.Row.Family, "gpt") {
+			b.tiers = slices.Sorted(maps.Keys(s.ServiceTiers))
+		}
+		if b.m.Row.Context > 0 {
+			_, b.searches = s.Periods[len(s.Periods)-1].Fees["web_search"]
+		}
 	}
 	b.draw(&sketch{T: t, e: b.e})
 	if rapid.Bool().Draw(t, "max") {
@@ -176,11 +183,7 @@ func (b *purchase) draw(s *sketch) {
 		s.add(`"stream":true`)
 	}
 	if b.e == pricing.Chat || b.e == pricing.Responses || b.e == pricing.Messages { // the others have no tiers
-		tiers := []string{"default"}
-		if strings.HasPrefix(b.m.Row.Family, "gpt") {
-			tiers = append(tiers, "priority", "flex")
-		}
-		s.add(`"service_tier":%q`, s.pick("tier", tiers...))
+		s.add(`"service_tier":%q`, s.pick("tier", append([]string{"default"}, b.tiers...)...))
 	}
 	switch b.e {
 	case pricing.Chat:

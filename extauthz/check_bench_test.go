@@ -16,13 +16,18 @@ import (
 	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/extauthz"
+	"aigateway/internal/agentbody"
 )
 
-// benchCall is a call with 1 KiB of body and the headers an SDK sends.
+// benchCall is a call with a body of some size and the headers an SDK sends.
 func benchCall(b *testing.B, size int) []byte {
 	b.Helper()
-	body := strings.Replace(`{"model":"moonshot/kimi-k2.6","stream":true,"max_tokens":500,"messages":[{"role":"user","content":"hi"}]}`,
-		"hi", strings.Repeat("word ", size/5), 1)
+	return benchCallOf(b, strings.Replace(`{"model":"moonshot/kimi-k2.6","stream":true,"max_tokens":500,"messages":[{"role":"user","content":"hi"}]}`,
+		"hi", strings.Repeat("word ", size/5), 1))
+}
+
+func benchCallOf(b *testing.B, body string) []byte {
+	b.Helper()
 	msg, err := proto.Marshal(authorized("8f1a2c3e-5a77-4a53-9d7e-0b1f4b7a9c11", body,
 		"x-aig-tag", "team/search/summarize", "user-agent", "OpenAI/Python 3.54.0", "accept", "application/json",
 		"x-stainless-lang", "python", "x-stainless-os", "Linux", "x-stainless-runtime-version", "3.13.1", ":method", "POST",
@@ -49,10 +54,18 @@ func (admitAll) Watched(budget.Tag, string) bool           { return true }
 // BenchmarkCheck is a decision without gRPC: message bytes in, message bytes
 // out. The ledger's share is in its own benchmark.
 func BenchmarkCheck(b *testing.B) {
-	for name, size := range map[string]int{"1KiB": 1 << 10, "32KiB": 32 << 10} {
-		b.Run(name, func(b *testing.B) {
+	for _, bb := range []struct {
+		name string
+		msg  []byte
+	}{
+		{"1KiB", benchCall(b, 1<<10)},
+		{"32KiB", benchCall(b, 32<<10)},
+		{"agent/128KiB", benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 128<<10, true)))},
+		{"agent/1MiB", benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 900<<10, true)))},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
 			s := newServer(b, keysWith(nil), admitAll{[]int64{1, 2}})
-			msg := benchCall(b, size)
+			msg := bb.msg
 			dst := make([]byte, 0, 4096)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -95,7 +95,7 @@ const (
 
 // ReadWire implements Reader. The message stays referenced until Release.
 func (c *Check) ReadWire(data mem.BufferSlice) error {
-	c.buf = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	c.buf = data.MaterializeToBuffer(&messages)
 	return c.Read(c.buf.ReadOnlyData())
 }
 

@@ -54,7 +54,7 @@ const (
 
 // ReadWire implements Reader.
 func (m *LogMessage) ReadWire(data mem.BufferSlice) error {
-	m.buf = data.MaterializeToBuffer(mem.DefaultBufferPool())
+	m.buf = data.MaterializeToBuffer(&messages)
 	return eachField(m.buf.ReadOnlyData(), func(f field) error {
 		switch {
 		case f.typ != protowire.BytesType:

@@ -1,7 +1,9 @@
 package pricing
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"slices"
 	"strconv"
 	"unicode/utf16"
@@ -304,12 +306,8 @@ func growth(body []byte) int64 {
 	var more int64
 	normalized := 0
 	var plain, normal []byte
-	for i := 0; i < len(body); {
-		switch c := body[i]; {
-		case c < utf8.RuneSelf && c != '\\':
-			i++
-			continue
-		case c == '\\' && (i+6 > len(body) || body[i+1] != 'u'):
+	for i := plainEnd(body, 0); i < len(body); i = plainEnd(body, i) {
+		if body[i] == '\\' && (i+6 > len(body) || body[i+1] != 'u') {
 			i += 2 // another escape; its second byte starts none
 			continue
 		}
@@ -329,6 +327,22 @@ func growth(body []byte) int64 {
 		more += max(0, int64(len(normal)-(i-start)))
 	}
 	return more
+}
+
+// plainEnd is where the first byte at i or behind it stands that is a backslash
+// or no ASCII; len(b) where there is none.
+func plainEnd(b []byte, i int) int {
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		slash := x ^ '\\'*ones
+		if found := ((slash-ones)&^slash | x) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(b) && b[i] < utf8.RuneSelf && b[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 // appendForeign appends the characters of the non-ASCII run or the \u escape

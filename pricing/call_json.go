@@ -137,13 +137,13 @@ func (r *reader) look() byte {
 
 // PeekKind is the kind of what comes next; no kind at all where nothing can.
 func (r *reader) PeekKind() jsontext.Kind {
-	switch c := r.look(); {
-	case c == '-' || c >= '0' && c <= '9':
-		return '0'
-	case strings.IndexByte(`"{}[]tfn`, c) >= 0:
-		return jsontext.Kind(c)
-	}
-	return jsontext.KindInvalid
+	return kinds[r.look()]
+}
+
+// kinds are those of what begins with a byte.
+var kinds = [256]jsontext.Kind{
+	'"': '"', '{': '{', '}': '}', '[': '[', ']': ']', 't': 't', 'f': 'f', 'n': 'n',
+	'-': '0', '0': '0', '1': '0', '2': '0', '3': '0', '4': '0', '5': '0', '6': '0', '7': '0', '8': '0', '9': '0',
 }
 
 // InputOffset is where what was read last ends.

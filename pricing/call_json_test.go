@@ -180,3 +180,23 @@ func TestFaultsAreTheLibrarys(t *testing.T) {
 		}
 	}
 }
+
+func TestPlainEnd(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		b := []byte(strings.Repeat("a", r.IntN(40)))
+		for range r.IntN(3) {
+			if len(b) > 0 {
+				b[r.IntN(len(b))] = "\\\x80\xff\x7f[]\x00"[r.IntN(7)]
+			}
+		}
+		from := r.IntN(len(b) + 1)
+		want := from
+		for want < len(b) && b[want] < 0x80 && b[want] != '\\' {
+			want++
+		}
+		if got := plainEnd(b, from); got != want {
+			t.Fatalf("plainEnd(%q, %d) = %d, want %d", b, from, got, want)
+		}
+	}
+}

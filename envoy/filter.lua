@@ -12,6 +12,7 @@ local MAX_KEY = 16 -- longest member name looked for
 local MAX_OTHERS, MAX_OTHERS_SIZE = 16, 32768 -- reports between the first and the last
 local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
 local MAX_CHOICES = 8192 -- choices whose end is noted
+local SMALL_BODY = 8192 -- a body of so many bytes is got at once: a call of Envoy's costs as much as copying it
 local MAX_PIECE = 16384 -- a piece of a stream this long may have waited for a client that did not read
 local SEEN_AFTER = 500 -- milliseconds after which the report says again when output came
 
@@ -44,21 +45,22 @@ local UNFINISHED = { ['"in_progress"'] = true, ['"queued"'] = true }
 local function unescape(hex) return string.char(tonumber(hex, 16)) end
 
 -- Edits are "at del length:text", repeated, with %XX in the text. Anything unexpected is an error: the edit header then stays, and the RBAC
--- filter behind us refuses the request.
-local function splice(s, edits)
-  local out, n, pos, i, size = {}, 0, 1, 1, #edits
+-- filter behind us refuses the request. A large body is got in the pieces that stay: each copy of it costs more than all else.
+local function splice(body, edits)
+  local out, n, pos, i, size, length = {}, 0, 0, 1, #edits, body:length()
+  local whole = length <= SMALL_BODY and body:getBytes(0, length)
   if size == 0 then error("no edits") end
   while i <= size do
     local _, e, at, del, len = find(edits, "^(%d+) (%d+) (%d+):", i)
     if e == nil then error("malformed edits") end
     at, del, len = tonumber(at), tonumber(del), tonumber(len)
-    if at + 1 < pos or at + del > #s or e + len > size then error("edits do not fit the body") end
+    if at < pos or at + del > length or e + len > size then error("edits do not fit the body") end
     local text = sub(edits, e + 1, e + len)
     if find(text, "%", 1, true) then text = string.gsub(text, "%%(%x%x)", unescape) end
-    out[n + 1], out[n + 2] = sub(s, pos, at), text
-    n, pos, i = n + 2, at + del + 1, e + len + 1
+    out[n + 1], out[n + 2] = whole and sub(whole, pos + 1, at) or body:getBytes(pos, at - pos), text
+    n, pos, i = n + 2, at + del, e + len + 1
   end
-  out[n + 1] = sub(s, pos)
+  out[n + 1] = whole and sub(whole, pos + 1) or body:getBytes(pos, length - pos)
   return concat(out)
 end
 
@@ -66,7 +68,7 @@ function envoy_on_request(h)
   local edits = h:headers():get("x-aig-int-edit")
   if edits == nil then return end
   local body = h:body()
-  body:setBytes(splice(body:getBytes(0, body:length()), edits))
+  body:setBytes(splice(body, edits))
   local headers = h:headers() -- what was got of h before the body is stale now
   -- A query would reach the provider, and some let it pick what an answer says: Google's ?fields= hides usage.
   local path = headers:get(":path")
@@ -658,10 +660,18 @@ end
 
 -- Server-sent events ---------------------------------------------------------------------------------------------
 
--- Does the text hold a member of this name, in quotes, whose value may be of interest? Most chunks say null. what is
+-- Where the name in quotes ends, from pos on. It is given without its first quote, since a search stops wherever its
+-- first byte is: at every quote, or at few letters.
+local function quoted(s, name, pos)
+  local b, e = find(s, name, pos, true)
+  while b and byte(s, b - 1) ~= 34 do b, e = find(s, name, e + 1, true) end
+  return e
+end
+
+-- Does the text hold a member of this name, see quoted, whose value may be of interest? Most chunks say null. what is
 -- the byte such a value begins with; nil: any but that of null.
 local function has_value(s, name, what)
-  local _, e = find(s, name, 1, true)
+  local e = quoted(s, name, 1)
   while e do
     local c = byte(s, e + 1)
     if c == 58 then
@@ -674,15 +684,15 @@ local function has_value(s, name, what)
       if c == 58 then c = byte(s, find(s, "[^ \t]", p + 1) or #s + 1) end
     end
     if c == what or c == 10 or c == 13 or what == nil and c ~= 110 then return true end
-    _, e = find(s, name, e + 1, true)
+    e = quoted(s, name, e + 1)
   end
   return false
 end
 
-local function mentions_usage(s) return has_value(s, '"usage"', 123) end
+local function mentions_usage(s) return has_value(s, 'usage"', 123) end
 
 local function mentions_end(s)
-  return find(s, '"type"', 1, true) or find(s, "[DONE]", 1, true) or has_value(s, '"finish_reason"')
+  return quoted(s, 'type"', 1) or find(s, "[DONE]", 1, true) or has_value(s, 'finish_reason"')
 end
 
 -- The data of an event: its data lines, joined; nil when it has none.

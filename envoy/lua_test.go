@@ -26,7 +26,7 @@ func TestVersionIsThePin(t *testing.T) {
 func TestLuaAgreesOnNamesAndLimits(t *testing.T) {
 	for _, want := range []string{
 		fmt.Sprintf("REPORT = %q", envoy.NamespaceReport), fmt.Sprintf("get(%q)", envoy.HeaderAnswer), fmt.Sprintf("remove(%q)", envoy.HeaderAnswer),
-		fmt.Sprintf("MAX_CAPTURE = %d ", envoy.MaxCapture), fmt.Sprintf("MAX_EVENT = %d ", envoy.MaxEvent),
+		fmt.Sprintf("SMALL_BODY = %d ", smallBody), fmt.Sprintf("MAX_CAPTURE = %d ", envoy.MaxCapture), fmt.Sprintf("MAX_EVENT = %d ", envoy.MaxEvent),
 		fmt.Sprintf("get(%q)", envoy.HeaderEdit), fmt.Sprintf("remove(%q)", envoy.HeaderEdit),
 	} {
 		if !strings.Contains(envoy.LuaSource(), want) {
@@ -44,10 +44,16 @@ func (v *vm) request(edits string, body *string) (sent string, passed bool, err 
 	return a.Body, !has, err
 }
 
+// smallBody is the longest body that the filter gets at once.
+const smallBody = 8192
+
 func TestSpliceProperty(t *testing.T) {
 	v := newVM(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		body := string(rapid.SliceOfN(rapid.Byte(), 1, 80).Draw(rt, "body"))
+		if rapid.Bool().Draw(rt, "large") { // is got in pieces
+			body += strings.Repeat("y", smallBody)
+		}
 		want, pos := "", 0
 		var edits []envoy.Edit
 		for range rapid.IntRange(1, 5).Draw(rt, "edits") {
@@ -71,8 +77,13 @@ func TestSpliceProperty(t *testing.T) {
 }
 
 func TestSpliceFailsClosed(t *testing.T) {
-	v := newVM(t)
-	body := `{"model":"a"}`
+	for _, more := range []int{0, smallBody} {
+		testSpliceFailsClosed(t, newVM(t), `{"model":"a"}`+strings.Repeat(" ", more))
+	}
+}
+
+func testSpliceFailsClosed(t *testing.T, v *vm, body string) {
+	t.Helper()
 	for name, tc := range map[string]struct {
 		edits string
 		body  *string
@@ -82,7 +93,7 @@ func TestSpliceFailsClosed(t *testing.T) {
 		"no edits":         {"1", &body},
 		"malformed":        {"0 0 1:x junk", &body},
 		"text cut short":   {"0 0 9:x", &body},
-		"beyond the body":  {"13 1 0:", &body},
+		"beyond the body":  {fmt.Sprint(len(body), " 1 0:"), &body},
 		"overlapping":      {"3 2 0:4 1 0:", &body},
 		"descending":       {"3 0 0:2 1 0:", &body},
 		"negative":         {"-1 0 0:", &body},

@@ -58,7 +58,7 @@ func (l *lab) ratelimitStarter(c *chain) func(context.Context) error {
 			return fmt.Errorf("wait for Redis: %w", err)
 		}
 		if err := l.serve(ctx, c, "env", "RUNTIME_ROOT="+l.dir, "RUNTIME_SUBDIRECTORY=ratelimit", "RUNTIME_WATCH_ROOT=false",
-			"USE_STATSD=false", "LOG_LEVEL=error", "REDIS_SOCKET_TYPE=unix", "REDIS_URL="+redis,
+			"DISABLE_STATS=true", "LOG_LEVEL=error", "REDIS_SOCKET_TYPE=unix", "REDIS_URL="+redis,
 			"HOST=127.0.0.1", "GRPC_HOST=127.0.0.1", "DEBUG_HOST=127.0.0.1",
 			"PORT="+ports[0], "GRPC_PORT="+ports[1], "DEBUG_PORT="+ports[2], ratelimitProgram); err != nil {
 			return err
@@ -74,6 +74,7 @@ func ratelimitFilter(service string) filter {
               "@type": type.googleapis.com/envoy.extensions.filters.http.ratelimit.v3.RateLimit
               domain: bench
               failure_mode_deny: true
+              status_on_error: {code: ServiceUnavailable}
               timeout: 1s
               rate_limit_service: {transport_api_version: V3, grpc_service: {envoy_grpc: {cluster_name: service}}}
 `, "\n"), grpcCluster(service)}

@@ -34,9 +34,9 @@ func (s *Spool) Close() { s.close() }
 // MaxLine is the longest line that is read.
 const MaxLine = maxLine
 
-// Observe counts a settled call.
+// Observe counts a settled call of a model that is called like the tag.
 func (r *Ratios) Observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
-	r.observe(tag, basis, bound, cost)
+	r.observe(tag, string(tag), basis, bound, cost)
 }
 
 // Settlement is what a channel makes of an entry.

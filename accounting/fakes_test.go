@@ -205,7 +205,7 @@ func counted(t testing.TB, g prometheus.Gatherer, name string, labels ...string)
 				values = append(values, l.GetValue())
 			}
 			if f.GetName() == name && slices.Equal(values, labels) {
-				return m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() + m.GetHistogram().GetSampleSum()
 			}
 		}
 	}

@@ -17,20 +17,22 @@ type Ratio struct {
 	Bound, Cost budget.Amount
 }
 
-// maxRatios is how many tags have a ratio of their own; clients choose tags, so
-// the rest share one. A tag that none of the last idleAfter calls had gives its
-// place to one that comes.
+// maxRatios is how many tags and models have a ratio of their own; clients choose
+// tags, so the rest share one. A tag that none of the last idleAfter calls had gives
+// its place to one that comes.
 const (
 	maxRatios = 200
 	idleAfter = 10_000
 )
 
-// Ratios learns the Ratio of each tag. It is safe for concurrent use; the nil
-// one learns nothing.
+// Ratios learns the Ratio of each tag, and how tight the bounds of each model are.
+// It is safe for concurrent use; the nil one learns nothing.
 type Ratios struct {
 	calls, bound, cost *prometheus.Desc
+	ofModels           *prometheus.HistogramVec
 
 	mu       sync.Mutex
+	models   map[string]bool // those with a histogram of their own
 	byTag    map[budget.Tag]*learnedRatio
 	rest     learnedRatio
 	observed int64 // calls, the clock of idleness
@@ -49,10 +51,16 @@ func NewRatios(r prometheus.Registerer) (*Ratios, error) {
 		calls: desc("aig_tag_calls_total", "Calls charged by their provider's report, by tag; the empty tag is all beyond 200."),
 		bound: desc("aig_tag_bound_usd_total", "What the calls of aig_tag_calls_total held before they were sent."),
 		cost:  desc("aig_tag_cost_usd_total", "What the calls of aig_tag_calls_total cost; aig_tag_bound_usd_total is that many times as much."),
-		byTag: make(map[budget.Tag]*learnedRatio),
+		ofModels: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "aig_bound_ratio",
+			Help:    "How many times its cost a call's bound was, of calls charged by their provider's report, by model; the empty model is all beyond 200.",
+			Buckets: []float64{1, 1.1, 1.25, 1.5, 2, 3, 5, 10, 30, 100},
+		}, []string{"model"}),
+		models: make(map[string]bool),
+		byTag:  make(map[budget.Tag]*learnedRatio),
 	}
 	set := metricset.New(r)
-	set.Add(ratios)
+	set.Add(ratios, ratios.ofModels)
 	return ratios, set.Done()
 }
 
@@ -72,7 +80,7 @@ func (r *Ratios) Of(tag budget.Tag) (Ratio, bool) {
 // observe counts a settled call. Only a provider's report says what a call
 // cost; a free call says nothing about its bound. A channel that settles an
 // entry a second time counts it twice, which moves both sums alike.
-func (r *Ratios) observe(tag budget.Tag, basis budget.Basis, bound, cost budget.Amount) {
+func (r *Ratios) observe(tag budget.Tag, model string, basis budget.Basis, bound, cost budget.Amount) {
 	if r == nil || basis != budget.BasisUsage || cost <= 0 {
 		return
 	}
@@ -89,6 +97,21 @@ func (r *Ratios) observe(tag budget.Tag, basis budget.Basis, bound, cost budget.
 	}
 	learned.last = r.observed
 	learned.add(Ratio{1, bound, cost})
+	if bound > 0 { // else none was asked for
+		r.ofModels.WithLabelValues(r.named(model)).Observe(float64(bound) / float64(cost))
+	}
+}
+
+// named is the model's label; a configuration may leave models' names to clients.
+// Callers hold mu.
+func (r *Ratios) named(model string) string {
+	if !r.models[model] {
+		if len(r.models) == maxRatios {
+			return ""
+		}
+		r.models[model] = true
+	}
+	return model
 }
 
 // add counts more calls, unless a sum would pass its limit.

@@ -35,6 +35,9 @@ func TestRatioOfSettledCalls(t *testing.T) {
 	if got := counted(t, w.metrics, "aig_tag_cost_usd_total", "a"); got != float64(usageCost)/float64(budget.Dollar) {
 		t.Errorf("the metric says $%v", got)
 	}
+	if got, want := counted(t, w.metrics, "aig_bound_ratio", "moonshot/kimi-k2.6"), float64(want.Bound)/float64(want.Cost); got != want {
+		t.Errorf("a bound of %v times the cost, want %v", got, want)
+	}
 }
 
 func TestRatiosKeepFewTags(t *testing.T) {
@@ -54,6 +57,9 @@ func TestRatiosKeepFewTags(t *testing.T) {
 	}
 	if got := counted(t, registry, "aig_tag_calls_total", ""); got != 5 {
 		t.Errorf("%v calls beyond the first 200 tags, want 5", got)
+	}
+	if got := counted(t, registry, "aig_bound_ratio", ""); got != 5*2 {
+		t.Errorf("bounds of the models beyond the first 200 were %v times their costs in sum, want 10", got)
 	}
 	r.Observe("0", budget.BasisUsage, budget.MaxAmount, budget.MaxAmount)
 	if got, _ := r.Of("0"); got.Calls != 2 {

@@ -99,7 +99,7 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 		c.metrics.flags.WithLabelValues(f).Inc()
 	}
 	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
-	c.ratios.observe(budget.Tag(token.Tag), out.Basis, budget.Amount(token.Bound), out.Cost)
+	c.ratios.observe(budget.Tag(token.Tag), token.Model, out.Basis, budget.Amount(token.Bound), out.Cost)
 	c.answers.observe(l, &token, out)
 	if out.Served != "" {
 		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()

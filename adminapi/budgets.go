@@ -55,11 +55,11 @@ func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudge
 	if _, err := budget.ParseZone("time_zone", zone); err != nil {
 		return nil, err
 	}
-	most := int64(in.GetDefaultMaxTokens())
-	if err := budget.CheckDefaultMaxTokens(most); err != nil {
+	defaults := defaultsOf(in)
+	if err := defaults.Check(); err != nil {
 		return nil, err
 	}
-	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: zone, Cap: limit, DefaultMaxTokens: most}, author(key, req))
+	status, err := s.budgets.SetBudget(ctx, budget.Budget{Target: target, Period: period, Zone: zone, Cap: limit, Defaults: defaults}, author(key, req))
 	if err != nil {
 		return nil, err
 	}
@@ -206,9 +206,10 @@ func changeOf(in *aigatewayv1.Budget, paths []string, defaultZone string) (func(
 			return nil, err
 		}
 	}
-	most := int64(in.GetDefaultMaxTokens())
-	mostSet := most != 0 || slices.Contains(paths, "default_max_tokens")
-	if err := budget.CheckDefaultMaxTokens(most); err != nil {
+	most := defaultsOf(in)
+	tokens := most.DefaultMaxTokens != 0 || slices.Contains(paths, "default_max_tokens")
+	tools := most.DefaultMaxToolCalls != 0 || slices.Contains(paths, "default_max_tool_calls")
+	if err := most.Check(); err != nil {
 		return nil, err
 	}
 	var limit *budget.Amount
@@ -220,8 +221,8 @@ func changeOf(in *aigatewayv1.Budget, paths []string, defaultZone string) (func(
 		}
 		period, limit = p, &amount
 	}
-	if !zone && !mostSet && limit == nil {
-		return nil, budget.Invalid("field_invalid", "budget", "nothing to change; send a cap, time_zone or default_max_tokens")
+	if !zone && !tokens && !tools && limit == nil {
+		return nil, budget.Invalid("field_invalid", "budget", "nothing to change; send a cap, time_zone, default_max_tokens or default_max_tool_calls")
 	}
 	return func(b *budget.Budget) error {
 		if limit != nil {
@@ -233,8 +234,11 @@ func changeOf(in *aigatewayv1.Budget, paths []string, defaultZone string) (func(
 		if zone {
 			b.Zone = cmp.Or(in.GetTimeZone(), defaultZone)
 		}
-		if mostSet {
-			b.DefaultMaxTokens = most
+		if tokens {
+			b.DefaultMaxTokens = most.DefaultMaxTokens
+		}
+		if tools {
+			b.DefaultMaxToolCalls = most.DefaultMaxToolCalls
 		}
 		return nil
 	}, nil

@@ -46,7 +46,7 @@ func TestSetBudgetIsTheContract(t *testing.T) {
 		"cap_cents":50000,"spent_cents":0,"reserved_cents":0,"remaining_cents":50000,
 		"cap":"500.00","spent":"0.00","reserved":"0.00","remaining":"500.00",
 		"window_start":"2026-04-01T00:00:00Z","resets_at":"2026-05-01T00:00:00Z","etag":` + quoted(budget.Budget{UpdateTime: instant}.Etag()) + `,
-		"create_time":"2026-04-15T10:07:00Z","update_time":"2026-04-15T10:07:00Z","default_max_tokens":0}`
+		"create_time":"2026-04-15T10:07:00Z","update_time":"2026-04-15T10:07:00Z","default_max_tokens":0,"default_max_tool_calls":0}`
 	wantJSON(t, got, want)
 	wantJSON(t, w.ok(w.do(finance, "GET", "/v1/budgets/bud_001", ""), "GET /v1/budgets/{id}"), want)
 	wantJSON(t, w.ok(w.do(finance, "GET", "/v1/budgets", ""), "GET /v1/budgets"), `{"budgets":[`+want+`],"next_page_token":""}`)
@@ -141,10 +141,13 @@ func TestUpdateAndDeleteBudget(t *testing.T) {
 	if got["cap"] != "0.00" {
 		t.Errorf("after a cap of 0: %v", got)
 	}
-	for body, want := range map[string]string{`{"default_max_tokens":4096}`: "4096", `{"default_max_tokens":0}`: "0"} {
-		got = w.ok(w.do(finance, "PATCH", "/v1/budgets/bud_001", body), "PATCH /v1/budgets/{id}").(map[string]any)
-		if fmt.Sprint(got["default_max_tokens"]) != want || got["cap"] != "0.00" || got["time_zone"] != "UTC" {
-			t.Errorf("after %s: %v", body, got)
+	for _, tt := range []struct{ body, tokens, tools string }{
+		{`{"default_max_tokens":4096}`, "4096", "0"}, {`{"default_max_tool_calls":5}`, "4096", "5"},
+		{`{"default_max_tokens":0 }`, "0", "5"}, {`{"default_max_tool_calls":0}`, "0", "0"},
+	} {
+		got = w.ok(w.do(finance, "PATCH", "/v1/budgets/bud_001", tt.body), "PATCH /v1/budgets/{id}").(map[string]any)
+		if fmt.Sprint(got["default_max_tokens"]) != tt.tokens || fmt.Sprint(got["default_max_tool_calls"]) != tt.tools || got["cap"] != "0.00" || got["time_zone"] != "UTC" {
+			t.Errorf("after %s: %v", tt.body, got)
 		}
 	}
 	w.wantError(w.do(finance, "PATCH", "/v1/budgets/bud_001", `{"default_max_tokens":-1}`), 400, "field_invalid", "default_max_tokens")
@@ -299,9 +302,9 @@ func TestUsageCSV(t *testing.T) {
 func TestKeys(t *testing.T) {
 	w := newWorld(t)
 	got := w.ok(w.do(admin, "POST", "/v1/keys", `{"name":"ci","scopes":["inference","usage"],"allowed_tags":["ci/**"],
-		"default_tag":"ci/main","allowed_models":["moonshot/*","openai/gpt-5.5"],"expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024}`), "POST /v1/keys")
+		"default_tag":"ci/main","allowed_models":["moonshot/*","openai/gpt-5.5"],"expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024,"default_max_tool_calls":7}`), "POST /v1/keys")
 	key := `{"id":"key_001","name":"ci","scopes":["inference","usage"],"allowed_tags":["ci/**"],"default_tag":"ci/main",
-		"allowed_models":["moonshot/*","openai/gpt-5.5"],"create_time":"2026-04-15T10:07:00Z","expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024}`
+		"allowed_models":["moonshot/*","openai/gpt-5.5"],"create_time":"2026-04-15T10:07:00Z","expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024,"default_max_tool_calls":7}`
 	wantJSON(t, got, `{"key":`+key+`,"secret":"sk-aig-new-key_001"}`)
 	read := w.do(admin, "GET", "/v1/keys/key_001", "")
 	wantJSON(t, w.ok(read, "GET /v1/keys/{id}"), key)

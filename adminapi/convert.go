@@ -22,8 +22,8 @@ func budgetProto(s budget.Status) *aigatewayv1.Budget {
 		Id: s.ID, Period: s.Period.String(), TimeZone: zoneName(s.Zone),
 		CapCents: limit, SpentCents: spent, ReservedCents: reserved, RemainingCents: max(0, limit-spent-reserved),
 		Cap: s.Cap.String(), Spent: s.Spent.String(), Reserved: s.Reserved.String(), Remaining: s.Remaining().String(),
-		DefaultMaxTokens: int32(s.DefaultMaxTokens), // at most budget.MaxDefaultTokens
-		Etag:             s.Etag(), CreateTime: timestamp(s.CreateTime), UpdateTime: timestamp(s.UpdateTime),
+		DefaultMaxTokens: int32(s.DefaultMaxTokens), DefaultMaxToolCalls: int32(s.DefaultMaxToolCalls), // their maxima fit
+		Etag: s.Etag(), CreateTime: timestamp(s.CreateTime), UpdateTime: timestamp(s.UpdateTime),
 	}
 	if s.Target.KeyID != "" {
 		out.KeyId = &s.Target.KeyID
@@ -45,6 +45,14 @@ func budgetProto(s budget.Status) *aigatewayv1.Budget {
 		out.MonthlyCapCents = &limit
 	}
 	return out
+}
+
+// defaultsOf are those of a budget or a key, unchecked.
+func defaultsOf(in interface {
+	GetDefaultMaxTokens() int32
+	GetDefaultMaxToolCalls() int32
+}) budget.Defaults {
+	return budget.Defaults{DefaultMaxTokens: int64(in.GetDefaultMaxTokens()), DefaultMaxToolCalls: int64(in.GetDefaultMaxToolCalls())}
 }
 
 // budgetZone is the name under which a budget keeps a zone.
@@ -72,8 +80,8 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 func keyProto(k budget.Key) *aigatewayv1.Key {
 	out := &aigatewayv1.Key{
 		Id: k.ID, Name: k.Name, DefaultTag: string(k.DefaultTag), AllowedModels: k.AllowedModels,
-		DefaultMaxTokens: int32(k.DefaultMaxTokens), // at most budget.MaxDefaultTokens
-		CreateTime:       timestamp(k.CreateTime), ExpireTime: timestamp(k.ExpireTime),
+		DefaultMaxTokens: int32(k.DefaultMaxTokens), DefaultMaxToolCalls: int32(k.DefaultMaxToolCalls), // their maxima fit
+		CreateTime: timestamp(k.CreateTime), ExpireTime: timestamp(k.ExpireTime),
 	}
 	if k.MaxWait != nil {
 		out.MaxWait = durationpb.New(*k.MaxWait)

@@ -131,7 +131,7 @@ func (s *store) SetBudget(_ context.Context, b budget.Budget, by budget.Author) 
 	for i, old := range s.budgets {
 		if old.Target == b.Target && old.Period == b.Period {
 			s.budgets[i].Cap, s.budgets[i].Zone, s.budgets[i].UpdateTime = b.Cap, b.Zone, s.now()
-			s.budgets[i].DefaultMaxTokens = b.DefaultMaxTokens
+			s.budgets[i].Defaults = b.Defaults
 			return s.budgets[i], nil
 		}
 	}

@@ -45,7 +45,7 @@ func readOnlyError(name string) *budget.Error {
 // a mask everything that is set. The etag is always taken.
 func masked(in *aigatewayv1.Budget, mask *fieldmaskpb.FieldMask) (*aigatewayv1.Budget, error) {
 	if in == nil {
-		return nil, budget.Invalid("field_invalid", "budget", "budget is missing; send a cap, time_zone or default_max_tokens")
+		return nil, budget.Invalid("field_invalid", "budget", "budget is missing; send a cap, time_zone, default_max_tokens or default_max_tool_calls")
 	}
 	if len(mask.GetPaths()) == 0 {
 		return in, refuseReadOnly(in)

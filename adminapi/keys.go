@@ -56,11 +56,11 @@ func (s *keyService) newKey(in *aigatewayv1.Key) (budget.Key, error) {
 	if err := refuseReadOnly(in); err != nil {
 		return budget.Key{}, err
 	}
-	k := budget.Key{Name: in.GetName(), AllowedModels: in.GetAllowedModels(), DefaultMaxTokens: int64(in.GetDefaultMaxTokens())}
+	k := budget.Key{Name: in.GetName(), AllowedModels: in.GetAllowedModels(), Defaults: defaultsOf(in)}
 	if msg := nameProblem(k.Name); msg != "" {
 		return budget.Key{}, budget.Invalid("field_invalid", "name", "name "+msg)
 	}
-	err := budget.CheckDefaultMaxTokens(k.DefaultMaxTokens)
+	err := k.Defaults.Check()
 	if err != nil {
 		return budget.Key{}, err
 	}

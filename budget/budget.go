@@ -5,16 +5,14 @@ import "time"
 // Budget is a hard cap on what a target may cost in each window of a period.
 // At most one budget exists for a target and a period.
 type Budget struct {
-	ID     string // "bud_…", made by the ledger
-	Target Target
-	Period Period
-	Zone   string // IANA time zone of the windows; "" is UTC
-	Cap    Amount // 0..MaxAmount; 0 refuses every priced call
-	// DefaultMaxTokens is the output cap of a call the budget watches that names
-	// none, in tokens: 0..MaxDefaultTokens; 0: none.
-	DefaultMaxTokens int64
-	CreateTime       time.Time
-	UpdateTime       time.Time
+	ID         string // "bud_…", made by the ledger
+	Target     Target
+	Period     Period
+	Zone       string // IANA time zone of the windows; "" is UTC
+	Cap        Amount // 0..MaxAmount; 0 refuses every priced call
+	Defaults          // of the calls it watches
+	CreateTime time.Time
+	UpdateTime time.Time
 }
 
 // Target is what a budget watches: the tags of a pattern, or one key. Exactly

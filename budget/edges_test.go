@@ -59,15 +59,21 @@ func TestParseAmountRefusesForeignDigits(t *testing.T) {
 	}
 }
 
-func TestDefaultMaxTokens(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	for n, good := range map[int64]bool{-1: false, 0: true, 1: true, budget.MaxDefaultTokens: true, budget.MaxDefaultTokens + 1: false} {
-		if err := budget.CheckDefaultMaxTokens(n); (err == nil) != good {
+		if err := (budget.Defaults{DefaultMaxTokens: n}).Check(); (err == nil) != good {
 			t.Errorf("a default of %d tokens: %v", n, err)
 		}
 	}
+	for n, good := range map[int64]bool{-1: false, 0: true, 1: true, budget.MaxDefaultToolCalls: true, budget.MaxDefaultToolCalls + 1: false} {
+		if err := (budget.Defaults{DefaultMaxToolCalls: n}).Check(); (err == nil) != good {
+			t.Errorf("a default of %d tool calls: %v", n, err)
+		}
+	}
 	for _, tt := range []struct{ a, b, want int64 }{{0, 0, 0}, {0, 5, 5}, {5, 0, 5}, {5, 6, 5}, {6, 5, 5}, {5, 5, 5}, {2, 1, 1}, {1, 2, 1}, {1, 0, 1}, {0, 1, 1}} {
-		if got := budget.SmallerDefault(tt.a, tt.b); got != tt.want {
-			t.Errorf("of %d and %d the smaller is %d, want %d", tt.a, tt.b, got, tt.want)
+		got := budget.Defaults{DefaultMaxTokens: tt.a, DefaultMaxToolCalls: tt.b}.Least(budget.Defaults{DefaultMaxTokens: tt.b, DefaultMaxToolCalls: tt.a})
+		if got.DefaultMaxTokens != tt.want || got.DefaultMaxToolCalls != tt.want {
+			t.Errorf("of %d and %d the smaller is %+v, want %d", tt.a, tt.b, got, tt.want)
 		}
 	}
 }

@@ -68,9 +68,7 @@ type Key struct {
 	AllowedTags   []TagPattern // empty: every tag
 	DefaultTag    Tag          // for calls without a tag; empty: Untagged
 	AllowedModels []string     // slugs, or "provider/*"; empty: every model
-	// DefaultMaxTokens is the output cap of its calls that name none, in tokens:
-	// 0..MaxDefaultTokens; 0: none.
-	DefaultMaxTokens int64
+	Defaults                   // of its calls
 	// MaxWait is how long its calls wait, at most, where only running calls stand
 	// in their way; nil: as long as the gateway lets any wait.
 	MaxWait    *time.Duration

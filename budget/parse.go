@@ -28,23 +28,3 @@ func ParseAmount(field, s string) (Amount, error) {
 	}
 	return Amount(nano), nil
 }
-
-// MaxDefaultTokens is the largest default output cap, in tokens; no call may
-// ask for more either.
-const MaxDefaultTokens = 10_000_000
-
-// CheckDefaultMaxTokens checks the default output cap of a budget or a key.
-func CheckDefaultMaxTokens(n int64) error {
-	if n < 0 || n > MaxDefaultTokens {
-		return Invalid("field_invalid", "default_max_tokens", fmt.Sprintf("default_max_tokens is %d; use a number of tokens from 1 to %d, or 0 for none", n, MaxDefaultTokens))
-	}
-	return nil
-}
-
-// SmallerDefault is the smaller of two default output caps, of which 0 is none.
-func SmallerDefault(a, b int64) int64 {
-	if a == 0 || b > 0 && b < a {
-		return b
-	}
-	return a
-}

@@ -156,8 +156,13 @@ type payer struct {
 func (p *payer) MayCall(slug string) error { return p.key.CheckModel(slug) }
 
 // DefaultCap implements pricing.Caller.
-func (p *payer) DefaultCap() int64 {
-	return budget.SmallerDefault(p.key.DefaultMaxTokens, p.server.ledger.DefaultMaxTokens(p.tag, p.key.ID))
+func (p *payer) DefaultCap() int64 { return p.defaults().DefaultMaxTokens }
+
+// DefaultToolCalls implements pricing.Caller.
+func (p *payer) DefaultToolCalls() int64 { return p.defaults().DefaultMaxToolCalls }
+
+func (p *payer) defaults() budget.Defaults {
+	return p.key.Defaults.Least(p.server.ledger.Defaults(p.tag, p.key.ID))
 }
 
 // Watched implements pricing.Caller.

@@ -48,8 +48,8 @@ func (l admitAll) Reserve(_ context.Context, r budget.Request) (budget.Reservati
 	}, nil
 }
 
-func (admitAll) DefaultMaxTokens(budget.Tag, string) int64 { return 0 }
-func (admitAll) Watched(budget.Tag, string) bool           { return true }
+func (admitAll) Defaults(budget.Tag, string) budget.Defaults { return budget.Defaults{} }
+func (admitAll) Watched(budget.Tag, string) bool             { return true }
 
 // BenchmarkCheck is a decision without gRPC: message bytes in, message bytes
 // out. The ledger's share is in its own benchmark.

@@ -153,7 +153,7 @@ var _ extauthz.Reserver = (*ledger.Ledger)(nil)
 func TestDefaultOutputCap(t *testing.T) {
 	l := newLedger(t, budget.Dollar)
 	for target, tokens := range map[budget.Target]int64{{Tags: "budget"}: 300, {Tags: "budget/**"}: 400, {Tags: "none"}: 0} {
-		b := budget.Budget{Target: target, Period: budget.Day, Cap: 100 * budget.Dollar, DefaultMaxTokens: tokens}
+		b := budget.Budget{Target: target, Period: budget.Day, Cap: 100 * budget.Dollar, Defaults: budget.Defaults{DefaultMaxTokens: tokens}}
 		if _, err := l.SetBudget(t.Context(), b, budget.Author{Actor: "test"}); err != nil {
 			t.Fatal(err)
 		}
@@ -198,18 +198,41 @@ func TestDefaultOutputCap(t *testing.T) {
 	}
 }
 
-// Tools that the provider runs get a limit on a budget, which is announced; where
-// none watches the call it goes as it came.
+// Tools that the provider runs get a limit on a budget, which is announced: the
+// smallest that the key and the budgets have, else the usual one. Where nobody has
+// one and no budget watches, the call goes as it came; the client's own stays.
 func TestDefaultToolCalls(t *testing.T) {
 	l := newLedger(t, 100*budget.Dollar)
-	for tag, want := range map[string]string{"a": "3", "b": ""} {
-		in := authorized("req-"+tag, `{"model":"openai/gpt-5.4-mini","max_output_tokens":9,"input":"hi","tools":[{"type":"web_search"}]}`, "x-aig-tag", tag)
-		in.Attributes.ContextExtensions = map[string]string{"api": string(pricing.Responses)}
-		out := check(t, newServer(t, keysWith(nil), l), in)
+	for target, calls := range map[budget.Target]int64{{Tags: "few"}: 2, {Tags: "few/**"}: 4} {
+		b := budget.Budget{Target: target, Period: budget.Day, Cap: 1000 * budget.Dollar, Defaults: budget.Defaults{DefaultMaxToolCalls: calls}}
+		if _, err := l.SetBudget(t.Context(), b, budget.Author{Actor: "test"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const responses = `{"model":"openai/gpt-5.4-mini","max_output_tokens":9,"input":"hi","tools":[{"type":"web_search"}]%s}`
+	const messages = `{"model":"anthropic/claude-haiku-4.5","max_tokens":9,"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"web_search_20250305","name":"web_search"%s}]}`
+	for i, tt := range []struct {
+		tag        string
+		key        int64
+		body, more string
+		want       string
+	}{
+		{"a", 0, responses, "", "3"}, {"b", 0, responses, "", ""}, {"b", 5, responses, "", "5"},
+		{"few", 0, responses, "", "2"}, {"few", 1, responses, "", "1"}, {"few", 9, responses, "", "2"}, {"few/x", 0, responses, "", "4"},
+		{"few", 0, responses, `,"max_tool_calls":6`, ""},
+		{"few", 0, messages, "", "2"}, {"few", 1, messages, "", "1"}, {"few", 0, messages, `,"max_uses":3`, ""},
+	} {
+		in := authorized(fmt.Sprintf("req-%d", i), fmt.Sprintf(tt.body, tt.more), "x-aig-tag", tt.tag)
+		api, member := pricing.Responses, "max_tool_calls"
+		if tt.body == messages {
+			api, member = pricing.Messages, "max_uses"
+		}
+		in.Attributes.ContextExtensions = map[string]string{"api": string(api)}
+		out := check(t, newServer(t, keysWith(func(k *budget.Key) { k.DefaultMaxToolCalls = tt.key }), l), in)
 		edits := headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit")
 		got := headerOf(out.GetOkResponse().GetResponseHeadersToAdd(), "x-aig-injected-max-tool-calls")
-		if out.GetOkResponse() == nil || got != want || strings.Contains(edits, "max_tool_calls") != (want != "") {
-			t.Errorf("tag %s: announced %q with edits %q, want %q: %v", tag, got, edits, want, out.GetDeniedResponse())
+		if out.GetOkResponse() == nil || got != tt.want || strings.Contains(edits, `"`+member+`":`+tt.want) != (tt.want != "") {
+			t.Errorf("%+v: announced %q with edits %q: %v", tt, got, edits, out.GetDeniedResponse())
 		}
 	}
 }

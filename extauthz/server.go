@@ -29,9 +29,9 @@ type Authenticator interface {
 // a nil error the money is held until the call's access log settles it.
 type Reserver interface {
 	Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error)
-	// DefaultMaxTokens is the smallest output cap that the budgets of a call have
-	// for one without; 0: none. It answers from memory.
-	DefaultMaxTokens(tag budget.Tag, keyID string) int64
+	// Defaults are the smallest that the budgets of a call have. It answers from
+	// memory.
+	Defaults(tag budget.Tag, keyID string) budget.Defaults
 	// Watched reports whether any budget watches a call. It answers from memory.
 	Watched(tag budget.Tag, keyID string) bool
 }

@@ -65,8 +65,8 @@ func (l *fakeLedger) Reserve(ctx context.Context, r budget.Request) (budget.Rese
 	return admitted(r), nil
 }
 
-func (*fakeLedger) DefaultMaxTokens(budget.Tag, string) int64 { return 0 }
-func (*fakeLedger) Watched(budget.Tag, string) bool           { return false }
+func (*fakeLedger) Defaults(budget.Tag, string) budget.Defaults { return budget.Defaults{} }
+func (*fakeLedger) Watched(budget.Tag, string) bool             { return false }
 
 func (l *fakeLedger) take() []budget.Request {
 	l.mu.Lock()

@@ -85,7 +85,7 @@ func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, by budget.Autho
 		return l.createBudget(ctx, b, loc, by)
 	}
 	next := r.Budget
-	next.Cap, next.Zone, next.DefaultMaxTokens = b.Cap, b.Zone, b.DefaultMaxTokens
+	next.Cap, next.Zone, next.Defaults = b.Cap, b.Zone, b.Defaults
 	return l.replaceBudget(ctx, r, next, loc, by)
 }
 
@@ -99,7 +99,7 @@ func checkBudget(b *budget.Budget) (*time.Location, error) {
 	case b.Cap < 0 || b.Cap > budget.MaxAmount:
 		return nil, budget.Invalid("field_invalid", "cap", fmt.Sprintf("cap must be from 0 to %d cents", budget.MaxCents))
 	}
-	if err := budget.CheckDefaultMaxTokens(b.DefaultMaxTokens); err != nil {
+	if err := b.Defaults.Check(); err != nil {
 		return nil, err
 	}
 	if b.Target.Tags != "" {
@@ -122,8 +122,8 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	insert := query{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens}}
+	insert := query{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens, b.DefaultMaxToolCalls}}
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
@@ -144,8 +144,8 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
 	next.UpdateTime = time.Unix(0, max(l.windowTime(), r.UpdateTime.UnixNano()+1)).UTC()
 	err := l.applyRule(ctx, ruleEdit{rule: r, next: next, loc: loc}, []query{
-		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, update_time = ? WHERE num = ?`,
-			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.UpdateTime.UnixNano(), r.num}},
+		{sql: `UPDATE budget SET cap = ?, zone = ?, default_max_tokens = ?, default_max_tool_calls = ?, update_time = ? WHERE num = ?`,
+			args: []any{int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.DefaultMaxToolCalls, next.UpdateTime.UnixNano(), r.num}},
 		l.auditBudget(by, "update_budget", next),
 	})
 	if err != nil {
@@ -174,12 +174,12 @@ func (l *Ledger) applyRule(ctx context.Context, e ruleEdit, stored []query) erro
 
 func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) query {
 	return l.audit(by, action, b.ID, map[string]any{
-		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens,
+		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens, "default_max_tool_calls": b.DefaultMaxToolCalls,
 	})
 }
 
 // UpdateBudget lets change edit a copy of the budget and makes the result
-// durable. Only Cap, Zone and DefaultMaxTokens may change: another target or period is another
+// durable. Only Cap, Zone and Defaults may change: another target or period is another
 // budget. A non-empty etag must match, else KindConflict; change must not call
 // the ledger.
 func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error) {

@@ -2,15 +2,15 @@ package ledger
 
 import "aigateway/budget"
 
-// DefaultMaxTokens is the smallest DefaultMaxTokens of the budgets that watch a
-// call with this tag and key; 0 when none of them has one. It reads memory only.
-func (l *Ledger) DefaultMaxTokens(tag budget.Tag, keyID string) int64 {
+// Defaults are the smallest of the budgets that watch a call with this tag and
+// key. It reads memory only.
+func (l *Ledger) Defaults(tag budget.Tag, keyID string) budget.Defaults {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	least := int64(0)
+	var least budget.Defaults
 	for rules := range l.core.rules.watching(tag, keyID) {
 		for _, r := range rules {
-			least = budget.SmallerDefault(least, r.DefaultMaxTokens)
+			least = least.Least(r.Defaults)
 		}
 	}
 	return least

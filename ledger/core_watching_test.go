@@ -6,13 +6,13 @@ import (
 	"aigateway/budget"
 )
 
-// TestDefaultMaxTokens: the smallest default of the budgets that watch a call
+// TestDefaults: the smallest default of the budgets that watch a call
 // counts, whatever they watch it by, and it outlives a restart.
-func TestDefaultMaxTokens(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	b := start(t)
 	set := func(target budget.Target, period budget.Period, tokens int64) budget.Status {
 		t.Helper()
-		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: period, Cap: budget.Dollar, DefaultMaxTokens: tokens}, budget.Author{Actor: "root"})
+		st, err := b.SetBudget(t.Context(), budget.Budget{Target: target, Period: period, Cap: budget.Dollar, Defaults: budget.Defaults{DefaultMaxTokens: tokens, DefaultMaxToolCalls: tokens / 100}}, budget.Author{Actor: "root"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -24,7 +24,7 @@ func TestDefaultMaxTokens(t *testing.T) {
 	set(budget.Target{Tags: "team/a/x"}, budget.Day, 800)
 	set(budget.Target{Tags: "team/a/x"}, budget.Month, 600)
 	set(budget.Target{KeyID: "key_1"}, budget.Day, 500)
-	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: 77}, budget.Author{Actor: "root"})
+	k, _, err := b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, Defaults: budget.Defaults{DefaultMaxTokens: 77, DefaultMaxToolCalls: 7}}, budget.Author{Actor: "root"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,8 +33,8 @@ func TestDefaultMaxTokens(t *testing.T) {
 		if !b.Watched(tag, key) { // by the budget on all tags, if by no other
 			t.Errorf("Watched(%q, %q) is false", tag, key)
 		}
-		if got := b.DefaultMaxTokens(tag, key); got != tokens {
-			t.Errorf("DefaultMaxTokens(%q, %q) = %d, want %d", tag, key, got, tokens)
+		if got := b.Defaults(tag, key); got.DefaultMaxTokens != tokens || got.DefaultMaxToolCalls != tokens/100 {
+			t.Errorf("Defaults(%q, %q) = %+v, want %d", tag, key, got, tokens)
 		}
 	}
 	for range 2 { // the second time after a restart
@@ -47,14 +47,14 @@ func TestDefaultMaxTokens(t *testing.T) {
 		want("team/a/x/y", "key_2", 700)
 		want("other", "key_1", 500)
 		want("team/a/x", "key_1", 500)
-		if got, err := b.GetKey(k.ID); err != nil || got.DefaultMaxTokens != 77 {
-			t.Errorf("the key has %d, %v; want 77", got.DefaultMaxTokens, err)
+		if got, err := b.GetKey(k.ID); err != nil || got.DefaultMaxTokens != 77 || got.DefaultMaxToolCalls != 7 {
+			t.Errorf("the key has %+v, %v", got.Defaults, err)
 		}
 		b.shut()
 		b = reopen(t, b.dir, b.clock)
 	}
-	st, err := b.UpdateBudget(t.Context(), subtree.ID, "", func(b *budget.Budget) error { b.DefaultMaxTokens = 0; return nil }, budget.Author{Actor: "root"})
-	if err != nil || st.DefaultMaxTokens != 0 || st.Cap != subtree.Cap {
+	st, err := b.UpdateBudget(t.Context(), subtree.ID, "", func(b *budget.Budget) error { b.Defaults = budget.Defaults{}; return nil }, budget.Author{Actor: "root"})
+	if err != nil || st.Defaults != (budget.Defaults{}) || st.Cap != subtree.Cap {
 		t.Fatalf("%+v, %v", st, err)
 	}
 	want("team/b", "key_2", 0)
@@ -100,16 +100,21 @@ func TestTightest(t *testing.T) {
 	want("team/b", "key_1", "tree", 3*budget.Dollar) // what is held is not left
 }
 
-func TestDefaultMaxTokensIsChecked(t *testing.T) {
+func TestDefaultsAreChecked(t *testing.T) {
 	b := start(t)
-	for _, n := range []int64{-1, budget.MaxDefaultTokens + 1} {
-		_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, DefaultMaxTokens: n}, budget.Author{Actor: "root"})
-		if e := asError(t, err); e.Field != "default_max_tokens" {
-			t.Errorf("a budget with %d: %v", n, err)
-		}
-		_, _, err = b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, DefaultMaxTokens: n}, budget.Author{Actor: "root"})
-		if e := asError(t, err); e.Field != "default_max_tokens" {
-			t.Errorf("a key with %d: %v", n, err)
+	for field, wrong := range map[string][]budget.Defaults{
+		"default_max_tokens":     {{DefaultMaxTokens: -1}, {DefaultMaxTokens: budget.MaxDefaultTokens + 1}},
+		"default_max_tool_calls": {{DefaultMaxToolCalls: -1}, {DefaultMaxToolCalls: budget.MaxDefaultToolCalls + 1}},
+	} {
+		for _, d := range wrong {
+			_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, Defaults: d}, budget.Author{Actor: "root"})
+			if e := asError(t, err); e.Field != field {
+				t.Errorf("a budget with %+v: %v", d, err)
+			}
+			_, _, err = b.CreateKey(t.Context(), budget.Key{Name: "k", Scopes: []budget.Scope{budget.ScopeInference}, Defaults: d}, budget.Author{Actor: "root"})
+			if e := asError(t, err); e.Field != field {
+				t.Errorf("a key with %+v: %v", d, err)
+			}
 		}
 	}
 }

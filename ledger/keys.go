@@ -134,9 +134,9 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) 
 	if !e.ExpireTime.IsZero() {
 		expires = e.ExpireTime.UnixNano()
 	}
-	st := query{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, (*int64)(e.MaxWait)}}
+	st := query{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, default_max_tool_calls, max_wait)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, e.DefaultMaxToolCalls, (*int64)(e.MaxWait)}}
 	audit := l.audit(by, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
 	if err := l.edit(ctx, []query{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
@@ -156,7 +156,7 @@ func checkKey(k *budget.Key) error {
 			return err
 		}
 	}
-	if err := budget.CheckDefaultMaxTokens(k.DefaultMaxTokens); err != nil {
+	if err := k.Defaults.Check(); err != nil {
 		return err
 	}
 	if err := budget.CheckMaxWait(k.MaxWait); err != nil {
@@ -179,14 +179,14 @@ func encodeLists(k *budget.Key) (lists [3]string, err error) {
 
 func (s *store) loadKeys(ctx context.Context) ([]keyEntry, error) {
 	var keys []keyEntry
-	query := `SELECT id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, max_wait FROM key`
+	query := `SELECT id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, default_max_tool_calls, max_wait FROM key`
 	err := s.each(ctx, query, nil, func(r *sql.Rows) error {
 		var e keyEntry
 		var hash []byte
 		var scopes, tags, models string
 		var created, expires int64
 		var wait *int64
-		if err := r.Scan(&e.ID, &hash, &e.Name, &scopes, &tags, (*string)(&e.DefaultTag), &models, &created, &expires, &e.DefaultMaxTokens, &wait); err != nil {
+		if err := r.Scan(&e.ID, &hash, &e.Name, &scopes, &tags, (*string)(&e.DefaultTag), &models, &created, &expires, &e.DefaultMaxTokens, &e.DefaultMaxToolCalls, &wait); err != nil {
 			return err
 		}
 		if len(hash) != len(e.hash) {

@@ -116,10 +116,10 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 
 func (s *store) loadRules(ctx context.Context, v *saved) error {
 	zones := map[string]*time.Location{}
-	err := s.each(ctx, `SELECT num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens FROM budget ORDER BY id`, nil, func(r *sql.Rows) error {
+	err := s.each(ctx, `SELECT num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls FROM budget ORDER BY id`, nil, func(r *sql.Rows) error {
 		b := &rule{}
 		var created, updated int64
-		if err := r.Scan(&b.num, &b.ID, (*string)(&b.Target.Tags), &b.Target.KeyID, (*int)(&b.Period), &b.Zone, (*int64)(&b.Cap), &created, &updated, &b.DefaultMaxTokens); err != nil {
+		if err := r.Scan(&b.num, &b.ID, (*string)(&b.Target.Tags), &b.Target.KeyID, (*int)(&b.Period), &b.Zone, (*int64)(&b.Cap), &created, &updated, &b.DefaultMaxTokens, &b.DefaultMaxToolCalls); err != nil {
 			return err
 		}
 		if zones[b.Zone] == nil {

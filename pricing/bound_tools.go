@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -73,7 +74,7 @@ func (m *Model) toolCalls(b *Bound, c *Call) int64 {
 }
 
 func (m *Model) defaultToolCalls(c *Call) int64 {
-	if n := m.Upstream.DefaultMaxToolCalls; n > 0 || !c.Watched {
+	if n := cmp.Or(c.DefaultToolCalls, m.Upstream.DefaultMaxToolCalls); n > 0 || !c.Watched {
 		return n
 	}
 	return defaultToolCalls
@@ -131,5 +132,5 @@ func (m *Model) unboundedTool(c *Call, t *hostedTool) error {
 	case "shell":
 		limit = "\"environment\": {\"type\": \"local\"}, which runs it yourself, or " + limit
 	}
-	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known; default_max_tool_calls of the provider gives a search such a limit", t.field, clip(t.kind), limit))
+	return budget.Invalid("unbounded_tool", t.field, fmt.Sprintf("%s is %q, which the provider runs as often as it likes at a cost without bound; use function tools, or %s on a model whose context and fees are known; default_max_tool_calls of a budget, key or provider gives a search such a limit", t.field, clip(t.kind), limit))
 }

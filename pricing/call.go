@@ -31,6 +31,9 @@ type Call struct {
 	// DefaultCap is inserted when the body has no output cap: the caller's own
 	// default, of its key or budgets. 0: the model's, else the upstream's.
 	DefaultCap int64
+	// DefaultToolCalls limits tools that run at the provider where the body does
+	// not: the caller's own default, as above. 0: the upstream's.
+	DefaultToolCalls int64
 	// Watched: a budget watches the call, so that tools which run at the provider
 	// need a limit, and get the usual one where the upstream has none.
 	Watched bool

@@ -96,6 +96,7 @@ func TestDefaultLimitOfHostedTools(t *testing.T) {
 type watcher bool
 
 func (watcher) MayCall(string) error                                               { return nil }
+func (watcher) DefaultToolCalls() int64                                            { return 0 }
 func (watcher) DefaultCap() int64                                                  { return 0 }
 func (w watcher) Watched() bool                                                    { return bool(w) }
 func (watcher) Settled(string, []pricing.StoredName, bool) (tokens int64, ok bool) { return 0, false }

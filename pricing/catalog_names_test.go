@@ -153,6 +153,7 @@ func (o onlyModels) MayCall(slug string) error {
 	}
 	return &budget.Error{Kind: budget.KindPermission, Reason: "model_not_allowed"}
 }
+func (onlyModels) DefaultToolCalls() int64                                  { return 0 }
 func (onlyModels) DefaultCap() int64                                        { return 0 }
 func (onlyModels) Watched() bool                                            { return false }
 func (onlyModels) Settled(string, []pricing.StoredName, bool) (int64, bool) { return 0, false }

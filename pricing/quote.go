@@ -25,6 +25,9 @@ type Caller interface {
 	// DefaultCap is the output cap for a body without one; 0: none of its own. It
 	// is asked only about such a body.
 	DefaultCap() int64
+	// DefaultToolCalls is the limit for tools that the provider runs of a body
+	// without one; 0: none of its own. It is asked only about such a body.
+	DefaultToolCalls() int64
 	// Watched reports whether a budget watches the call. It is asked only about
 	// one whose tools run at the provider without a limit, or whose model has no
 	// price.
@@ -103,6 +106,9 @@ func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, e
 func (c *Call) ask(caller Caller, m *Model) {
 	if c.uncapped() {
 		c.DefaultCap = caller.DefaultCap()
+	}
+	if c.unlimited() {
+		c.DefaultToolCalls = caller.DefaultToolCalls()
 	}
 	c.Watched = (c.unlimited() || m.Row == nil) && caller.Watched()
 	if m.Row == nil && !c.Watched {

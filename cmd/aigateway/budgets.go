@@ -24,6 +24,7 @@ type restBudget struct {
 	TotalCapCents   *int64  `json:"total_cap_cents,omitzero"`
 	TimeZone        string  `json:"time_zone"`
 	DefaultMax      int32   `json:"default_max_tokens"`
+	DefaultTools    int32   `json:"default_max_tool_calls"`
 	CapCents        int64   `json:"cap_cents"`
 	SpentCents      int64   `json:"spent_cents"`
 	ReservedCents   int64   `json:"reserved_cents"`
@@ -146,7 +147,7 @@ func newBudgetsDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 type budgetFlags struct {
 	tag, key, zone                string
 	monthly, daily, weekly, total string
-	maxTokens                     int32
+	maxTokens, maxToolCalls       int32
 }
 
 func newBudgetsSetCommand(a *app, f *clientFlags) *cobra.Command {
@@ -171,6 +172,7 @@ stays counted; a cap below that refuses every priced call until the window ends.
 	c.Flags().StringVar(&b.total, "total", "", "cap in `dollars` for ever")
 	c.Flags().StringVar(&b.zone, "time-zone", "", "IANA time `zone` of the windows (default the gateway's)")
 	c.Flags().Int32Var(&b.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of calls that name none (default the model's or provider's)")
+	c.Flags().Int32Var(&b.maxToolCalls, "default-max-tool-calls", 0, "uses of the provider's own tools, such as its web search, in `calls` that do not limit them (default the provider's)")
 	reason := reasonFlag(c)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -220,6 +222,9 @@ func (b *budgetFlags) body(c *cobra.Command) (map[string]any, error) {
 	if b.maxTokens != 0 {
 		body["default_max_tokens"] = b.maxTokens
 	}
+	if b.maxToolCalls != 0 {
+		body["default_max_tool_calls"] = b.maxToolCalls
+	}
 	return body, nil
 }
 
@@ -243,11 +248,11 @@ func (a *app) setBudget(ctx context.Context, cl *client, out *format, body map[s
 func budgetTable(budgets ...restBudget) *table {
 	t := &table{
 		columns: []column{left("ID"), left("TAG"), left("KEY ID"), left("PERIOD"), money("CAP USD"), money("SPENT USD"),
-			money("RESERVED USD"), money("REMAINING USD"), left("RESETS AT"), left("TIME ZONE"), left("DEFAULT MAX TOKENS")},
+			money("RESERVED USD"), money("REMAINING USD"), left("RESETS AT"), left("TIME ZONE"), left("DEFAULT MAX TOKENS"), left("DEFAULT MAX TOOL CALLS")},
 		empty: "no budgets; `aigateway budgets set --tag TAG --monthly DOLLARS` makes one",
 	}
 	for _, b := range budgets {
-		t.add(b.ID, orElse(b.Tag, ""), orElse(b.KeyID, ""), b.Period, b.Cap, b.Spent, b.Reserved, b.Remaining, orElse(b.ResetsAt, "never"), b.TimeZone, orNone(b.DefaultMax))
+		t.add(b.ID, orElse(b.Tag, ""), orElse(b.KeyID, ""), b.Period, b.Cap, b.Spent, b.Reserved, b.Remaining, orElse(b.ResetsAt, "never"), b.TimeZone, orNone(b.DefaultMax), orNone(b.DefaultTools))
 	}
 	return t
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const budgetJSON = `{"id":"bud_7","tag":"summarize","period":"month","monthly_cap_cents":50000,"time_zone":"UTC","default_max_tokens":4096,
+const budgetJSON = `{"id":"bud_7","tag":"summarize","period":"month","monthly_cap_cents":50000,"time_zone":"UTC","default_max_tokens":4096,"default_max_tool_calls":5,
 "cap_cents":50000,"spent_cents":4210,"reserved_cents":33,"remaining_cents":45757,
 "cap":"500.00","spent":"42.0965","reserved":"0.3225","remaining":"457.581",
 "window_start":"2026-04-01T00:00:00Z","resets_at":"2026-05-01T00:00:00Z","etag":"abc",
@@ -40,7 +40,7 @@ func TestBudgetsListEmpty(t *testing.T) {
 	f := &fakeREST{answer: `{"budgets":[],"next_page_token":""}`}
 	env := f.start(t)
 	for format, want := range map[string]string{"table": "", "json": "[]\n", "yaml": "[]\n",
-		"csv": "id,tag,key_id,period,cap_usd,spent_usd,reserved_usd,remaining_usd,resets_at,time_zone,default_max_tokens\n"} {
+		"csv": "id,tag,key_id,period,cap_usd,spent_usd,reserved_usd,remaining_usd,resets_at,time_zone,default_max_tokens,default_max_tool_calls\n"} {
 		r := runCLI(t, env, "budgets", "list", "-o", format)
 		if r.code != 0 || r.stdout != want || !strings.Contains(r.stderr, "no budgets") {
 			t.Errorf("%s: %+v", format, r)
@@ -53,6 +53,7 @@ func TestBudgetsSet(t *testing.T) {
 		{"monthly", "--tag summarize --monthly 500.00", `{"monthly_cap_cents":50000,"tag":"summarize"}`},
 		{"daily in a zone", "--tag team/a/** --daily 20 --time-zone Europe/Berlin", `{"daily_cap_cents":2000,"tag":"team/a/**","time_zone":"Europe/Berlin"}`},
 		{"with a default output cap", "--tag a --daily 1 --default-max-tokens 4096", `{"daily_cap_cents":100,"default_max_tokens":4096,"tag":"a"}`},
+		{"with a default of tool calls", "--tag a --daily 1 --default-max-tool-calls 5", `{"daily_cap_cents":100,"default_max_tool_calls":5,"tag":"a"}`},
 		{"weekly zero", "--tag ** --weekly 0", `{"tag":"**","weekly_cap_cents":0}`},
 		{"key for ever", "--key key_3 --total 0.01", `{"key_id":"key_3","total_cap_cents":1}`},
 		{"the largest", "--tag a --total 4611686018.42", `{"tag":"a","total_cap_cents":461168601842}`},

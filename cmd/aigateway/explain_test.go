@@ -149,13 +149,13 @@ func TestExplainer(t *testing.T) {
 		return accounting.Ratio{Calls: 7, Bound: 10 * budget.Dollar, Cost: 3 * budget.Dollar}, tag == "team/a"
 	}
 	e := explainer{
-		catalog:    func() *pricing.Catalog { return catalog },
-		tightest:   tightest,
-		defaultCap: func(budget.Tag, string) int64 { return 0 },
-		watched:    func(budget.Tag, string) bool { return watched },
-		settled:    settled,
-		learned:    learned,
-		now:        time.Now,
+		catalog:  func() *pricing.Catalog { return catalog },
+		tightest: tightest,
+		defaults: func(budget.Tag, string) budget.Defaults { return budget.Defaults{} },
+		watched:  func(budget.Tag, string) bool { return watched },
+		settled:  settled,
+		learned:  learned,
+		now:      time.Now,
 	}
 	key := &budget.Key{ID: "key_1", AllowedModels: []string{"openai/*"}}
 	x, err := e.Explain(t.Context(), key, adminapi.ExplainQuery{Tag: "team/a", Body: []byte(sixtyKB(t))})

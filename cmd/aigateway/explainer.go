@@ -83,8 +83,8 @@ type explainer struct {
 	// tightest is the budget with the least left of those that watch a call; ok
 	// is false when none does.
 	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
-	// defaultCap is the smallest default output cap of the budgets that watch a call.
-	defaultCap func(tag budget.Tag, keyID string) int64
+	// defaults are the smallest of the budgets that watch a call.
+	defaults func(tag budget.Tag, keyID string) budget.Defaults
 	// watched reports whether a budget watches a call.
 	watched func(tag budget.Tag, keyID string) bool
 	// settled is what earlier answers can amount to.
@@ -127,8 +127,12 @@ type explainCaller struct {
 
 func (c *explainCaller) MayCall(slug string) error { return c.key.CheckModel(slug) }
 
-func (c *explainCaller) DefaultCap() int64 {
-	return budget.SmallerDefault(c.key.DefaultMaxTokens, c.defaultCap(c.tag, c.key.ID))
+func (c *explainCaller) DefaultCap() int64 { return c.all().DefaultMaxTokens }
+
+func (c *explainCaller) DefaultToolCalls() int64 { return c.all().DefaultMaxToolCalls }
+
+func (c *explainCaller) all() budget.Defaults {
+	return c.key.Defaults.Least(c.defaults(c.tag, c.key.ID))
 }
 
 func (c *explainCaller) Watched() bool { return c.watched(c.tag, c.key.ID) }

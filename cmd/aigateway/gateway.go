@@ -277,7 +277,7 @@ func (c *controlPlane) servers(a *app) error {
 
 	c.admin, err = adminapi.New(adminapi.Config{
 		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
-		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.DefaultMaxTokens, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
+		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
 		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
 	})

@@ -22,6 +22,7 @@ type restKey struct {
 	CreateTime    *string  `json:"create_time,omitzero"`
 	ExpireTime    *string  `json:"expire_time,omitzero"`
 	DefaultMax    int32    `json:"default_max_tokens"`
+	DefaultTools  int32    `json:"default_max_tool_calls"`
 	MaxWait       *string  `json:"max_wait,omitzero"`
 }
 
@@ -55,7 +56,7 @@ limited to scopes, tags and models. These commands need a key with scope admin.`
 type keyFlags struct {
 	name, defaultTag, expires string
 	scopes, tags, models      []string
-	maxTokens                 int32
+	maxTokens, maxToolCalls   int32
 	maxWait                   time.Duration
 }
 
@@ -79,6 +80,7 @@ gateway keeps only a hash of it.`,
 	c.Flags().StringArrayVar(&k.models, "model", nil, "`model` it may call, PROVIDER/MODEL or PROVIDER/*; repeat for more (default every model)")
 	c.Flags().StringVar(&k.expires, "expires", "", "`time` it stops working: YYYY-MM-DD (UTC) or RFC 3339 (default never)")
 	c.Flags().Int32Var(&k.maxTokens, "default-max-tokens", 0, "output cap in `tokens` of its calls that name none (default the model's or provider's)")
+	c.Flags().Int32Var(&k.maxToolCalls, "default-max-tool-calls", 0, "uses of the provider's own tools, such as its web search, in `calls` of its that do not limit them (default the provider's)")
 	c.Flags().DurationVar(&k.maxWait, "max-wait", 0, "`time` its calls may wait for running ones, such as 2s or 0s (default the gateway's)")
 	reason := reasonFlag(c)
 	out := outputFlag(c)
@@ -118,6 +120,9 @@ func (k *keyFlags) body(c *cobra.Command) (map[string]any, error) {
 	}
 	if k.maxTokens != 0 {
 		body["default_max_tokens"] = k.maxTokens
+	}
+	if k.maxToolCalls != 0 {
+		body["default_max_tool_calls"] = k.maxToolCalls
 	}
 	if c.Flags().Changed("max-wait") {
 		body["max_wait"] = strconv.FormatFloat(k.maxWait.Seconds(), 'f', -1, 64) + "s"
@@ -233,11 +238,11 @@ func newKeysDeleteCommand(a *app, f *clientFlags) *cobra.Command {
 
 func keyTable(keys ...restKey) *table {
 	t := &table{
-		columns: []column{left("ID"), left("NAME"), left("SCOPES"), left("TAGS"), left("DEFAULT TAG"), left("MODELS"), left("EXPIRES"), left("DEFAULT MAX TOKENS")},
+		columns: []column{left("ID"), left("NAME"), left("SCOPES"), left("TAGS"), left("DEFAULT TAG"), left("MODELS"), left("EXPIRES"), left("DEFAULT MAX TOKENS"), left("DEFAULT MAX TOOL CALLS")},
 		empty:   "no keys; `aigateway keys create --name NAME` makes one",
 	}
 	for _, k := range keys {
-		t.add(k.ID, k.Name, strings.Join(k.Scopes, ","), orAll(k.AllowedTags, "**"), k.DefaultTag, orAll(k.AllowedModels, "*"), orElse(k.ExpireTime, "never"), orNone(k.DefaultMax))
+		t.add(k.ID, k.Name, strings.Join(k.Scopes, ","), orAll(k.AllowedTags, "**"), k.DefaultTag, orAll(k.AllowedModels, "*"), orElse(k.ExpireTime, "never"), orNone(k.DefaultMax), orNone(k.DefaultTools))
 	}
 	return t
 }

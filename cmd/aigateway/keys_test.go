@@ -8,7 +8,7 @@ import (
 )
 
 const keyJSON = `{"id":"key_3","name":"team a","scopes":["inference","usage"],"allowed_tags":["team/a/**"],"default_tag":"team/a",
-"allowed_models":["openai/*","moonshot/kimi-k2.6"],"create_time":"2026-03-01T00:00:00Z","expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024}`
+"allowed_models":["openai/*","moonshot/kimi-k2.6"],"create_time":"2026-03-01T00:00:00Z","expire_time":"2027-01-01T00:00:00Z","default_max_tokens":1024,"default_max_tool_calls":2}`
 
 const secretText = "sk-aig-only-shown-once"
 
@@ -16,14 +16,14 @@ func TestKeysCreate(t *testing.T) {
 	f := &fakeREST{answer: `{"key":` + keyJSON + `,"secret":"` + secretText + `"}`}
 	env := f.start(t)
 	r := runCLI(t, env, "keys", "create", "--name", "team a", "--scope", "inference,usage", "--tag", "team/a/**", "--tag", "a,b",
-		"--default-tag", "team/a", "--model", "openai/*", "--expires", "2027-01-01", "--default-max-tokens", "1024")
+		"--default-tag", "team/a", "--model", "openai/*", "--expires", "2027-01-01", "--default-max-tokens", "1024", "--default-max-tool-calls", "2")
 	if r.code != 0 || r.stdout != secretText+"\n" {
 		t.Errorf("%+v", r)
 	}
 	if !strings.Contains(r.stderr, "shown this once") || strings.Contains(r.stderr, secretText) {
 		t.Errorf("stderr %q", r.stderr)
 	}
-	want := `{"allowed_models":["openai/*"],"allowed_tags":["team/a/**","a,b"],"default_max_tokens":1024,"default_tag":"team/a","expire_time":"2027-01-01T00:00:00Z","name":"team a","scopes":["inference","usage"]}`
+	want := `{"allowed_models":["openai/*"],"allowed_tags":["team/a/**","a,b"],"default_max_tokens":1024,"default_max_tool_calls":2,"default_tag":"team/a","expire_time":"2027-01-01T00:00:00Z","name":"team a","scopes":["inference","usage"]}`
 	if diff := cmp.Diff(want, f.body); diff != "" || f.method+f.uri != "POST/v1/keys" {
 		t.Errorf("%s %s -want +got:\n%s", f.method, f.uri, diff)
 	}

@@ -87,8 +87,14 @@ type Budget struct {
 	// budgets and the key of a call the smallest counts, before the defaults of
 	// the model and the provider. 0: none; at most 10000000.
 	DefaultMaxTokens int32 `protobuf:"varint,23,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// How often tools that the provider runs, such as its web search, may be used
+	// by a call that this budget watches and that does not limit them; inserted as
+	// max_tool_calls or max_uses, and announced by x-aig-injected-max-tool-calls. Of
+	// the budgets and the key of a call the smallest counts, before the provider's.
+	// 0: none; at most 1000.
+	DefaultMaxToolCalls int32 `protobuf:"varint,24,opt,name=default_max_tool_calls,proto3" json:"default_max_tool_calls,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *Budget) Reset() {
@@ -282,11 +288,18 @@ func (x *Budget) GetDefaultMaxTokens() int32 {
 	return 0
 }
 
+func (x *Budget) GetDefaultMaxToolCalls() int32 {
+	if x != nil {
+		return x.DefaultMaxToolCalls
+	}
+	return 0
+}
+
 var File_aigateway_v1_budget_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\n" +
-	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\t\n" +
+	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\t\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x15\n" +
 	"\x03tag\x18\x02 \x01(\tH\x00R\x03tag\x88\x01\x01\x12\x1b\n" +
@@ -311,7 +324,8 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\x04etag\x18\x14 \x01(\tR\x04etag\x12G\n" +
 	"\vcreate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\bR\vcreate_time\x88\x01\x01\x12G\n" +
 	"\vupdate_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\tR\vupdate_time\x88\x01\x01\x12.\n" +
-	"\x12default_max_tokens\x18\x17 \x01(\x05R\x12default_max_tokensB\x06\n" +
+	"\x12default_max_tokens\x18\x17 \x01(\x05R\x12default_max_tokens\x126\n" +
+	"\x16default_max_tool_calls\x18\x18 \x01(\x05R\x16default_max_tool_callsB\x06\n" +
 	"\x04_tagB\t\n" +
 	"\a_key_idB\x14\n" +
 	"\x12_monthly_cap_centsB\x12\n" +

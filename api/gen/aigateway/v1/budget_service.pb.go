@@ -261,8 +261,8 @@ type UpdateBudgetRequest struct {
 	// The budget's id.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The new values: a cap of the budget's period, time_zone,
-	// default_max_tokens, or some of them; and the etag that was read, to change
-	// nothing that somebody else changed meanwhile.
+	// default_max_tokens, default_max_tool_calls, or some of them; and the etag that
+	// was read, to change nothing that somebody else changed meanwhile.
 	Budget *Budget `protobuf:"bytes,2,opt,name=budget,proto3" json:"budget,omitempty"`
 	// Which fields of budget to take. Over REST it follows from the members of
 	// the body; over gRPC, empty means every field that is set.

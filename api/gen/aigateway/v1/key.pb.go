@@ -50,6 +50,11 @@ type Key struct {
 	// call the smallest counts, before the defaults of the model and the
 	// provider. 0: none; at most 10000000.
 	DefaultMaxTokens int32 `protobuf:"varint,9,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
+	// How often tools that the provider runs, such as its web search, may be used
+	// by its calls that do not limit them; inserted as max_tool_calls or max_uses,
+	// and announced by x-aig-injected-max-tool-calls. Of the key and the budgets of
+	// a call the smallest counts, before the provider's. 0: none; at most 1000.
+	DefaultMaxToolCalls int32 `protobuf:"varint,11,opt,name=default_max_tool_calls,proto3" json:"default_max_tool_calls,omitempty"`
 	// How long its calls may wait where only running calls stand in their way,
 	// "0s" (never) to "60s"; the gateway's reservations.max_wait is the most for
 	// any. Absent: that.
@@ -151,6 +156,13 @@ func (x *Key) GetDefaultMaxTokens() int32 {
 	return 0
 }
 
+func (x *Key) GetDefaultMaxToolCalls() int32 {
+	if x != nil {
+		return x.DefaultMaxToolCalls
+	}
+	return 0
+}
+
 func (x *Key) GetMaxWait() *durationpb.Duration {
 	if x != nil {
 		return x.MaxWait
@@ -162,7 +174,7 @@ var File_aigateway_v1_key_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\n" +
-	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe6\x03\n" +
+	"\x16aigateway/v1/key.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9e\x04\n" +
 	"\x03Key\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x18\n" +
 	"\x04name\x18\x02 \x01(\tB\x04\xe2A\x01\x02R\x04name\x12\x1c\n" +
@@ -172,7 +184,8 @@ const file_aigateway_v1_key_proto_rawDesc = "" +
 	"\x0eallowed_models\x18\x06 \x03(\tR\x0eallowed_models\x12G\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\x00R\vcreate_time\x88\x01\x01\x12A\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01\x12.\n" +
-	"\x12default_max_tokens\x18\t \x01(\x05R\x12default_max_tokens\x12:\n" +
+	"\x12default_max_tokens\x18\t \x01(\x05R\x12default_max_tokens\x126\n" +
+	"\x16default_max_tool_calls\x18\v \x01(\x05R\x16default_max_tool_calls\x12:\n" +
 	"\bmax_wait\x18\n" +
 	" \x01(\v2\x19.google.protobuf.DurationH\x02R\bmax_wait\x88\x01\x01B\x0e\n" +
 	"\f_create_timeB\x0e\n" +

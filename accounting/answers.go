@@ -21,13 +21,12 @@ type Answers struct {
 	next   int
 }
 
-// answerName is an id at the model that gave it: another provider may give the
-// same.
-type answerName struct{ model, id string }
+// answerName is an id at the provider that gave it: another may give the same.
+type answerName struct{ provider, id string }
 
 // answer is one response.
 type answer struct {
-	keyID string
+	keyID, model string
 	pricing.Answered
 }
 
@@ -44,12 +43,12 @@ func (a *Answers) observe(l *envoy.LogLine, token *envoy.Token, out *pricing.Out
 	if !ok {
 		return
 	}
-	known := &answer{keyID: token.KeyID, Answered: of}
+	known := &answer{keyID: token.KeyID, model: token.Model, Answered: of}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.keep(answerName{token.Model, l.AnswerID}, known)
+	a.keep(answerName{token.Provider, l.AnswerID}, known)
 	for _, id := range l.ItemIDs {
-		a.keep(answerName{token.Model, id}, known)
+		a.keep(answerName{token.Provider, id}, known)
 	}
 }
 
@@ -80,13 +79,17 @@ func (a *Answers) Tokens(keyID, model string, names []pricing.StoredName, whole 
 	if a == nil {
 		return 0, false
 	}
+	provider, _, _ := strings.Cut(model, "/")
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	uses := make(map[*answer]*use, len(names))
 	seen := make(map[string]bool, len(names))
 	sum := int64(0)
 	for _, n := range names {
-		of := a.byName[answerName{model, n.ID}]
+		of := a.byName[answerName{provider, n.ID}]
+		if of != nil && of.model != model {
+			of = nil
+		}
 		carried := n.Kind == pricing.CarriedItem
 		switch {
 		case carried && of == nil:
@@ -117,6 +120,17 @@ func (a *Answers) Tokens(keyID, model string, names []pricing.StoredName, whole 
 		sum += u.tokens(of)
 	}
 	return sum, true
+}
+
+// Foreign reports whether the provider gave the id to an answer of another key.
+func (a *Answers) Foreign(keyID, provider, id string) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	of := a.byName[answerName{provider, id}]
+	return of != nil && of.keyID != keyID
 }
 
 // use is what of one answer is named.

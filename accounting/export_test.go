@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"google.golang.org/protobuf/proto"
@@ -50,12 +51,13 @@ func Settlement(c Config, l *envoy.LogLine) budget.Settlement {
 func Observe(a *Answers, keyID, model, id string, items []string, pin string, out pricing.Outcome) {
 	l := &envoy.LogLine{}
 	l.AnswerID, l.ItemIDs = id, items
-	a.observe(l, &envoy.Token{KeyID: keyID, Model: model, Pin: pin}, &out)
+	provider, _, _ := strings.Cut(model, "/")
+	a.observe(l, &envoy.Token{KeyID: keyID, Model: model, Provider: provider, Pin: pin}, &out)
 }
 
 // ObserveAny remembers an answer of model m with key k.
 func ObserveAny(a *Answers, id string, items []string) {
-	known := &answer{keyID: "k", Answered: pricing.Answered{Response: 2, Output: 1}}
+	known := &answer{keyID: "k", model: "m", Answered: pricing.Answered{Response: 2, Output: 1}}
 	for _, name := range append(items, id) {
 		a.keep(answerName{"m", name}, known)
 	}

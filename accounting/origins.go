@@ -206,6 +206,18 @@ func (o *Origins) Provider(ctx context.Context, keyID, id string) (string, bool)
 	}
 }
 
+// Foreign reports whether the provider's response with this id was made with
+// another key. It waits for nothing.
+func (o *Origins) Foreign(keyID, provider, id string) bool {
+	if o == nil {
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	of := o.byID[id]
+	return of.provider == provider && of.keyID != keyID
+}
+
 // madeWith is the provider of a response that the key made, else empty.
 func (o *Origins) madeWith(keyID, id string) string {
 	o.mu.Lock()

@@ -40,6 +40,31 @@ func openOrigins(t *testing.T, path string) *accounting.Origins {
 	return o
 }
 
+// TestForeign: what is known to be another key's, at that provider; what is
+// unknown, or of two keys, is nobody's.
+func TestForeign(t *testing.T) {
+	o, a := openOrigins(t, filepath.Join(t.TempDir(), "responses")), accounting.NewAnswers()
+	accounting.ObserveOrigin(o, "key_1", "openai", "resp_1", storedPin(t, ""))
+	accounting.ObserveOrigin(o, "key_1", "openai", "resp_2", storedPin(t, ""))
+	accounting.ObserveOrigin(o, "key_2", "openai", "resp_2", storedPin(t, ""))
+	accounting.ObserveAny(a, "resp_1", []string{"msg_1"}) // of key k at m
+	for _, tt := range []struct {
+		key, provider, id string
+		foreign, part     bool
+	}{
+		{"key_1", "openai", "resp_1", false, false}, {"key_2", "openai", "resp_1", true, false}, {"key_2", "azure", "resp_1", false, false},
+		{"key_3", "openai", "resp_2", false, false}, {"key_3", "openai", "resp_9", false, false},
+		{"k", "m", "msg_1", false, false}, {"other", "m", "msg_1", false, true}, {"other", "n", "msg_1", false, false}, {"other", "m", "msg_9", false, false},
+	} {
+		if o.Foreign(tt.key, tt.provider, tt.id) != tt.foreign || a.Foreign(tt.key, tt.provider, tt.id) != tt.part {
+			t.Errorf("%+v: %t and %t", tt, o.Foreign(tt.key, tt.provider, tt.id), a.Foreign(tt.key, tt.provider, tt.id))
+		}
+	}
+	if (*accounting.Origins)(nil).Foreign("k", "m", "x") || (*accounting.Answers)(nil).Foreign("k", "m", "x") {
+		t.Error("nobody knows of a response")
+	}
+}
+
 // now asks without waiting for what is not known.
 func now(o *accounting.Origins, key, id string) string {
 	ctx, stop := context.WithCancel(context.Background())

@@ -43,6 +43,9 @@ type Settled interface {
 	// of the model with the key; false when some of them may be anything. whole
 	// says that the reasoning of all turns counts, whatever a turn left out.
 	Tokens(keyID, model string, names []pricing.StoredName, whole bool) (int64, bool)
+	// Foreign reports whether the provider is known to have given the id to an
+	// answer, or a part of one, of another key.
+	Foreign(keyID, provider, id string) bool
 }
 
 // Config is what a Server works with; those without a word on their zero value are required.

@@ -25,6 +25,10 @@ func (s *settled) Tokens(keyID, model string, names []pricing.StoredName, whole 
 	return s.tokens, !s.unknown
 }
 
+func (s *settled) Foreign(keyID, provider, id string) bool {
+	return provider == "openai" && id == "msg_other"
+}
+
 // What a body only names holds what was settled for it, for the caller's key
 // and the model that is called, and a whole context where nothing was.
 func TestWhatIsNamedHoldsWhatWasSettled(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/pricing"
 )
 
 // Origins knows where responses were made that their providers store. It is safe
@@ -16,6 +17,9 @@ type Origins interface {
 	// this gateway has not seen that. It may wait for a moment for the log of one
 	// that was just made.
 	Provider(ctx context.Context, keyID, id string) (string, bool)
+	// Foreign reports whether the provider's response with this id is known to have
+	// been made with another key.
+	Foreign(keyID, provider, id string) bool
 }
 
 // storedPath is a stored response, or what may be asked about it.
@@ -45,6 +49,18 @@ func (s *Server) stored(ctx context.Context, r *request, id string) (*answer, er
 	}
 	s.metrics.free.Inc()
 	return &answer{requestID: id, provider: provider, decision: envoy.Decision{Token: envoy.TokenFree}}, nil
+}
+
+// MayName implements pricing.Caller: what is known to be another key's is not
+// there, on whatever tag, for its provider would put it into this key's answer.
+func (p *payer) MayName(m *pricing.Model, ids []string) error {
+	s := p.server
+	for _, id := range ids {
+		if s.origins != nil && s.origins.Foreign(p.key.ID, m.Provider, id) || s.settled != nil && s.settled.Foreign(p.key.ID, m.Provider, id) {
+			return budget.NotFound("response_unknown", "the body names a response, or an item of one, that was not made with this key; send the messages themselves")
+		}
+	}
+	return nil
 }
 
 // storedResponse is the id of the response that is asked for.

@@ -2,6 +2,7 @@ package extauthz_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
@@ -9,6 +10,7 @@ import (
 	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/extauthz"
+	"aigateway/pricing"
 )
 
 // origins are responses by key and id.
@@ -17,6 +19,49 @@ type origins map[[2]string]string
 func (o origins) Provider(_ context.Context, keyID, id string) (string, bool) {
 	provider, ok := o[[2]string{keyID, id}]
 	return provider, ok
+}
+
+func (o origins) Foreign(keyID, provider, id string) bool {
+	for known, of := range o {
+		if known[1] == id && of == provider && known[0] != keyID {
+			return true
+		}
+	}
+	return false
+}
+
+// TestAnotherKeysIsNotNamed: what another key's call left at the provider is not
+// there for this one, on a tag without a budget either, however it is named. What
+// stands in the body is the client's own.
+func TestAnotherKeysIsNotNamed(t *testing.T) {
+	known := origins{{"key_1", "resp_1"}: "openai", {"key_2", "resp_2"}: "openai", {"key_2", "resp_3"}: "azure"}
+	s := newServer(t, keysWith(nil), &fakeLedger{}, func(c *extauthz.Config) { c.Origins, c.Settled = known, &settled{unknown: true} })
+	many := strings.Repeat(`{"type":"item_reference","id":"msg_1"},`, 2000)
+	for members, foreign := range map[string]bool{
+		`"previous_response_id":"resp_1"`:                                                 false,
+		`"previous_response_id":"resp_2"`:                                                 true,
+		`"previous_response_id":"resp\u005f2"`:                                            true,
+		`"previous_response_id":"resp_3"`:                                                 false, // azure's
+		`"previous_response_id":"resp_9"`:                                                 false, // nobody knows
+		`"input":[{"type":"item_reference","id":"msg_other"}]`:                            true,
+		`"input":[{"id":"msg_other"}]`:                                                    true,
+		`"input":[{"type":"reasoning","id":"msg_other","summary":[]}]`:                    true,
+		`"input":[{"type":"image_generation_call","id":"msg_other"}]`:                     true,
+		`"input":[{"type":"web_search_call","id":"msg_other"}]`:                           true,
+		`"input":[` + many + `{"type":"item_reference","id":"msg_other"}]`:                true,
+		`"input":[{"type":"message","role":"assistant","id":"msg_other","content":"hi"}]`: false,
+	} {
+		for _, api := range []pricing.Endpoint{pricing.Responses, pricing.InputTokens} {
+			out := check(t, s, on(api, authorized("r", `{"model":"openai/gpt-5.4-mini",`+members+`}`)))
+			reason := ""
+			if e, err := refusal(out); err == nil {
+				reason = e.reason()
+			}
+			if (reason == "response_unknown") != foreign {
+				t.Errorf("%s: %.200s is refused with %q", api, members, reason)
+			}
+		}
+	}
 }
 
 func byID(method, path, body string, headers ...string) *authv3.CheckRequest {

@@ -181,7 +181,10 @@ func (p *parser) fileData(f *filePart) error {
 }
 
 // contextManagement reads what the provider may do to a long context. Clearing
-// only makes the input smaller; compacting is another call of the model.
+// only makes the input smaller. Compacting is another call of the model, of which
+// neither OpenAI nor Anthropic publishes how often it may happen in one answer or
+// how long the summary gets (developers.openai.com/api/docs/guides/compaction,
+// platform.claude.com/docs/en/build-with-claude/compaction-threshold).
 func (p *parser) contextManagement() error {
 	field := "context_management"
 	compacts := false
@@ -219,7 +222,11 @@ func (p *parser) contextManagement() error {
 		return p.wrongType("an object")
 	}
 	if err == nil && compacts {
-		p.call.refuse("unsupported_feature", field, field+" adds model calls that have no bound; use clear_… edits only, or leave it out")
+		instead := ""
+		if p.call.Endpoint == Responses {
+			instead = " and post to /v1/responses/compact, which has a bound"
+		}
+		p.call.refuse("unsupported_feature", field, field+" adds calls of the model, as many and as long as the provider likes; use clear_… edits only, or leave it out"+instead)
 	}
 	return err
 }

@@ -43,7 +43,8 @@ type storedInput struct {
 	why      *budget.Error // the first of it; nil: the body names nothing
 	template *budget.Error // a stored prompt
 	names    []StoredName
-	other    bool // some of it has no name that was ever settled
+	ids      []string // of what is named and not carried, however many
+	other    bool     // some of it has no name that was ever settled
 
 	settled bool  // tokens is what all of it can amount to
 	tokens  int64 // …
@@ -149,6 +150,7 @@ func (p *parser) previousMember() error {
 	}
 	p.stores("previous_response_id")
 	id, err := p.identity()
+	p.call.stored.ids = append(p.call.stored.ids, id)
 	p.keepName(StoredName{ID: id, Kind: StoredResponse})
 	return err
 }
@@ -357,6 +359,9 @@ func (p *parser) checkItem(it *item, size int64) {
 	}
 	if it.kind == "compaction_trigger" {
 		c.compacts = true
+	}
+	if it.id != "" && !it.whole() {
+		c.stored.ids = append(c.stored.ids, it.id)
 	}
 	switch {
 	case !knownItem(it.kind):

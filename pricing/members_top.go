@@ -109,7 +109,7 @@ var topLevel = []member{
 	{name: "max_tool_calls", in: inResponses, read: (*parser).toolCallsMember, about: "the uses of all hosted tools together"},
 	{name: "store", in: inResponses, read: (*parser).storeMember, about: "whether the answer can be had by its id"},
 	{name: "reasoning", in: inResponses, read: (*parser).reasoningMember, about: "the reasoning of all turns is stored input, too"},
-	{name: "context_management", in: inResponses | inMessages, read: (*parser).contextManagement, about: "clearing adds nothing; compacting is another call of a model"},
+	{name: "context_management", in: inResponses | inMessages, read: (*parser).contextManagement, about: "clearing adds nothing; compacting is refused: nothing published limits how often a model is called for it, or how long its summary gets (/v1/responses/compact has a bound)"},
 	{name: "prompt_cache_options", in: inChat | inResponses, read: (*parser).cacheOptions, about: "cache writes and their price"},
 	{name: "prompt_cache_retention", in: inChat | inResponses, read: (*parser).cacheRetention, about: "long-lived cache writes have a price of their own"},
 	{name: "generate", in: inResponses, read: (*parser).prewarmMember, about: "fills the cache"},
@@ -229,7 +229,7 @@ const (
 	imageRemedy     = "changes how many tokens an image or video takes; leave it out"
 	capRemedy       = "is obeyed over max_tokens or n by some servers; send max_tokens and n"
 	configRemedy    = "may hold a cap that is obeyed over max_tokens; send max_tokens and n"
-	apartRemedy     = "makes the answer come apart from its cost; leave it out"
+	apartRemedy     = "makes the answer come apart from its cost, which nobody would report to this gateway; leave it out and read the stream"
 	modelRemedy     = "can change the model and so its price, or add paid steps; name one model and leave it out"
 	agentsRemedy    = "lets several models work, each with output of its own; leave it out"
 	stepsRemedy     = "adds steps that the provider bills apart; leave it out"

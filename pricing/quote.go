@@ -32,6 +32,9 @@ type Caller interface {
 	// one whose tools run at the provider without a limit, or whose model has no
 	// price.
 	Watched() bool
+	// MayName says why a call of the model may not name what its provider stores
+	// under these ids; nil: it may. It is asked only about a body that names some.
+	MayName(m *Model, ids []string) error
 	// Settled is the most input tokens of the model that names together can amount
 	// to; false when they may be anything. whole says that the reasoning of all
 	// turns counts. It is asked only about a body that names something.
@@ -73,7 +76,9 @@ func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, err
 		return Quote{}, err
 	}
 	if caller != nil {
-		call.ask(caller, &out.Model)
+		if err := call.ask(caller, &out.Model); err != nil {
+			return Quote{}, err
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return Quote{}, fmt.Errorf("before bounding: %w", err)
@@ -102,8 +107,14 @@ func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, e
 	return m, err
 }
 
-// ask takes what the caller has for what the body leaves out.
-func (c *Call) ask(caller Caller, m *Model) {
+// ask takes what the caller has for what the body leaves out, or an error about
+// what is not the caller's.
+func (c *Call) ask(caller Caller, m *Model) error {
+	if len(c.stored.ids) > 0 {
+		if err := caller.MayName(m, c.stored.ids); err != nil {
+			return err
+		}
+	}
 	if c.uncapped() {
 		c.DefaultCap = caller.DefaultCap()
 	}
@@ -119,6 +130,7 @@ func (c *Call) ask(caller Caller, m *Model) {
 			c.Settle(n)
 		}
 	}
+	return nil
 }
 
 // unboundable lists the reasons that concern only the bound; every other

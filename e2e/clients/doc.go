@@ -1,7 +1,8 @@
 // Command clients runs real programs and client libraries, installed and
 // unmodified, through the built gateway and a real Envoy before the fake
 // provider, and prints a table of what each of them saw. install.sh installs
-// them, at pinned versions, into bin/clients.
+// them, at pinned versions, into bin/clients; sdks, a module of its own, has programs
+// with the SDKs of Go.
 //
 // Every client does what its users do, under a tag with a budget: an answer, a
 // stream, a call of a tool and its result, structured output, and a call that

@@ -5,7 +5,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 target=$here/../../bin/clients
-want=$(cat "$here"/install.sh "$here"/requirements*.txt "$here"/package*.json | cksum)
+want=$(cat "$here"/install.sh "$here"/requirements*.txt "$here"/package*.json "$here"/sdks/go.* "$here"/sdks/*/*.go | cksum)
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
 
@@ -16,7 +16,7 @@ cp -r "$here/scripts" "$target/scripts"
 if [ "$(cat "$target/installed" 2>/dev/null || true)" = "$want" ]; then
   exit 0
 fi
-rm -rf "$target"/{installed,python,aider,js,codex,claude,opencode}
+rm -rf "$target"/{installed,python,aider,go,js,codex,claude,opencode}
 python=${PYTHON:-python3}
 
 for env in python aider; do
@@ -26,6 +26,13 @@ for env in python aider; do
   "$python" -m venv --without-pip "$target/$env"
   "$python" -m pip --python "$target/$env/bin/python" --disable-pip-version-check install --quiet --no-deps --only-binary :all: -r "$here/$requirements"
 done
+
+echo "building programs with openai-go and anthropic-sdk-go into bin/clients/go"
+mkdir "$target/go"
+(cd "$here/sdks" && ${GO:-go} build -mod readonly -o "$target/go/" ./...)
+# Prints the version of a module that they were built with.
+printf '%s\n' '#!/bin/sh' "exec ${GO:-go} version -m \"\$(dirname \"\$0\")\" | awk -v module=\"\$1\" '\$2 == module { print \$3 }'" >"$target/go/version"
+chmod +x "$target/go/version"
 
 echo "installing Codex, Claude Code and opencode into bin/clients/js"
 command -v npm >/dev/null || { echo "npm is missing: install Node 20 or newer"; exit 1; }

@@ -23,6 +23,8 @@ var clients = []client{
 	python("openai-agents", "agents_.py", "weather", ""),
 	python("pydantic-ai-slim", "pydantic_.py", "weather", "final_result"),
 	python("litellm", "litellm_.py", "weather", ""),
+	golang("openai-go", "openai", "github.com/openai/openai-go/v3"),
+	golang("anthropic-sdk-go", "anthropic", "github.com/anthropics/anthropic-sdk-go"),
 	{name: "cohere", version: pipVersion("cohere"), command: script("cohere_.py"), none: map[scenario]string{
 		stream:     "a ranking comes whole; its chat has a format of its own, which the gateway does not serve",
 		tool:       "as above",
@@ -33,6 +35,13 @@ var clients = []client{
 // python is a library that a script of ours uses.
 func python(name, file, tool, output string) client {
 	return client{name: name, version: pipVersion(name), command: script(file), tool: tool, output: output}
+}
+
+// golang is a library of Go that a program of ours uses, built from sdks.
+func golang(name, program, module string) client {
+	return client{name: name, tool: "weather", version: []string{"go/version", module}, command: func(*lab, task) (command, error) {
+		return command{args: []string{"go/" + program}}, nil
+	}}
 }
 
 func pipVersion(name string) []string {

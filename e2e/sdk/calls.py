@@ -104,4 +104,5 @@ results = {
     "bad_field": failure(lambda: chat("sdk/plain", max_tokens=-1)),
     "models": [m.id for m in client.models.list()],
 }
+assert client.models.retrieve("fake/m1").id == "fake/m1"
 print(json.dumps({"results": results, "sent": sent}))

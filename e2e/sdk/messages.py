@@ -77,6 +77,13 @@ def cached(ttl):
     return [{"type": "text", "text": "You are terse. " * 20, "cache_control": {"type": "ephemeral", "ttl": ttl}}]
 
 
+def models():
+    """Anthropic's own list, and one of it by its id."""
+    ids = [m.id for m in client.models.list(limit=1000)]
+    assert MODEL in ids and client.models.retrieve(MODEL).type == "model", ids
+
+
+models()
 search = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
 wrong = client.with_options(api_key="sk-aig-wrong")
 print(

@@ -69,6 +69,19 @@ def failure(call):
     return {"class": "none"}
 
 
+def by_id():
+    """A stored response is had, and ended, with the key that made it."""
+    made = create("by_id", max_output_tokens=9)
+    assert client.responses.retrieve(made.id).id == made.id
+    client.responses.delete(made.id)
+    try:
+        client.responses.retrieve("resp_of_nobody")
+    except openai.NotFoundError:
+        return
+    raise AssertionError("a response that nobody made")
+
+
+by_id()
 search = [{"type": "web_search"}]
 print(
     json.dumps(

@@ -47,13 +47,8 @@ func (v *validator) upstream(field, name string, f fileProvider, base preset) pr
 // multiplier checks a factor on prices, which is kept as it is written: money is
 // exact.
 func (v *validator) multiplier(field, s string) string {
-	whole, fraction, _ := strings.Cut(s, ".")
-	digits := whole + fraction
-	n, err := strconv.ParseInt(whole, 10, 64)
-	switch {
-	case s == "":
-	case err != nil, strings.Trim(digits, "0123456789") != "", len(fraction) > 6, strings.HasSuffix(s, "."), n < 1, n > 100, n == 100 && strings.Trim(fraction, "0") != "":
-		v.fail(field, "is %.40q; write a decimal from 1 to 100 with at most 6 decimals, such as \"1.1\" for data residency", s)
+	if err := pricing.CheckMultiplier(s); err != nil {
+		v.fail(field, "%v", err)
 	}
 	return s
 }

@@ -245,16 +245,29 @@ func (c *Catalog) addUpstream(u Upstream) error {
 	if u.DefaultMaxToolCalls < 0 || u.DefaultMaxToolCalls > maxToolCalls {
 		return fmt.Errorf("provider %s: default_max_tool_calls must be from 0 to %d", u.Provider, maxToolCalls)
 	}
-	multiplier := one()
-	if u.PriceMultiplier != "" {
-		micro, err := microDecimal(u.PriceMultiplier)
-		if err != nil || micro < 1_000_000 || micro > 100_000_000 {
-			return fmt.Errorf("provider %s: price_multiplier is %q; write a decimal from 1 to 100, such as \"1.1\"", u.Provider, clip(u.PriceMultiplier))
-		}
-		multiplier = newRatio(uint64(micro), 1_000_000)
+	multiplier, err := readMultiplier(u.PriceMultiplier)
+	if err != nil {
+		return fmt.Errorf("provider %s: price_multiplier %w", u.Provider, err)
 	}
 	c.providers[u.Provider] = provider{u, multiplier}
 	return nil
+}
+
+// CheckMultiplier says what is wrong with an [Upstream.PriceMultiplier].
+func CheckMultiplier(s string) error {
+	_, err := readMultiplier(s)
+	return err
+}
+
+func readMultiplier(s string) (ratio, error) {
+	if s == "" {
+		return one(), nil
+	}
+	micro, err := microDecimal(s)
+	if err != nil || micro < 1_000_000 || micro > 100_000_000 {
+		return ratio{}, fmt.Errorf("is %q; write a decimal from 1 to 100 with at most 6 decimals, such as \"1.1\" for data residency", clip(s))
+	}
+	return newRatio(uint64(micro), 1_000_000), nil
 }
 
 func (u *Upstream) capField() string {

@@ -719,8 +719,8 @@ end
 
 -- Is an event of this type, in quotes, output?
 local function is_output(kind)
-  return find(kind, "delta", 1, true) and kind ~= '"message_delta"' or find(kind, "content_block_start", 1, true)
-    or find(kind, "output_item", 1, true)
+  return byte(kind) == 34 and (find(kind, "delta", 1, true) and kind ~= '"message_delta"' or find(kind, "content_block_start", 1, true)
+    or find(kind, "output_item", 1, true))
 end
 
 -- The answer is over, as its format says. The last report is the last word if no output came after it.

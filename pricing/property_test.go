@@ -2,6 +2,7 @@ package pricing_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -21,7 +22,7 @@ type drawn struct {
 	tier             string
 }
 
-func draw(t *rapid.T, m pricing.Model) drawn {
+func draw(t *rapid.T, c *pricing.Catalog, m pricing.Model) drawn {
 	var d drawn
 	size := rapid.SampledFrom([]int{0, 1, 500, 99_000, 199_500, 271_900, 400_000}).Draw(t, "size")
 	members := []string{`"model":"` + m.Slug + `"`}
@@ -44,8 +45,8 @@ func draw(t *rapid.T, m pricing.Model) drawn {
 		members = append(members, `"x":{"cache_control":{"type":"ephemeral"}}`)
 	}
 	d.writes = d.writes || m.Row.Family == "gpt-5.6"
-	if strings.HasPrefix(m.Row.Family, "gpt") {
-		d.tier = rapid.SampledFrom([]string{"", "default", "flex", "priority"}).Draw(t, "tier")
+	if s, ok := c.Sheet(m.Slug); ok && strings.HasPrefix(m.Row.Family, "gpt") {
+		d.tier = rapid.SampledFrom(append([]string{"", "default"}, slices.Sorted(maps.Keys(s.ServiceTiers))...)).Draw(t, "tier")
 		if d.tier != "" {
 			members = append(members, `"service_tier":"`+d.tier+`"`)
 		}
@@ -62,13 +63,14 @@ func draw(t *rapid.T, m pricing.Model) drawn {
 // The promise of the whole program rests on this: no usage within what the
 // request allows costs more than its bound.
 func TestBoundCoversEveryCost(t *testing.T) {
-	models := slices.DeleteFunc(mustLoad(t).Models(noon()), func(m pricing.Model) bool { return endpointOf(m.Slug) == pricing.Rerank || mediaModel(m) })
+	c := mustLoad(t)
+	models := slices.DeleteFunc(c.Models(noon()), func(m pricing.Model) bool { return endpointOf(m.Slug) == pricing.Rerank || mediaModel(m) })
 	if len(models) < 28 {
 		t.Fatalf("only %d models", len(models))
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		m := rapid.SampledFrom(models).Draw(t, "model")
-		d := draw(t, m)
+		d := draw(t, c, m)
 		call, err := pricing.ParseCall(endpointOf(m.Slug), []byte(d.body))
 		if err != nil {
 			t.Fatal(err)

@@ -7,7 +7,6 @@ import (
 
 	"aigateway/budget"
 	"aigateway/envoy"
-	"aigateway/pricing"
 )
 
 // Origins knows where responses were made that their providers store. It is safe
@@ -53,10 +52,10 @@ func (s *Server) stored(ctx context.Context, r *request, id string) (*answer, er
 
 // MayName implements pricing.Caller: what is known to be another key's is not
 // there, on whatever tag, for its provider would put it into this key's answer.
-func (p *payer) MayName(m *pricing.Model, ids []string) error {
+func (p *payer) MayName(provider string, ids []string) error {
 	s := p.server
 	for _, id := range ids {
-		if s.origins != nil && s.origins.Foreign(p.key.ID, m.Provider, id) || s.settled != nil && s.settled.Foreign(p.key.ID, m.Provider, id) {
+		if s.origins != nil && s.origins.Foreign(p.key.ID, provider, id) || s.settled != nil && s.settled.Foreign(p.key.ID, provider, id) {
 			return budget.NotFound("response_unknown", "the body names a response, or an item of one, that was not made with this key; send the messages themselves")
 		}
 	}

@@ -178,7 +178,7 @@ func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64
 			}
 			at, empty = end, false
 			continue
-		case c == ' ', c == '\n', c == '\t', c == '\r':
+		case isBlank(c):
 			continue
 		case c == '}', c == ']':
 			depth = max(depth-1, 0)
@@ -241,7 +241,7 @@ func (p *parser) rewrites(read func() error, arguments bool) error {
 // since is the value that was read from an offset on.
 func (p *parser) since(before int64) []byte {
 	raw := p.call.body[before:p.dec.InputOffset()]
-	for len(raw) > 0 && (raw[0] == ':' || raw[0] == ',' || raw[0] == ' ' || raw[0] == '\n' || raw[0] == '\t' || raw[0] == '\r') {
+	for len(raw) > 0 && (raw[0] == ':' || raw[0] == ',' || isBlank(raw[0])) {
 		raw = raw[1:]
 	}
 	return raw

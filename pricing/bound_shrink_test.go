@@ -14,11 +14,11 @@ import (
 // fromDefault is a caller whose calls without an output cap get this one.
 type fromDefault int64
 
-func (fromDefault) MayCall(string) error                   { return nil }
-func (fromDefault) Watched() bool                          { return false }
-func (d fromDefault) DefaultCap() int64                    { return int64(d) }
-func (fromDefault) DefaultToolCalls() int64                { return 0 }
-func (fromDefault) MayName(*pricing.Model, []string) error { return nil }
+func (fromDefault) MayCall(string) error           { return nil }
+func (fromDefault) Watched() bool                  { return false }
+func (d fromDefault) DefaultCap() int64            { return int64(d) }
+func (fromDefault) DefaultToolCalls() int64        { return 0 }
+func (fromDefault) MayName(string, []string) error { return nil }
 func (fromDefault) Settled(string, []pricing.StoredName, bool) (int64, bool) {
 	return 0, false
 }

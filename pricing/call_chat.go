@@ -225,8 +225,12 @@ func (p *parser) role() error {
 	if p.dec.PeekKind() != '"' {
 		return p.walk()
 	}
-	role, err := p.text()
-	switch role {
+	raw, err := p.dec.ReadValue()
+	if err != nil {
+		return err
+	}
+	role, err := unquote(raw)
+	switch string(role) { // without a copy: a body has a thousand
 	case "cache":
 		field := p.path()
 		p.call.refuse("unbounded_input", field, field+" refers to cached messages whose size is unknown; send the messages themselves")

@@ -61,8 +61,8 @@ func newReader(body []byte) *reader {
 
 func (r *reader) release() {
 	const kept = 1024 // what most bodies need
-	clear(r.open[:cap(r.open)])
-	clear(r.names[:cap(r.names)])
+	clear(r.open)     // of a body that was not read to its end
+	clear(r.names)
 	if cap(r.open) > kept || cap(r.names) > kept {
 		r.open, r.names = nil, nil
 	}
@@ -171,6 +171,7 @@ func (r *reader) bracket() error {
 		if l == nil || l.object != (c == '}') || l.named {
 			return errFault
 		}
+		clear(r.names[l.first:]) // they are the body's memory
 		r.names = r.names[:l.first]
 		l.many = nil
 		r.open = r.open[:len(r.open)-1]

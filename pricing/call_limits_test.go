@@ -99,7 +99,7 @@ func (watcher) MayCall(string) error                                            
 func (watcher) DefaultToolCalls() int64                                            { return 0 }
 func (watcher) DefaultCap() int64                                                  { return 0 }
 func (w watcher) Watched() bool                                                    { return bool(w) }
-func (watcher) MayName(*pricing.Model, []string) error                             { return nil }
+func (watcher) MayName(string, []string) error                                     { return nil }
 func (watcher) Settled(string, []pricing.StoredName, bool) (tokens int64, ok bool) { return 0, false }
 
 // The cap that a refusal names still fits once it is sent, with rounds that grow

@@ -156,7 +156,7 @@ func (o onlyModels) MayCall(slug string) error {
 func (onlyModels) DefaultToolCalls() int64                                  { return 0 }
 func (onlyModels) DefaultCap() int64                                        { return 0 }
 func (onlyModels) Watched() bool                                            { return false }
-func (onlyModels) MayName(*pricing.Model, []string) error                   { return nil }
+func (onlyModels) MayName(string, []string) error                           { return nil }
 func (onlyModels) Settled(string, []pricing.StoredName, bool) (int64, bool) { return 0, false }
 
 // A call is allowed by the name of the model here, whatever name it gives.

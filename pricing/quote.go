@@ -32,9 +32,9 @@ type Caller interface {
 	// one whose tools run at the provider without a limit, or whose model has no
 	// price.
 	Watched() bool
-	// MayName says why a call of the model may not name what its provider stores
-	// under these ids; nil: it may. It is asked only about a body that names some.
-	MayName(m *Model, ids []string) error
+	// MayName says why a call to the provider may not name what that stores under
+	// these ids; nil: it may. It is asked only about a body that names some.
+	MayName(provider string, ids []string) error
 	// Settled is the most input tokens of the model that names together can amount
 	// to; false when they may be anything. whole says that the reasoning of all
 	// turns counts. It is asked only about a body that names something.
@@ -111,7 +111,7 @@ func (c *Catalog) resolveFor(caller Caller, slug string, at time.Time) (Model, e
 // what is not the caller's.
 func (c *Call) ask(caller Caller, m *Model) error {
 	if len(c.stored.ids) > 0 {
-		if err := caller.MayName(m, c.stored.ids); err != nil {
+		if err := caller.MayName(m.Provider, c.stored.ids); err != nil {
 			return err
 		}
 	}

@@ -138,7 +138,7 @@ func (c *explainCaller) all() budget.Defaults {
 func (c *explainCaller) Watched() bool { return c.watched(c.tag, c.key.ID) }
 
 // MayName implements pricing.Caller: an explanation shows nothing of what is named.
-func (c *explainCaller) MayName(*pricing.Model, []string) error { return nil }
+func (c *explainCaller) MayName(string, []string) error { return nil }
 
 func (c *explainCaller) Settled(model string, names []pricing.StoredName, whole bool) (int64, bool) {
 	return c.settled(c.key.ID, model, names, whole)

@@ -107,3 +107,16 @@ func TestOriginsAreAList(t *testing.T) {
 		t.Error("an empty list changes routes")
 	}
 }
+
+// TestManyOrigins: a list is not one expression, which Envoy takes only short.
+func TestManyOrigins(t *testing.T) {
+	up := newProvider(t, false)
+	var list []string
+	for i := range 40 {
+		list = append(list, fmt.Sprintf("'https://page-%d.example.com'", i))
+	}
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf("cors: {allowed_origins: [%s]}\nproviders: {up: {base_url: '%s/v1', api_key: k}}", strings.Join(list, ", "), up.URL)))
+	if code, header := preflight(t, d, "/v1/chat/completions", "https://page-39.example.com"); code != 200 {
+		t.Errorf("%d %v", code, header)
+	}
+}

@@ -327,7 +327,7 @@ func FuzzStream(f *testing.F) {
 		f.Add(tc.body, false, uint16(9), uint16(20))
 	}
 	f.Add("data: {\"usage\":{\"a\":1},\"type\":{\"delta\":null}}\n\n", false, uint16(3), uint16(4)) // no event of such a type
-	v := newVM(f) // one per fuzzing process
+	v := newVM(f)                                                                                   // one per fuzzing process
 	f.Fuzz(func(t *testing.T, body string, strip bool, a, b uint16) {
 		v.t = t
 		compare(t, v, body, strip, []int{int(a) % (len(body) + 1), int(b) % (len(body) + 1)})

@@ -45,7 +45,7 @@ func (r *request) keyOnly() bool { return string(r.Step) == envoy.StepKey }
 // where the route has many APIs, the one at its path.
 func (r *request) api() pricing.Endpoint {
 	if len(r.API) > 0 {
-		return pricing.Endpoint(r.API)
+		return pricing.EndpointNamed(r.API)
 	}
 	path, _, _ := bytes.Cut(r.Path, []byte("?"))
 	return pricing.EndpointAt(string(path))

@@ -200,8 +200,8 @@ func (m *Model) defaultCap(c *Call) int64 {
 }
 
 // pin is what settling needs of this bound.
-func (m *Model) pin(c *Call, a *arithmetic, f multipliers) *pin {
-	p := &pin{
+func (m *Model) pin(c *Call, a *arithmetic, f multipliers) pin {
+	p := pin{
 		flags: m.flags(c) | pinPriced | pinHasTerms, choices: max(a.choices, 1), rate: m.Upstream.MaxTokensPerSecond,
 		input: a.input, inPico: a.in, outPico: a.out, fees: a.fees,
 		paths: m.Upstream.Extractor, factor: f.always, asked: f.tier, terms: pinTerms{base: f.base, geo: f.geo, peak: f.peak},

@@ -184,6 +184,16 @@ func (e Endpoint) Paths() []string {
 	return append([]string{"/v1" + d.path}, d.also...)
 }
 
+// EndpointNamed is the endpoint of that name; empty: there is none.
+func EndpointNamed(name []byte) Endpoint {
+	for i := range declarations {
+		if d := &declarations[i]; string(d.name) == string(name) {
+			return d.name
+		}
+	}
+	return ""
+}
+
 // EndpointAt is the endpoint that this gateway serves at a path, with or without
 // a slash at its end; empty: none.
 func EndpointAt(path string) Endpoint {

@@ -26,7 +26,8 @@ func TestParseDecimal(t *testing.T) {
 }
 
 func TestParseNumber(t *testing.T) {
-	for s, want := range map[string]int64{"0": 0, "1": 1e9, "6.5e-05": 65_000, "-0.0375": -37_500_000, "1E2": 1e11, "1e-10": 1, "0.0000000011": 2, "0e60": 0} {
+	for s, want := range map[string]int64{"0": 0, "1": 1e9, "6.5e-05": 65_000, "-0.0375": -37_500_000, "1E2": 1e11, "1e-10": 1, "0.0000000011": 2, "0e60": 0, "1e-60": 1,
+		"007": 7e9, "1." + strings.Repeat("0", 99): 1e9} {
 		r, err := budget.ParseNumber(s, 60)
 		if err != nil {
 			t.Errorf("%s: %v", s, err)
@@ -36,7 +37,8 @@ func TestParseNumber(t *testing.T) {
 			t.Errorf("%s: %d nano-USD, %v; want %d", s, got, ok, want)
 		}
 	}
-	for _, s := range []string{"", ".", "1.", ".5", "1e", "1e61", "1e-61", "1e9999999999", "0x1p4", "1/2", "1_0", "inf", "--1", "+1", "1e1.5", "1e0x1", "1e1_0", strings.Repeat("1", 101)} {
+	for _, s := range []string{"", ".", "1.", ".5", "1e", "1e61", "1e-61", "1e9999999999", "0x1p4", "1/2", "1_0", "inf", "--1", "+1", "1e1.5", "1e0x1", "1e1_0",
+		"1.0_1", "1.5p3", strings.Repeat("1", 101), "1." + strings.Repeat("0", 100)} {
 		if r, err := budget.ParseNumber(s, 60); err == nil {
 			t.Errorf("%.20s is %v", s, r)
 		}

@@ -161,6 +161,7 @@ func TestWindowsWhereMidnightIsSpecial(t *testing.T) {
 		{"Pacific/Kwajalein", budget.Day, "1969-09-30T12:59:59Z", "1969-09-29T13:00:00Z", "1969-10-01T12:00:00Z"}, // the 30th was twice
 		{"America/St_Johns", budget.Day, "2006-10-29T02:30:30Z", "2006-10-29T02:30:00Z", "2006-10-30T03:30:00Z"},  // 00:01 is 23:01
 		{"America/St_Johns", budget.Day, "2006-10-29T03:00:00Z", "2006-10-29T02:30:00Z", "2006-10-30T03:30:00Z"},
+		{"America/St_Johns", budget.Month, "2009-11-01T03:00:00Z", "2009-11-01T02:30:00Z", "2009-12-01T03:30:00Z"}, // October's clock, but November
 		{"Australia/Lord_Howe", budget.Day, "2026-10-03T16:00:00Z", "2026-10-03T13:30:00Z", "2026-10-04T13:00:00Z"},
 		{"Asia/Kathmandu", budget.Day, "2026-10-03T18:15:00Z", "2026-10-03T18:15:00Z", "2026-10-04T18:15:00Z"},
 	} {

@@ -25,6 +25,7 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -84,7 +85,11 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 	var built []*build
 	total := 0
 	for _, t := range targets {
-		if t = t.only(o.files); len(t.files) == 0 {
+		t, err := t.only(root, o.files)
+		if err != nil {
+			return err
+		}
+		if len(t.files) == 0 {
 			continue
 		}
 		b, err := prepare(ctx, root, dir, t)
@@ -119,21 +124,42 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 	return sum.verdict(built)
 }
 
-// only is the target with those of its files that match.
-func (t target) only(patterns string) target {
-	if patterns == "" {
-		return t
+// only is the target with those of its files that match, by their names; without
+// patterns, those that are covered.
+func (t target) only(root, patterns string) (target, error) {
+	covered, err := t.expand(root, t.files)
+	if patterns == "" || err != nil {
+		t.files = covered
+		return t, err
 	}
-	var files []string
-	for _, f := range slices.Concat(t.files, t.more) {
-		name := path.Join(t.dir, f)
-		if slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
-			ok, _ := path.Match(p, name)
+	all, err := t.expand(root, slices.Concat(t.files, t.more))
+	t.files = slices.DeleteFunc(all, func(f string) bool {
+		return !slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
+			ok, _ := path.Match(p, path.Join(t.dir, f))
 			return ok || p == t.dir
-		}) {
-			files = append(files, f)
+		})
+	})
+	return t, err
+}
+
+// expand is the names of the package's files that match one of the patterns, each
+// of which must match some.
+func (t target) expand(root string, patterns []string) ([]string, error) {
+	var out []string
+	for _, p := range patterns {
+		found, err := filepath.Glob(filepath.Join(root, t.dir, p))
+		if err != nil {
+			return nil, err
+		}
+		found = slices.DeleteFunc(found, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+		if len(found) == 0 {
+			return nil, fmt.Errorf("no file %s/%s; mend the table of targets", t.dir, p)
+		}
+		for _, f := range found {
+			if name := filepath.Base(f); !slices.Contains(out, name) {
+				out = append(out, name)
+			}
 		}
 	}
-	t.files = files
-	return t
+	return out, nil
 }

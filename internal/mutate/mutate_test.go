@@ -62,9 +62,10 @@ func TestCommittedSurvivors(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := map[string]bool{}
-	for _, t := range targets {
-		for _, f := range slices.Concat(t.files, t.more) {
-			files[t.dir+"/"+f] = true
+	root := filepath.Dir(filepath.Dir(must(os.Getwd())(t)))
+	for _, tgt := range targets {
+		for _, f := range must(tgt.expand(root, slices.Concat(tgt.files, tgt.more)))(t) {
+			files[tgt.dir+"/"+f] = true
 		}
 	}
 	for k := range known {

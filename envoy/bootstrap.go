@@ -34,6 +34,7 @@ type BootstrapConfig struct {
 	ControlAddress string      // our gRPC server: ext_authz, access logs, ADS, health
 	SpoolPath      string      // the durable access log
 	ControlTLS     *ControlTLS // nil: the control plane is reached in clear
+	ClientsTLS     *ClientsTLS // nil: clients are served in clear
 
 	MaxBodyBytes      int           // longest request body; 0: 8 MiB
 	StreamIdleTimeout time.Duration // silence that ends an exchange; 0: 10 min

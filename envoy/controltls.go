@@ -38,22 +38,38 @@ func (c ControlTLS) WriteSecrets() error {
 			TrustedCa: filename(c.CAFile),
 		}}},
 	} {
-		item, err := anypb.New(s)
-		if err != nil {
-			return fmt.Errorf("write Envoy's secrets: %w", err)
-		}
-		text, err := stableJSON(&discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{item}})
-		if err != nil {
+		if err := writeSecret(c.Dir, s); err != nil {
 			return err
-		}
-		if err := os.WriteFile(c.path(s.GetName()), text, 0o600); err != nil {
-			return fmt.Errorf("write Envoy's secrets: %w", err)
 		}
 	}
 	return nil
 }
 
-func (c ControlTLS) path(name string) string { return filepath.Join(c.Dir, name+".json") }
+// writeSecret writes a secret as Envoy reads it from a file of that name in dir.
+func writeSecret(dir string, s *tlsv3.Secret) error {
+	item, err := anypb.New(s)
+	if err != nil {
+		return fmt.Errorf("write Envoy's secrets: %w", err)
+	}
+	text, err := stableJSON(&discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{item}})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(secretPath(dir, s.GetName()), text, 0o600); err != nil {
+		return fmt.Errorf("write Envoy's secrets: %w", err)
+	}
+	return nil
+}
+
+func secretPath(dir, name string) string { return filepath.Join(dir, name+".json") }
+
+// fileSecret is where Envoy finds a secret that writeSecret wrote.
+func fileSecret(dir, name string) *tlsv3.SdsSecretConfig {
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: &corev3.ConfigSource{
+		ResourceApiVersion:    corev3.ApiVersion_V3,
+		ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{Path: secretPath(dir, name)}},
+	}}
+}
 
 func filename(path string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
@@ -64,14 +80,7 @@ func (b *builder) secureControl(c *clusterv3.Cluster) {
 	if b.c.ControlTLS == nil {
 		return
 	}
-	secret := func(name string) *tlsv3.SdsSecretConfig {
-		return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: &corev3.ConfigSource{
-			ResourceApiVersion: corev3.ApiVersion_V3,
-			ConfigSourceSpecifier: &corev3.ConfigSource_PathConfigSource{PathConfigSource: &corev3.PathConfigSource{
-				Path: b.c.ControlTLS.path(name),
-			}},
-		}}
-	}
+	secret := func(name string) *tlsv3.SdsSecretConfig { return fileSecret(b.c.ControlTLS.Dir, name) }
 	c.TransportSocket = &corev3.TransportSocket{
 		Name: "envoy.transport_sockets.tls",
 		ConfigType: &corev3.TransportSocket_TypedConfig{TypedConfig: b.any(&tlsv3.UpstreamTlsContext{

@@ -11,6 +11,7 @@ import (
 	filelogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/file/v3"
 	grpclogv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/grpc/v3"
 	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/http_inspector/v3"
+	tlsinspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	uuidv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/request_id/uuid/v3"
@@ -30,17 +31,36 @@ func (b *builder) listener() *listenerv3.Listener {
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(1 << 20),
 		// A connection that says nothing is not made before it does, and is closed:
 		// the inspector waits for its first line.
-		ListenerFilters: []*listenerv3.ListenerFilter{{
-			Name:       "envoy.filters.listener.http_inspector",
-			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&inspectorv3.HttpInspector{})},
-		}},
+		ListenerFilters:        []*listenerv3.ListenerFilter{b.inspector()},
 		ListenerFiltersTimeout: durationpb.New(b.c.FirstByteTimeout),
 		FilterChains: []*listenerv3.FilterChain{
 			// An HTTP/2 connection says that it ends and no request is lost by it, so
 			// one without any is not kept. A client of HTTP/1 may be sending the next.
-			b.chain("http2", &listenerv3.FilterChainMatch{ApplicationProtocols: []string{"h2c"}}, b.c.FirstByteTimeout),
+			b.chain("http2", &listenerv3.FilterChainMatch{ApplicationProtocols: []string{b.http2()}}, b.c.FirstByteTimeout),
 			b.chain("http1", nil, time.Hour),
 		},
+	}
+}
+
+// http2 is what the inspector calls HTTP/2, told by TLS or by its first line.
+func (b *builder) http2() string {
+	if b.c.ClientsTLS != nil {
+		return "h2"
+	}
+	return "h2c"
+}
+
+// inspector waits for what a connection begins with.
+func (b *builder) inspector() *listenerv3.ListenerFilter {
+	if b.c.ClientsTLS != nil {
+		return &listenerv3.ListenerFilter{
+			Name:       "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&tlsinspectorv3.TlsInspector{})},
+		}
+	}
+	return &listenerv3.ListenerFilter{
+		Name:       "envoy.filters.listener.http_inspector",
+		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&inspectorv3.HttpInspector{})},
 	}
 }
 
@@ -48,7 +68,7 @@ func (b *builder) listener() *listenerv3.Listener {
 // request.
 func (b *builder) chain(name string, match *listenerv3.FilterChainMatch, idle time.Duration) *listenerv3.FilterChain {
 	return &listenerv3.FilterChain{
-		Name: name, FilterChainMatch: match,
+		Name: name, FilterChainMatch: match, TransportSocket: b.clientsTLS(name),
 		Filters: []*listenerv3.Filter{{
 			Name:       "envoy.filters.network.http_connection_manager",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.manager(idle))},

@@ -39,6 +39,7 @@ const (
 	unlimited = 1 << 20
 
 	systemCASecret = "aig_ca"
+	restCASecret   = "aig_rest_ca"
 )
 
 // upstream is one provider's cluster and the secrets it uses. A provider has one
@@ -291,13 +292,13 @@ func addFilter(options *httpv3.HttpProtocolOptions, name string, config proto.Me
 }
 
 // restCluster reaches our own REST gateway.
-func restCluster(address string) (*clusterv3.Cluster, error) {
+func restCluster(c *Config, address string) (*upstream, error) {
 	u := &upstream{cluster: baseCluster(envoy.ClusterREST)}
 	u.cluster.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		u.cluster.UpstreamConnectionOptions = nil // keepalive is TCP's
 		u.cluster.LoadAssignment = endpoint(envoy.ClusterREST, &corev3.Address{Address: &corev3.Address_Pipe{Pipe: &corev3.Pipe{Path: path}}})
-		return u.cluster, u.setOptions(&httpv3.HttpProtocolOptions{UpstreamProtocolOptions: explicitHTTP1()})
+		return u, u.setOptions(&httpv3.HttpProtocolOptions{UpstreamProtocolOptions: explicitHTTP1()})
 	}
 	host, text, err := net.SplitHostPort(address)
 	if err != nil {
@@ -311,5 +312,19 @@ func restCluster(address string) (*clusterv3.Cluster, error) {
 		host = "127.0.0.1" // listening everywhere is no address to connect to
 	}
 	u.cluster.LoadAssignment = endpoint(envoy.ClusterREST, socketAddress(host, uint32(number)))
-	return u.cluster, u.setOptions(&httpv3.HttpProtocolOptions{UpstreamProtocolOptions: explicitHTTP1()})
+	if c.AdminName != "" {
+		err = u.setTLS(&url.URL{Host: bracketed(c.AdminName)}, c.AdminCA, restCASecret)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return u, u.setOptions(&httpv3.HttpProtocolOptions{UpstreamProtocolOptions: explicitHTTP1()})
+}
+
+// bracketed is a name or an address as a URL has it.
+func bracketed(host string) string {
+	if strings.Contains(host, ":") {
+		return "[" + host + "]"
+	}
+	return host
 }

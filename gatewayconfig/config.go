@@ -55,6 +55,10 @@ type Config struct {
 	// SystemCA is the CA bundle (PEM) that verifies providers without one of
 	// their own; empty when no provider needs it.
 	SystemCA []byte
+	// AdminCA (PEM) signed Listen.AdminTLS, and AdminName is a name or address in
+	// it: so Envoy knows the REST gateway. Empty without AdminTLS.
+	AdminCA   []byte
+	AdminName string
 	// GCPMetadata is where Google's metadata server is, "host:port"; empty when
 	// no provider needs it.
 	GCPMetadata string
@@ -74,7 +78,16 @@ type Listen struct {
 	// user; empty: none.
 	ControlGroup string
 	ControlTLS   ControlTLS
+	TLS          ServerTLS // of Clients
+	AdminTLS     ServerTLS // of REST and GRPC
 }
+
+// ServerTLS is the certificate of a listener: the absolute paths of two files in
+// PEM. Both are set, or none.
+type ServerTLS struct{ CertFile, KeyFile string }
+
+// Set reports whether there is one.
+func (t ServerTLS) Set() bool { return t != ServerTLS{} }
 
 // ControlTLS are the files, with absolute paths, by which the control plane and
 // Envoy prove themselves to each other. All are set, or none.
@@ -215,6 +228,19 @@ type fileListen struct {
 
 	ControlGroup string         `yaml:"control_group"`
 	ControlTLS   fileControlTLS `yaml:"control_tls"`
+	TLS          fileServerTLS  `yaml:"tls"`
+	AdminTLS     fileAdminTLS   `yaml:"admin_tls"`
+}
+
+type fileServerTLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+type fileAdminTLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	CAFile   string `yaml:"ca_file"`
 }
 
 type fileControlTLS struct {

@@ -35,12 +35,15 @@ func (s *Snapshot) Version() string { return s.version }
 // REST gateway as Envoy reaches it, "host:port" or "unix:/path". It is pure,
 // and deterministic: the same input gives the same version.
 func Render(c *Config, rest string) (*Snapshot, error) {
-	restCluster, err := restCluster(rest)
+	door, err := restCluster(c, rest)
 	if err != nil {
 		return nil, err
 	}
 	r := resources{clusters: map[string]*clusterv3.Cluster{}, secrets: map[string]*tlsv3.Secret{}}
-	r.clusters[restCluster.GetName()] = restCluster
+	r.clusters[door.cluster.GetName()] = door.cluster
+	for _, secret := range door.secrets {
+		r.secrets[secret.GetName()] = secret
+	}
 	var texts []string
 	for i := range c.Providers {
 		for _, a := range auths(&c.Providers[i]) {

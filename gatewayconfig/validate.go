@@ -29,6 +29,7 @@ type validator struct {
 func (v *validator) config(f *file, c *Config) {
 	c.DataDir, c.TimeZone = v.dataDir(f.DataDir), v.zone(f.TimeZone)
 	c.Listen = v.listen(f.Listen, c.DataDir)
+	v.certificates(c, f.Listen)
 	c.MaxBodyBytes = v.within("limits.max_body_bytes", int64(f.Limits.MaxBodyBytes), 1<<10, 32<<20)
 	c.MaxConnections = v.within("limits.connections", f.Limits.Connections, 1, 1_000_000)
 	c.MaxStreams = v.within("limits.streams_per_connection", f.Limits.StreamsPerConnection, 1, 10_000)

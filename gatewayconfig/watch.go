@@ -259,6 +259,8 @@ func NeedsRestart(running, next *Config) []string {
 	check("listen.control", running.Listen.Control == next.Listen.Control)
 	check("listen.control_group", running.Listen.ControlGroup == next.Listen.ControlGroup)
 	check("listen.control_tls", running.Listen.ControlTLS == next.Listen.ControlTLS)
+	check("listen.tls", running.Listen.TLS == next.Listen.TLS)
+	check("listen.admin_tls", running.Listen.AdminTLS == next.Listen.AdminTLS)
 	check("listen.envoy_admin", running.Listen.EnvoyAdmin == next.Listen.EnvoyAdmin)
 	check("data_dir", running.DataDir == next.DataDir)
 	check("time_zone", running.TimeZone.String() == next.TimeZone.String())

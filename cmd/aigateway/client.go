@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -58,12 +60,14 @@ type client struct {
 // client resolves the flags. It does not connect.
 func (a *app) client(c *cobra.Command, f *clientFlags) (*client, error) {
 	server, dir := f.server, gatewayconfig.DataDir(a.getenv)
+	var transport http.RoundTripper // the default one
 	if f.config != "" {
 		config, err := a.bootstrapSource(f.config)
 		if err != nil {
 			return nil, configError(err)
 		}
-		server, dir = cmp.Or(server, "http://"+config.Listen.REST), config.DataDir
+		server, dir = cmp.Or(server, scheme(config.Listen.AdminTLS)+"://"+config.Listen.REST), config.DataDir
+		transport = knows(config)
 	}
 	base, err := a.serverURL(c, server)
 	if err != nil {
@@ -74,10 +78,21 @@ func (a *app) client(c *cobra.Command, f *clientFlags) (*client, error) {
 		return nil, err
 	}
 	return &client{base: base, key: key, limit: maxAnswerBytes, http: &http.Client{
-		Timeout: clientTimeout,
+		Timeout: clientTimeout, Transport: transport,
 		// A redirect would take the key to wherever an answer says.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// knows is for the REST door of a gateway with that configuration: what signed
+// its certificate may be known to nobody else.
+func knows(config *gatewayconfig.Config) http.RoundTripper {
+	if config.AdminName == "" {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(config.AdminCA)
+	return &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, ServerName: config.AdminName}}
 }
 
 func (a *app) serverURL(c *cobra.Command, flag string) (*url.URL, error) {

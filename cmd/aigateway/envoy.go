@@ -71,6 +71,7 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		NodeID:         nodeID,
 		ClientsAddress: c.Listen.Clients, AdminAddress: c.Listen.EnvoyAdmin, ControlAddress: c.Listen.Control,
 		ControlTLS:     controlTLS(c),
+		ClientsTLS:     clientsTLS(c),
 		SpoolPath:      spoolPath(c),
 		MaxBodyBytes:   int(c.MaxBodyBytes),
 		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams),
@@ -98,11 +99,25 @@ func controlTLS(c *gatewayconfig.Config) *envoy.ControlTLS {
 	return &envoy.ControlTLS{CertFile: t.EnvoyCertFile, KeyFile: t.EnvoyKeyFile, CAFile: t.CAFile, Dir: c.DataDir}
 }
 
+// clientsTLS is listen.tls; nil without.
+func clientsTLS(c *gatewayconfig.Config) *envoy.ClientsTLS {
+	t := c.Listen.TLS
+	if !t.Set() {
+		return nil
+	}
+	return &envoy.ClientsTLS{CertFile: t.CertFile, KeyFile: t.KeyFile, Dir: c.DataDir}
+}
+
 // renderBootstrap also writes what the bootstrap names, into the data directory.
 func renderBootstrap(c *gatewayconfig.Config) ([]byte, error) {
 	b := bootstrapConfig(c)
 	if b.ControlTLS != nil {
 		if err := b.ControlTLS.WriteSecrets(); err != nil {
+			return nil, err
+		}
+	}
+	if b.ClientsTLS != nil {
+		if err := b.ClientsTLS.WriteSecrets(); err != nil {
 			return nil, err
 		}
 	}

@@ -197,7 +197,12 @@ func (c *controlPlane) listen() error {
 		return err
 	}
 	c.adminL, err = listen("listen.grpc", c.cfg.Listen.GRPC)
-	return err
+	if err != nil {
+		return err
+	}
+	c.restL = secured(c.restL, c.cfg.Listen.AdminTLS, "http/1.1", c.log)
+	c.adminL = secured(c.adminL, c.cfg.Listen.AdminTLS, "h2", c.log)
+	return nil
 }
 
 // listen binds an address of the configuration. A socket file that a killed
@@ -320,6 +325,7 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 		config,
 		// The last good configuration serves: refusing traffic would help nobody.
 		{Name: "config_file", Warning: c.watcher.LastError()},
+		{Name: "certificates", Warning: expiry(c.cfg.Listen, time.Now())},
 	}
 }
 

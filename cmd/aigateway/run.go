@@ -55,9 +55,20 @@ func (a *app) runWith(ctx context.Context, path string, withEnvoy bool) error {
 		return configError(err)
 	}
 	return a.runGateway(ctx, cfg, withEnvoy, func(_ context.Context, p *controlPlane, _ context.CancelFunc) error {
-		a.notef("aigateway is up: clients on http://%s, REST on http://%s, gRPC on %s", p.cfg.Listen.Clients, p.cfg.Listen.REST, p.cfg.Listen.GRPC)
+		l := p.cfg.Listen
+		a.notef("aigateway is up: clients on %s://%s, REST on %s://%s, gRPC on %s", scheme(l.TLS), l.Clients, scheme(l.AdminTLS), l.REST, l.GRPC)
+		if err := expiry(l, a.now()); err != nil {
+			a.log.Warn("a certificate needs care", "error", err)
+		}
 		return nil
 	})
+}
+
+func scheme(t gatewayconfig.ServerTLS) string {
+	if t.Set() {
+		return "https"
+	}
+	return "http"
 }
 
 // runGateway runs until ctx ends, a part fails, or up, which it calls once the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	alsv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	"google.golang.org/protobuf/proto"
@@ -96,4 +97,12 @@ func ObserveOrigin(o *Origins, keyID, provider, id, pin string) {
 	l := &envoy.LogLine{}
 	l.AnswerID = id
 	o.observe(l, &envoy.Token{KeyID: keyID, Provider: provider, Pin: pin})
+}
+
+// OutcomeOf tells by whom the end of a call was caused.
+var OutcomeOf = outcomeOf
+
+// ObserveProvider counts a call to a provider.
+func ObserveProvider(p *Providers, l *envoy.LogLine, provider string, at time.Time) {
+	p.observe(l, &envoy.Token{Provider: provider, Model: provider + "/m"}, budget.Tokens{Input: 1}, at)
 }

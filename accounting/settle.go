@@ -34,7 +34,7 @@ type Settler interface {
 	IsOpen(id budget.ReservationID) bool
 }
 
-// Config is what both channels work with; every field but the last three is
+// Config is what both channels work with; every field but the last four is
 // required.
 type Config struct {
 	Ledger Settler
@@ -45,10 +45,12 @@ type Config struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
-	// Ratios, Answers and Origins learn from what is settled; nil: nothing does.
+	// Ratios, Answers, Origins and Providers learn from what is settled; nil: nothing does.
 	Ratios  *Ratios
 	Answers *Answers
 	Origins *Origins
+
+	Providers *Providers
 }
 
 // channel reads the entries of one log channel.
@@ -62,10 +64,12 @@ type channel struct {
 	ratios  *Ratios
 	answers *Answers
 	origins *Origins
+
+	providers *Providers
 }
 
 func newChannel(c Config, set *metricset.Set, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers, origins: c.Origins}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers, origins: c.Origins, providers: c.Providers}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -101,6 +105,7 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 	c.metrics.settled.WithLabelValues(string(out.Basis)).Inc()
 	c.ratios.observe(budget.Tag(token.Tag), token.Model, out.Basis, budget.Amount(token.Bound), out.Cost)
 	c.answers.observe(l, &token, out)
+	c.providers.observe(l, &token, out.Tokens, c.now())
 	if out.Served != "" {
 		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()
 	}

@@ -50,6 +50,7 @@ providers:
   locked: {preset: openai_compatible, base_url: "{{.URL.fake}}/v1", api_key: sk-wrong}
   dead: {preset: openai_compatible, base_url: "http://127.0.0.1:1/v1", api_key: {{.ProviderKey}}}
 {{.Extra}}
+log_format: {{.LogFormat}}
 models:
 {{range .Models}}- model: {{.}}
   limits: {context: 4000000, max_output: 64000}
@@ -91,7 +92,7 @@ func newGateway(t *testing.T) *gateway {
 	ports := freePorts(t, 3)
 	g.settings = map[string]any{
 		"Clients": ports[0], "REST": ports[1], "GRPC": ports[2], "DataDir": filepath.Join(dir, "data"),
-		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Listen": "", "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute, "MaxWait": 50 * time.Millisecond, "Drain": "{accept: 0s, timeout: 30s}",
+		"AdminKey": adminKey, "ProviderKey": providerKey, "Envoy": envoytest.Find(t), "URL": urls, "Listen": "", "LogFormat": "text", "Extra": "", "Models": pricedModels, "HoldTimeout": time.Minute, "MaxWait": 50 * time.Millisecond, "Drain": "{accept: 0s, timeout: 30s}",
 	}
 	g.url, g.rest = fmt.Sprintf("http://127.0.0.1:%d", ports[0]), fmt.Sprintf("http://127.0.0.1:%d", ports[1])
 	g.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}}

@@ -52,6 +52,7 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	}
 	c, err := s.understand(ctx, r, now)
 	if err != nil {
+		s.metrics.attribute(&c, err)
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil { // nobody waits for the answer: hold nothing
@@ -63,6 +64,7 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	}
 	res, err := s.reserve(ctx, id, &c)
 	if err != nil {
+		s.metrics.attribute(&c, err)
 		return nil, explain(err, c.endpoint, c.quote.Bound)
 	}
 	s.metrics.admitted.Inc()

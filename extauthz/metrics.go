@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"aigateway/apierror"
 	"aigateway/metricset"
 )
 
@@ -15,6 +16,8 @@ type metrics struct {
 	free      prometheus.Counter // … and one for calls that no provider bills
 	unpriced  prometheus.Counter
 	duration  prometheus.Histogram
+
+	byTag, byKey *metricset.Names // refused and failed calls
 }
 
 // newMetrics registers them; a second server on a registry counts into the same.
@@ -34,7 +37,11 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 			Buckets: []float64{5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 1e-1, 1},
 		}),
 	}
+	m.byTag = metricset.NewNames("aig_tag_refusals_total", "Calls refused or failed, by tag and reason; the empty tag is all beyond 200.", "tag", "reason")
+	m.byKey = metricset.NewNames("aig_key_refusals_total", "Calls refused or failed, by the key's id and reason; the empty key is all beyond 200.", "key", "reason")
 	set := metricset.New(r)
+	m.byTag = metricset.Share(set, m.byTag)
+	m.byKey = metricset.Share(set, m.byKey)
 	m.decisions = metricset.Share(set, m.decisions)
 	m.unpriced = metricset.Share(set, m.unpriced)
 	m.duration = metricset.Share(set, m.duration)
@@ -45,6 +52,19 @@ func newMetrics(r prometheus.Registerer) (metrics, error) {
 
 func (m *metrics) refuse(outcome, reason string) {
 	m.decisions.WithLabelValues(outcome, reason).Inc()
+}
+
+// attribute counts a call that was refused, as far as it was understood: without
+// a key it is nobody's.
+func (m *metrics) attribute(c *call, err error) {
+	if c.key == nil {
+		return
+	}
+	reason := apierror.Reason(apierror.From(err))
+	m.byKey.Add(1, c.key.ID, reason)
+	if c.tag != "" {
+		m.byTag.Add(1, string(c.tag), reason)
+	}
 }
 
 func (m *metrics) took(d time.Duration) { m.duration.Observe(d.Seconds()) }

@@ -42,6 +42,7 @@ type Config struct {
 	Retention      Retention
 	Envoy          Envoy
 	AdminKey       Secret // empty: none configured
+	LogFormat      string // text or json
 
 	// Reloadable.
 
@@ -217,6 +218,7 @@ type file struct {
 	TLS           fileTLS          `yaml:"tls"`
 	CORS          fileCORS         `yaml:"cors"`
 	AdminKey      secretText       `yaml:"admin_key"`
+	LogFormat     string           `yaml:"log_format"`
 }
 
 type fileListen struct {
@@ -362,6 +364,7 @@ func defaults() file {
 			GRPC:    "127.0.0.1:8082",
 		},
 		TimeZone:     "UTC",
+		LogFormat:    "text",
 		Limits:       fileLimits{MaxBodyBytes: envoy.DefaultMaxBodyBytes, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: envoy.DefaultStreamIdleTimeout, MaxDuration: envoy.DefaultMaxStreamDuration},
 		Drain:        fileDrain{Accept: 2 * time.Second},

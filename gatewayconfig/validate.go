@@ -56,6 +56,10 @@ func (v *validator) config(f *file, c *Config) {
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),
 	}
 	c.AdminKey = v.adminKey(string(f.AdminKey))
+	c.LogFormat = f.LogFormat
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		v.fail("log_format", "is %s; write text or json", shown(c.LogFormat))
+	}
 	c.Providers = v.providers(f.Providers, c.Listen)
 	c.AllowedOrigins = v.origins(f.CORS.AllowedOrigins)
 	if v.secrets.strict {

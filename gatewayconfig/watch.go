@@ -275,6 +275,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("reservations.min_inserted_cap", running.MinInsertedCap == next.MinInsertedCap)
 	check("retention", running.Retention == next.Retention)
 	check("envoy", running.Envoy == next.Envoy)
+	check("log_format", running.LogFormat == next.LogFormat)
 	check("admin_key", running.AdminKey == next.AdminKey)
 	return fields
 }

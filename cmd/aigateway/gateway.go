@@ -50,8 +50,10 @@ type controlPlane struct {
 	xds     *gatewayconfig.Server
 	watcher *gatewayconfig.Watcher
 	spool   *accounting.Spool
-	origins *accounting.Origins
-	admin   *adminapi.Server
+
+	providers *accounting.Providers
+	origins   *accounting.Origins
+	admin     *adminapi.Server
 
 	control                 *grpc.Server // for Envoy
 	rest                    *http.Server // for clients, through Envoy or directly
@@ -255,7 +257,11 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	logs := accounting.Config{Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers, Origins: c.origins}
+	c.providers, err = accounting.NewProviders(c.metrics, a.log)
+	if err != nil {
+		return err
+	}
+	logs := accounting.Config{Providers: c.providers, Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers, Origins: c.origins}
 	c.spool, err = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {
@@ -325,6 +331,7 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 		config,
 		// The last good configuration serves: refusing traffic would help nobody.
 		{Name: "config_file", Warning: c.watcher.LastError()},
+		{Name: "providers", Warning: c.providers.Failing(time.Now())},
 		{Name: "certificates", Warning: expiry(c.cfg.Listen, time.Now())},
 	}
 }

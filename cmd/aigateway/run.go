@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -53,6 +54,9 @@ func (a *app) runWith(ctx context.Context, path string, withEnvoy bool) error {
 	cfg, err := a.readConfig(path)
 	if err != nil {
 		return configError(err)
+	}
+	if cfg.LogFormat == "json" {
+		a.log = slog.New(slog.NewJSONHandler(a.stderr, nil))
 	}
 	return a.runGateway(ctx, cfg, withEnvoy, func(_ context.Context, p *controlPlane, _ context.CancelFunc) error {
 		l := p.cfg.Listen

@@ -37,7 +37,7 @@ func TestProviderDownIsSeen(t *testing.T) {
 	for _, want := range []string{
 		`aig_provider_calls_total{outcome="unreachable",provider="dead"} 4`, `aig_provider_calls_total{outcome="ok",provider="fake"} 1`,
 		`aig_provider_seconds_count{provider="dead"} 4`, `aig_model_tokens_total{kind="input",model="fake/m1"} `,
-		`aig_tag_refusals_total{reason="cap_would_be_crossed",tag="capped"} 1`, `aig_key_refusals_total{key="admin",reason="cap_would_be_crossed"} 1`,
+		`aig_tag_refusals_total{reason="cap_reached",tag="capped"} 1`, `aig_key_refusals_total{key="admin",reason="cap_reached"} 1`,
 	} {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("the metrics lack %s:\n%s", want, metrics)

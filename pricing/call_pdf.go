@@ -26,9 +26,9 @@ type pdfs struct {
 	inflated int64         // bytes that were inflated so far
 }
 
-// maxInflated is how many bytes of one body's PDFs are inflated: five tokens for
-// each byte then exceed every context.
-const maxInflated = 2 << 20
+// maxInflated is how many bytes of one body's PDFs are inflated, fonts among them:
+// of text alone, two of these megabytes exceed every context.
+const maxInflated = 6 << 20
 
 // maxPDFObjects is how many objects and references of one file are followed: a
 // page has some ten, and thousands of pages fill every context.
@@ -70,6 +70,7 @@ type pdfFile struct {
 	kids    map[int64]bool  // what the page tree refers to
 	shown   map[int64]int64 // how many references each stream of contents has
 	fonts   map[int64]bool  // maps from glyphs to characters
+	program map[int64]bool  // fonts that are in the file
 	widest  int64           // bytes of text that one byte of a shown string can become
 }
 
@@ -86,6 +87,7 @@ func (f *pdfFile) bound() (pages, text int64, ok bool) {
 		return 0, 0, false
 	}
 	f.objects, f.starts, f.kids, f.shown, f.fonts = map[int64][]int{}, map[[2]int]bool{}, map[int64]bool{}, map[int64]int64{}, map[int64]bool{}
+	f.program = map[int64]bool{}
 	f.widest = glyphBytes
 	if !f.findObjects() || !f.checkTables() || !f.readNames() {
 		return 0, 0, false
@@ -96,6 +98,17 @@ func (f *pdfFile) bound() (pages, text int64, ok bool) {
 			return 0, 0, false
 		}
 		f.widest = max(f.widest, widestOf(cmap))
+	}
+	for n := range f.program {
+		program, ok := f.stream(n)
+		if !ok {
+			return 0, 0, false
+		}
+		width, ok := programWidth(program)
+		if !ok {
+			return 0, 0, false
+		}
+		f.widest = max(f.widest, width)
 	}
 	for n, references := range f.shown {
 		content, ok := f.stream(n)
@@ -113,7 +126,7 @@ func (f *pdfFile) bound() (pages, text int64, ok bool) {
 
 // full reports whether there is more in the file than is followed.
 func (f *pdfFile) full() bool {
-	return max(len(f.starts), len(f.kids), len(f.shown), len(f.fonts)) > maxPDFObjects
+	return max(len(f.starts), len(f.kids), len(f.shown), len(f.fonts), len(f.program)) > maxPDFObjects
 }
 
 func pdfSpace(c byte) bool {
@@ -299,6 +312,12 @@ func (f *pdfFile) readName(name string, in pdfTokens) bool {
 		refs, ok := in.references()
 		for _, n := range refs {
 			f.fonts[n] = true
+		}
+		return ok
+	case "FontFile", "FontFile2", "FontFile3":
+		refs, ok := in.references()
+		for _, n := range refs {
+			f.program[n] = true
 		}
 		return ok
 	case "Differences":

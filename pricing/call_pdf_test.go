@@ -118,7 +118,7 @@ func TestPDFsWithoutCertainty(t *testing.T) {
 		"broken data":                 with(2, strings.Replace(good[2], "stream\nx", "stream\ny", 1)),
 		"cut data":                    with(2, "<</Filter/FlateDecode/Length 3>>\nstream\nx\x9c\x01"),
 		"a string that goes on":       with(2, packed("(text")),
-		"a bomb":                      with(2, packed(strings.Repeat(" ", 3<<20))),
+		"a bomb":                      with(2, packed(strings.Repeat(" ", 7<<20))),
 		"an object twice":             plainPDF(good) + "3 0 obj\n" + streamOf("(much more) Tj") + "\nendobj\n",
 		"objects in streams":          more("<</Type/ObjStm/N 1>>"),
 		"a table in a stream":         more("<</Type/XRef>>"),

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"unicode/utf16"
 
 	"golang.org/x/text/unicode/norm"
@@ -116,15 +115,17 @@ func (t *pdfTokens) streamDictionary() (length int64, filters []string, ok bool)
 		}
 		seen[key] = true
 		switch key {
-		case "Length":
-			if length, ok = t.number(); !ok {
+		case "Length", "Length1", "Length2", "Length3": // those with a number are of parts of a font
+			n, ok := t.length()
+			if !ok {
 				return 0, nil, false
 			}
-			if t.skip(); len(t.rest) > 0 && t.rest[0] >= '0' && t.rest[0] <= '9' { // N G R
-				length = -1
-				if _, ok := t.number(); !ok || string(t.word()) != "R" {
-					return 0, nil, false
-				}
+			if key == "Length" {
+				length = n
+			}
+		case "Subtype": // of a font
+			if len(t.name()) == 0 {
+				return 0, nil, false
 			}
 		case "Filter":
 			array := t.take('[')
@@ -154,6 +155,18 @@ func (t *pdfTokens) streamDictionary() (length int64, filters []string, ok bool)
 	}
 	t.rest = t.rest[1:]
 	return length, filters, true
+}
+
+// length reads a number, or where it stands: that is -1.
+func (t *pdfTokens) length() (int64, bool) {
+	n, ok := t.number()
+	if t.skip(); ok && len(t.rest) > 0 && t.rest[0] >= '0' && t.rest[0] <= '9' { // N G R
+		n = -1
+		if _, ok = t.number(); ok {
+			ok = string(t.word()) == "R"
+		}
+	}
+	return n, ok
 }
 
 // shownBytes bounds the text of a page's contents: a byte of a string becomes up
@@ -267,18 +280,4 @@ func widthOf(text []byte, ranged bool, blocks map[rune]int64) int64 {
 func normalWidth(r rune) int64 {
 	s := string(r)
 	return int64(max(len(s), len(norm.NFKC.String(s))))
-}
-
-// glyphWidth is the most bytes that the name of a glyph stands for. Names of the
-// form uni20AC say it; others are of one character, but for those of several
-// parts, and of ligatures and squares of letters.
-// https://github.com/adobe-type-tools/agl-specification
-func glyphWidth(name string) int64 {
-	if digits, ok := strings.CutPrefix(name, "uni"); ok && len(digits) >= 4 && strings.Trim(digits, "0123456789ABCDEF") == "" {
-		return widthOf([]byte(digits), false, nil)
-	}
-	if strings.ContainsAny(name, "_.") || len(name) > 14 || strings.HasSuffix(name, "square") || strings.HasSuffix(name, "arabic") {
-		return widestGlyph * int64(strings.Count(name, "_")+1)
-	}
-	return glyphBytes
 }

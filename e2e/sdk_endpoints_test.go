@@ -26,16 +26,26 @@ var fullPrice = fakeprovider.Price{
 	Input: 2_500_001, CacheRead: 300_007, CacheWrite: 3_125_003, CacheWriteLong: 5_000_009, Output: 10_000_003, WebSearch: 10_001_000_000,
 }
 
-const fullProvider = `  full: {preset: openai_compatible, base_url: "URL/v1", api_key: ` + providerKey + `, apis: [chat, responses, messages, input_tokens, compact], endpoints: {messages: {auth_header: x-api-key, auth_prefix: ""}}}
+const fullProvider = `  full: {preset: openai_compatible, base_url: "URL/v1", api_key: ` + providerKey + `, apis: [chat, responses, messages, input_tokens, compact], allow_pdf: true, endpoints: {messages: {auth_header: x-api-key, auth_prefix: ""}}}
 `
 
+// fullModel is a model, and the same again with the rules of a vendor that
+// publishes what a page of a PDF takes.
 const fullModel = `
 - model: full/m1
   limits: {context: 400000, max_output: 64000}
-  prices:
+  prices: &prices
   - {from: 2026-01-01, source: e2e, checked_at: 2026-01-01, input: "2.500001", cache_read: "0.300007", cache_write: "3.125003",
      cache_write_long: "5.000009", output: "10.000003", fees: {web_search: "0.010001"}}
+- model: full/reader
+  family: claude
+  limits: {context: 400000, max_output: 64000}
+  prices: *prices
 `
+
+// documentCents are the budgets of the calls with a PDF: of such a vendor its
+// pages fit, of the others only a budget with room for the whole context does.
+var documentCents = map[bool]int64{true: 50, false: 500}
 
 // answered is what an SDK's user got from one call, or the error it raised.
 type answered struct {
@@ -103,6 +113,7 @@ func TestSDKEndpoints(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				g.setBudget(name+"/no_cap", 1000)
+				g.setBudget(name+"/document", documentCents[strings.HasPrefix(name, "anthropic")])
 				g.setBudget(name+"/broke", 1)
 				results := runSuite(t, r.url, name, suite.command)
 				checkSuiteErrors(t, r, name, suite, results)
@@ -118,7 +129,7 @@ func TestSDKEndpoints(t *testing.T) {
 func fullGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := newGateway(t)
-	p, address := startProvider(t, fakeprovider.Config{Models: map[string]fakeprovider.Price{"m1": fullPrice}, KeepAnswers: true})
+	p, address := startProvider(t, fakeprovider.Config{Models: map[string]fakeprovider.Price{"m1": fullPrice, "reader": fullPrice}, KeepAnswers: true})
 	g.provider["full"] = p
 	g.settings["Extra"] = strings.Replace(fullProvider, "URL", address, 1)
 	g.writeConfig()
@@ -235,6 +246,7 @@ func undoFullEdits(body []byte) []byte {
 		_, rest, _ := bytes.Cut(body, []byte(","))
 		body = append([]byte("{"), rest...)
 	}
+	body = bytes.Replace(body, []byte(`"reader"`), []byte(`"full/reader"`), 1)
 	return bytes.Replace(body, []byte(`"m1"`), []byte(`"full/m1"`), 1)
 }
 

@@ -21,7 +21,7 @@ pip=("$python" -m pip --python "$target/python/bin/python" --disable-pip-version
 
 echo "installing the Python SDKs into bin/sdk/python"
 "$python" -m venv --without-pip "$target/python"
-"${pip[@]}" -r "$here/requirements.txt" -r "$here/requirements-anthropic.txt" -r "$here/requirements-langchain.txt"
+"${pip[@]}" -r "$here/requirements.txt" -r "$here/requirements-anthropic.txt" -r "$here/requirements-langchain.txt" -r "$here/requirements-cohere.txt"
 
 node=$(command -v node || true)
 npm=(npm)

@@ -1,6 +1,8 @@
 // Drives Anthropic's unmodified Node SDK. The same cases, and the same output,
 // as messages.py.
 
+import { readFileSync } from "node:fs";
+
 import { load, report } from "./sdk.mjs";
 
 const { Anthropic, APIError } = load("@anthropic-ai/sdk");
@@ -54,6 +56,13 @@ async function failure(call) {
   return { class: "none" };
 }
 
+// Three pages of a PDF as another program wrote it, and a question.
+const pdf = readFileSync(new URL("../../pricing/testdata/pdf/fpdf2.pdf", import.meta.url)).toString("base64");
+const document = [
+  { type: "document", source: { type: "base64", media_type: "application/pdf", data: pdf }, title: "a.pdf" },
+  { type: "text", text: "What is in it?" },
+];
+
 const cached = (ttl) => [{ type: "text", text: "You are terse. ".repeat(20), cache_control: { type: "ephemeral", ttl } }];
 
 report({
@@ -73,6 +82,7 @@ report({
     tools: [{ type: "web_search_20250305", name: "web_search", max_uses: 3 }],
     max_tokens: 50,
   }),
+  document: await create("document", { text: document, model: "full/reader" }),
   refused: await failure(() => create("broke", { max_tokens: 5000 })),
   refused_stream: await failure(() => stream("broke", { max_tokens: 5000 })),
   wrong_key: await failure(() => create("key", { c: client.withOptions({ apiKey: "sk-aig-wrong" }) })),

@@ -5,8 +5,10 @@ object: what a user of the SDK got, case by case. messages.mjs does the same
 with Anthropic's Node SDK.
 """
 
+import base64
 import json
 import os
+import pathlib
 
 import anthropic
 
@@ -83,6 +85,13 @@ def models():
     assert MODEL in ids and client.models.retrieve(MODEL).type == "model", ids
 
 
+def document():
+    """Three pages of a PDF as another program wrote it, and a question."""
+    pdf = pathlib.Path(__file__).parents[2] / "pricing/testdata/pdf/fpdf2.pdf"
+    source = {"type": "base64", "media_type": "application/pdf", "data": base64.standard_b64encode(pdf.read_bytes()).decode()}
+    return [{"type": "document", "source": source, "title": "a.pdf"}, {"type": "text", "text": "What is in it?"}]
+
+
 models()
 search = [{"type": "web_search_20250305", "name": "web_search", "max_uses": 3}]
 wrong = client.with_options(api_key="sk-aig-wrong")
@@ -99,6 +108,7 @@ print(
             "stream_cut_short": stream("stream_cut_short", "fault:out=99", max_tokens=7),
             "raw": raw("raw"),
             "search": create("search", "fault:out=9 searches=2", tools=search, max_tokens=50),
+            "document": create("document", document(), model="full/reader"),
             "refused": failure(lambda: create("broke", max_tokens=5000)),
             "refused_stream": failure(lambda: stream("broke", max_tokens=5000)),
             "wrong_key": failure(lambda: create("key", c=wrong)),

@@ -1,6 +1,8 @@
 // Drives the responses API of the unmodified openai-node SDK. The same cases,
 // and the same output, as responses.py.
 
+import { readFileSync } from "node:fs";
+
 import { load, report } from "./sdk.mjs";
 
 const OpenAI = load("openai");
@@ -56,6 +58,18 @@ async function failure(call) {
   return { class: "none" };
 }
 
+// Three pages of a PDF as another program wrote it, and a question.
+const pdf = readFileSync(new URL("../../pricing/testdata/pdf/fpdf2.pdf", import.meta.url)).toString("base64");
+const document = [
+  {
+    role: "user",
+    content: [
+      { type: "input_file", filename: "a.pdf", file_data: `data:application/pdf;base64,${pdf}` },
+      { type: "input_text", text: "What is in it?" },
+    ],
+  },
+];
+
 report({
   plain: answer(await create("plain", { max_output_tokens: 20 })),
   no_cap: answer(await create("no_cap")),
@@ -67,6 +81,7 @@ report({
   search: answer(
     await create("search", { text: "fault:out=9 searches=2", tools: [{ type: "web_search" }], max_tool_calls: 3, max_output_tokens: 50 }),
   ),
+  document: answer(await create("document", { text: document, max_output_tokens: 20 })),
   refused: await failure(() => create("broke", { max_output_tokens: 5000 })),
   refused_stream: await failure(() => create("broke", { max_output_tokens: 5000, stream: true })),
   wrong_key: await failure(() => create("key", { c: client.withOptions({ apiKey: "sk-aig-wrong" }), max_output_tokens: 9 })),

@@ -5,8 +5,10 @@ object: what a user of the SDK got, case by case. responses.mjs does the same
 with openai-node.
 """
 
+import base64
 import json
 import os
+import pathlib
 
 import openai
 
@@ -81,6 +83,14 @@ def by_id():
     raise AssertionError("a response that nobody made")
 
 
+def document():
+    """Three pages of a PDF as another program wrote it, and a question."""
+    pdf = pathlib.Path(__file__).parents[2] / "pricing/testdata/pdf/fpdf2.pdf"
+    data = "data:application/pdf;base64," + base64.b64encode(pdf.read_bytes()).decode()
+    file, question = {"type": "input_file", "filename": "a.pdf", "file_data": data}, {"type": "input_text", "text": "What is in it?"}
+    return [{"role": "user", "content": [file, question]}]
+
+
 by_id()
 search = [{"type": "web_search"}]
 print(
@@ -94,6 +104,7 @@ print(
             "stream_cut_short": stream("stream_cut_short", "fault:out=99", max_output_tokens=7),
             "helper": helper("helper"),
             "search": answer(create("search", "fault:out=9 searches=2", tools=search, max_tool_calls=3, max_output_tokens=50)),
+            "document": answer(create("document", document(), max_output_tokens=20)),
             "refused": failure(lambda: create("broke", max_output_tokens=5000)),
             "refused_stream": failure(lambda: list(create("broke", max_output_tokens=5000, stream=True))),
             "wrong_key": failure(lambda: create("key", c=client.with_options(api_key="sk-aig-wrong"), max_output_tokens=9)),

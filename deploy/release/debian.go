@@ -26,7 +26,8 @@ const lockFile = "deploy/release/lock.json"
 
 // lock is what lock.json says.
 type lock struct {
-	Debian []debianPackage `json:"debian"`
+	Debian []debianPackage `json:"debian"` // what is in the images
+	Tools  []debianPackage `json:"tools"`  // what only tests run
 }
 
 // debianPackage is one file of Debian's archive, which is known by its hash.
@@ -43,6 +44,9 @@ type debianPackage struct {
 // wanted are the packages: what Envoy's binary is linked with, and authorities.
 var wanted = []string{"libc6", "ca-certificates"}
 
+// tools are the packages that tests run: promtool.
+var tools = []string{"prometheus"}
+
 func readLock(path string) (lock, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -57,6 +61,10 @@ func readLock(path string) (lock, error) {
 
 // fetch returns arch's packages, from the user's cache or by apt-get.
 func (l lock) fetch(ctx context.Context, arch string, log io.Writer) ([]debianPackage, error) {
+	return fetch(ctx, l.Debian, wanted, arch, log)
+}
+
+func fetch(ctx context.Context, pinned []debianPackage, wanted []string, arch string, log io.Writer) ([]debianPackage, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		return nil, err
@@ -66,7 +74,7 @@ func (l lock) fetch(ctx context.Context, arch string, log io.Writer) ([]debianPa
 		return nil, err
 	}
 	var found []debianPackage
-	for _, p := range l.Debian {
+	for _, p := range pinned {
 		if p.Arch != arch {
 			continue
 		}
@@ -166,17 +174,18 @@ func refreshLock(ctx context.Context, path string, log io.Writer) error {
 			return err
 		}
 		defer os.RemoveAll(a.dir)
-		for _, name := range wanted {
-			out, err := a.run(ctx, "--print-uris", "download", name)
-			if err != nil {
-				return err
+		for _, group := range []struct {
+			names []string
+			into  *[]debianPackage
+		}{{wanted, &l.Debian}, {tools, &l.Tools}} {
+			for _, name := range group.names {
+				p, err := a.newest(ctx, name)
+				if err != nil {
+					return err
+				}
+				p.Name, p.Arch = name, arch
+				*group.into = append(*group.into, p)
 			}
-			p, err := parseURI(out)
-			if err != nil {
-				return err
-			}
-			p.Name, p.Arch = name, arch
-			l.Debian = append(l.Debian, p)
 		}
 	}
 	text, err := json.MarshalIndent(l, "", "  ")
@@ -184,6 +193,14 @@ func refreshLock(ctx context.Context, path string, log io.Writer) error {
 		return err
 	}
 	return os.WriteFile(path, append(text, '\n'), 0o644)
+}
+
+func (a *apt) newest(ctx context.Context, name string) (debianPackage, error) {
+	out, err := a.run(ctx, "--print-uris", "download", name)
+	if err != nil {
+		return debianPackage{}, err
+	}
+	return parseURI(out)
 }
 
 // parseURI reads a line of apt-get --print-uris: 'address' file size SHA256:hash.

@@ -40,6 +40,9 @@ func (r *release) contents(p *parts) []content {
 		{filepath.Join(own, "aigateway.yaml"), "/etc/aigateway/aigateway.yaml", 0o644, true},
 		{filepath.Join(r.root, "README.md"), docs + "/README.md", 0o644, false},
 		{filepath.Join(r.root, "docs/operations.md"), docs + "/operations.md", 0o644, false},
+		{filepath.Join(r.root, "docs/metrics.md"), docs + "/metrics.md", 0o644, false},
+		{filepath.Join(r.root, "deploy/prometheus/alerts.yaml"), docs + "/alerts.yaml", 0o644, false},
+		{filepath.Join(r.root, "deploy/grafana/aigateway.json"), docs + "/grafana.json", 0o644, false},
 		{filepath.Join(r.root, "gatewayconfig/example.yaml"), docs + "/example.yaml", 0o644, false},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"aigateway/budget"
+	"aigateway/ledger"
 )
 
 // A bound that is no amount is refused before it touches a budget: a negative
@@ -29,7 +30,7 @@ func TestABoundOutOfRangeIsRefused(t *testing.T) {
 // An account that a call still refers to outlives its window, however idle its
 // budget is and however long ago it ended.
 func TestAnIdleAccountStaysWhileACallRefersToIt(t *testing.T) {
-	b := start(t)
+	b := start(t, func(c *ledger.Config) { c.HoldTimeout = 48 * time.Hour }) // longer than a step of the clock
 	b.budget("a", budget.Day, 1000)
 	late := b.reserve("a", 60)
 	b.flush()

@@ -217,6 +217,15 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 		{pricing.Upstream{}, "must not be empty"},
 		{pricing.Upstream{Provider: "a/b"}, "contain a slash"},
 		{pricing.Upstream{Provider: "a", Dialect: "x"}, "use one of openai_chat, openrouter"},
+		{pricing.Upstream{Provider: "a", Dialects: map[pricing.Endpoint]string{pricing.Chat: "x"}}, "the dialect of chat"},
+		{pricing.Upstream{Provider: "a", Dialects: map[pricing.Endpoint]string{"x": pricing.DialectOpenAIChat}}, "names the endpoint \"x\""},
+		{pricing.Upstream{Provider: "a", Dialect: pricing.DialectCustom}, "needs an extractor"},
+		{pricing.Upstream{Provider: "a", Dialects: map[pricing.Endpoint]string{pricing.Chat: pricing.DialectCustom}}, "needs an extractor"},
+		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Output: "out"}}, "input is missing"},
+		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: "in."}}, "is no path"},
+		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: ".in"}}, "is no path"},
+		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: "in..all"}}, "is no path"},
+		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: strings.Repeat("i", 81)}}, "is no path of at most 80"},
 		{pricing.Upstream{Provider: "a", StreamUsage: "x"}, "use inject, require, native, charge_bound"},
 		{pricing.Upstream{Provider: "a", CapField: "x"}, "use max_tokens, max_completion_tokens, none"},
 		{pricing.Upstream{Provider: "a", Honours: []string{"x"}}, "honours"},
@@ -226,6 +235,9 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 		if _, err := pricing.Load(nil, []pricing.Upstream{tt.u}, time.Hour); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: got %v, want %q in it", tt.u, err, tt.want)
 		}
+	}
+	if _, err := pricing.Load(nil, []pricing.Upstream{{Provider: "a", Extractor: &pricing.Extractor{Input: strings.Repeat("i", 80)}}}, time.Hour); err != nil {
+		t.Error(err)
 	}
 	if _, err := pricing.Load(nil, []pricing.Upstream{{Provider: "a"}, {Provider: "a"}}, time.Hour); err == nil {
 		t.Error("a provider may not appear twice")

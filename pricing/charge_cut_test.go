@@ -13,11 +13,13 @@ import (
 )
 
 // shownUpstreams are one that shows all it generates, one that hides what its
-// models think, one that does not stop, and one of which nobody knows the rate.
+// models think, one that does not stop, one of which nobody knows the rate, one as
+// slow as can be, and one as fast.
 func shownUpstreams() []pricing.Upstream {
 	all := pricing.Upstream{CancelsOnDisconnect: true, StreamsAllOutput: true, MaxTokensPerSecond: 50}
-	out := []pricing.Upstream{all, all, all, all}
+	out := []pricing.Upstream{all, all, all, all, all, all}
 	out[0].Provider, out[1].Provider, out[2].Provider, out[3].Provider = "shows", "openai", "goes", "slow"
+	out[4].Provider, out[5].Provider, out[4].MaxTokensPerSecond, out[5].MaxTokensPerSecond = "crawls", "races", 1, 1_000_000
 	out[1].StreamsAllOutput, out[2].CancelsOnDisconnect, out[3].MaxTokensPerSecond = false, false, 0
 	return out
 }
@@ -25,7 +27,7 @@ func shownUpstreams() []pricing.Upstream {
 func shownCatalog(t testing.TB) *pricing.Catalog {
 	t.Helper()
 	row := "- {model: %s/m, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: \"1\", output: \"10\"}]}\n"
-	text := ""
+	text := "- {model: shows/other, family: bytes, prices: [{input: \"1\", output: \"10\"}]}\n- {model: races/endless, family: bytes, limits: {context: 10000000, max_output: 5000000}, prices: [{input: \"1\", output: \"10\"}]}\n"
 	for _, u := range shownUpstreams() {
 		text += fmt.Sprintf(row, u.Provider)
 	}
@@ -86,7 +88,11 @@ func TestDeliveredBoundsTheCharge(t *testing.T) {
 		{"a model that thinks", pricing.Chat, chatBody("openai/gpt-5", stream), one, 0},
 		{"one that is asked to", pricing.Chat, chatBody("openai/gpt-4.1", `"stream":true,"max_tokens":32000,"reasoning_effort":"low"`), one, 0},
 
-		{"another model answered", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.Many = true; return e }(), -1},
+		{"a token a second", pricing.Chat, chatBody("crawls/m", stream), one, 0},
+		{"longer than anybody counts", pricing.Chat, chatBody("races/endless", `"stream":true,"max_tokens":5000000`), cutAfter(1<<62, 1000, 0), 1000 + 32 + 2*1_000_000},
+
+		{"another model answered", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.Model = `"other"`; return e }(), -1},
+		{"more reports than are kept", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.Many = true; return e }(), -1},
 		{"the provider goes on", pricing.Chat, chatBody("goes/m", stream), one, -1},
 		{"nobody knows its rate", pricing.Chat, chatBody("slow/m", stream), one, -1},
 		{"a hosted tool", pricing.Responses, `{"model":"openai/gpt-4.1","input":"hi","stream":true,"max_output_tokens":5000,"tools":[{"type":"web_search"}],"max_tool_calls":1}`, one, -1},
@@ -94,9 +100,10 @@ func TestDeliveredBoundsTheCharge(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := mustBound(t, c, tt.endpoint, tt.body, noon())
-			got := pricing.Charge(b.Pin, b.Amount, tt.ev, nil)
+			served := c.Served("shows/m", noon())
+			got := pricing.Charge(b.Pin, b.Amount, tt.ev, served)
 			tt.ev.Seen, tt.ev.SeenAt = 0, time.Time{}
-			by := pricing.Charge(b.Pin, b.Amount, tt.ev, nil) // without what was seen
+			by := pricing.Charge(b.Pin, b.Amount, tt.ev, served) // without what was seen
 			want := by.Cost
 			if tt.output > 0 {
 				want = costOf(b, tt.output)

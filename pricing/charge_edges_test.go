@@ -46,6 +46,8 @@ func TestChargeAtTheBordersOfItsOutcomes(t *testing.T) {
 		{"nothing but what came first", moonshot, pricing.Evidence{Status: 200, Done: true, FirstUsage: usage}, budget.BasisBound, bound, nil},
 		{"a tier nobody knows, and no report", moonshot, pricing.Evidence{Status: 200, Done: true, ServiceTier: `"surprise"`}, budget.BasisBound, bound, nil},
 		{"a name with something behind it is no name", moonshot, pricing.Evidence{Status: 200, Done: true, Usage: usage, Model: `"kimi-k9" 1`}, budget.BasisUsage, cost, nil},
+		{"a pin without a price", &pricing.Bound{Pin: "AQA", Amount: bound}, pricing.Evidence{Status: 200, Done: true, Usage: usage}, budget.BasisUnpriced, 0, nil},
+		{"the smallest bill", xai, pricing.Evidence{Status: 200, Done: true, Usage: `{"prompt_tokens":10,"completion_tokens":5,"cost_in_usd_ticks":1}`}, budget.BasisUsage, 1, nil},
 		{"a model nobody knows", moonshot, pricing.Evidence{Status: 200, Done: true, Usage: usage, Model: `"kimi-k9"`}, budget.BasisUsage, cost, []string{pricing.FlagServedUnknown}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

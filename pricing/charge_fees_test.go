@@ -53,9 +53,95 @@ func TestFetchesAreFree(t *testing.T) {
 func TestUnpricedBucketsTakeTheirParentsPrice(t *testing.T) {
 	c := mustOverlay(t, overlayModels)
 	b := mustBound(t, c, pricing.Chat, chatBody("capless/writes", `"max_tokens":100`), noon())
-	got := answered(b, `{"prompt_tokens":100,"completion_tokens":10,"prompt_tokens_details":{"cached_tokens":50}}`)
-	if got.Cost != 100_000+20_000 || !cmp.Equal(got.Flags, []string{pricing.FlagBucketUnpriced}) {
+	for details, want := range map[string]budget.Amount{
+		`"prompt_tokens_details":{"cached_tokens":50}`:      100_000 + 20_000,
+		`"cache_creation":{"ephemeral_1h_input_tokens":50}`: 50_000 + 150_000 + 20_000, // that of those kept for a while
+	} {
+		got := answered(b, `{"prompt_tokens":100,"completion_tokens":10,`+details+`}`)
+		if got.Cost != want || !cmp.Equal(got.Flags, []string{pricing.FlagBucketUnpriced}) {
+			t.Errorf("%s: got %+v, want %s", details, got, want)
+		}
+	}
+}
+
+// feeModels have a fee for each call, and fees by the minute beside those of a tool.
+const feeModels = `
+- model: openai/fee
+  family: bytes
+  limits: {context: 100000, max_output: 100000}
+  prices: [{input: "1", output: "10", fees: {request: "0.05"}}]
+- model: capless/hears
+  family: bytes
+  limits: {context: 10000, max_output: 100}
+  prices: [{input: "2", output: "8", fees: {audio_minute: "0.6", web_search: "0.01"}}]
+- model: capless/hears-dearly
+  family: bytes
+  limits: {context: 10000, max_output: 100}
+  prices: [{input: "0", output: "0", fees: {audio_minute: "1.2"}}]
+`
+
+// The seconds of a report are those of the recording, and of nothing else that is
+// billed by use; a minute costs what it does at the model that answered.
+func TestSecondsAreTheRecordings(t *testing.T) {
+	c := mustOverlay(t, feeModels)
+	sound := base64.StdEncoding.EncodeToString(wav(40))
+	b := mustBound(t, c, pricing.Chat, `{"model":"capless/hears","max_tokens":100,"tools":[{"type":"web_search_20250305","max_uses":2}],
+		"messages":[{"role":"user","content":[{"type":"input_audio","input_audio":{"data":"`+sound+`","format":"wav"}}]}]}`, noon())
+	const tokens = `"prompt_tokens":100,"completion_tokens":10`
+	const tokensCost, searches = (100*2 + 10*8) * 1000, 2 * budget.Cent
+	for _, tt := range []struct {
+		model, first, last string
+		want               budget.Amount
+	}{
+		{"hears", "", `{` + tokens + `,"prompt_audio_seconds":30}`, 30*budget.Cent + searches + tokensCost},
+		{"hears-dearly", "", `{` + tokens + `,"prompt_audio_seconds":30}`, 60*budget.Cent + searches},
+		{"hears", "", `{` + tokens + `}`, 41*budget.Cent + searches + tokensCost}, // what the bound has
+		{"hears", "", `{` + tokens + `,"prompt_audio_seconds":30,"prompt_audio_seconds":10}`, 41*budget.Cent + searches + tokensCost},
+		{"hears", "", `{"prompt_tokens":100,"total_tokens":110,"prompt_audio_seconds":30}`, 30*budget.Cent + searches + tokensCost},
+		{"hears", `{"prompt_tokens":1,"completion_tokens":1,"prompt_audio_seconds":30}`, `{` + tokens + `,"prompt_audio_seconds":10}`, 30*budget.Cent + searches + tokensCost},
+	} {
+		ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Model: `"` + tt.model + `"`, FirstUsage: tt.first, Usage: tt.last}
+		if got := pricing.Charge(b.Pin, b.Amount, ev, c.Served("capless/hears", noon())); got.Cost != tt.want {
+			t.Errorf("%s, %s, %s: %+v, want %s", tt.model, tt.first, tt.last, got, tt.want)
+		}
+	}
+}
+
+// What a report says is audio is no more of it, whatever the call brought.
+func TestAudioOfAReport(t *testing.T) {
+	sound := base64.StdEncoding.EncodeToString(wav(40))
+	b := mustBound(t, mustOverlay(t, overlayModels), pricing.Chat, content("capless/voice", `{"type":"input_audio","input_audio":{"data":"`+sound+`","format":"wav"}}`), noon())
+	got := answered(b, `{"prompt_tokens":1000,"completion_tokens":10,"prompt_tokens_details":{"audio_tokens":40}}`)
+	if want := budget.Amount(960*1 + 40*8 + 10*2); got.Basis != budget.BasisUsage || got.Cost != want*1000 {
 		t.Errorf("got %+v", got)
+	}
+}
+
+// Reports of images and recordings that cannot be read are none.
+func TestMediaReportsThatCannotBeRead(t *testing.T) {
+	c := mustLoad(t)
+	heard, err := boundForm(t, c, pricing.Transcriptions, form(t, field{name: "model", text: "openai/whisper-1"}, field{name: "file", data: wav(3)}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := mustBound(t, c, pricing.Images, `{"model":"openai/gpt-image-2","prompt":"a hat","n":1,"quality":"low","size":"1024x1024"}`, noon())
+	for usage, b := range map[string]*pricing.Bound{
+		`"x"`: drawn, `{"input_tokens":"?","output_tokens":5}`: drawn, `{"output_tokens":5}`: drawn,
+		`[1]`: heard, `{"seconds":"?"}`: heard, `{"seconds":1,"seconds":2}`: heard, `{"type":"duration"}`: heard,
+	} {
+		if got := answered(b, usage); got.Basis != budget.BasisBound || got.Cost != b.Amount || !cmp.Equal(got.Flags, []string{pricing.FlagUsageMalformed}) {
+			t.Errorf("%s: %+v, want the bound %s", usage, got, b.Amount)
+		}
+	}
+}
+
+// A fee for each call is due for one that its client left, too.
+func TestFeesOfAStoppedStream(t *testing.T) {
+	b := mustBound(t, mustOverlay(t, feeModels), pricing.Chat, chatBody("openai/fee", `"stream":true,"max_tokens":50000`), noon())
+	ev := cutAfter(time.Second, 0, 0)
+	got := pricing.Charge(b.Pin, b.Amount, ev, nil)
+	if want := tokensAt(inputOf(t, b), 1_000_000, 3*400, 10_000_000) + 5*budget.Cent; got.Basis != budget.BasisElapsed || got.Cost != want {
+		t.Errorf("got %+v, want %s", got, want)
 	}
 }
 
@@ -139,6 +225,7 @@ func TestTotalOfInputBesideTheCache(t *testing.T) {
 	for usage, want := range map[string]budget.Amount{
 		`{"in":100,"hit":50,"all":150}`: 105_000,
 		`{"in":100,"hit":50}`:           105_000,
+		`{"in":100,"hit":50,"":1}`:      105_000, // no bill
 		`{"in":100,"hit":50,"all":160}`: 115_000,
 		`{"hit":50,"all":150}`:          105_000,
 		`{"in":100,"hit":50,"all":120}`: 105_000,
@@ -175,7 +262,8 @@ func TestZerosBesideOutput(t *testing.T) {
 	}
 }
 
-// A pin with a dialect of a later version reads no report.
+// A pin with a dialect of a later version reads no report, nor does one whose
+// dialect needs paths and that has none.
 func TestDialectOfALaterVersion(t *testing.T) {
 	b := mustBound(t, mustLoad(t), pricing.Chat, chatBody(kimi, `"max_tokens":100`), noon())
 	raw, err := base64.RawURLEncoding.DecodeString(b.Pin)
@@ -183,11 +271,12 @@ func TestDialectOfALaterVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags, n := binary.Uvarint(raw[1:])
-	const dialects = 15 << 16 // four bits
-	later := base64.RawURLEncoding.EncodeToString(append(binary.AppendUvarint(raw[:1:1], flags|dialects), raw[1+n:]...))
-	got := pricing.Charge(later, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1,"completion_tokens":1}`}, nil)
-	if got.Basis != budget.BasisBound || got.Cost != b.Amount {
-		t.Errorf("got %+v, want the bound", got)
+	for _, dialect := range []uint64{6, 15} { // four bits
+		other := base64.RawURLEncoding.EncodeToString(append(binary.AppendUvarint(raw[:1:1], flags|dialect<<16), raw[1+n:]...))
+		got := pricing.Charge(other, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1,"completion_tokens":1}`}, nil)
+		if got.Basis != budget.BasisBound || got.Cost != b.Amount {
+			t.Errorf("%d: got %+v, want the bound", dialect, got)
+		}
 	}
 }
 

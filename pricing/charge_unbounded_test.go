@@ -17,6 +17,7 @@ const unboundedRows = `
 - {model: openai/plain, family: bytes, limits: {context: 100000}, prices: [{input: "1", output: "10", fees: {web_search: "0.01"}}]}
 - {model: openai/tiered, family: gpt, prices: [{input: "1", output: "10"}]}
 - {model: openrouter/acme/picture, prices: [{input: "1", output: "10"}]}
+- {model: openrouter/acme/free, prices: [{input: "0", output: "0"}]}
 - {model: mistral/ours, family: bytes, prices: [{input: "3", output: "30"}]}
 `
 
@@ -69,6 +70,8 @@ func TestUsagePricesACallWithoutABound(t *testing.T) {
 			pricing.Evidence{Usage: `{"prompt_tokens":20000000,"completion_tokens":100}`}, 10 * cost(100_000, 100_000), pricing.FlagAbsurd},
 		{"a bill that nothing compares with", pricing.Chat, chatBody("openrouter/acme/new", `"max_tokens":5`), "model_not_priced",
 			pricing.Evidence{Usage: `{"prompt_tokens":1000,"completion_tokens":100,"cost":5000}`}, 1000 * budget.Dollar, pricing.FlagAbsurd},
+		{"a bill for what is free", pricing.Chat, `{"model":"openrouter/acme/free","max_tokens":5,"messages":[{"role":"user","content":[{"type":"video_url","video_url":"https://a/b.mp4"}]}]}`, "unbounded_media",
+			pricing.Evidence{Usage: `{"prompt_tokens":1000,"completion_tokens":100,"cost":5000}`}, 10 * budget.Dollar, pricing.FlagAbsurd},
 		{"hosted tool, unknown context", pricing.Chat, chatBody("mistral/open-ended", `"max_tokens":5,"tools":[{"type":"web_search","max_uses":1}]`), "unbounded_tool",
 			pricing.Evidence{Usage: openUsage}, cost(1000, 100), ""},
 		{"unknown tier, and none in the answer", pricing.Chat, chatBody("openai/tiered", `"max_tokens":5,"service_tier":"ultrafast"`), "tier_not_priced",

@@ -57,7 +57,7 @@ func (p *pin) read(ev *Evidence) (usage, error) {
 // counts is what the OpenAI family reports. Details are subsets of their totals.
 type counts struct {
 	prompt, completion, total            tally
-	cached, write, writeShort, writeLong tally // write includes the other two
+	cached, write, writeShort, writeLong tally // write includes the other two, and is bad where one is
 	audioIn, imageIn, audioOut, imageOut tally
 	cacheOutside                         bool // prompt excludes cached and write
 }
@@ -103,11 +103,10 @@ func (c *counts) normalise(p *pin) (usage, error) {
 // readable reports whether a report means something without the parts that
 // cannot be read: they stay in their whole, which must not be the cheaper.
 func (c *counts) readable(tier *rates) bool {
-	short, long := c.writeShort.bad, c.writeLong.bad
 	for _, x := range []struct {
 		bad bool
 		b   bucket
-	}{{c.cached.bad, cacheRead}, {c.write.bad || short, cacheWrite}, {c.write.bad || long, cacheWriteLong}, {c.audioIn.bad, inputAudio}, {c.imageIn.bad, inputImage}, {c.audioOut.bad, outputAudio}, {c.imageOut.bad, outputImage}} {
+	}{{c.cached.bad, cacheRead}, {c.write.bad, cacheWrite}, {c.write.bad, cacheWriteLong}, {c.audioIn.bad, inputAudio}, {c.imageIn.bad, inputImage}, {c.audioOut.bad, outputAudio}, {c.imageOut.bad, outputImage}} {
 		if x.bad && (c.cacheOutside || tier != nil && tier.price(x.b) > tier.price(x.b.parent())) {
 			return false
 		}
@@ -211,14 +210,14 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 	}
 	c := r.counts(native)
 	bySecond := slices.ContainsFunc(p.counted, func(f countedFee) bool { return f.kind == feeAudio })
-	if bySecond && c.total.set && c.completion.set { // Mistral: tokens of audio stand in the total only
+	if bySecond && c.completion.set { // Mistral: tokens of audio stand in the total only
 		c.prompt.n = max(c.prompt.n, c.total.n-c.completion.n)
 	}
 	u, err := c.normalise(p)
 	if err != nil {
 		return u, err
 	}
-	if c.audioIn.n == 0 && !p.has(pinNoOutput) {
+	if c.audioIn.n == 0 {
 		u.hear(p)
 	}
 	if bySecond && r.Seconds.set && !r.Seconds.bad {
@@ -238,7 +237,7 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 // does not say and audio is the dearer: Gemini's has no details.
 func (u *usage) hear(p *pin) {
 	tier := p.ratesFor(u.prompt)
-	if p.heard == 0 || tier == nil || tier.price(inputAudio) <= tier.price(input) {
+	if tier == nil || tier.price(inputAudio) <= tier.price(input) {
 		return
 	}
 	n := min(p.heard, u.counts[input])

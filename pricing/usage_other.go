@@ -59,9 +59,9 @@ func readCustom(raw string, p *pin) (usage, error) {
 		cached: read(x.CacheRead), writeShort: read(x.CacheWrite), writeLong: read(x.CacheWriteLong),
 		audioIn: read(x.InputAudio), imageIn: read(x.InputImage), audioOut: read(x.OutputAudio),
 	}
-	c.write = tally{n: c.writeShort.value() + c.writeLong.value(), set: true, bad: c.writeShort.bad || c.writeLong.bad}
+	c.write = tally{n: c.writeShort.value() + c.writeLong.value(), bad: c.writeShort.bad || c.writeLong.bad}
 	u, err := c.normalise(p)
-	if err == nil && x.Cost != "" {
+	if x.Cost != "" {
 		var d dollars
 		valuesAt(jsontext.Value(raw), x.Cost, d.take)
 		u.cost, u.hasCost = d.value()

@@ -99,9 +99,7 @@ func together(list []usage) usage {
 			u.tools[t] = uses{max(u.tools[t].n, r.tools[t].n), u.tools[t].told || r.tools[t].told}
 		}
 		u.unpriced, u.inconsistent = u.unpriced || r.unpriced, u.inconsistent || r.inconsistent
-		if u.hasCost && r.hasCost {
-			u.cost = max(u.cost, r.cost)
-		}
+		u.cost = max(u.cost, r.cost) // counts where the last one has a bill
 		u.tier, u.speed, u.geo = cmp.Or(u.tier, r.tier), cmp.Or(u.speed, r.speed), cmp.Or(u.geo, r.geo)
 	}
 	u.counts[input] += in - u.prompt

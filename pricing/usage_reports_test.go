@@ -60,6 +60,29 @@ func answered(b *pricing.Bound, usage string) pricing.Outcome {
 	return pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: usage}, nil)
 }
 
+// Search units of an earlier report count beside a last one of zeros.
+func TestSearchUnitsOfAnEarlierReport(t *testing.T) {
+	b := mustBound(t, speltCatalog(t), pricing.Rerank, `{"model":"spelt/units","query":"a","documents":["b"]}`, noon())
+	ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Output: true, FirstUsage: `{"billed_units":{"search_units":1}}`, Usage: `{"billed_units":{"search_units":0}}`}
+	if got := pricing.Charge(b.Pin, b.Amount, ev, nil); got.Basis != budget.BasisUsage || got.Cost != 2_000_000 || len(got.Flags) > 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// Search units are how rerankers report, and no other call, whatever has a fee.
+func TestSearchUnitsAreOfRerankers(t *testing.T) {
+	const row = "- {model: capless/both, family: bytes, limits: {context: 100000, max_output: 1000}, prices: [{input: \"2\", output: \"8\", fees: {search_unit: \"0.002\"}}]}\n"
+	c := mustOverlay(t, row)
+	b := mustBound(t, c, pricing.Responses, `{"model":"capless/both","input":"hi","max_output_tokens":1000}`, noon())
+	if got := answered(b, `{"input_tokens":1000,"output_tokens":100}`); got.Basis != budget.BasisUsage || got.Cost != 2_800_000 {
+		t.Errorf("got %+v", got)
+	}
+	q := quoteUnbounded(t, c, pricing.Rerank, `{"model":"capless/none","query":"a","documents":["b"]}`, "model_not_priced")
+	if got := answered(q.Bound, `{"total_tokens":10}`); got.Basis != budget.BasisUnpriced || got.Tokens.Input != 10 {
+		t.Errorf("without a price: %+v", got)
+	}
+}
+
 // Anthropic names the tier it billed inside the usage object, and nowhere else.
 func TestMessagesAreBilledAtTheTierInTheReport(t *testing.T) {
 	c := edgeCatalog(t)
@@ -98,6 +121,7 @@ func TestCachedInputCountsTowardsThePriceTier(t *testing.T) {
 		{pricing.Messages, messagesBody("anthropic/edge", ""), `{"input_tokens":600,"cache_read_input_tokens":401,"output_tokens":0}`, 6_000_000 + 401_000},
 		{pricing.Messages, messagesBody("anthropic/edge", ""), `{"input_tokens":600,"cache_read_input_tokens":200,"cache_creation_input_tokens":201,"output_tokens":0}`, 6_000_000 + 200_000 + 2_512_500},
 		{pricing.Messages, messagesBody("anthropic/edge", ""), `{"input_tokens":1,"cache_creation_input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":400,"ephemeral_1h_input_tokens":600},"output_tokens":1}`, 10_000 + 5_000_000 + 12_000_000 + 50_000},
+		{pricing.Messages, messagesBody("anthropic/edge", ""), `{"input_tokens":900,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":100},"output_tokens":0}`, 9_000_000 + 1_250_000 + 2_000_000},
 		{pricing.Chat, chatBody("outside/edge", `"max_tokens":5000`), `{"in":600,"put":400,"made":0}`, 600_000 + 500_000},
 		{pricing.Chat, chatBody("outside/edge", `"max_tokens":5000`), `{"in":600,"put":401,"made":0}`, 6_000_000 + 5_012_500},
 		{pricing.Chat, chatBody("outside/edge", `"max_tokens":5000`), `{"in":600,"hit":401,"made":0}`, 6_000_000 + 401_000},
@@ -126,7 +150,7 @@ func TestReportsWithoutWhatIsBilledAreNone(t *testing.T) {
 		}},
 		{pricing.Rerank, `{"model":"cohere/rerank-v4.0-fast","query":"q","documents":["a"]}`, []string{
 			`{}`, `{"billed_units":null}`, `{"billed_units":{}}`, `{"billed_units":{"search_units":null}}`, `{"billed_units":{"search_units":"many"}}`,
-			`{"billed_units":{"search_units":[1]}}`, `{"billed_units":{"search_units":-1}}`,
+			`{"billed_units":{"search_units":[1]}}`, `{"billed_units":{"search_units":-1}}`, `{"billed_units":{"search_units":1,"search_units":2}}`,
 			`{"billed_units":{"input_tokens":10}}`,
 		}},
 		{pricing.Rerank, `{"model":"vllm/reranker","query":"q","documents":["a"]}`, []string{

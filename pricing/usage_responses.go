@@ -69,9 +69,7 @@ func (u *usage) takeTools(r *toolUses) {
 // hosted tools ran. Generated images are billed outside usage.
 func readResponses(ev *Evidence, p *pin) (usage, error) {
 	u, err := readChat(ev.Usage, p, true)
-	if err == nil {
-		u.readTools(ev.ToolUsage)
-	}
+	u.readTools(ev.ToolUsage)
 	return u, err
 }
 

@@ -17,6 +17,7 @@ const togetherRows = `
 - {model: spelt/sound, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_audio: "80"}]}
 - {model: spelt/sight, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8", output_image: "80"}]}
 - {model: odd/all, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", cache_read: "0.5", cache_write: "2.5", cache_write_long: "4", output: "8", input_audio: "20", input_image: "30", output_audio: "80"}]}
+- {model: odd/short, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", cache_write: "2.5", output: "8"}]}
 - {model: openrouter/acme/m, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "2", output: "8"}]}
 - {model: anthropic/step, family: bytes, limits: {context: 1000000, max_output: 100000}, prices: [{input: "1", output: "5", tiers: [{from: 1001, input: "10", output: "50"}]}]}
 `
@@ -108,6 +109,12 @@ func TestReportsTogether(t *testing.T) {
 		{name: "no output, but a bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.002}`}, cost: 2000 * micro},
 		{name: "no output, and the smallest bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.000000001}`}, cost: 1},
 		{name: "no output, and no bill", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0}`}, cost: -1},
+		{name: "no output, but a bill before", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, FirstUsage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.002}`, Usage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0}`}, cost: 2000 * micro},
+		{name: "no output, and no bill any more", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Output: true, FirstUsage: `{"prompt_tokens":10,"completion_tokens":0,"cost":0.002}`, Usage: `{"prompt_tokens":10,"completion_tokens":0}`}, cost: -1},
+		{name: "unreadable writes, and only short ones are dearer", model: "odd/short", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":1000,"out":100,"put":"?"}`}, cost: -1},
+		{name: "the fee beside a bill of one's own, which cannot be read", model: "openrouter/acme/m", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"prompt_tokens":1000,"completion_tokens":100,"cost":"?","is_byok":true,"cost_details":{"upstream_inference_cost":0.5}}`}, cost: 2800 * micro},
+		{name: "a bill before one of several calls", model: "openrouter/acme/m", e: pricing.Messages, ev: pricing.Evidence{FirstUsage: `{"input_tokens":10,"output_tokens":1,"cost":0.005}`,
+			Usage: `{"input_tokens":1,"output_tokens":1,"cost":0.002,"iterations":[{"input_tokens":10,"output_tokens":10},{"input_tokens":10,"output_tokens":10}]}`}, cost: 5000 * micro},
 		{name: "as much in each call", e: pricing.Messages, ev: pricing.Evidence{Output: true, Usage: `{"input_tokens":1,"output_tokens":1,"iterations":[{"input_tokens":50,"output_tokens":10},{"input_tokens":50,"output_tokens":10}]}`}, cost: (200 + 160) * micro},
 	})
 }
@@ -166,6 +173,15 @@ func TestPartsThatCannotBeRead(t *testing.T) {
 		{name: "the other part of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_miss_tokens":600}`), cost: -1},
 		{name: "an unreadable part of the input", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":"?","prompt_cache_miss_tokens":600}`), cost: -1},
 		{name: "another unreadable part", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400,"prompt_cache_miss_tokens":"?"}`), cost: -1},
+		{name: "one part of the input twice", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400,"prompt_cache_hit_tokens":500,"prompt_cache_miss_tokens":600}`), cost: -1},
+		{name: "the other part of the input twice", e: pricing.Chat, ev: one(`{"completion_tokens":100,"prompt_cache_hit_tokens":400,"prompt_cache_miss_tokens":600,"prompt_cache_miss_tokens":500}`), cost: -1},
+		{name: "seconds of a call that is not billed by them", e: pricing.Chat, ev: pricing.Evidence{Output: true, Usage: `{"prompt_tokens":1000,"completion_tokens":100,"prompt_audio_seconds":0}`}, cost: 2800 * micro},
+		{name: "long writes of a chat, without a sum", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation":{"ephemeral_1h_input_tokens":"?"}}`), cost: -1},
+		{name: "no split of a chat", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation":"x"}`), cost: -1},
+		{name: "no split in the details", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens_details":"x"}}`), cost: -1},
+		{name: "writes of a chat, without a sum", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200}}`), cost: (1400 + 250 + 800 + 800) * micro},
+		{name: "an object for no list of calls", e: pricing.Messages, ev: one(`{"input_tokens":1000,"output_tokens":100,"iterations":{}}`), cost: 2800 * micro},
+		{name: "a text for no list of calls", e: pricing.Messages, ev: one(`{"input_tokens":1000,"output_tokens":100,"iterations":""}`), cost: 2800 * micro},
 		{name: "unreadable writes, dearer than input", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens":"?"}}`), cost: -1},
 		{name: "what may be speech", model: "spelt/sound", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":"x"}`), cost: -1},
 		{name: "what may be images", model: "spelt/sight", e: pricing.Chat, ev: one(`{"prompt_tokens":1000,"completion_tokens":100,"completion_tokens_details":"x"}`), cost: -1},

@@ -85,7 +85,7 @@ type worker struct {
 func (w worker) run(ctx context.Context, work <-chan []*mutant, tests []*test, sum *tally) error {
 	for group := range work {
 		for _, m := range group {
-			killer, err := w.try(ctx, m, tests)
+			killer, err := w.try(ctx, m, tests, sum.known[m.key()] != "")
 			if err != nil {
 				return err
 			}
@@ -149,8 +149,11 @@ func (b *build) trace(ctx context.Context, sum *tally) ([]*test, error) {
 func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }
 
 // try runs the tests that reach a mutant until one fails, and returns its name;
-// empty: none does. Those that noticed the most in the least time come first.
-func (w worker) try(ctx context.Context, m *mutant, tests []*test) (killer string, err error) {
+// empty: none does. Those that noticed the most in the least time come first. Of
+// one that is listed, those of some seconds are enough to tell that it no longer
+// should be: it decides nothing else, and all tests of all of them are half the
+// time of everything.
+func (w worker) try(ctx context.Context, m *mutant, tests []*test, listed bool) (killer string, err error) {
 	var names []string
 	var sum time.Duration
 	flush := func() (killer string, err error) {
@@ -171,7 +174,7 @@ func (w worker) try(ctx context.Context, m *mutant, tests []*test) (killer strin
 			continue
 		}
 		if sum+t.took > limit {
-			if killer, err = flush(); killer != "" || err != nil {
+			if killer, err = flush(); killer != "" || err != nil || listed && limit > time.Second {
 				return killer, err
 			}
 			limit *= 4

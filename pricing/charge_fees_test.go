@@ -40,6 +40,19 @@ func TestContainersOfTwoSizes(t *testing.T) {
 	}
 }
 
+// Searches that are not told, or told in two ways, ran as often as they might.
+func TestSearchesThatAreNotTold(t *testing.T) {
+	b := mustBound(t, mustLoad(t), pricing.Responses, `{"model":"openai/gpt-5.5","max_output_tokens":1000,"max_tool_calls":3,"input":"hi","tools":[{"type":"web_search"}]}`, noon())
+	for usage, searches := range map[string]budget.Amount{
+		`{"web_search":{"num_requests":2}}`: 2, `{"web_search":{"num_requests":0}}`: 0, `{"web_search":{"num_requests":1,"num_requests":2}}`: 3, `{"web_search":{}}`: 3, `{}`: 3, ``: 3, `{"web_search":{"num_requests":2}`: 3,
+	} {
+		ev := pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"input_tokens":0,"output_tokens":0}`, ToolUsage: usage}
+		if got := pricing.Charge(b.Pin, b.Amount, ev, nil); got.Basis != budget.BasisUsage || got.Cost != searches*budget.Cent {
+			t.Errorf("%s: %+v, want %d searches", usage, got, searches)
+		}
+	}
+}
+
 // Fetches that a report counts are free.
 func TestFetchesAreFree(t *testing.T) {
 	b := mustBound(t, mustLoad(t), pricing.Messages, `{"model":"anthropic/claude-sonnet-4.6","max_tokens":1000,"messages":[]}`, noon())
@@ -178,6 +191,7 @@ func TestTierSpeedAndRegionOfAReport(t *testing.T) {
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"fast","service_tier":"fast"}`, "", 200_000, nil},
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"fast","service_tier":"standard"}`, "", 300_000, []string{pricing.FlagTierUnpriced}},
 		{"quick", "", `{"input_tokens":100,"output_tokens":0,"inference_geo":"us"}`, "", 150_000, nil},
+		{"quick", "", `{"input_tokens":100,"output_tokens":0,"service_tier":"fast","service_tier":""}`, "", 200_000, nil},
 		{"slow", "quick", `{"input_tokens":100,"output_tokens":0,"inference_geo":"eu"}`, "", 200_000, nil},
 		{"slow", "", `{"input_tokens":100,"output_tokens":0,"inference_geo":"eu"}`, "", 110_000, []string{pricing.FlagGeoUnpriced}},
 		{"slow", "", `{"input_tokens":1000,"cache_read_input_tokens":1000,"output_tokens":0,"service_tier":"batch"}`, "", 5_000_000 + 1_000_000, nil},

@@ -84,7 +84,7 @@ func (u *usage) readTools(raw string) {
 		Files  group[requests] `json:"file_search"`
 		Images jsontext.Value  `json:"image_gen"`
 	}
-	if raw == "" || json.Unmarshal([]byte(raw), &t, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+	if json.Unmarshal([]byte(raw), &t, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
 		return
 	}
 	for kind, n := range map[tool]*tally{webSearch: &t.Search.v.N, fileSearch: &t.Files.v.N} {

@@ -37,9 +37,7 @@ type tally struct {
 // UnmarshalJSONFrom is called by the JSON package for each value the member has.
 func (c *tally) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	raw, err := dec.ReadValue()
-	if err == nil {
-		c.take(raw, false)
-	}
+	c.take(raw, false)
 	return err
 }
 
@@ -80,9 +78,7 @@ type rounded struct{ tally }
 // UnmarshalJSONFrom is as tally's.
 func (c *rounded) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	raw, err := dec.ReadValue()
-	if err == nil {
-		c.take(raw, true)
-	}
+	c.take(raw, true)
 	return err
 }
 
@@ -108,16 +104,13 @@ func (g *group[T]) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 		return json.UnmarshalDecode(dec, &g.v)
 	}
 	raw, err := dec.ReadValue()
-	if err != nil {
-		return err
-	}
 	switch text := string(raw); {
 	case text == "null", text == "false", text == "0", text == `""`:
 	case raw.Kind() == '[' && len(bytes.TrimSpace(raw[1:len(raw)-1])) == 0:
 	default:
 		g.bad = true
 	}
-	return nil
+	return err
 }
 
 // word is a name such as a service tier's; what is no string says nothing.
@@ -130,7 +123,7 @@ const twice word = "named twice"
 func (w *word) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	raw, err := dec.ReadValue()
 	var s string
-	if err != nil || raw.Kind() != '"' || json.Unmarshal(raw, &s, jsontext.AllowInvalidUTF8(true)) != nil || s == "" {
+	if json.Unmarshal(raw, &s, jsontext.AllowInvalidUTF8(true)) != nil || s == "" {
 		return err
 	}
 	if *w != "" && *w != word(s) {
@@ -147,7 +140,7 @@ type flagged bool
 // UnmarshalJSONFrom is called by the JSON package for each value the member has.
 func (f *flagged) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	raw, err := dec.ReadValue()
-	*f = *f || flagged(err == nil && unquoted(raw) == "true")
+	*f = *f || flagged(unquoted(raw) == "true")
 	return err
 }
 
@@ -161,9 +154,7 @@ type dollars struct {
 // UnmarshalJSONFrom is called by the JSON package for each value the member has.
 func (d *dollars) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	raw, err := dec.ReadValue()
-	if err == nil {
-		d.take(raw)
-	}
+	d.take(raw)
 	return err
 }
 
@@ -180,7 +171,7 @@ func (d *dollars) value() (budget.Amount, bool) { return d.amount, d.set && !d.b
 
 // unquoted is a number as it is written, also in a string.
 func unquoted(raw jsontext.Value) string {
-	if len(raw) >= 2 && raw[0] == '"' {
+	if raw.Kind() == '"' {
 		return strings.TrimSpace(string(raw[1 : len(raw)-1]))
 	}
 	return string(raw)

@@ -75,6 +75,20 @@ func TestRowLikeAnother(t *testing.T) {
 	}
 }
 
+func TestNamesBesideARowLikeAnother(t *testing.T) {
+	c := mustOverlay(t, `
+- {model: capless/ours, like: openai/gpt-5.5}
+- {model: capless/gpt-5, family: bytes, prices: [{input: "7", output: "7"}]}
+`)
+	served := c.Served("capless/ours", noon())
+	if got := served("gpt-5"); got.Slug != "capless/gpt-5" || got.Same {
+		t.Errorf("gpt-5 is %+v, want the provider's own", got)
+	}
+	if got := served("gpt-5.5"); !got.Same {
+		t.Errorf("gpt-5.5 is %+v, want the same", got)
+	}
+}
+
 func TestRowLikeNothing(t *testing.T) {
 	for overlay, want := range map[string]string{
 		"- {model: azure/prod, like: openai/gpt-none}":                                `is like "openai/gpt-none", which is no other row`,

@@ -50,14 +50,12 @@ func (s *settlement) withoutReport(u *reports) (budget.Basis, budget.Amount) {
 // since the last of it came. false: that cannot be told.
 func (s *settlement) delivered() (int64, bool) {
 	p, ev := s.pin, s.ev
-	if !p.has(pinShown) || ev.Seen <= 0 || !ev.Stream || ev.Unread || ev.End.IsZero() {
+	if !p.has(pinShown) || ev.Seen <= 0 || !ev.Stream || ev.Unread || ev.SeenAt.IsZero() {
 		return 0, false
 	}
-	since := ev.Duration
-	if !ev.SeenAt.IsZero() {
-		if since = ev.End.Sub(ev.SeenAt); since < -drift { // the clock was set
-			return 0, false
-		}
+	since := ev.End.Sub(ev.SeenAt)
+	if since < -drift { // the clock was set, or nobody knows the end
+		return 0, false
 	}
 	return p.generated(min(ev.Seen, maxCount)+p.choices*(unseen+min(p.held, maxCount)), max(since, 0))
 }
@@ -66,7 +64,7 @@ func (s *settlement) delivered() (int64, bool) {
 // the rest came in a time and the lag; false when that is more than any answer has.
 func (p *pin) generated(known int64, since time.Duration) (int64, bool) {
 	n := wide{}.plus(p.rate*p.choices, int64(since+lag)).times(ratio{1, uint64(time.Second)})
-	if n.bad || n.hi != 0 || n.lo > maxCount || known > maxCount {
+	if n.bad || n.hi != 0 || n.lo > maxCount {
 		return 0, false
 	}
 	return known + int64(n.lo), true

@@ -78,6 +78,11 @@ func TestDeliveredBoundsTheCharge(t *testing.T) {
 		{"a model that does not think unasked", pricing.Chat, chatBody("openai/gpt-4.1", `"stream":true,"max_tokens":30000`), one, 1000 + 32 + 50*3},
 
 		{"nobody counted", pricing.Chat, chatBody("shows/m", stream), cutAfter(10*time.Minute, 0, 0), 0},
+		{"one byte", pricing.Chat, chatBody("shows/m", stream), cutAfter(10*time.Minute, 1, time.Second), 1 + 32 + 50*3},
+		{"the clock is as far ahead as it may be", pricing.Chat, chatBody("shows/m", stream), cutAfter(time.Hour, 1000, -time.Second), 1000 + 32 + 50*2},
+		{"nobody could read it", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.Unread = true; return e }(), 0},
+		{"no stream yet", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.Stream, e.Status = false, 0; return e }(), 0},
+		{"no end told", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.End = time.Time{}; return e }(), 0},
 		{"no time told", pricing.Chat, chatBody("shows/m", stream), func() pricing.Evidence { e := one; e.SeenAt = time.Time{}; return e }(), 0},
 		{"two choices with tools", pricing.Chat, chatBody("shows/m", stream+`,"n":2,"tools":[{"type":"function","function":{"name":"f"}}]`), one, 0},
 		{"tokens can be forced", pricing.Chat, chatBody("shows/m", stream+`,"logit_bias":{"128002":100}`), one, 0},

@@ -15,15 +15,15 @@ type Counts struct {
 }
 
 // Invoiced finds the model that a provider's exports name, however they spell it.
-// Row is the price list of that moment, nil without one. False: the catalog knows
+// Row is the price list of that moment, nil without one; the rest is for calls, and
+// empty. False: the catalog knows
 // no such model.
 func (c *Catalog) Invoiced(provider, name string, at time.Time) (Model, bool) {
 	e, _ := c.names.find(provider+"/"+name, true)
 	if e == nil {
 		return Model{}, false
 	}
-	up := c.providers[provider]
-	return Model{Slug: e.slug, Provider: provider, UpstreamModel: e.upstreamModel, Upstream: up.Upstream, markup: up.multiplier, Row: e.rowAt(at), quoted: e.quoted}, true
+	return Model{Slug: e.slug, Row: e.rowAt(at)}, true
 }
 
 // Cost is what counts cost at the row's lowest tier, rounded up: how large the

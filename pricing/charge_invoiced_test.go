@@ -51,6 +51,12 @@ func TestRowCost(t *testing.T) {
 	if want := budget.Amount(3_000_000 + 3_750_000 + 6_000_000 + 300_000 + 15_000_000 + 20_000_000); !ok || got != want {
 		t.Errorf("cost %s, want %s", got, want)
 	}
+	short := mustOverlay(t, `- {model: capless/short, family: bytes, prices: [{input: "1", cache_write: "3", output: "1"}]}`)
+	if m, ok := short.Invoiced("capless", "short", noon()); !ok {
+		t.Error("no model")
+	} else if got, ok := m.Row.Cost(pricing.Counts{CacheWriteLong: 1000}); !ok || got != 3_000_000 {
+		t.Errorf("long writes at the price of short ones cost %s", got)
+	}
 	for _, bad := range []pricing.Counts{{Input: -1}, {Output: 1 << 62}} {
 		if got, ok := m.Row.Cost(bad); ok {
 			t.Errorf("%+v costs %s", bad, got)

@@ -164,3 +164,42 @@ func largest(t *rapid.T, c *pricing.Catalog, seen map[pricing.Endpoint]int) {
 		t.Fatalf("the cap %d costs %s and still fits %s: %s", next, bound(more).Amount, room, short(more))
 	}
 }
+
+// The largest cap is exact: at its own cost it fits, with the digits that a longer
+// one adds, up to the price tier of longer inputs, and up to the largest amount.
+func TestLargestCapAtItsEdges(t *testing.T) {
+	row := func(model, more, out string) string {
+		return "- {model: capless/" + model + ", family: bytes, limits: {context: 1000000, max_output: 10000000}, prices: [{input: \"1\", output: \"" + out + "\"" + more + "}]}\n"
+	}
+	body := func(model string) string { return chatBody("capless/"+model, `"max_tokens":9`) }
+	b := mustBound(t, mustOverlay(t, row("flat1", "", "2")), pricing.Chat, body("flat1"), noon())
+	in := budget.Amount(inputOf(t, b))
+	for _, tt := range []struct{ room, want budget.Amount }{{in + 2*1 - 1, 0}, {in + 2*1, 1}, {in + 2*9, 9}, {in + 2 + 2*10 - 1, 9}, {in + 2 + 2*10, 10}} {
+		if got, ok := b.LargestCap(tt.room * 1000); budget.Amount(got) != tt.want || ok != (tt.want > 0) {
+			t.Errorf("%d micro-USD hold a cap of %d, want %d", tt.room, got, tt.want)
+		}
+	}
+	tiers := fmt.Sprintf(", tiers: [{from: %d, input: \"1\", output: \"2\"}]", in+2*2)
+	stepped := mustBound(t, mustOverlay(t, row("tier1", tiers, "2")), pricing.Chat, body("tier1"), noon())
+	if got, ok := stepped.LargestCap(budget.Dollar); got != 99 || !ok {
+		t.Errorf("below the next tier %d fit, want 99", got)
+	}
+	dear := mustBound(t, mustOverlay(t, row("dear1", "", "1000000000")), pricing.Chat, body("dear1"), noon())
+	if got, ok := dear.LargestCap(budget.MaxAmount); !ok || got != int64(budget.MaxAmount/(1000*budget.Dollar)) {
+		t.Errorf("%d of 1,000 dollars each fit", got)
+	}
+}
+
+// Within looks from the floor to the cap that is inserted, and no further.
+func TestWithinItsFloor(t *testing.T) {
+	b := mustBound(t, mustLoad(t), pricing.Chat, chatBody(kimi, ""), noon())
+	if b.InjectedCap < 2 {
+		t.Fatalf("the inserted cap is %d", b.InjectedCap)
+	}
+	if got := b.Within(b.Amount, b.InjectedCap); got != b.Amount {
+		t.Errorf("from the cap itself: %s, want %s", got, b.Amount)
+	}
+	if got := b.Within(b.Amount, b.InjectedCap+1); got >= 0 {
+		t.Errorf("from above the cap: %s", got)
+	}
+}

@@ -22,6 +22,14 @@ type Target struct {
 	KeyID string
 }
 
+// Watches reports whether a call with this tag and key is on t's budget.
+func (t Target) Watches(tag Tag, keyID string) bool {
+	if t.KeyID != "" {
+		return t.KeyID == keyID
+	}
+	return t.Tags.Matches(tag)
+}
+
 // Etag identifies the version of the budget that a client last saw.
 func (b Budget) Etag() string { return etag(b.UpdateTime) }
 

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -29,7 +30,12 @@ func (l *Ledger) awaitEdit(ctx context.Context, n uint64) error {
 }
 
 func (l *Ledger) editLocked(queries []query, durable func()) (n uint64) {
-	l.core.enqueue(event{kind: eventAdmin, change: &change{queries, durable}})
+	return l.queueEdit(event{kind: eventAdmin, change: &change{queries, durable}})
+}
+
+// queueEdit returns the number that e has in the queue. The caller holds mu.
+func (l *Ledger) queueEdit(e event) (n uint64) {
+	l.core.enqueue(e)
 	l.noteQueued(l.instant())
 	l.signal(true)
 	return l.core.queued
@@ -66,8 +72,8 @@ func checkAuthor(by budget.Author) error {
 // SetBudget creates the budget of (Target, Period) or replaces its cap, zone and
 // default output cap, and is durable on return. A new budget starts with what its target
 // already cost in the window, so deleting and setting a budget again forgets
-// nothing; calls that run at that moment are not counted. A lower cap holds at
-// once, even below what is spent: running calls finish, nothing new starts.
+// nothing, and has the calls that run at that moment. A cap below what is spent and
+// reserved holds at once: running calls finish, nothing new starts.
 func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error) {
 	loc, err := checkBudget(&b)
 	if err == nil {
@@ -110,34 +116,63 @@ func checkBudget(b *budget.Budget) (*time.Location, error) {
 	return budget.ParseZone("time_zone", b.Zone)
 }
 
+// createBudget makes a budget in two steps, so that from the answer on it has the
+// calls that run as well as what its target already cost: it counts, while its past
+// is read, and then limits. The caller holds admin.
 func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Location, by budget.Author) (budget.Status, error) {
 	wall := l.windowTime()
-	start, end := windowAt(b.Period, loc, wall)
-	seed, err := l.costOf(ctx, b.Target, start, end)
-	if err != nil {
-		return budget.Status{}, err
-	}
 	l.lastRule++
 	b.ID = "bud_" + randomText(16)
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
 	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	insert := query{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens, b.DefaultMaxToolCalls}}
-	l.mu.Lock()
-	if err := l.unavailable(); err != nil {
-		l.mu.Unlock()
+	made, past, err := l.countCalls(ctx, r)
+	if err != nil {
+		if made != nil { // as if it had never been; a restart does the same
+			err = errors.Join(err, l.applyRule(ctx, ruleEdit{rule: r, deleted: true}, nil))
+		}
 		return budget.Status{}, err
 	}
-	a := l.core.newAccount(r, start, end)
-	a.spent, a.soon.spent, a.hw, a.usable = seed, seed, seed, seed
-	r.cur = a
-	n := l.editLocked([]query{insert, baseSQL(a.id, int64(seed)), l.auditBudget(by, "create_budget", b)}, func() { l.core.rules.add(r) })
-	l.mu.Unlock()
-	if err := l.awaitEdit(ctx, n); err != nil {
+	err = l.applyRule(ctx, ruleEdit{rule: r, next: b, loc: loc, made: made, past: past}, []query{
+		{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens, b.DefaultMaxToolCalls}},
+		l.auditBudget(by, "create_budget", b),
+	})
+	if err != nil {
 		return budget.Status{}, err
 	}
 	return l.GetBudget(b.ID)
+}
+
+// countCalls starts to count the calls that r watches on its first account, and
+// returns that and what r's target had cost in its window until then.
+func (l *Ledger) countCalls(ctx context.Context, r *rule) (a *account, past budget.Amount, err error) {
+	err = unchanging(ctx, l.store.read, func(q querier) error {
+		var queued budget.Amount
+		var begun error
+		err := l.onSync(ctx, func() error { // no commit is under way
+			at := l.instant()
+			if _, begun = readSeal(context.Background(), q); begun != nil { // the first read picks the state
+				return nil
+			}
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			if begun = l.unavailable(); begun == nil {
+				a, queued = l.core.count(r, at)
+				l.noteQueued(at)
+				l.signal(true)
+			}
+			return nil
+		})
+		if err := errors.Join(err, begun); err != nil {
+			return err
+		}
+		start, end := a.start, a.end // they stay: r is not listed, so nobody edits it
+		past, err = costOf(ctx, q, r.Target, start, end)
+		past = min(past+queued, budget.MaxAmount)
+		return err
+	})
+	return a, max(past, 0), err
 }
 
 // replaceBudget moves r to next. The caller holds admin.
@@ -166,8 +201,7 @@ func (l *Ledger) applyRule(ctx context.Context, e ruleEdit, stored []query) erro
 		return err
 	}
 	l.core.advance(&at)
-	rows, durable := l.core.edit(e, at.wall)
-	n := l.editLocked(append(stored, rows...), durable)
+	n := l.queueEdit(l.core.edit(e, at.wall, stored))
 	l.mu.Unlock()
 	return l.awaitEdit(ctx, n)
 }

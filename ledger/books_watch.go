@@ -286,7 +286,8 @@ func (l *Ledger) totals(ids []int64) map[int64]*inMemory {
 	l.mu.Lock()
 	c := l.core
 	for _, id := range ids {
-		if a := c.accounts[id]; a != nil {
+		// Calls that join a new budget are on it in memory first.
+		if a := c.accounts[id]; a != nil && c.rules.byID[a.rule.ID] == a.rule {
 			memory[id] = &inMemory{accountTotals: accountTotals{spent: a.spent, orphan: a.orphan, residue: a.residue, hw: a.hw}, held: a.held}
 		}
 	}

@@ -143,12 +143,12 @@ func TestBudgetLifecycle(t *testing.T) {
 	if again.ID == st.ID || again.Spent != 30 {
 		t.Errorf("recreated budget is %+v, want 30 spent", again)
 	}
-	b.settle(settlement(free, 50)) // was not reserved on it
+	b.settle(settlement(free, 50)) // ran when it was set
 	b.flush()
-	b.want(again.ID, 30, 0)
+	b.want(again.ID, 80, 141)
 	b.shut()
 	b = reopen(t, b.dir, b.clock)
-	b.want(again.ID, 30, 0)
+	b.want(again.ID, 80, 141)
 	if n, err := b.Count(t.Context(), "SELECT count(*) FROM audit WHERE actor = 'test'"); err != nil || n != 7 {
 		t.Errorf("%d audit rows (%v), want 7", n, err)
 	}

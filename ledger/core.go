@@ -98,6 +98,7 @@ func (c *core) enqueue(e event) {
 		a.queue(e.delta(i))
 	}
 	if e.pooled != nil {
+		e.pooled.rise += e.rises(0)
 		e.pooled.queue(e.delta(0))
 	}
 	c.push(e)
@@ -121,7 +122,7 @@ func (c *core) want(a *account) {
 func (c *core) newAccount(r *rule, start, end int64) *account {
 	c.lastAccount++
 	a := &account{id: c.lastAccount, rule: r, start: start, end: end, fresh: true}
-	a.limit = r.Cap
+	a.limit = r.limit()
 	c.accounts[a.id] = a
 	c.want(a)
 	return a

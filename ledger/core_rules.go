@@ -19,6 +19,8 @@ type rule struct {
 	at        int // index in group.rules
 	deleted   bool
 	moving    bool // its running window is about to get another end
+	// counting: a new budget that has calls but limits none yet. See core.count.
+	counting bool
 }
 
 // group is all budgets whose windows change at the same moment.
@@ -62,8 +64,15 @@ func newRuleIndex(n int) ruleIndex {
 	}
 }
 
-// add indexes r. ids stays sorted; a caller that adds many sorts once itself.
+// add indexes r.
 func (x *ruleIndex) add(r *rule) {
+	x.list(r)
+	x.watch(r)
+}
+
+// list makes r known by its names. ids stays sorted; a caller that adds many sorts
+// once itself.
+func (x *ruleIndex) list(r *rule) {
 	x.byID[r.ID] = r
 	if n := len(x.ids); n == 0 || x.ids[n-1] < r.ID {
 		x.ids = append(x.ids, r.ID)
@@ -72,6 +81,10 @@ func (x *ruleIndex) add(r *rule) {
 		x.ids = slices.Insert(x.ids, i, r.ID)
 	}
 	x.target[targetKey{r.Target, r.Period}] = r
+}
+
+// watch puts the calls that r watches on its accounts from now on.
+func (x *ruleIndex) watch(r *rule) {
 	edit(x, r.Target, func(rs []*rule) []*rule { return append(rs, r) })
 	x.join(r)
 }
@@ -131,7 +144,8 @@ func (x *ruleIndex) leave(r *rule) {
 }
 
 // watching yields the rules that watch a call with this tag and key, in lists.
-// It is the one place that knows what watches what, besides edit, which indexes.
+// It is the one place that knows what watches what, besides edit, which indexes,
+// and core.running, which asks the other way round.
 func (x *ruleIndex) watching(tag budget.Tag, key string) iter.Seq[[]*rule] {
 	return func(yield func([]*rule) bool) {
 		if !yield(x.all) || len(x.keys) > 0 && !yield(x.keys[key]) || !yield(x.exact[tag]) || len(x.subtree) == 0 {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"slices"
 	"strconv"
 
 	"aigateway/budget"
@@ -45,7 +46,7 @@ func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, 
 	}
 	var buf [8]*account
 	legs := c.match(buf[:0], r.Tag, r.KeyID, at.wall)
-	if r.Unbounded != nil && len(legs) > 0 {
+	if r.Unbounded != nil && slices.ContainsFunc(legs, func(a *account) bool { return !a.rule.counting }) {
 		return unbounded, nil, nil, nil
 	}
 	if r.Fit != nil {
@@ -160,7 +161,7 @@ func (c *core) admit(r *budget.Request, legs []*account, bound budget.Amount, at
 func tightest(legs []*account) *account {
 	var t *account
 	for _, a := range legs {
-		if t == nil || a.room() < t.room() {
+		if !a.rule.counting && (t == nil || a.room() < t.room()) {
 			t = a
 		}
 	}

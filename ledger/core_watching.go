@@ -1,6 +1,10 @@
 package ledger
 
-import "aigateway/budget"
+import (
+	"slices"
+
+	"aigateway/budget"
+)
 
 // Defaults are the smallest of the budgets that watch a call with this tag and
 // key. It reads memory only.
@@ -10,7 +14,9 @@ func (l *Ledger) Defaults(tag budget.Tag, keyID string) budget.Defaults {
 	var least budget.Defaults
 	for rules := range l.core.rules.watching(tag, keyID) {
 		for _, r := range rules {
-			least = least.Least(r.Defaults)
+			if !r.counting {
+				least = least.Least(r.Defaults)
+			}
 		}
 	}
 	return least
@@ -22,7 +28,7 @@ func (l *Ledger) Watched(tag budget.Tag, keyID string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for rules := range l.core.rules.watching(tag, keyID) {
-		if len(rules) > 0 {
+		if slices.ContainsFunc(rules, func(r *rule) bool { return !r.counting }) {
 			return true
 		}
 	}
@@ -38,6 +44,9 @@ func (l *Ledger) Tightest(tag budget.Tag, keyID string) (tightest budget.Status,
 	l.core.advance(&at)
 	for rules := range l.core.rules.watching(tag, keyID) {
 		for _, r := range rules {
+			if r.counting {
+				continue
+			}
 			if st := l.core.status(r, at.wall); !ok || st.Remaining() < tightest.Remaining() {
 				tightest, ok = *st, true
 			}

@@ -141,7 +141,7 @@ func (c *core) finish(e *event) {
 		c.dropRefs(e.h)
 	case eventOrphan, eventStray, eventAdjust:
 		c.dropRefs(e.h)
-	case eventAdmin:
+	case eventAdmin, eventPast:
 		if e.change.durable != nil {
 			e.change.durable()
 		}

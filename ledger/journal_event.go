@@ -16,6 +16,8 @@ const (
 	eventSpool                    // the log file is read up to here
 	eventAdjust                   // a person's correction
 	eventRelease                  // a person gives back what a restore held
+	eventJoin                     // a hold is on one more account
+	eventPast                     // a new budget has what its target had cost
 )
 
 // event is one entry of the journal queue. The writer reads it without the
@@ -28,8 +30,8 @@ type event struct {
 	cost   budget.Amount
 	tokens budget.Tokens
 	at     int64
-	pools  []pool // eventOrphan: per leg, what the pools gave; eventPool, eventRelease: one
-	pooled *account
+	pools  []pool   // eventOrphan: per leg, what the pools gave; eventPool, eventRelease: one
+	pooled *account // the one account of an event without a hold
 	change *change
 	spool  budget.SpoolPosition
 }
@@ -63,6 +65,8 @@ func (e *event) rises(i int) budget.Amount {
 		return e.cost
 	case eventAdjust:
 		return max(0, e.cost)
+	case eventPast:
+		return e.cost
 	default:
 		return 0
 	}
@@ -91,6 +95,8 @@ func (e *event) delta(i int) delta {
 	case eventRelease:
 		p := e.pools[0]
 		return delta{spent: -p.residue, orphan: -p.orphan, residue: -p.residue}
+	case eventPast:
+		return delta{spent: e.cost, rise: rise}
 	default:
 		return delta{}
 	}

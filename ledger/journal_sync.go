@@ -100,11 +100,18 @@ func (w *syncer) pause() bool {
 	return true
 }
 
-// drain commits until nothing is left that was there when it began, and
-// returns false once the journal failed.
+// drain commits until nothing is left that was there when it began, with a job
+// that waits after each batch, and returns false once the journal failed.
 func (w *syncer) drain() bool {
 	for {
 		more, err := w.commit(false)
+		if err == nil && more {
+			select {
+			case job := <-w.l.jobs: // there may be more for as long as calls come
+				err = job()
+			default:
+			}
+		}
 		if err != nil {
 			w.l.fail(err)
 			return false

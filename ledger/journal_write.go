@@ -27,6 +27,7 @@ const (
 // write one row and many rows.
 type queries struct {
 	hold, unhold, settle                            [2]*sql.Stmt
+	join                                            *sql.Stmt
 	expire, late, stray, account, mark, wall, spool *sql.Stmt
 	usage, link, head                               *sql.Stmt
 }
@@ -44,6 +45,7 @@ func prepareQueries(ctx context.Context, conn *sql.Conn) (queries, error) {
 		{&s.hold[0], holdSQL(1)}, {&s.hold[1], holdSQL(many)},
 		{&s.unhold[0], unholdSQL(1)}, {&s.unhold[1], unholdSQL(many)},
 		{&s.settle[0], settleSQL(1)}, {&s.settle[1], settleSQL(many)},
+		{&s.join, `UPDATE hold SET accounts = ? WHERE rid = ?`},
 		{&s.expire, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
 			request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
@@ -95,7 +97,7 @@ func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
 
 func (s *queries) close() error {
 	var errs []error
-	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage, s.link, s.head} {
+	for _, st := range []*sql.Stmt{s.hold[0], s.hold[1], s.unhold[0], s.unhold[1], s.settle[0], s.settle[1], s.join, s.expire, s.late, s.stray, s.account, s.mark, s.wall, s.spool, s.usage, s.link, s.head} {
 		if st != nil {
 			errs = append(errs, st.Close())
 		}
@@ -229,6 +231,10 @@ func (w *writer) event(e *event, no uint64) {
 		if h.closedIn != no {
 			w.hold.add(w, int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), w.accounts(h),
 				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+		}
+	case eventJoin:
+		if h.journaledBefore(no) { // else its row will have all its accounts
+			w.exec(w.s.join, w.accounts(h), int64(h.id))
 		}
 	case eventSettle:
 		w.unhold(e, no)

@@ -23,6 +23,9 @@ const noAccount int8 = -1
 // no commit is under way then. An expired call's row may go once its time is
 // over; the account's, once nothing can change it.
 func (w *modelWorld) endSteps(s *modelState, do func(modelStep)) {
+	if !w.g.retires {
+		return
+	}
 	e := &s.end
 	if !e.ended {
 		do(modelStep{op: stepEnd})
@@ -114,9 +117,9 @@ func finalAccount(s *modelState) *account {
 func TestModelEnd(t *testing.T) {
 	t.Parallel()
 	for _, g := range []modelConfig{
-		{"no crash, the window ends", 4, 3, 0, nil, nil, true, 0},
-		{"one power loss, the window ends", 4, 2, 1, nil, nil, true, 0},
-		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true, 0},
+		{"no crash, the window ends", 4, 3, 0, nil, nil, true, 0, false},
+		{"one power loss, the window ends", 4, 2, 1, nil, nil, true, 0, false},
+		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true, 0, false},
 	} {
 		g.holds(t)
 	}
@@ -135,7 +138,7 @@ func TestModelEndMutants(t *testing.T) {
 		{"the account of a running window is deleted", "I4", deletesRunning},
 		{"memory forgets an account whose mark is still to fall", "I5", forgetsMark},
 	} {
-		g := modelConfig{"", 4, 3, 1, nil, nil, true, 0}
+		g := modelConfig{"", 4, 3, 1, nil, nil, true, 0, false}
 		g.notices(t, m.name, m.how, m.harm)
 	}
 }

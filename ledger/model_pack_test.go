@@ -41,6 +41,9 @@ func (w *modelWorld) load(s *modelState) {
 	a.soon.spent, a.soon.orphan, a.soon.residue = budget.Amount(s.soonSpent), budget.Amount(s.soonOrphan), budget.Amount(s.soonResidue)
 	a.pace.largest = modelBound / 2 // so that the mark runs one bound ahead
 	w.loadEnd(s)
+	if w.g.makes {
+		w.loadMaking(s)
+	}
 	c.raised = c.raised[:0]
 	if a.raised = a.hw > a.used(); a.raised {
 		c.raised = append(c.raised, a)
@@ -74,12 +77,15 @@ func (w *modelWorld) load(s *modelState) {
 	if s.edit != nowhere {
 		w.put(s.edit, w.editEvent(s.editCap))
 	}
+	if s.made.queued != nowhere {
+		w.put(s.made.queued, w.pastEvent(s))
+	}
 }
 
 func (w *modelWorld) loadCall(s *modelState, i int) {
 	m, h := &s.calls[i], &w.hold[i]
 	*h = hold{id: w.ids[i], bound: modelBound, state: m.state}
-	if !s.end.rowless && m.fromOrphan != noAccount {
+	if !s.end.rowless && m.fromOrphan != noAccount && !m.making.off {
 		h.setLegs([]*account{w.a})
 	}
 	if m.known || m.orphan != nowhere {
@@ -110,6 +116,9 @@ func (w *modelWorld) loadCall(s *modelState, i int) {
 		w.put(m.end, event{kind: eventSettle, h: h})
 	case m.end != nowhere:
 		w.put(m.end, event{kind: eventSettle, h: h, cost: cost})
+	}
+	if m.making.join != nowhere {
+		w.put(m.making.join, event{kind: eventJoin, h: h})
 	}
 	if m.refund != nowhere {
 		w.put(m.refund, event{kind: eventRefund, h: h, cost: cost})
@@ -149,11 +158,11 @@ func (w *modelWorld) save(s *modelState) {
 	s.limit, s.need = int8(a.usable), int8(a.need)
 	s.soonSpent, s.soonOrphan, s.soonResidue = int8(a.soon.spent), int8(a.soon.orphan), int8(a.soon.residue)
 	s.wanted, s.pools = a.wanted, len(c.pools) > 0
-	s.pool, s.poolAmount, s.edit = nowhere, 0, nowhere
+	s.pool, s.poolAmount, s.edit, s.made.queued = nowhere, 0, nowhere, nowhere
 	for i := range s.calls {
 		m := &s.calls[i]
 		m.hold, m.end, m.refund, m.orphan = nowhere, nowhere, nowhere, nowhere
-		m.expires, m.fromOrphan, m.fromResidue = false, 0, 0
+		m.expires, m.fromOrphan, m.fromResidue, m.making.join = false, 0, 0, nowhere
 		m.known, m.state, m.orphaned = false, 0, false
 		if m.epoch == 0 {
 			continue
@@ -163,7 +172,7 @@ func (w *modelWorld) save(s *modelState) {
 			h = c.expired[w.ids[i]]
 		}
 		if h != nil {
-			m.known, m.state = true, h.state
+			m.known, m.state, m.making.off = true, h.state, len(h.legs) == 0
 		}
 		_, m.orphaned = c.orphaned[w.ids[i]]
 	}
@@ -178,6 +187,10 @@ func (w *modelWorld) save(s *modelState) {
 	if s.syncing == nowhere {
 		s.touched, s.rowS, s.rowO, s.rowR, s.rowHW = false, 0, 0, 0, 0
 	}
+	if w.g.makes {
+		w.saveMaking(s)
+		return
+	}
 	w.saveEnd(s)
 }
 
@@ -189,6 +202,9 @@ func (w *modelWorld) saveEvent(s *modelState, e *event, p place) {
 	case eventAdmin:
 		s.edit = p
 		return
+	case eventPast:
+		s.made.queued = p
+		return
 	}
 	i := 0
 	for w.ids[i] != e.h.id {
@@ -198,6 +214,8 @@ func (w *modelWorld) saveEvent(s *modelState, e *event, p place) {
 	switch e.kind {
 	case eventHold:
 		m.hold = p
+	case eventJoin:
+		m.making.join = p
 	case eventSettle, eventExpire:
 		m.end, m.expires = p, e.kind == eventExpire
 	case eventRefund:
@@ -225,11 +243,15 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	r := &rule{Budget: w.r.Budget, num: 1}
 	r.Cap = budget.Amount(s.diskCap)
 	v.rules = []*rule{r}
+	w.forgetMade(s, v)
 	row := accountRow{id: 1, budget: 1, end: forever, spent: budget.Amount(s.diskS), orphan: budget.Amount(s.diskO),
 		residue: budget.Amount(s.diskR), hw: budget.Amount(s.diskHW)}
 	v.accounts = w.endRows(s, row)
 	for i := range s.calls {
 		h := savedHold{hold: hold{id: w.ids[i], bound: modelBound}, accounts: []int64{1}}
+		if s.calls[i].making.rowOff {
+			h.accounts = nil
+		}
 		switch s.calls[i].row {
 		case holdRow:
 			v.open = append(v.open, h)
@@ -261,14 +283,19 @@ func (w *modelWorld) crash(s *modelState, kill bool) {
 	if w.how == cutForgotten && s.edit == nowhere {
 		s.allowed = min(s.allowed, s.cap)
 	}
-	for i := range s.calls {
-		if m := &s.calls[i]; m.waits {
-			m.waits, m.gone = false, true
-		}
-	}
+	s.forgetWaiting()
 	s.syncing = nowhere
 	kept, keptAccount, keptRule := w.c, w.a, w.r
 	w.c, w.a, w.r, w.b = c, a, r, nil
 	w.save(s)
 	w.c, w.a, w.r = kept, keptAccount, keptRule
+}
+
+// forgetWaiting ends with the process all that wait.
+func (s *modelState) forgetWaiting() {
+	for i := range s.calls {
+		if m := &s.calls[i]; m.waits {
+			m.waits, m.gone = false, true
+		}
+	}
 }

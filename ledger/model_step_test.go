@@ -27,6 +27,8 @@ const (
 	stepRetire
 	stepDelete
 	stepLeave // arg: call
+	stepCount
+	stepEnforce
 )
 
 func (s modelStep) String() string {
@@ -59,6 +61,10 @@ func (s modelStep) String() string {
 		return "memory lets the account go"
 	case stepDelete:
 		return "the account's row is deleted"
+	case stepCount:
+		return "the new budget counts"
+	case stepEnforce:
+		return "the new budget limits"
 	case stepLeave:
 		return fmt.Sprintf("call %d waits no more", s.arg+1)
 	default:

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"hash/maphash"
+	"time"
 
 	"aigateway/budget"
 )
@@ -11,6 +12,9 @@ var modelSeed = maphash.MakeSeed()
 func (s *modelState) hash() uint64 { return maphash.Comparable(modelSeed, *s) }
 
 func (g modelConfig) start() modelState {
+	if g.makes {
+		return modelState{diskCap: g.cap, allowed: modelCalls * modelBound, epoch: 1, made: modelMaking{step: notMade}}
+	}
 	return modelState{cap: g.cap, diskCap: g.cap, allowed: g.cap, epoch: 1}
 }
 
@@ -42,9 +46,10 @@ type modelWorld struct {
 
 func newModelWorld(g modelConfig, how sabotage) *modelWorld {
 	w := &modelWorld{g: g, how: how, c: newCore(forever / 4), fresh: map[uint64]struct{}{}}
-	w.r = &rule{Budget: budget.Budget{ID: "bud", Target: budget.Target{Tags: budget.AllTags}, Period: budget.Total}, num: 1}
+	w.r = &rule{Budget: budget.Budget{ID: "bud", Target: budget.Target{Tags: budget.AllTags}, Period: budget.Total}, num: 1, loc: time.UTC}
 	w.a = &account{}
 	w.r.cur = w.a
+	w.r.Cap = budget.Amount(g.cap)
 	w.c.rules.add(w.r)
 	return w
 }
@@ -100,6 +105,9 @@ func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 			do(modelStep{stepLog, i*4 + c.bill})
 		} else {
 			for bill := range int8(modelBound + 1) {
+				if w.g.makes && bill == 1 {
+					continue // so that there is an end to the states
+				}
 				do(modelStep{stepLog, i*4 + bill + 1})
 			}
 		}
@@ -115,9 +123,8 @@ func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 			do(modelStep{stepEdit, limit})
 		}
 	}
-	if w.g.retires {
-		w.endSteps(s, do)
-	}
+	w.endSteps(s, do)
+	s.makingSteps(do)
 	switch {
 	case s.end.retiring: // the sync goroutine is at it
 	case s.syncing == nowhere:
@@ -175,6 +182,12 @@ func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) 
 	case stepEdit:
 		ok = true
 		w.edit(s, st.arg)
+	case stepCount:
+		ok = true
+		w.count(s)
+	case stepEnforce:
+		ok = true
+		w.enforce(s)
 	case stepNext:
 		ok = true
 		w.r.cur = &w.later
@@ -231,6 +244,7 @@ func (w *modelWorld) reserve(s *modelState, i int) (broken string, ok bool) {
 			return broken, true
 		}
 		s.calls[i].epoch = s.epoch
+		s.calls[i].making = modelJoin{off: len(h.legs) == 0, token: len(h.legs) > 0, past: s.made.step == notMade}
 		w.ids[i] = h.id
 		return "", true
 	case refused:
@@ -243,16 +257,20 @@ func (w *modelWorld) reserve(s *modelState, i int) (broken string, ok bool) {
 	}
 }
 
-func (w *modelWorld) settlement(i int, bill int8) *budget.Settlement {
+func (w *modelWorld) settlement(s *modelState, i int, bill int8) *budget.Settlement {
+	accounts := []int64{1}
+	if w.g.makes && !s.calls[i].making.token {
+		accounts = nil
+	}
 	return &budget.Settlement{Basis: budget.BasisUsage, Cost: budget.Amount(bill - 1),
-		Reservation: &budget.Reservation{ID: w.ids[i], Bound: modelBound, Accounts: []int64{1}}}
+		Reservation: &budget.Reservation{ID: w.ids[i], Bound: modelBound, Accounts: accounts}}
 }
 
 func (w *modelWorld) log(s *modelState, i int, bill int8) bool {
 	c := &s.calls[i]
 	first := c.bill == 0
 	c.bill = bill
-	entry := w.settlement(i, bill)
+	entry := w.settlement(s, i, bill)
 	res := w.c.settle(entry, instant{})
 	if res.effect == fromOrphan {
 		s.unclean = true
@@ -275,7 +293,7 @@ func (w *modelWorld) expire(s *modelState, i int) {
 	s.unclean = true
 	h := w.c.open[w.ids[i]]
 	if w.how == expiryReleases {
-		entry := w.settlement(i, 1)
+		entry := w.settlement(s, i, 1)
 		entry.Basis = budget.BasisReleased
 		w.c.settle(entry, instant{})
 		return
@@ -301,8 +319,7 @@ func (w *modelWorld) edit(s *modelState, limit int8) {
 func (w *modelWorld) editEvent(limit int8) event {
 	next := w.r.Budget
 	next.Cap = budget.Amount(limit)
-	_, durable := w.c.edit(ruleEdit{rule: w.r, next: next}, 0)
-	return event{kind: eventAdmin, change: &change{durable: durable}}
+	return w.c.edit(ruleEdit{rule: w.r, next: next}, 0, nil)
 }
 
 func (w *modelWorld) begin(s *modelState, lower bool) bool {
@@ -346,8 +363,10 @@ func (w *modelWorld) commit(s *modelState) {
 		}
 		s.diskCap = s.editCap
 	}
+	s.made.disk = s.made.disk || s.made.queued == inBatch
 	for i := range s.calls {
 		c := &s.calls[i]
+		w.commitMaking(c)
 		if c.hold == inBatch {
 			c.row, c.journaled = holdRow, true
 		}

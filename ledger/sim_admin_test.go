@@ -2,6 +2,8 @@ package ledger
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"aigateway/budget"
@@ -10,15 +12,25 @@ import (
 // The administrator's part: what SetBudget, UpdateBudget and DeleteBudget do
 // around the core, with one edit at a time as under Ledger.admin.
 
-func (w *simWorld) enqueueEdit(num int64, st []query, disk func(*simDisk), durable func(), applied func(*simWorld)) {
-	ch := &change{queries: st, durable: durable}
-	w.edits[ch] = disk
-	w.edit = &simEdit{num: num, change: ch, applied: applied}
-	w.c.enqueue(event{kind: eventAdmin, change: ch})
+func (w *simWorld) enqueueEdit(num int64, e event, disk func(*simDisk), applied func(*simWorld)) {
+	w.edits[e.change] = disk
+	w.edit = &simEdit{num: num, change: e.change, applied: applied}
+	w.c.enqueue(e)
 }
 
-func (w *simWorld) createBudget() bool {
-	if w.edit != nil {
+// editing reports whether an administrator's turn is not over.
+func (w *simWorld) editing() bool { return w.edit != nil || w.making != nil }
+
+// simMaking is a budget that counts.
+type simMaking struct {
+	rule *rule
+	a    *account
+	past budget.Amount
+}
+
+// countBudget is the first step of a new budget, between two commits.
+func (w *simWorld) countBudget() bool {
+	if w.editing() || w.b != nil {
 		return false
 	}
 	b := budget.Budget{
@@ -34,34 +46,78 @@ func (w *simWorld) createBudget() bool {
 		w.broken("budget: %v", err)
 		return false
 	}
-	w.drain() // as costOf does
 	at := w.at()
 	w.c.advance(&at)
-	start, end := windowAt(b.Period, loc, at.wall)
-	seed := w.disk.cost(b.Target, start, end)
-	if w.real != nil {
-		w.real.compareCost(w, b.Target, start, end, seed)
-	}
 	w.disk.lastRule++
-	num := w.disk.lastRule
-	b.ID = fmt.Sprintf("bud_%06d", num)
+	r := &rule{num: w.disk.lastRule, loc: loc}
+	b.ID = fmt.Sprintf("bud_%06d", r.num)
 	b.CreateTime = time.Unix(0, at.wall).UTC()
 	b.UpdateTime = b.CreateTime
-	r := &rule{Budget: b, num: num, loc: loc}
-	a := w.c.newAccount(r, start, end)
-	a.spent, a.soon.spent, a.hw, a.usable = seed, seed, seed, seed
-	r.cur = a
-	w.accounts[a.id] = &simAccount{budget: num, start: start, end: end, seed: seed, allowed: b.Cap}
-	w.enqueueEdit(num, []query{{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), at.wall, at.wall}}},
-		func(d *simDisk) { d.rules[num] = b },
-		func() { w.c.rules.add(r) }, func(w *simWorld) {
-			w.reached("budget created")
-			if seed > 0 {
-				w.reached("budget created with a past")
-			}
-		})
-	w.note("%s %s: account %d, cap %d, seed %d", targetLabel(b.Target), b.Period, a.id, b.Cap, seed)
+	r.Budget = b
+	a, queued := w.c.count(r, w.at())
+	past := w.disk.cost(b.Target, a.start, a.end)
+	if w.real != nil {
+		w.real.compareCost(w, b.Target, a.start, a.end, past)
+	}
+	w.making, w.made = &simMaking{r, a, past + queued}, r
+	w.accounts[a.id] = &simAccount{budget: r.num, start: a.start, end: a.end, allowed: a.limit}
+	w.joined(r, a)
+	w.note("%s %s counts: account %d, cap %d, past %d and %d queued", targetLabel(b.Target), b.Period, a.id, b.Cap, past, queued)
+	return true
+}
+
+// joined wants each call on a that r watches and that has neither ended nor been
+// erased, and no other.
+func (w *simWorld) joined(r *rule, a *account) {
+	for _, c := range w.calls {
+		h := w.c.open[c.r.ID]
+		on := h != nil && h.state == holdOpen && r.Target.Watches(c.r.Tag, c.r.KeyID) && h.reservedAt >= a.start && h.reservedAt < a.end
+		if h != nil && slices.Contains(h.legs, a) != on {
+			w.broken("id %d is on the new account %d: %v, want %v", c.r.ID, a.id, !on, on)
+		}
+		if on {
+			w.reached("running call joined")
+			c.joined = append(c.joined, a.id)
+		}
+	}
+}
+
+// enforceBudget is the second step.
+func (w *simWorld) enforceBudget() bool {
+	m := w.making
+	if m == nil {
+		return false
+	}
+	w.meet()
+	w.making = nil
+	r, b := m.rule, m.rule.Budget
+	e := w.c.edit(ruleEdit{rule: r, next: b, loc: r.loc, made: m.a, past: m.past}, w.c.wall, []query{{
+		sql:  `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), b.CreateTime.UnixNano(), b.UpdateTime.UnixNano()}}})
+	w.accounts[m.a.id].seed = e.cost
+	w.enqueueEdit(r.num, e, func(d *simDisk) { d.rules[r.num] = b }, func(w *simWorld) {
+		w.reached("budget created")
+		if e.cost > 0 {
+			w.reached("budget created with a past")
+		}
+	})
+	if m.a.used() > b.Cap {
+		w.reached("budget created above its cap")
+	}
+	w.lowerAllowed(r, b.Cap)
+	w.note("account %d: cap %d, past %d", m.a.id, b.Cap, e.cost)
+	return true
+}
+
+// abandonBudget is the end of a budget whose past could not be read.
+func (w *simWorld) abandonBudget() bool {
+	m := w.making
+	if m == nil || w.rng.IntN(4) > 0 {
+		return false
+	}
+	w.making = nil
+	w.reached("budget abandoned")
+	w.deleteRule(m.rule, nil)
 	return true
 }
 
@@ -71,7 +127,7 @@ func (w *simWorld) editBudget() bool { return w.editRule(pick(w, w.rules()), w.r
 // end and the next one is prepared.
 func (w *simWorld) editAtBorder() bool {
 	r := pick(w, w.rules())
-	if r == nil || r.cur == nil || r.cur.end == forever || w.c.wall >= r.cur.end || w.edit != nil {
+	if r == nil || r.cur == nil || r.cur.end == forever || w.c.wall >= r.cur.end || w.editing() {
 		return false
 	}
 	if lead := 30 * second; r.cur.end-lead > w.wall {
@@ -85,7 +141,7 @@ func (w *simWorld) editAtBorder() bool {
 }
 
 func (w *simWorld) editRule(r *rule, kind int) bool {
-	if w.edit != nil || r == nil {
+	if w.editing() || r == nil {
 		return false
 	}
 	at := w.at()
@@ -110,10 +166,9 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 			w.accounts[prepared.id].gone = true
 		}
 	}
-	rows, durable := w.c.edit(ruleEdit{rule: r, next: next, loc: loc}, at.wall)
-	st := append([]query{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
-		args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}}, rows...)
-	w.enqueueEdit(r.num, st, func(d *simDisk) { d.replace(r.num, next, running, prepared, end) }, durable, func(w *simWorld) {
+	e := w.c.edit(ruleEdit{rule: r, next: next, loc: loc}, at.wall, []query{{sql: `UPDATE budget SET cap = ?, zone = ?, update_time = ? WHERE num = ?`,
+		args: []any{int64(next.Cap), next.Zone, next.UpdateTime.UnixNano(), r.num}}})
+	w.enqueueEdit(r.num, e, func(d *simDisk) { d.replace(r.num, next, running, prepared, end) }, func(w *simWorld) {
 		if running != nil && running.end == end {
 			w.accounts[running.id].end = end
 		}
@@ -178,23 +233,19 @@ func (d *simDisk) replace(num int64, next budget.Budget, running, prepared *acco
 
 func (w *simWorld) deleteBudget() bool {
 	r := pick(w, w.rules())
-	if w.edit != nil || r == nil || w.rng.IntN(3) > 0 {
+	if w.editing() || r == nil || w.rng.IntN(3) > 0 {
 		return false
 	}
+	w.deleteRule(r, []query{{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}}})
+	return true
+}
+
+func (w *simWorld) deleteRule(r *rule, stored []query) {
 	held := r.cur != nil && r.cur.held > 0
-	rows, durable := w.c.edit(ruleEdit{rule: r, deleted: true}, w.c.wall)
-	st := append([]query{{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}}}, rows...)
-	w.enqueueEdit(r.num, st, func(d *simDisk) {
+	w.enqueueEdit(r.num, w.c.edit(ruleEdit{rule: r, deleted: true}, w.c.wall, stored), func(d *simDisk) {
 		delete(d.rules, r.num)
-		for id := range d.accounts {
-			d.lastID = max(d.lastID, id)
-		}
-		for id, a := range d.accounts {
-			if a.budget == r.num {
-				delete(d.accounts, id)
-			}
-		}
-	}, durable, func(w *simWorld) {
+		d.deleteAccounts(func(num int64) bool { return num == r.num })
+	}, func(w *simWorld) {
 		if held {
 			w.reached("budget deleted with open calls")
 		}
@@ -206,5 +257,13 @@ func (w *simWorld) deleteBudget() bool {
 		delete(w.current, r.num)
 	})
 	w.note("budget %d deleted", r.num)
-	return true
+}
+
+// deleteAccounts deletes the accounts of some budgets, and keeps their ids from
+// coming back.
+func (d *simDisk) deleteAccounts(of func(num int64) bool) {
+	for id := range d.accounts {
+		d.lastID = max(d.lastID, id)
+	}
+	maps.DeleteFunc(d.accounts, func(_ int64, a accountRow) bool { return of(a.budget) })
 }

@@ -13,9 +13,12 @@ import (
 func (w *simWorld) matching(r *budget.Request) map[int64]bool {
 	m := map[int64]bool{}
 	for _, b := range w.c.rules.byID {
-		if t := b.Target; t.KeyID != "" && t.KeyID == r.KeyID || t.Tags != "" && t.Tags.Matches(r.Tag) {
+		if b.Target.Watches(r.Tag, r.KeyID) {
 			m[b.num] = true
 		}
+	}
+	if r0 := w.made; r0 != nil && !r0.deleted && r0.Target.Watches(r.Tag, r.KeyID) {
+		m[r0.num] = true
 	}
 	return m
 }
@@ -71,8 +74,10 @@ func (w *simWorld) exposure() map[int64]budget.Amount {
 		if !c.running {
 			t = min(c.actual, t)
 		}
-		for _, id := range c.r.Accounts {
-			sum[id] += t
+		for _, ids := range [][]int64{c.r.Accounts, c.joined} {
+			for _, id := range ids {
+				sum[id] += t
+			}
 		}
 	}
 	return sum

@@ -109,7 +109,12 @@ func (d *simDisk) event(e *event, no uint64, edits map[*change]func(*simDisk)) e
 			err = errors.New("UNIQUE constraint failed: stray.request_id")
 		}
 		d.strays[e.h.requestID] = simRow{at: e.at, actual: e.cost, hold: rowOf(e.h)}
-	case eventAdmin:
+	case eventJoin:
+		if row, ok := d.holds[e.h.id]; ok {
+			row.accounts = slices.Clone(e.h.ids)
+			d.holds[e.h.id] = row
+		}
+	case eventAdmin, eventPast:
 		edits[e.change](d)
 	case eventSpool:
 		d.spool = e.spool
@@ -182,6 +187,11 @@ func (d *simDisk) begin(v *snapshot, held []accountRow, wall int64) {
 	for _, a := range held {
 		d.accounts[a.id] = a
 	}
+	last := int64(0)
+	for num := range d.rules {
+		last = max(last, num)
+	}
+	d.deleteAccounts(func(num int64) bool { return num > last })
 	d.epochs[v.epoch] = simEpoch{born: wall}
 	d.wall = wall
 }
@@ -189,8 +199,7 @@ func (d *simDisk) begin(v *snapshot, held []accountRow, wall int64) {
 // cost is store.usage for a target.
 func (d *simDisk) cost(t budget.Target, start, end int64) (sum budget.Amount) {
 	for k, u := range d.usage {
-		matches := t.KeyID != "" && t.KeyID == k.attr.KeyID || t.Tags != "" && t.Tags.Matches(k.attr.Tag)
-		if matches && k.bucket >= start/bucketNanos && (end == forever || k.bucket < (end+bucketNanos-1)/bucketNanos) {
+		if t.Watches(k.attr.Tag, k.attr.KeyID) && k.bucket >= start/bucketNanos && (end == forever || k.bucket < (end+bucketNanos-1)/bucketNanos) {
 			sum += u.cost
 		}
 	}

@@ -39,7 +39,9 @@ func simOps() []simOp {
 		{"heartbeat", 3, false, (*simWorld).heartbeat},
 		{"edit budget", 3, false, (*simWorld).editBudget},
 		{"edit at border", 1, true, (*simWorld).editAtBorder},
-		{"create budget", 1, false, (*simWorld).createBudget},
+		{"count budget", 2, false, (*simWorld).countBudget},
+		{"enforce budget", 3, false, (*simWorld).enforceBudget},
+		{"abandon budget", 1, true, (*simWorld).abandonBudget},
 		{"delete budget", 1, true, (*simWorld).deleteBudget},
 		{"prune", 1, true, (*simWorld).prune},
 	}

@@ -117,7 +117,7 @@ func (s *simSQLite) stop() {
 }
 
 func (s *simSQLite) compareCost(w *simWorld, target budget.Target, start, end int64, want budget.Amount) {
-	got, err := s.l.costOf(context.Background(), target, start, end)
+	got, err := costOf(context.Background(), s.l.store.read, target, start, end)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (w *simWorld) apply() bool {
 	}
 	var done *simEdit
 	for i := range w.b.events {
-		if e := &w.b.events[i]; e.kind == eventAdmin && w.edit != nil && e.change == w.edit.change {
+		if e := &w.b.events[i]; e.change != nil && w.edit != nil && e.change == w.edit.change {
 			done = w.edit
 		}
 	}
@@ -216,10 +216,7 @@ func (w *simWorld) recover(twice bool) {
 	}
 	w.mono = w.wall // of a new process
 	w.b, w.onB, w.turns = nil, false, nil
-	if w.edit != nil {
-		w.reached("crash in an edit")
-		w.edit = nil
-	}
+	w.loseEdits()
 	for range 2 {
 		v, err := w.disk.load(w.wall)
 		if err != nil {
@@ -246,6 +243,7 @@ func (w *simWorld) recover(twice bool) {
 		w.reached("log file read again")
 	}
 	w.note("epoch %d, wall %s", w.c.epoch, utc(w.c.wall))
+	w.loseJoined()
 	for _, o := range w.accounts {
 		o.allowed = max(o.allowed, w.disk.rules[o.budget].Cap)
 	}
@@ -267,6 +265,26 @@ func (w *simWorld) recover(twice bool) {
 			o.gone = o.gone && w.disk.rules[o.budget].ID == ""
 			o.end = row.end
 		}
+	}
+}
+
+// loseEdits ends with the process what an administrator was at.
+func (w *simWorld) loseEdits() {
+	if w.edit != nil {
+		w.reached("crash in an edit")
+		w.edit = nil
+	}
+	if w.making != nil {
+		w.reached("crash while a budget counts")
+		w.making = nil
+	}
+	w.made = nil
+}
+
+// loseJoined forgets accounts that are gone: their ids may be given again.
+func (w *simWorld) loseJoined() {
+	for _, c := range w.calls {
+		c.joined = slices.DeleteFunc(c.joined, func(id int64) bool { _, alive := w.disk.accounts[id]; return !alive })
 	}
 }
 

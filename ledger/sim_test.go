@@ -55,7 +55,7 @@ func simPaths() []string {
 		"orphan settled", "orphan settled from residue", "orphan pool charged", "stray charged", "unattributed",
 		"crash between commits", "crash in a commit, lost", "crash in a commit, written", "crash before apply", "crash in recovery", "ring read back", "crash while crashed calls are open",
 		"commit failed, lost", "commit failed, written", "clean close", "several crashes", "log file read again",
-		"mark lowered", "idle mark given back", "cap cut", "cap cut below use", "cap raised", "crash in an edit", "budget created", "budget created with a past", "budget deleted with open calls",
+		"mark lowered", "idle mark given back", "cap cut", "cap cut below use", "cap raised", "crash in an edit", "budget created", "budget created with a past", "budget created above its cap", "running call joined", "budget abandoned", "crash while a budget counts", "budget deleted with open calls",
 		"zone changed", "zone changed with a prepared window", "window ended with open calls", "settled in an ended window", "next window prepared", "clock back", "clock a month ahead", "leap of the clock held back", "leap of the clock believed", "ended window deleted", "rows pruned", "epoch closed", "log of a closed epoch ignored",
 		"envoy killed", "sqlite recovered", "sqlite with a torn tail",
 	}
@@ -217,6 +217,7 @@ type simCall struct {
 	lost      bool              // no channel will carry it
 	seen      bool              // an entry reached the ledger, once at least
 	ambiguous bool              // another call has the same request id
+	joined    []int64           // accounts of budgets that were made while it ran
 }
 
 // simAccount is what an account owes to the truth.
@@ -261,6 +262,8 @@ type simWorld struct {
 	accounts   map[int64]*simAccount
 	current    map[int64]int64 // budget -> account of its running window
 	edit       *simEdit
+	making     *simMaking
+	made       *rule // the last that was made, or begun to be
 	edits      map[*change]func(*simDisk)
 	archive    map[budget.ReservationID]simRow
 	strayed    []simRow
@@ -287,7 +290,8 @@ func newSimWorld(t *testing.T, seed uint64, paths map[string]int) *simWorld {
 	}
 	w.recover(false)
 	for range 2 + w.rng.IntN(3) {
-		w.createBudget()
+		w.countBudget()
+		w.enforceBudget()
 		w.drain()
 	}
 	w.after = "start"

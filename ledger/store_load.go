@@ -255,6 +255,9 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 			a := &held[i]
 			w.exec(s.stmts.account, a.id, a.budget, a.start, a.end, int64(a.spent), int64(a.orphan), int64(a.residue), int64(a.hw))
 		}
+		for _, st := range dropUnanswered() {
+			w.run(s.write, st)
+		}
 		for _, e := range v.forgotten {
 			w.run(s.write, query{sql: `INSERT INTO epoch (epoch, seq, born) VALUES (?, 0, ?)`, args: []any{int64(e), wall}})
 		}

@@ -163,6 +163,9 @@ func (f *usageFilter) tags(p budget.TagPattern) {
 
 // bucketSpan is the quarters of an hour from start to end.
 func bucketSpan(start, end int64) (first, last int64) {
+	if end == forever {
+		end -= bucketNanos // keeps the rounding in range
+	}
 	return start / bucketNanos, (end + bucketNanos - 1) / bucketNanos
 }
 
@@ -365,23 +368,20 @@ func sortUsage(rows []budget.UsageRow) {
 	})
 }
 
-// costOf is what target has cost from start to end.
-func (l *Ledger) costOf(ctx context.Context, target budget.Target, start, end int64) (budget.Amount, error) {
+// costOf is what target has cost from start to end, as q has it.
+func costOf(ctx context.Context, q querier, target budget.Target, start, end int64) (sum budget.Amount, err error) {
 	f := usageFilter{}
 	if target.KeyID != "" {
 		f.add("key_id = ?", target.KeyID)
 	}
 	f.tags(target.Tags)
-	if end == forever {
-		end -= bucketNanos // keeps the rounding in range
-	}
-	if err := l.flush(ctx); err != nil {
-		return 0, err
-	}
 	first, last := bucketSpan(start, end)
-	rows, err := l.store.usage(ctx, first, last, f, nil)
+	f.add("bucket >= ? AND bucket < ?", first, last)
+	err = each(ctx, q, "SELECT coalesce(sum(cost), 0) FROM usage WHERE "+strings.Join(f.terms, " AND "), f.args, func(r *sql.Rows) error {
+		return r.Scan((*int64)(&sum))
+	})
 	if err != nil {
 		return 0, fmt.Errorf("read usage: %w", err)
 	}
-	return min(rows[0].Cost, budget.MaxAmount), nil
+	return min(sum, budget.MaxAmount), nil
 }

@@ -22,8 +22,9 @@ type ruleEdit struct {
 // cap holds from now on; all of e is true once the event is durable, which the
 // caller queues.
 func (c *core) edit(e ruleEdit, wall int64, stored []query) event {
-	r, rows, durable := e.rule, []query(nil), func() {}
-	out := event{kind: eventAdmin}
+	r, out := e.rule, event{kind: eventAdmin}
+	var rows []query
+	var durable func()
 	switch {
 	case e.deleted:
 		rows, durable = deleteAccounts(r.num), func() { c.removeRule(r) }

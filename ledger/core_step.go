@@ -101,8 +101,13 @@ func leastRoom(legs []*account) budget.Amount {
 	return room
 }
 
+// carries reports whether no crash can hide a call of this bound that a admits: it
+// is below the usable mark, and a has a row, so that no other account gets its id.
+func (a *account) carries(bound budget.Amount) bool { return !a.fresh && a.covered(bound) }
+
 // decide is the rule of admission: used + bound <= limit and <= usable on every
-// leg. A fall that is queued but not durable makes it wait, never refuse.
+// leg, which has a row. A fall that is queued but not durable makes it wait, never
+// refuse.
 func decide(legs []*account, bound budget.Amount) (outcome, *account) {
 	var full *account
 	out := admitted
@@ -116,7 +121,7 @@ func decide(legs []*account, bound budget.Amount) (outcome, *account) {
 			}
 		case !a.fits(bound):
 			out = waitSettle
-		case !a.covered(bound) && out == admitted:
+		case !a.carries(bound) && out == admitted:
 			out = waitMark
 		}
 	}
@@ -129,7 +134,7 @@ func decide(legs []*account, bound budget.Amount) (outcome, *account) {
 // raise asks the next commit for marks that leave room for bound.
 func (c *core) raise(legs []*account, bound budget.Amount) {
 	for _, a := range legs {
-		if !a.covered(bound) {
+		if !a.carries(bound) {
 			a.need = min(a.need+bound, budget.MaxAmount)
 			c.want(a)
 		}

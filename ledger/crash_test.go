@@ -217,6 +217,20 @@ func TestStalledDiskIs503AndRecovers(t *testing.T) {
 	}
 }
 
+// TestFreeCallWaitsForItsAccount wants nothing answered on an account that has no
+// row, whatever it may cost: after a crash another budget's would get its id.
+func TestFreeCallWaitsForItsAccount(t *testing.T) {
+	b := start(t, func(c *ledger.Config) { c.JournalWait = 30 * time.Millisecond })
+	b.budget("a", budget.Month, 1000)
+	b.clock.set(time.Date(2026, 9, 1, 0, 0, 1, 0, time.UTC))
+	release := b.gate.Stall()
+	defer release()
+	b.refuse("a", 0, "journal_slow")
+	release()
+	waitFor(t, func() bool { _, err := b.Reserve(t.Context(), b.request("a", 0)); return err == nil })
+	b.sound()
+}
+
 func TestFullBudgetWaitsForQueuedSettlements(t *testing.T) {
 	b := start(t)
 	b.budget("a", budget.Month, 100)

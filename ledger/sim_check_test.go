@@ -41,7 +41,7 @@ func (w *simWorld) meet() {
 	for id, a := range w.c.accounts {
 		if w.accounts[id] == nil {
 			w.accounts[id] = &simAccount{budget: a.rule.num, start: a.start, end: a.end, allowed: a.limit, seed: a.spent,
-				loose: w.edit != nil} // opened with the cap from before the edit
+				loose: w.edit != nil} // the cap from before the edit
 			if a == a.rule.next {
 				w.reached("next window prepared")
 			}
@@ -88,6 +88,7 @@ func (w *simWorld) check() {
 	w.meet()
 	exposure := w.exposure()
 	held, journaled, dispatched := map[int64]budget.Amount{}, map[int64]budget.Amount{}, map[int64]budget.Amount{}
+	answered := map[int64]bool{}
 	for id, h := range w.c.open {
 		_, onDisk := w.disk.holds[id]
 		_, finished := w.disk.settled[id]
@@ -95,6 +96,7 @@ func (w *simWorld) check() {
 			held[a.id] += h.bound
 			if !onDisk && !finished {
 				dispatched[a.id] += h.bound
+				answered[a.id] = true
 			}
 		}
 		if w.c.expired[id] != nil {
@@ -104,6 +106,9 @@ func (w *simWorld) check() {
 	for _, h := range w.disk.holds {
 		for _, id := range h.accounts {
 			journaled[id] += h.bound
+			if b, ok := w.disk.rules[w.disk.accounts[id].budget]; ok && !b.Target.Watches(h.attr.Tag, h.attr.KeyID) {
+				w.broken("I9: the row of id %d names account %d, which is another budget's", h.id, id)
+			}
 		}
 	}
 	for _, id := range sortedIDs(w.accounts) {
@@ -116,11 +121,11 @@ func (w *simWorld) check() {
 		if t > max(o.allowed, o.seed) {
 			w.broken("I4: account %d may be billed %d, cap %d", id, t, o.allowed)
 		}
-		if known := row.spent + row.orphan + journaled[id] + dispatched[id]; known > row.hw && row.id != 0 || row.id == 0 && dispatched[id] > 0 {
+		if known := row.spent + row.orphan + journaled[id] + dispatched[id]; known > row.hw && row.id != 0 || row.id == 0 && answered[id] {
 			w.broken("I1: account %d: spent %d, orphan %d, journaled %d, dispatched %d, but a mark of %d", id, row.spent, row.orphan, journaled[id], dispatched[id], row.hw)
 		}
-		if row.hw > max(o.allowed, o.seed) && !o.loose && w.edit == nil {
-			w.broken("I2: account %d has a mark of %d above %d", id, row.hw, o.allowed)
+		if most := max(o.allowed, o.seed) + o.excess; row.hw > most && !o.loose && w.edit == nil {
+			w.broken("I2: account %d has a mark of %d above %d", id, row.hw, most)
 		}
 		if a == nil {
 			if t > row.spent {

@@ -117,9 +117,9 @@ func finalAccount(s *modelState) *account {
 func TestModelEnd(t *testing.T) {
 	t.Parallel()
 	for _, g := range []modelConfig{
-		{"no crash, the window ends", 4, 3, 0, nil, nil, true, 0, false},
-		{"one power loss, the window ends", 4, 2, 1, nil, nil, true, 0, false},
-		{"a kill and a power loss, the window ends", 4, 2, 2, nil, []modelOp{stepKill, stepCrash}, true, 0, false},
+		{name: "no crash, the window ends", cap: 4, calls: 3, retires: true},
+		{name: "one power loss, the window ends", cap: 4, calls: 2, crashes: 1, retires: true},
+		{name: "a kill and a power loss, the window ends", cap: 4, calls: 2, crashes: 2, ends: []modelOp{stepKill, stepCrash}, retires: true},
 	} {
 		g.holds(t)
 	}
@@ -138,7 +138,7 @@ func TestModelEndMutants(t *testing.T) {
 		{"the account of a running window is deleted", "I4", deletesRunning},
 		{"memory forgets an account whose mark is still to fall", "I5", forgetsMark},
 	} {
-		g := modelConfig{"", 4, 3, 1, nil, nil, true, 0, false}
+		g := modelConfig{cap: 4, calls: 3, crashes: 1, retires: true}
 		g.notices(t, m.name, m.how, m.harm)
 	}
 }

@@ -134,6 +134,9 @@ func (w *modelWorld) enforce(s *modelState) {
 	}
 	w.c.enqueue(w.c.edit(ruleEdit{rule: w.r, next: w.r.Budget, made: w.a, past: budget.Amount(s.made.past)}, 0, nil))
 	s.allowed = max(w.g.cap, int8(w.a.used()))
+	if w.how == countsOn {
+		w.a.limit = modelCalls * modelBound
+	}
 }
 
 func (w *modelWorld) pastEvent(s *modelState) event {
@@ -198,8 +201,9 @@ func (s *modelState) unmade(used, open int8) string {
 func TestModelMaking(t *testing.T) {
 	t.Parallel()
 	for _, g := range []modelConfig{
-		{"one power loss, the budget is made meanwhile", 2, 2, 1, nil, nil, false, 0, true},
-		{"one kill, the budget is made meanwhile", 2, 2, 1, nil, []modelOp{stepKill}, false, 0, true},
+		{name: "one power loss, the budget is made meanwhile", cap: 2, calls: 2, crashes: 1, makes: true},
+		{name: "one kill, the budget is made meanwhile", cap: 2, calls: 2, crashes: 1, ends: []modelOp{stepKill}, makes: true},
+		{name: "the budget is made meanwhile, calls cost more than their bound", cap: 4, calls: 2, crashes: 1, makes: true, exceeds: 1},
 	} {
 		g.holds(t)
 	}
@@ -208,11 +212,14 @@ func TestModelMaking(t *testing.T) {
 // TestModelMakingMutants breaks the making of a budget. Where calls are missing
 // on it the provider bills more than its cap.
 func TestModelMakingMutants(t *testing.T) {
-	g := modelConfig{"", 2, 2, 1, nil, nil, false, 0, true}
+	g := modelConfig{cap: 2, calls: 2, crashes: 1, makes: true}
 	g.notices(t, "running calls are not on the new budget", joinsNone, "I4")
 	kill := g
 	kill.ends = []modelOp{stepKill} // after a power loss their share of the mark is held
 	kill.notices(t, "running calls are on it in memory only", joinsInMemory, "I4")
 	g.notices(t, "what ended a moment ago is not on it", forgetsQueued, "I4")
 	g.notices(t, "what ended while it counted is on it twice", countsLate, "I7")
+	g.notices(t, "its cap does not limit", countsOn, "I4")
+	g.exceeds = 1
+	g.notices(t, "a call costs its bound at most", boundIsCharged, "I7")
 }

@@ -105,7 +105,7 @@ func (w *modelWorld) loadCall(s *modelState, i int) {
 			w.c.expiry.push(h)
 		}
 	}
-	cost := budget.Amount(m.bill - 1)
+	cost := w.charged(m.bill)
 	if m.hold != nowhere {
 		w.put(m.hold, event{kind: eventHold, h: h})
 	}

@@ -25,10 +25,10 @@ func TestModelRing(t *testing.T) {
 	t.Parallel()
 	kill, both := []modelOp{stepKill}, []modelOp{stepKill, stepCrash}
 	for _, g := range []modelConfig{
-		{"one kill", 4, 3, 1, nil, kill, false, 0, false},
-		{"two kills", 4, 3, 2, nil, kill, false, 0, false},
-		{"a kill and a power loss, in any order", 4, 3, 2, nil, both, false, 0, false},
-		{"one kill, the cap cut to 3", 5, 3, 1, []int8{3}, kill, false, 0, false},
+		{name: "one kill", cap: 4, calls: 3, crashes: 1, ends: kill},
+		{name: "two kills", cap: 4, calls: 3, crashes: 2, ends: kill},
+		{name: "a kill and a power loss, in any order", cap: 4, calls: 3, crashes: 2, ends: both},
+		{name: "one kill, the cap cut to 3", cap: 5, calls: 3, crashes: 1, edits: []int8{3}, ends: kill},
 	} {
 		g.holds(t)
 	}
@@ -43,7 +43,7 @@ func TestModelRingMutants(t *testing.T) {
 		{"the ring is believed after a power loss", ringAfterPowerLoss, nil},
 		{"a reservation is published before its record", publishedEarly, []modelOp{stepKill}},
 	} {
-		g := modelConfig{"", 4, modelCalls, 1, nil, m.ends, false, 0, false}
+		g := modelConfig{cap: 4, calls: modelCalls, crashes: 1, ends: m.ends}
 		g.notices(t, m.name, m.how, "I4")
 	}
 }

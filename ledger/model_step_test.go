@@ -12,7 +12,7 @@ type modelOp uint8
 
 const (
 	stepReserve modelOp = iota
-	stepLog             // arg: call*4 + bill
+	stepLog             // arg: call*modelBills + bill
 	stepExpire
 	stepPools
 	stepEdit
@@ -36,7 +36,7 @@ func (s modelStep) String() string {
 	case stepReserve:
 		return "reserve"
 	case stepLog:
-		return fmt.Sprintf("log of call %d: cost %d", s.arg/4+1, s.arg%4-1)
+		return fmt.Sprintf("log of call %d: cost %d", s.arg/modelBills+1, s.arg%modelBills-1)
 	case stepExpire:
 		return fmt.Sprintf("call %d expires", s.arg+1)
 	case stepPools:

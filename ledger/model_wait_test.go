@@ -12,17 +12,17 @@ import (
 func TestModelWaiting(t *testing.T) {
 	t.Parallel()
 	for _, g := range []modelConfig{
-		{"one crash, calls wait", 3, modelCalls, 1, nil, nil, false, 2, false},
-		{"one crash, calls wait without patience", 3, modelCalls, 1, nil, nil, false, 1, false},
-		{"calls wait, the cap is cut to 1", 3, modelCalls, 0, []int8{1}, nil, false, 2, false},
-		{"calls wait, the cap is raised to 5", 3, 3, 0, []int8{5}, nil, false, 1, false},
+		{name: "one crash, calls wait", cap: 3, calls: modelCalls, crashes: 1, waits: 2},
+		{name: "one crash, calls wait without patience", cap: 3, calls: modelCalls, crashes: 1, waits: 1},
+		{name: "calls wait, the cap is cut to 1", cap: 3, calls: modelCalls, edits: []int8{1}, waits: 2},
+		{name: "calls wait, the cap is raised to 5", cap: 3, calls: 3, edits: []int8{5}, waits: 1},
 	} {
 		g.holds(t)
 	}
 }
 
 func TestModelWaitingMutants(t *testing.T) {
-	g := modelConfig{"", 3, 3, 1, nil, nil, false, 2, false}
+	g := modelConfig{cap: 3, calls: 3, crashes: 1, waits: 2}
 	g.notices(t, "a call that waits is served with money that is not free yet", servesEarly, "I4")
 	g.notices(t, "nobody is served", servesNobody, "I12")
 	g.notices(t, "whoever came last is served first", servesLast, "I13")

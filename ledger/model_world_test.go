@@ -102,13 +102,13 @@ func (w *modelWorld) steps(s *modelState, do func(modelStep)) {
 			continue
 		}
 		if c.bill > 0 {
-			do(modelStep{stepLog, i*4 + c.bill})
+			do(modelStep{stepLog, i*modelBills + c.bill})
 		} else {
-			for bill := range int8(modelBound + 1) {
+			for bill := range modelBound + w.g.exceeds + 1 {
 				if w.g.makes && bill == 1 {
 					continue // so that there is an end to the states
 				}
-				do(modelStep{stepLog, i*4 + bill + 1})
+				do(modelStep{stepLog, i*modelBills + bill + 1})
 			}
 		}
 		if c.known && c.state == holdOpen {
@@ -167,7 +167,7 @@ func (w *modelWorld) take(s *modelState, st modelStep) (broken string, ok bool) 
 	case stepReserve:
 		broken, ok = w.reserve(s, int(st.arg))
 	case stepLog:
-		ok = w.log(s, int(st.arg/4), st.arg%4)
+		ok = w.log(s, int(st.arg/modelBills), st.arg%modelBills)
 	case stepExpire:
 		ok = true
 		w.expire(s, int(st.arg))
@@ -262,8 +262,16 @@ func (w *modelWorld) settlement(s *modelState, i int, bill int8) *budget.Settlem
 	if w.g.makes && !s.calls[i].making.token {
 		accounts = nil
 	}
-	return &budget.Settlement{Basis: budget.BasisUsage, Cost: budget.Amount(bill - 1),
+	return &budget.Settlement{Basis: budget.BasisUsage, Cost: w.charged(bill),
 		Reservation: &budget.Reservation{ID: w.ids[i], Bound: modelBound, Accounts: accounts}}
+}
+
+// charged is what a log says that a call cost.
+func (w *modelWorld) charged(bill int8) budget.Amount {
+	if w.how == boundIsCharged {
+		bill = min(bill, modelBound+1)
+	}
+	return budget.Amount(bill - 1)
 }
 
 func (w *modelWorld) log(s *modelState, i int, bill int8) bool {

@@ -203,9 +203,11 @@ func (w *simWorld) deliver(c *simCall) {
 	w.noteEffect(id, &s, &res, h, old, expiring)
 	if res.excess > 0 {
 		w.reached("settled above its bound")
-		for _, id := range c.r.Accounts {
-			if a := w.accounts[id]; a != nil {
-				a.loose = true
+		for _, ids := range [][]int64{c.r.Accounts, c.joined} {
+			for _, id := range ids {
+				if a := w.accounts[id]; a != nil {
+					a.excess += res.excess
+				}
 			}
 		}
 	}
@@ -314,7 +316,7 @@ func (w *simWorld) strayEntry() bool {
 		w.reached("stray charged")
 		w.meet()
 		for _, a := range w.c.queue[len(w.c.queue)-1].h.legs {
-			w.accounts[a.id].loose = true
+			w.accounts[a.id].excess += s.Cost
 		}
 	}
 	return true

@@ -226,7 +226,8 @@ type simAccount struct {
 	start, end int64
 	seed       budget.Amount // spent before the budget existed
 	allowed    budget.Amount // the most that calls may cost
-	loose      bool          // something was charged that no cap could stop
+	excess     budget.Amount // at most, of what was charged that no cap could stop
+	loose      bool          // opened with another cap than it has
 	gone       bool
 }
 

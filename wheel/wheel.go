@@ -83,6 +83,59 @@ func Install(path, member, dest string) error {
 	return os.Rename(tmp.Name(), dest)
 }
 
+// Unpack puts every member of a wheel below dest, in one step: dest is not there,
+// or whole. It does nothing if dest is there.
+func Unpack(path, dest string) (err error) {
+	if _, err := os.Stat(dest); err == nil {
+		return nil
+	}
+	z, err := zip.OpenReader(path)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", filepath.Base(path), err)
+	}
+	defer z.Close()
+	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.MkdirTemp(filepath.Dir(dest), "."+filepath.Base(dest)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	for _, f := range z.File {
+		if f.FileInfo().IsDir() {
+			continue
+		}
+		if !filepath.IsLocal(f.Name) {
+			return fmt.Errorf("%s has a member outside of itself: %q", filepath.Base(path), f.Name)
+		}
+		if err := unpackFile(f, filepath.Join(tmp, f.Name)); err != nil {
+			return fmt.Errorf("unpack %s: %w", f.Name, err)
+		}
+	}
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return err
+	}
+	return os.Rename(tmp, dest)
+}
+
+func unpackFile(f *zip.File, dest string) error {
+	src, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if err := os.MkdirAll(filepath.Dir(dest), 0o755); err != nil {
+		return err
+	}
+	out, err := os.OpenFile(dest, os.O_CREATE|os.O_EXCL|os.O_WRONLY, f.Mode().Perm()&0o755|0o644)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, src)
+	return errors.Join(err, out.Close())
+}
+
 func fileSum(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

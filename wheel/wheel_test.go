@@ -58,6 +58,27 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+func TestUnpack(t *testing.T) {
+	dest := filepath.Join(t.TempDir(), "a", "tool")
+	path, _ := packed(t, "lib/bin/tool", "binary")
+	for range 2 { // the second time it is there
+		if err := wheel.Unpack(path, dest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(dest, "lib", "bin", "tool")); err != nil || string(got) != "binary" {
+		t.Errorf("%q, %v", got, err)
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	path, _ = packed(t, "../evil", "x")
+	if err := wheel.Unpack(path, outside); err == nil || !strings.Contains(err.Error(), "evil") {
+		t.Errorf("a member outside: %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(filepath.Dir(outside), "*")); err != nil || left != nil {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 // fakePip delivers files, whatever it is asked for.
 func fakePip(t *testing.T, files ...string) {
 	t.Helper()

@@ -85,7 +85,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newAdjustmentsCommand(a), newReconcileCommand(a), newAuditCommand(a))
 	addGroup(root, "books", "Books (read the data directory):", newLedgerCommand(a), newStatementCommand(a))
 	addGroup(root, "offline", "Understand and configure (offline):",
-		newExplainCommand(a), newCatalogCommand(a), newConfigCommand(a), newEnvoyCommand(a), newVersionCommand(a))
+		newExplainCommand(a), newCatalogCommand(a), newConfigCommand(a), newEnvoyCommand(a), newStoreCommand(a), newVersionCommand(a))
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }

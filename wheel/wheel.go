@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -84,7 +85,7 @@ func Install(path, member, dest string) error {
 }
 
 // Unpack puts every member of a wheel below dest, in one step: dest is not there,
-// or whole. It does nothing if dest is there.
+// or whole. It does nothing if dest is there, and may be called at the same time.
 func Unpack(path, dest string) (err error) {
 	if _, err := os.Stat(dest); err == nil {
 		return nil
@@ -116,7 +117,11 @@ func Unpack(path, dest string) (err error) {
 	if err := os.Chmod(tmp, 0o755); err != nil {
 		return err
 	}
-	return os.Rename(tmp, dest)
+	err = os.Rename(tmp, dest)
+	if errors.Is(err, fs.ErrExist) { // somebody else was faster
+		return nil
+	}
+	return err
 }
 
 func unpackFile(f *zip.File, dest string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -67,7 +68,7 @@ through a pooler. It changes nothing. The password is best in PGPASSWORD or in
 		if err := a.print(out, checkedStore{Problems: append([]string{}, problems...)}, t); err != nil || len(problems) == 0 {
 			return err
 		}
-		return fmt.Errorf("the database would not do, for %d reasons", len(problems))
+		return errors.New("the database would not do")
 	}
 	return c
 }

@@ -3,7 +3,28 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"aigateway/internal/pgtest"
 )
+
+// TestStoreCheckSaysWhatIsWrong asks a real server, with settings of connections.
+func TestStoreCheckSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	s := pgtest.Start(t)
+	check := func(url string, args ...string) result {
+		return runCLI(t, nil, append([]string{"store", "check", "--postgres", "file:" + writeFile(t, "address", url), "--durability", "single_node"}, args...)...)
+	}
+	if r := check(s.URL("admin")); r.code != 0 || r.stdout != "" || !strings.Contains(r.stderr, "nothing is wrong") {
+		t.Errorf("%+v", r)
+	}
+	if r := check(s.URL("admin"), "-o", "json"); r.code != 0 || !strings.Contains(r.stdout, `"problems": []`) {
+		t.Errorf("%+v", r)
+	}
+	if r := check(s.URL("admin", "synchronous_commit", "off")); r.code != exitError ||
+		!strings.Contains(r.stdout, "synchronous_commit is off") || !strings.Contains(r.stderr, "would not do") {
+		t.Errorf("%+v", r)
+	}
+}
 
 // TestStoreCheckAsksForWhatItNeeds refuses what would be guessed, and quotes no
 // password.

@@ -2,6 +2,7 @@ package gatewayconfig
 
 import (
 	"net/url"
+	pathpkg "path"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -188,6 +189,11 @@ func (p *Provider) endpoint(api API) Endpoint {
 		return e
 	}
 	return Endpoint{Path: api.Path(), Auth: p.Auth}
+}
+
+// upstreamPath is where the provider has an API.
+func (p *Provider) upstreamPath(api API) string {
+	return pathpkg.Join(p.BaseURL.Path, p.endpoint(api).Path)
 }
 
 // Header is a fixed header on every request to a provider. It travels to Envoy

@@ -71,8 +71,10 @@ func (v *validator) endpoints(field string, p *Provider, given, preset map[strin
 	}
 }
 
-// validPath accepts what may follow a base URL unchanged.
+// validPath accepts what may follow a base URL: /../ takes the last part of its
+// path away, for APIs that are beside the others.
 func validPath(p string) bool {
+	p = strings.TrimPrefix(p, "/..")
 	return strings.HasPrefix(p, "/") && len(p) <= 200 && !strings.HasSuffix(p, "/") && !strings.Contains(p, "//") && !strings.Contains(p, "/.") &&
 		!strings.ContainsAny(p, "%\\?#") && printable(p)
 }

@@ -132,3 +132,31 @@ func TestDNSAndStaticClusters(t *testing.T) {
 		t.Error("an address that is none renders")
 	}
 }
+
+// Some APIs are beside the path of the others, wherever that is.
+func TestAPIsBesideTheOthers(t *testing.T) {
+	for base, want := range map[string]string{
+		"":                                 "/v1/chat/completions /v1/responses /anthropic/v1/messages",
+		", base_url: 'https://h/proxy/v1'": "/proxy/v1/chat/completions /proxy/v1/responses /proxy/anthropic/v1/messages",
+		", base_url: 'https://h'":          "/chat/completions /responses /anthropic/v1/messages",
+		", endpoints: {messages: {path: /messages}}": "/v1/chat/completions /v1/responses /v1/messages",
+	} {
+		s := snapshot(t, "127.0.0.1:1", "providers: {moonshot: {api_key: k"+base+"}}")
+		config, ok := s.Resources(resource.RouteType)[envoy.RouteConfig].(*routev3.RouteConfiguration)
+		if !ok {
+			t.Fatal("no route configuration")
+		}
+		got := map[string]string{}
+		for _, r := range config.GetVirtualHosts()[0].GetRoutes() {
+			got[r.GetName()] = r.GetRoute().GetPrefixRewrite()
+		}
+		if got := strings.Join([]string{got["moonshot-chat"], got["moonshot-responses"], got["moonshot-messages"]}, " "); got != want {
+			t.Errorf("%s: %s, want %s", base, got, want)
+		}
+	}
+	for _, path := range []string{"/../../v1", "/v1/../x", "/..", "../x"} {
+		if _, err := parse(t, "providers: {moonshot: {api_key: k, endpoints: {messages: {path: "+path+"}}}}"); err == nil || !strings.Contains(err.Error(), "endpoints.messages.path") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}

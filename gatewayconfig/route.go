@@ -151,7 +151,7 @@ func (b *routeBuilder) storedResponses() {
 		m.Headers = append(m.Headers, exactHeader(envoy.HeaderUpstream, p.Name))
 		action.PrefixRewrite, action.RegexRewrite = "", &matcherv3.RegexMatchAndSubstitute{
 			Pattern:      &matcherv3.RegexMatcher{Regex: "^" + pricing.Responses.Paths()[0] + one},
-			Substitution: p.BaseURL.Path + p.endpoint(pricing.Responses).Path + `\1`,
+			Substitution: p.upstreamPath(pricing.Responses) + `\1`,
 		}
 		b.routes = append(b.routes, &routev3.Route{
 			Name: p.Name + "-" + envoy.APIStored, Match: m, Action: &routev3.Route_Route{Route: action},
@@ -177,7 +177,7 @@ func (b *routeBuilder) toProvider(p *Provider, api API) *routev3.RouteAction {
 	e := p.endpoint(api)
 	return &routev3.RouteAction{
 		ClusterSpecifier:     &routev3.RouteAction_Cluster{Cluster: clusterName(p, e.Auth)},
-		PrefixRewrite:        p.BaseURL.Path + e.Path,
+		PrefixRewrite:        p.upstreamPath(api),
 		HostRewriteSpecifier: &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: authority(p)},
 		Timeout:              durationpb.New(0),
 		IdleTimeout:          durationpb.New(b.config.Streams.IdleTimeout),

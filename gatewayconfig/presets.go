@@ -36,6 +36,7 @@ type preset struct {
 	CancelsOnDisconnect bool                    `yaml:"cancels_on_disconnect"`
 	Deployments         bool                    `yaml:"deployments"`
 	StreamsAllOutput    bool                    `yaml:"streams_all_output"`
+	AllowPDF            bool                    `yaml:"allow_pdf"`
 	MaxTokensPerSecond  int64                   `yaml:"max_tokens_per_second"`
 }
 

@@ -99,7 +99,7 @@ func TestProviderFromPreset(t *testing.T) {
 	if eu.BaseURL.String() != "https://eu.example.com:8443/v1" {
 		t.Errorf("base URL = %v", eu.BaseURL)
 	}
-	want := pricing.Upstream{Provider: "eu", Dialect: "openai_chat", StreamUsage: "inject", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 300}
+	want := pricing.Upstream{Provider: "eu", Dialect: "openai_chat", StreamUsage: "inject", CapField: "max_completion_tokens", CancelsOnDisconnect: true, MaxTokensPerSecond: 300, AllowPDF: true}
 	if diff := cmp.Diff(want, eu.Upstream); diff != "" {
 		t.Errorf("upstream (-want +got):\n%s", diff)
 	}

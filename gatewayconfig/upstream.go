@@ -33,7 +33,7 @@ func (v *validator) upstream(field, name string, f fileProvider, base preset) pr
 		RequireMaxTokens:       first(false, f.RequireMaxTokens),
 		StrictBody:             first(false, f.StrictBody),
 		DenyOmittedImageDetail: first(false, f.DenyOmittedImageDetail),
-		AllowPDF:               first(false, f.AllowPDF),
+		AllowPDF:               first(base.AllowPDF, f.AllowPDF),
 		AllowStoredInput:       first(false, f.AllowStoredInput),
 		Deployments:            base.Deployments,
 	}

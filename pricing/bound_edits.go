@@ -56,21 +56,30 @@ func (m *Model) edit(b *Bound, c *Call) {
 			}
 		}
 	}
+	if c.model.end > 0 {
+		edits = m.rename(edits, c)
+	} else { // a call that names none
+		opening += `"model":` + m.quoted + ","
+	}
 	if opening != "" {
 		edits = append(edits, Edit{At: c.open, Ins: opening})
 	}
-	name := m.quoted
-	if c.form != nil {
-		name = m.UpstreamModel
-		edits = append(edits, c.form.lengthEdit(name)...)
-	}
-	edits = append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
 	for i := 1; i < len(edits); i++ { // seven, and one for each tool that gets a limit
 		for j := i; j > 0 && edits[j].At < edits[j-1].At; j-- {
 			edits[j], edits[j-1] = edits[j-1], edits[j]
 		}
 	}
 	b.Edits = edits
+}
+
+// rename writes the model as the provider is sent it.
+func (m *Model) rename(edits []Edit, c *Call) []Edit {
+	name := m.quoted
+	if c.form != nil {
+		name = m.UpstreamModel
+		edits = append(edits, c.form.lengthEdit(name)...)
+	}
+	return append(edits, Edit{c.model.at, c.model.end - c.model.at, name})
 }
 
 // plainCaps writes caps as all servers read them: some take 1024.0 for no integer.

@@ -53,7 +53,8 @@ func (m *Model) supported(c *Call) error {
 	if c.stored.template != nil && !m.Upstream.AllowStoredInput {
 		return c.stored.template
 	}
-	if c.pdf.why != nil && !m.Upstream.AllowPDF && m.Row.rules.pdfPage == 0 {
+	// OpenRouter may have it read by an engine that it bills by the page.
+	if c.pdf.why != nil && !m.Upstream.AllowPDF && (m.Row.rules.pdfPage == 0 || m.routesHosts()) {
 		return c.pdf.why
 	}
 	if e := m.Row.rules.endpoints; len(e) > 0 && !slices.Contains(e, c.Endpoint) {

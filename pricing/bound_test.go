@@ -303,7 +303,7 @@ func TestBoundRefuses(t *testing.T) {
 		{"aac audio", content("capless/voice", `{"type":"input_audio","input_audio":{"format":"mp3","data":"//FQgAAA"}}`), "unbounded_media", "messages[0].content[0].input_audio", "mp3"},
 		{"video", content(kimi, video), "unbounded_media", "messages[0].content[0].video_url", "text"},
 		{"video under a text type", content(kimi, strings.Replace(video, `"video_url",`, `"text",`, 1)), "unbounded_media", "messages[0].content[0].video_url", "text"},
-		{"file", content(kimi, `{"type":"file","file":{"file_id":"f"}}`), "unbounded_media", "messages[0].content[0].file", "text"},
+		{"file", content(kimi, `{"type":"file","file":{"file_id":"f"}}`), "unbounded_media", "messages[0].content[0].file.file_id", "text"},
 		{"unknown part", content(kimi, `{"type":"text","text":"a"},{"type":"hologram"}`), "unbounded_media", "messages[0].content[1].type", "text"},
 		{"pdf as image", content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"data:application/pdf;base64,AAAA"}}`), "unbounded_media", "messages", "png"},
 		{"message images", `{"model":"` + kimi + `","messages":[{"role":"user","content":"","images":["AAAA"]}]}`, "unbounded_media", "messages[0].images", "image_url"},

@@ -57,7 +57,9 @@ func (m *Model) hosted(b *Bound, c *Call) error {
 		a.growth = max(a.growth, m.results(t))
 	}
 	a.hops += max(together, 0)
-	if c.Endpoint != Responses { // whose max_output_tokens is of the response
+	// OpenAI's max_output_tokens is of the whole response, says its reference; of
+	// others that have its API nobody says so.
+	if c.Endpoint != Responses || m.Row.rules.searchTokens == 0 {
 		a.outputs = a.hops
 	}
 	return nil

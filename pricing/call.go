@@ -166,10 +166,18 @@ func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, erro
 			return nil, err
 		}
 	}
+	if p.call.Model == "" && !emptyObject(body[p.call.open:]) {
+		p.call.Model = d.defaultModel
+	}
 	if p.call.Model == "" {
 		return nil, modelMissing()
 	}
 	return &p.call, nil
+}
+
+// emptyObject reports whether nothing but the end of an object follows.
+func emptyObject(rest []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(rest, " \t\r\n"), []byte("}"))
 }
 
 func modelMissing() error {

@@ -107,8 +107,11 @@ func (p *parser) serverOptions() error {
 
 func (p *parser) modelMember() error {
 	if p.dec.PeekKind() != '"' {
-		if p.dec.PeekKind() == 'n' {
-			return p.dec.SkipValue() // null is absent
+		if p.dec.PeekKind() == 'n' { // null is absent, and where a default is put
+			err := p.dec.SkipValue()
+			end := int(p.dec.InputOffset())
+			p.call.model = span{end - len("null"), end}
+			return err
 		}
 		return p.wrongType("a string: provider/model")
 	}

@@ -49,6 +49,8 @@ func (p *parser) part(int) error {
 			return p.imageURL()
 		case isInputAudio:
 			return p.inputAudio()
+		case isFile:
+			return p.chatFile()
 		}
 		return err
 	})
@@ -56,7 +58,7 @@ func (p *parser) part(int) error {
 		return err
 	}
 	switch kind {
-	case "text", "image_url", "input_audio", "refusal", "thinking", "reasoning", "redacted_thinking", "input_text", "output_text":
+	case "text", "image_url", "input_audio", "file", "refusal", "thinking", "reasoning", "redacted_thinking", "input_text", "output_text":
 		return nil
 	case "":
 		return p.invalid("has no type; write text or image_url")
@@ -67,6 +69,24 @@ func (p *parser) part(int) error {
 	field := p.path()
 	p.call.refuse("unbounded_media", field+".type", fmt.Sprintf("%s.type is %q, which has no bound; use text or image_url", field, clip(kind)))
 	return nil
+}
+
+// chatFile reads {"file_data": …, "filename": …}.
+func (p *parser) chatFile() error {
+	switch p.dec.PeekKind() {
+	case 'n':
+		return p.dec.SkipValue()
+	case '{':
+	default:
+		return p.wrongType("an object with file_data")
+	}
+	return p.object(func(name []byte) error {
+		id, err := p.find(fileObject, name)
+		if id == isFileData {
+			return p.fileData()
+		}
+		return err
+	})
 }
 
 // imageURL reads {"url": …, "detail": …}, or the URL itself.

@@ -202,6 +202,8 @@ func TestPDFTextIsCovered(t *testing.T) {
 	})
 }
 
+func clipped(s string) string { return s[:min(len(s), 100)] }
+
 func FuzzPDF(f *testing.F) {
 	for _, content := range []string{"", "(a) Tj", "<41> Tj", "BI ID EI"} {
 		f.Add([]byte(plainPDF(pageTree(2, packed(content)))))
@@ -281,6 +283,32 @@ func TestPDFsAreBounded(t *testing.T) {
 		body := `{"model":"anthropic/claude-opus-5","max_tokens":10,"messages":[{"role":"user","content":[` + tt.block + `]}]}`
 		if got := inputOf(t, mustBound(t, c, pricing.Messages, body, noon())); got < tt.low || got > tt.high {
 			t.Errorf("%s: %d input tokens, want %d to %d", name, got, tt.low, tt.high)
+		}
+	}
+	// Chat completions have it in a part of their own.
+	file := func(raw string) string {
+		return `{"type":"file","file":{"filename":"a.pdf","file_data":"data:application/pdf;base64,` + base64.StdEncoding.EncodeToString([]byte(raw)) + `"}}`
+	}
+	for part, want := range map[string]int64{
+		file(plainPDF(pageTree(10, packed("("+strings.Repeat("a", 3000)+") Tj")))): 10 * (page + 3000),
+		file("%PDF-1.4"): context,
+	} {
+		body := `{"model":"anthropic/claude-opus-5","max_tokens":10,"messages":[{"role":"user","content":[` + part + `]}]}`
+		if got := inputOf(t, mustBound(t, c, pricing.Chat, body, noon())); got < want || got > want*5/2 {
+			t.Errorf("%s: %d input tokens, want %d", clipped(part), got, want)
+		}
+		if _, err := tryBound(c, pricing.Chat, strings.Replace(body, "anthropic/claude-opus-5", "openrouter/anthropic/claude-opus-4.7", 1), noon()); err == nil || refusal(t, err).Reason != "unbounded_media" {
+			t.Errorf("by OpenRouter, which may bill a reader of its own: %v", err)
+		}
+	}
+	for part, field := range map[string]string{
+		`{"type":"file","file":{"file_id":"f"}}`:                                     "messages[0].content[0].file.file_id",
+		`{"type":"file","file":{"file_data":"data:text/csv;base64,AAAA"}}`:           "messages[0].content[0].file.file_data",
+		`{"type":"file","file":{"FileData":"data:application/pdf;base64,JVBERi0="}}`: "messages[0].content[0].file.FileData",
+	} {
+		body := `{"model":"anthropic/claude-opus-5","max_tokens":10,"messages":[{"role":"user","content":[` + part + `]}]}`
+		if _, err := tryBound(c, pricing.Chat, body, noon()); err == nil || refusal(t, err).Field != field {
+			t.Errorf("%s: %v", part, err)
 		}
 	}
 	// Where nobody has published what a page takes, it is refused as before.

@@ -56,7 +56,7 @@ func (p *parser) responsePart(int) error {
 	if p.dec.PeekKind() != '{' {
 		return p.wrongType("an object with a type")
 	}
-	kind, file := "", filePart{}
+	kind := ""
 	img := image{}
 	var url []byte
 	hasImage, nested := false, false
@@ -80,7 +80,7 @@ func (p *parser) responsePart(int) error {
 			img.high = boundedDetail(detail)
 			return err
 		case isFileData:
-			return p.fileData(&file)
+			return p.fileData()
 		case isInputAudio:
 			return p.inputAudio()
 		}
@@ -153,12 +153,9 @@ func (p *parser) pastImage() (img image, payload int64, err error) {
 	return img, payload, nil
 }
 
-// filePart is a file in the body.
-type filePart struct{ seen bool }
-
 // fileData reads a data URL or plain base64. A PDF is bounded by the context
 // where the operator allows it; other files have no bound.
-func (p *parser) fileData(f *filePart) error {
+func (p *parser) fileData() error {
 	if p.dec.PeekKind() == 'n' {
 		return p.dec.SkipValue()
 	}
@@ -166,7 +163,6 @@ func (p *parser) fileData(f *filePart) error {
 	if err != nil {
 		return err
 	}
-	f.seen = true
 	field := p.path()
 	body := data
 	if head, rest, ok := bytes.Cut(data, []byte(",")); ok {

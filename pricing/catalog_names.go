@@ -66,6 +66,9 @@ func (n *index) find(slug string, fromProvider bool) (e *entry, version string) 
 	if e = n.exact(slug, fromProvider); e != nil {
 		return e, ""
 	}
+	if base, variant, ok := cutVariant(slug); ok {
+		return n.exact(base, fromProvider), variant
+	}
 	base, version, ok := cutVersion(slug)
 	if !ok {
 		return nil, ""
@@ -121,6 +124,22 @@ func cutVersion(slug string) (base, version string, ok bool) {
 			if _, err := time.Parse(layout, slug[n:]); err == nil {
 				return slug[:n], slug[n:], true
 			}
+		}
+	}
+	return "", "", false
+}
+
+// cutVariant removes what only says among which of OpenRouter's hosts of a model to
+// choose first, as provider.sort does; what a host may cost is limited either way.
+// Other variants, such as :free and :extended, have prices of their own.
+// https://openrouter.ai/docs/guides/routing/model-variants
+func cutVariant(slug string) (base, variant string, ok bool) {
+	if !strings.HasPrefix(slug, "openrouter/") {
+		return "", "", false
+	}
+	for _, variant := range []string{":nitro", ":floor", ":exacto"} {
+		if base, ok := strings.CutSuffix(slug, variant); ok {
+			return base, variant, true
 		}
 	}
 	return "", "", false

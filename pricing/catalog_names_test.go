@@ -47,6 +47,8 @@ func TestNamesOfRequests(t *testing.T) {
 		{"mistralai/mistral-large-2512", "mistral/mistral-large-2512", "mistral-large-2512"},
 		{"voyageai/voyage-4", "voyage/voyage-4", "voyage-4"},
 		{"groq/openai/gpt-oss-120b", "groq/openai/gpt-oss-120b", "openai/gpt-oss-120b"},
+		{"openrouter/openai/gpt-5.5:nitro", "openrouter/openai/gpt-5.5", "openai/gpt-5.5:nitro"},
+		{"openrouter/openai/gpt-5.5:floor", "openrouter/openai/gpt-5.5", "openai/gpt-5.5:floor"},
 		{"openai/old-2024-05-13", "openai/old-2024-05-13", "old-2024-05-13"},
 		{"openai/old-latest", "openai/old", "old"},
 		{"openai/even-2025-01-01", "openai/even", "even-2025-01-01"},

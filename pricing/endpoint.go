@@ -46,6 +46,8 @@ type declaration struct {
 	dialect string
 	// caps are the members that cap its output, the usual one first.
 	caps []string
+	// defaultModel is what a body means that names none.
+	defaultModel string
 	// forms says that its body may be a form, multipart/form-data.
 	forms bool
 	// makes says that its answers have output all the same, which the model's own
@@ -108,7 +110,8 @@ var declarations = []declaration{
 	},
 	{
 		name: Moderations, in: inModerations, path: "/moderations", about: "whether texts and images are harmful",
-		members: scopeOf(inModerations, "the body"),
+		members:      scopeOf(inModerations, "the body"),
+		defaultModel: "omni-moderation-latest", // as OpenAI's reference says, and its SDKs rely on
 	},
 	{
 		name: Images, in: inImages, path: "/images/generations", about: "images from a text",

@@ -20,6 +20,7 @@ const (
 	isURL
 	isData
 	isMediaType
+	isFile
 	isFileData
 	isInputAudio
 	isSource
@@ -107,9 +108,16 @@ var (
 			{name: "type", id: isType, about: "must be one that has a bound"},
 			{name: "image_url", id: isImageURL, about: "an image: by its dimensions, else the model's most"},
 			{name: "input_audio", id: isInputAudio, about: "audio: the longest the bytes allow"},
+			{name: "file", id: isFile, about: "a PDF: bounded by its pages or the context, see file_data"},
 		},
-		media(partRemedy, "file", "file_id", "video_url", "video", "input_file", "document", "document_url", "source", "image", "audio", "audio_url", "image_embeds", "audio_embeds"),
+		media(partRemedy, "file_id", "video_url", "video", "input_file", "document", "document_url", "source", "image", "audio", "audio_url", "image_embeds", "audio_embeds"),
 		plain("text", "refusal"),
+	))
+
+	fileObject = newScope("the file of a chat message's part", join(
+		[]member{{name: "file_data", id: isFileData, about: "a PDF: bounded by its pages where its vendor publishes what one takes, else by the context where allow_pdf is set"}},
+		media(partRemedy, "file_id", "file_url", "url"),
+		plain("filename"),
 	))
 
 	turnObject = newScope("an element of the Messages API's messages", join(
@@ -200,7 +208,7 @@ var (
 			{name: "type", id: isType, about: "must be one that has a bound"},
 			{name: "image_url", id: isImageURL, about: "an image: by its dimensions, else the model's most"},
 			{name: "detail", id: isDetail, about: "high and low keep an image small"},
-			{name: "file_data", id: isFileData, about: "a PDF: bounded by the context where allow_pdf is set"},
+			{name: "file_data", id: isFileData, about: "a PDF: bounded by its pages where its vendor publishes what one takes, else by the context where allow_pdf is set"},
 			{name: "input_audio", id: isInputAudio, about: "audio: the longest the bytes allow"},
 		},
 		media(itemPartRemedy, "file_id", "file_url", "video_url", "source", "file", "image", "audio", "audio_url", "url", "document"),

@@ -183,7 +183,7 @@ func (c *oracleCall) total() budget.Amount {
 	reach += c.rounds(reach, hops, output)
 	prompt, answer := c.prices(reach, limit)
 	sum := new(big.Rat).Mul(rat(in+c.rounds(in, hops, output)), prompt)
-	if c.endpoint != pricing.Responses { // whose cap is one for all rounds
+	if c.endpoint != pricing.Responses || c.row["web_search_tokens"] == nil { // OpenAI's cap is one for all rounds
 		output *= hops
 	}
 	sum.Add(sum, new(big.Rat).Mul(rat(output), answer))

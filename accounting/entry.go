@@ -42,6 +42,17 @@ func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 	return ev
 }
 
+// providerStatus is the HTTP status that the provider answered with; 0: none.
+func providerStatus(l *envoy.LogLine) int {
+	switch {
+	case l.UpstreamStatus != 0:
+		return l.UpstreamStatus
+	case l.Details == "via_upstream":
+		return l.Code
+	}
+	return 0
+}
+
 // sent reports whether a byte went to the provider, or an answer came from it.
 func sent(l *envoy.LogLine) bool { return l.Sent || l.Details == "via_upstream" }
 

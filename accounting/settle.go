@@ -92,7 +92,7 @@ func (c *channel) settlement(l *envoy.LogLine) (budget.Settlement, bool) {
 	c.note(l, token, &out)
 	return budget.Settlement{
 		RequestID: l.RequestID, Reservation: reservation(token),
-		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, Billed: out.Billed, At: endOf(l, c.now()),
+		Basis: out.Basis, Cost: out.Cost, Tokens: out.Tokens, Billed: out.Billed, At: endOf(l, c.now()), Status: providerStatus(l), Served: out.Served,
 	}, true
 }
 
@@ -135,7 +135,7 @@ func (c *channel) unknown(l *envoy.LogLine) (budget.Settlement, bool) {
 	if sent(l) {
 		basis = budget.BasisBound // it went out, and nothing tells its price
 	}
-	return budget.Settlement{RequestID: l.RequestID, Basis: basis, At: endOf(l, c.now())}, true
+	return budget.Settlement{RequestID: l.RequestID, Basis: basis, At: endOf(l, c.now()), Status: providerStatus(l)}, true
 }
 
 // heartbeat extends the hold of a call that is still running.

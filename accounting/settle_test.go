@@ -152,7 +152,7 @@ func TestSettlementSaysEverything(t *testing.T) {
 	r.write(line(t, 1, with("ms", 1500)), line(t, 2, with("start", "0.000000000")))
 	r.drain()
 	want := budget.Settlement{
-		RequestID: "req-1", Basis: budget.BasisBound, Cost: 1000, At: noon.Add(1500 * time.Millisecond),
+		RequestID: "req-1", Basis: budget.BasisBound, Cost: 1000, At: noon.Add(1500 * time.Millisecond), Status: 200,
 		Reservation: &budget.Reservation{
 			ID: 1, ReservedAt: noon, Bound: 1000, Accounts: []int64{1},
 			Attribution: budget.Attribution{KeyID: "key_1", Tag: "a", Model: "moonshot/kimi-k2.6", Provider: "moonshot"},

@@ -37,6 +37,8 @@ type Config struct {
 	Keys         KeyStore
 	Budgets      BudgetStore
 	Usage        UsageReader
+	Calls        CallReader
+	Refusals     RefusalReader // may be nil: none are remembered
 	Reservations ReservationReader
 	Adjustments  AdjustmentStore
 	Audit        AuditReader
@@ -52,7 +54,7 @@ type Config struct {
 
 func (c *Config) check() error {
 	switch {
-	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil:
+	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Calls == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil:
 		return errors.New("adminapi: a store is missing")
 	case c.Catalog == nil, c.Now == nil, c.Log == nil:
 		return errors.New("adminapi: Catalog, Now or Log is missing")

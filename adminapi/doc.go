@@ -1,5 +1,5 @@
 // Package adminapi serves the gRPC services of aigateway.v1 (budgets, usage,
-// keys, models, open reservations) and the REST gateway in front of them.
+// calls, keys, models, open reservations) and the REST gateway in front of them.
 //
 // REST is grpc-gateway dialling our own gRPC server in memory, so both doors
 // share authentication, validation and errors. It decides nothing about money:

@@ -113,7 +113,7 @@ func TestOneKeyInTwoHeaders(t *testing.T) {
 func TestScopes(t *testing.T) {
 	w := newWorld(t)
 	need := map[string]string{ // route prefix: the narrow key that may use it
-		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
+		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/calls": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
 		"/v1/adjustments": admin, "/v1/audit": admin, "/v1/explain": inference,
 	}
 	for _, route := range adminapi.Routes() {

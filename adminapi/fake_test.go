@@ -20,6 +20,7 @@ type store struct {
 	rows     []budget.UsageRow
 	queries  []budget.UsageQuery
 	open     []budget.Open
+	calls    []budget.Call // the newest first
 	adjusted []budget.Adjustment
 	audit    []budget.AuditEntry
 	actors   []string
@@ -304,4 +305,41 @@ func (s *store) AuditLog(_ context.Context, after int64, limit int) ([]budget.Au
 		return nil, s.fail
 	}
 	return s.audit[from:min(len(s.audit), from+limit)], s.fail
+}
+
+// Calls is a list that fits one page.
+func (s *store) Calls(_ context.Context, q budget.CallQuery) (budget.CallPage, error) {
+	var out []budget.Call
+	for _, c := range s.calls {
+		if c.State != budget.CallRefused && q.Selects(&c.Attribution, c.RequestID, c.State, c.DecidedAt) && (q.Before == 0 || c.ID < q.Before) {
+			out = append(out, c)
+		}
+	}
+	page := budget.CallPage{Calls: out[:min(len(out), q.Limit)]}
+	if len(out) > q.Limit {
+		last := out[q.Limit-1]
+		page.Before, page.Reached = last.ID, last.DecidedAt
+	}
+	return page, s.fail
+}
+
+func (s *store) LastEnded(context.Context) (budget.CallCursor, error) {
+	return budget.CallCursor{Link: uint64(len(s.calls))}, s.fail
+}
+
+func (s *store) EndedCalls(_ context.Context, _ budget.CallQuery, from budget.CallCursor) ([]budget.Call, budget.CallCursor, error) {
+	return nil, from, s.fail
+}
+
+// refusals are the refused ones of the store's calls.
+type refusals struct{ *store }
+
+func (s refusals) Calls(q *budget.CallQuery) []budget.Call {
+	var out []budget.Call
+	for _, c := range s.calls {
+		if c.State == budget.CallRefused && q.Selects(&c.Attribution, c.RequestID, c.State, c.DecidedAt) {
+			out = append(out, c)
+		}
+	}
+	return out
 }

@@ -33,6 +33,10 @@ func services() []service {
 			func(c *Config) any {
 				return &budgetService{keys: c.Keys, budgets: c.Budgets, zone: budgetZone(c.Zone)}
 			}},
+		{&aigatewayv1.CallService_ServiceDesc, budget.ScopeUsage, aigatewayv1.RegisterCallServiceHandler,
+			func(c *Config) any {
+				return &callService{calls: c.Calls, refusals: c.Refusals, zone: c.Zone, log: c.Log}
+			}},
 		{&aigatewayv1.ExplainService_ServiceDesc, budget.ScopeInference, aigatewayv1.RegisterExplainServiceHandler,
 			func(c *Config) any { return &explainService{explainer: c.Explainer} }},
 		{&aigatewayv1.KeyService_ServiceDesc, budget.ScopeAdmin, aigatewayv1.RegisterKeyServiceHandler,

@@ -54,7 +54,17 @@ func checkSpan(field string, w budget.Window) error {
 	return nil
 }
 
+// parseTime reads a border of a report.
 func parseTime(field, s string, zone *time.Location) (time.Time, error) {
+	t, err := parseMoment(field, s, zone)
+	if err == nil && !t.Truncate(quarter).Equal(t) {
+		return time.Time{}, budget.Invalid("field_invalid", field, fmt.Sprintf("%s is %s; usage is kept by quarter of an hour, use :00, :15, :30 or :45", field, s))
+	}
+	return t, err
+}
+
+// parseMoment reads YYYY-MM, YYYY-MM-DD or RFC 3339.
+func parseMoment(field, s string, zone *time.Location) (time.Time, error) {
 	for _, layout := range []string{"2006-01", time.DateOnly, time.RFC3339} {
 		t, err := time.ParseInLocation(layout, s, zone)
 		if err != nil {
@@ -66,9 +76,6 @@ func parseTime(field, s string, zone *time.Location) (time.Time, error) {
 		}
 		if err := checkSpan(field, budget.Window{Start: t, End: t}); err != nil {
 			return time.Time{}, err // the zone's clock may have been odd then, by minutes
-		}
-		if !t.Truncate(quarter).Equal(t) {
-			return time.Time{}, budget.Invalid("field_invalid", field, fmt.Sprintf("%s is %s; usage is kept by quarter of an hour, use :00, :15, :30 or :45", field, s))
 		}
 		return t, nil
 	}

@@ -26,6 +26,9 @@ type Request struct {
 	// smallest bound it gives.
 	Fit   func(room Amount) Amount
 	Least Amount
+	// Arithmetic is how Bound came about, for whoever looks at the call later: opaque,
+	// some dozens of bytes that nobody changes. It is kept with the call.
+	Arithmetic []byte
 }
 
 // Attribution is whom a call's cost is reported under.
@@ -97,6 +100,8 @@ type Settlement struct {
 	// 0 otherwise. The audit log lists such calls.
 	Billed Amount
 	At     time.Time // end of the call
+	Status int       // HTTP status of the provider; 0: it gave none
+	Served string    // slug of the model that answered where it is not the one asked for
 }
 
 // SpoolPosition is how far the access-log file has been read: every byte

@@ -52,7 +52,7 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	}
 	c, err := s.understand(ctx, r, now)
 	if err != nil {
-		s.metrics.attribute(&c, err)
+		s.refused(ctx, r, id, &c, err, now)
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil { // nobody waits for the answer: hold nothing
@@ -64,14 +64,21 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	}
 	res, err := s.reserve(ctx, id, &c)
 	if err != nil {
-		s.metrics.attribute(&c, err)
-		return nil, explain(err, c.endpoint, c.quote.Bound)
+		err = explain(err, c.endpoint, c.quote.Bound)
+		s.refused(ctx, r, id, &c, err, now)
+		return nil, err
 	}
 	s.metrics.admitted.Inc()
 	if c.quote.Unbounded != nil {
 		s.metrics.unpriced.Inc()
 	}
 	return s.admit(id, &c, &res), nil
+}
+
+// refused tells metrics and memory that c was refused with err.
+func (s *Server) refused(ctx context.Context, r *request, id string, c *call, err error, now time.Time) {
+	s.metrics.attribute(c, err)
+	s.refusals.note(ctx, r, id, c, err, now)
 }
 
 // reserve sets the call's bound aside. A call that names no output cap gets a
@@ -84,10 +91,11 @@ func (s *Server) reserve(ctx context.Context, id string, c *call) (budget.Reserv
 		Attribution: budget.Attribution{
 			KeyID: c.key.ID, Tag: c.tag, Model: c.quote.Model.Slug, Provider: c.quote.Model.Provider,
 		},
-		Bound:     bound.Amount,
-		Unbounded: c.quote.Unbounded,
-		Wait:      c.key.WaitAtMost(s.maxWait),
-		Size:      int64(c.size),
+		Bound:      bound.Amount,
+		Unbounded:  c.quote.Unbounded,
+		Wait:       c.key.WaitAtMost(s.maxWait),
+		Size:       int64(c.size),
+		Arithmetic: bound.Record(),
 	}
 	if least, ok := bound.Least(s.minCap); ok && s.minCap > 0 && r.Unbounded == nil {
 		r.Least, r.Fit = least, func(room budget.Amount) budget.Amount { return bound.Within(room, s.minCap) }

@@ -72,23 +72,26 @@ type Config struct {
 	Settled Settled
 	// Origins finds responses by their ids; nil: none is found.
 	Origins Origins
+	// Refusals remembers calls that were refused; nil: nothing does.
+	Refusals *Refusals
 }
 
 // Server decides calls. It is safe for concurrent use.
 type Server struct {
-	keys    Authenticator
-	ledger  Reserver
-	catalog func() *pricing.Catalog
-	sealer  *envoy.Sealer
-	now     func() time.Time
-	log     *slog.Logger
-	metrics metrics
-	betas   func(provider string) []string
-	bodies  *bodies
-	settled Settled // may be nil
-	origins Origins // may be nil
-	maxWait time.Duration
-	minCap  int64
+	keys     Authenticator
+	ledger   Reserver
+	catalog  func() *pricing.Catalog
+	sealer   *envoy.Sealer
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  metrics
+	betas    func(provider string) []string
+	bodies   *bodies
+	settled  Settled   // may be nil
+	origins  Origins   // may be nil
+	refusals *Refusals // may be nil
+	maxWait  time.Duration
+	minCap   int64
 
 	requests sync.Pool // of *request, released
 }
@@ -104,7 +107,7 @@ func New(c Config) (*Server, error) {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
-		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins,
+		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins, refusals: c.Refusals,
 		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,

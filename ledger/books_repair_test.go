@@ -32,7 +32,7 @@ func TestRepair(t *testing.T) {
 		{sql: `UPDATE usage SET cost = cost - 1`},
 		{sql: `UPDATE usage SET tag = tag || 'x'`},
 		{sql: `UPDATE settle SET actual = actual + 2 WHERE status = 3`, spent: 2},
-		{sql: `INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '' FROM settle LIMIT 1`, fails: "open and finished"},
+		{sql: `INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '', NULL FROM settle LIMIT 1`, fails: "open and finished"},
 	} {
 		dir := damaged(t, b.dir, c.sql)
 		accepted, err := ledger.Repair(t.Context(), ledger.Config{Dir: dir, Now: b.clock.now}, why)

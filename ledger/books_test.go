@@ -186,7 +186,7 @@ func TestTampering(t *testing.T) {
 		{`UPDATE usage SET cost = cost - 1`, true, true},
 		{`UPDATE usage SET requests = requests + 1`, true, true},
 		{`UPDATE hold SET bound = bound + 1000000`, true, false},
-		{`INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '' FROM settle LIMIT 1`, true, false},
+		{`INSERT INTO hold SELECT rid, 'r', 1, 0, 0, x'', '', '', '', '', NULL FROM settle LIMIT 1`, true, false},
 		{`UPDATE settle SET actual = actual + 1 WHERE status = 0`, true, true},
 		{`UPDATE settle SET bound = bound + 1, actual = actual + 1 WHERE status = 1`, true, true},
 		{`UPDATE settle SET actual = 1 WHERE status = 2`, true, true},
@@ -240,7 +240,7 @@ func TestTampering(t *testing.T) {
 		{`DELETE FROM link WHERE no = (SELECT max(no) FROM link)`, false, true},
 		{`UPDATE head SET hash = zeroblob(32)`, false, true},
 		{`INSERT INTO checkpoint SELECT no, hash, at, 0 FROM link WHERE no = 3`, false, true},
-		{`INSERT INTO settle SELECT 77, at, 0, 'released', 0, 0, x'', NULL, NULL, NULL, NULL, 'a', NULL, NULL, link, 0 FROM settle WHERE status = 0 LIMIT 1`, false, true},
+		{`INSERT INTO settle SELECT 77, at, 0, 'released', 0, 0, x'', NULL, NULL, NULL, NULL, 'a', NULL, NULL, link, 0, NULL FROM settle WHERE status = 0 LIMIT 1`, false, true},
 	} {
 		dir := t.TempDir()
 		if err := os.CopyFS(dir, os.DirFS(b.dir)); err != nil {

@@ -40,6 +40,7 @@ type hold struct {
 	bound      budget.Amount
 	reservedAt int64 // wall, ns
 	unpriced   bool
+	arithmetic []byte     // see budget.Request; nil after a crash that only the ring survived
 	legs       []*account // whose counters carry bound
 	ids        []int64    // of legs, and of accounts no longer in memory
 

@@ -145,7 +145,7 @@ func (c *core) admit(r *budget.Request, legs []*account, bound budget.Amount, at
 	c.seq++
 	h := &hold{
 		id: makeID(c.epoch, c.seq), requestID: r.RequestID, attr: r.Attribution, bound: bound,
-		reservedAt: at.wall, unpriced: r.Unbounded != nil, deadline: at.mono + c.timeout,
+		reservedAt: at.wall, unpriced: r.Unbounded != nil, arithmetic: r.Arithmetic, deadline: at.mono + c.timeout,
 	}
 	h.setLegs(legs)
 	for _, a := range h.legs {
@@ -207,7 +207,7 @@ func (c *core) settle(s *budget.Settlement, at instant) settled {
 		return c.settleUnknown(s, at)
 	}
 	cost, basis := charge(s, h.bound, s.Reservation != nil)
-	e := event{h: h, basis: basis, tokens: s.Tokens, at: at.wall}
+	e := ended(s, h, basis, at)
 	res := settled{basis: basis}
 	switch h.state {
 	case holdOpen:
@@ -226,6 +226,15 @@ func (c *core) settle(s *budget.Settlement, at instant) settled {
 	}
 	c.enqueue(e)
 	return res
+}
+
+// ended is an event that tells of the end of h's call.
+func ended(s *budget.Settlement, h *hold, basis budget.Basis, at instant) event {
+	e := event{h: h, basis: basis, tokens: s.Tokens, at: at.wall, status: s.Status, served: s.Served}
+	if !s.At.IsZero() {
+		e.end = s.At.UnixNano()
+	}
+	return e
 }
 
 // locate finds the hold a settlement is about. Without a token the request id
@@ -296,7 +305,9 @@ func (c *core) settleOrphan(s *budget.Settlement, at instant) settled {
 	}
 	c.orphaned[r.ID] = struct{}{}
 	c.addRefs(h)
-	c.enqueue(event{kind: eventOrphan, h: h, basis: basis, cost: cost, tokens: s.Tokens, at: at.wall, pools: pools})
+	e := ended(s, h, basis, at)
+	e.kind, e.cost, e.pools = eventOrphan, cost, pools
+	c.enqueue(e)
 	res := settled{effect: fromOrphan, basis: basis}
 	if r.Bound > 0 || len(legs) > 0 { // else it may have had none
 		res.excess = max(0, cost-r.Bound)

@@ -38,7 +38,7 @@ func BenchmarkDisk(b *testing.B) {
 			for b.Loop() {
 				rs := make([]budget.Reservation, perCommit)
 				for i := range rs {
-					rs[i], err = l.Reserve(b.Context(), budget.Request{RequestID: fmt.Sprint(n), Bound: 100_000_000,
+					rs[i], err = l.Reserve(b.Context(), budget.Request{RequestID: fmt.Sprintf("%08x-5cf1-4f4e-9bb1-0123456789ab", n), Bound: 100_000_000, Arithmetic: make([]byte, 44),
 						Attribution: budget.Attribution{KeyID: "key_aaaaaaaaaaaaaaaa", Tag: "team/a/agent-7", Model: "openai/gpt-5.5", Provider: "openai"}})
 					if err != nil {
 						b.Fatal(err)
@@ -49,7 +49,7 @@ func BenchmarkDisk(b *testing.B) {
 					b.Fatal(err)
 				}
 				for i := range rs {
-					if err := l.Settle(b.Context(), budget.Settlement{Reservation: &rs[i], Basis: budget.BasisUsage, Cost: 12_345_678}); err != nil {
+					if err := l.Settle(b.Context(), budget.Settlement{Reservation: &rs[i], Basis: budget.BasisUsage, Cost: 12_345_678, Tokens: budget.Tokens{Input: 1234, Output: 567}, Status: 200, At: rs[i].ReservedAt.Add(1500 * time.Millisecond)}); err != nil {
 						b.Fatal(err)
 					}
 				}

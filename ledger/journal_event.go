@@ -30,6 +30,9 @@ type event struct {
 	cost   budget.Amount
 	tokens budget.Tokens
 	at     int64
+	end    int64    // of the call, wall; 0: nobody told
+	status int      // of the provider
+	served string   // the model that answered, where it is another
 	pools  []pool   // eventOrphan: per leg, what the pools gave; eventPool, eventRelease: one
 	pooled *account // the one account of an event without a hold
 	change *change

@@ -47,10 +47,9 @@ func prepareQueries(ctx context.Context, conn *sql.Conn) (queries, error) {
 		{&s.settle[0], settleSQL(1)}, {&s.settle[1], settleSQL(many)},
 		{&s.join, `UPDATE hold SET accounts = ? WHERE rid = ?`},
 		{&s.expire, `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts,
-			request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
-		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, late_link = ?, request_id = NULL, reserved_at = NULL,
-			unpriced = NULL, key_id = NULL, model = NULL, provider = NULL WHERE rid = ? AND status = 1`},
+			request_id, reserved_at, unpriced, key_id, tag, model, provider, detail, link)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&s.late, `UPDATE settle SET at = ?, status = 2, basis = ?, actual = ?, late_link = ?, detail = ? WHERE rid = ? AND status = 1`},
 		{&s.stray, `INSERT INTO stray (request_id, at, basis, actual, accounts, tag, link) VALUES (?, ?, ?, ?, ?, ?, ?)`},
 		{&s.link, `INSERT INTO link (no, at, rows, hash, calls) VALUES (?, ?, ?, ?, ?)`},
 		{&s.head, `UPDATE head SET commits = ?, link = ?, hash = ?`},
@@ -83,14 +82,15 @@ const usageConflictSQL = `
 	estimated_cost = estimated_cost + excluded.estimated_cost`
 
 func holdSQL(rows int) string {
-	return `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider) VALUES ` +
-		repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	return `INSERT INTO hold (rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider, detail) VALUES ` +
+		repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 }
 
 func unholdSQL(rows int) string { return `DELETE FROM hold WHERE rid IN (` + repeat(rows, "?") + `)` }
 
 func settleSQL(rows int) string {
-	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, tag, link) VALUES ` + repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?)`)
+	return `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, request_id, reserved_at, unpriced, key_id, tag, model, provider, detail, link) VALUES ` +
+		repeat(rows, `(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
 }
 
 func repeat(n int, s string) string { return strings.Repeat(s+", ", n-1) + s }
@@ -148,7 +148,7 @@ func (s *store) commit(ctx context.Context, b *batch) error {
 func (s *store) writer(ctx context.Context) writer {
 	s.page.reset()
 	return writer{ctx: ctx, s: &s.stmts, usage: map[usageKey]tally{}, page: &s.page, next: s.chain, no: int64(s.chain.link) + 1,
-		hold: bulk{stmts: &s.stmts.hold, width: 10}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 9}}
+		hold: bulk{stmts: &s.stmts.hold, width: 11}, unholds: bulk{stmts: &s.stmts.unhold, width: 1}, settles: bulk{stmts: &s.stmts.settle, width: 16}}
 }
 
 // committed notes that w's transaction ended, with err.
@@ -169,7 +169,7 @@ type writer struct {
 	s     *queries
 	err   error
 	usage map[usageKey]tally
-	ids   []byte
+	ids   []byte // lists of accounts and details, one behind the other
 
 	page *linkPage // what this transaction books
 	next chain     // where the chain stands after it
@@ -230,7 +230,7 @@ func (w *writer) event(e *event, no uint64) {
 		// A hold that ends in the same transaction never needs its row.
 		if h.closedIn != no {
 			w.hold.add(w, int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), w.accounts(h),
-				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, w.detail(e))
 		}
 	case eventJoin:
 		if h.journaledBefore(no) { // else its row will have all its accounts
@@ -246,13 +246,13 @@ func (w *writer) event(e *event, no uint64) {
 			return expiredEntry(b, int64(h.id), int64(h.bound), ids).text(string(h.attr.Tag))
 		})
 		w.exec(w.s.expire, int64(h.id), e.at, statusExpired, string(e.basis), int64(h.bound), int64(h.bound), ids,
-			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, w.no)
+			h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, w.detail(e), w.no)
 	case eventRefund:
 		ids := w.accounts(h)
 		w.page.add(func(b []byte) entry {
 			return settleEntry(b, entryLate, int64(h.id), e.at, statusLate, string(e.basis), int64(h.bound), int64(e.cost), ids).text(string(h.attr.Tag))
 		})
-		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), w.no, int64(h.id))
+		w.exec(w.s.late, e.at, string(e.basis), int64(e.cost), w.no, w.detail(e), int64(h.id))
 	case eventOrphan:
 		w.settle(e, statusOrphan)
 	case eventStray:
@@ -279,11 +279,12 @@ func (w *writer) unhold(e *event, no uint64) {
 }
 
 func (w *writer) settle(e *event, status int) {
-	ids := w.accounts(e.h)
+	h, ids := e.h, w.accounts(e.h)
 	w.page.add(func(b []byte) entry {
 		return settleEntry(b, entrySettle, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids).text(string(e.h.attr.Tag))
 	})
-	w.settles.add(w, int64(e.h.id), e.at, status, string(e.basis), int64(e.h.bound), int64(e.cost), ids, string(e.h.attr.Tag), w.no)
+	w.settles.add(w, int64(h.id), e.at, status, string(e.basis), int64(h.bound), int64(e.cost), ids,
+		h.requestID, h.reservedAt, boolInt(h.unpriced), h.attr.KeyID, string(h.attr.Tag), h.attr.Model, providerBeside(h), w.detail(e), w.no)
 }
 
 func (w *writer) flushUsage(s *store) {
@@ -308,6 +309,22 @@ func (w *writer) accounts(h *hold) []byte {
 	for _, id := range h.ids {
 		w.ids = binary.AppendUvarint(w.ids, uint64(id))
 	}
+	return w.ids[start:len(w.ids):len(w.ids)]
+}
+
+// providerBeside is h's provider where its model does not begin with it, which it
+// does: a slug is provider/model.
+func providerBeside(h *hold) any {
+	if strings.HasPrefix(h.attr.Model, h.attr.Provider+"/") {
+		return nil
+	}
+	return h.attr.Provider
+}
+
+// detail encodes what e's row tells of its call.
+func (w *writer) detail(e *event) []byte {
+	start := len(w.ids)
+	w.ids = e.detail(w.ids)
 	return w.ids[start:len(w.ids):len(w.ids)]
 }
 

@@ -206,18 +206,19 @@ func (s *store) loadHolds(ctx context.Context, table string) ([]savedHold, error
 		where = " WHERE status = 1"
 	}
 	var holds []savedHold
-	query := `SELECT rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider FROM ` + table + where + ` ORDER BY rid`
+	query := `SELECT rid, request_id, reserved_at, bound, unpriced, accounts, key_id, tag, model, provider, detail FROM ` + table + where + ` ORDER BY rid`
 	err := s.each(ctx, query, nil, func(r *sql.Rows) error {
 		var h savedHold
-		var accounts sql.RawBytes
+		var accounts, told sql.RawBytes
 		if err := r.Scan((*uint64)(&h.id), &h.requestID, &h.reservedAt, (*int64)(&h.bound), &h.unpriced, &accounts,
-			&h.attr.KeyID, (*string)(&h.attr.Tag), &h.attr.Model, &h.attr.Provider); err != nil {
+			&h.attr.KeyID, (*string)(&h.attr.Tag), &h.attr.Model, &h.attr.Provider, &told); err != nil {
 			return err
 		}
 		var err error
 		if h.accounts, err = decodeAccounts(accounts); err != nil {
 			return fmt.Errorf("%s %d: %w", table, h.id, err)
 		}
+		h.arithmetic = decodeDetail(told).arithmetic
 		holds = append(holds, h)
 		return nil
 	})
@@ -264,7 +265,7 @@ func (s *store) begin(ctx context.Context, v *saved, held []accountRow, wall int
 		for i := range v.tail {
 			h := &v.tail[i]
 			w.exec(s.stmts.hold[0], int64(h.id), h.requestID, h.reservedAt, int64(h.bound), boolInt(h.unpriced), encodeAccounts(h.accounts),
-				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider)
+				h.attr.KeyID, string(h.attr.Tag), h.attr.Model, h.attr.Provider, nil)
 		}
 		if v.exact {
 			w.exec(s.stmts.mark, int64(v.marks[v.epoch-1]), int64(v.epoch-1))

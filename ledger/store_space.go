@@ -37,8 +37,8 @@ func enoughSpace(dir string, free uint64) error {
 // and BenchmarkUsageDisk, and how many combinations of tag, model, provider and
 // key an estimate assumes in a quarter of an hour.
 const (
-	callBytes         = 130 // each in a commit of its own, as below some 20 calls a second
-	callBytesTogether = 72  // 20 in a commit, as at 1,000 calls a second
+	callBytes         = 265 // each in a commit of its own, as below some 20 calls a second
+	callBytesTogether = 210 // 20 in a commit, as at 1,000 calls a second
 	usageBytes        = 92
 	usageCombinations = 100
 )

@@ -35,7 +35,7 @@ func TestDaysLeft(t *testing.T) {
 func TestDiskEstimate(t *testing.T) {
 	day := 24 * time.Hour
 	few, many := ledger.DiskEstimate(10, 35*day, 13), ledger.DiskEstimate(1000, 35*day, 13)
-	if few < 4e9 || few > 8e9 || many < 180e9 || many > 280e9 {
+	if few < 7e9 || few > 11e9 || many < 500e9 || many > 750e9 {
 		t.Errorf("%d bytes at 10 calls/s, %d at 1,000", few, many)
 	}
 	if twice := ledger.DiskEstimate(1000, 70*day, 13); twice < many*19/10 {

@@ -10,6 +10,7 @@ import (
 	"aigateway/budget"
 	"aigateway/pricing"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -133,6 +134,10 @@ func mustBound(t testing.TB, c *pricing.Catalog, e pricing.Endpoint, body string
 	b, err := tryBound(c, e, body, at)
 	if err != nil {
 		t.Fatal(err)
+	}
+	lines, err := pricing.RecordedLines(b.Record(), b.Amount)
+	if diff := cmp.Diff(b.Lines(), lines); err != nil || diff != "" {
+		t.Errorf("the record of a bound tells another story (-bound +record): %v\n%s", err, diff)
 	}
 	return b
 }

@@ -158,8 +158,8 @@ func TestConfigCheckTellsTheDisk(t *testing.T) {
 		if !strings.Contains(r.stderr, told) {
 			t.Errorf("%q: %s, want %s", text, r.stderr, told)
 		}
-		// A call takes 50 to 200 bytes, so that is what the estimate has to be near.
-		if calls := got.CallsDays * 86400; got.BytesAt10 < 10*calls*50 || got.BytesAt1000 < 1000*calls*50 || got.BytesAt1000 > 1000*calls*200+10e9 {
+		// A call takes 100 to 300 bytes, so that is what the estimate has to be near.
+		if calls := got.CallsDays * 86400; got.BytesAt10 < 10*calls*100 || got.BytesAt1000 < 1000*calls*100 || got.BytesAt1000 > 1000*calls*300+10e9 {
 			t.Errorf("%q: %+v", text, got)
 		}
 		bytes[text] = got.BytesAt10

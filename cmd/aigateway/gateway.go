@@ -241,6 +241,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
+	refusals := extauthz.NewRefusals(a.now())
 	check, err := extauthz.New(extauthz.Config{
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
@@ -248,6 +249,7 @@ func (c *controlPlane) servers(a *app) error {
 		BodyMemory: bodyMemory(""),
 		Settled:    answers,
 		Origins:    c.origins,
+		Refusals:   refusals,
 		MaxWait:    c.cfg.MaxWait, MinInsertedCap: c.cfg.MinInsertedCap,
 	})
 	if err != nil {
@@ -287,7 +289,7 @@ func (c *controlPlane) servers(a *app) error {
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
 	c.admin, err = adminapi.New(adminapi.Config{
-		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
+		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Calls: c.ledger, Refusals: refusals, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
 		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
 		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,

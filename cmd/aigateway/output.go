@@ -189,6 +189,18 @@ func writeJSON(w io.Writer, doc any) error {
 	return nil
 }
 
+// writeJSONLine prints doc on one line.
+func writeJSONLine(w io.Writer, doc any) error {
+	text, err := json.Marshal(doc, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("encode the output: %w", err)
+	}
+	if _, err := fmt.Fprintf(w, "%s\n", text); err != nil {
+		return fmt.Errorf("write the output: %w", err)
+	}
+	return nil
+}
+
 // writeYAML prints doc with the names and the order it has in JSON.
 func writeYAML(w io.Writer, doc any) error {
 	text, err := json.Marshal(doc, json.Deterministic(true))

@@ -90,6 +90,11 @@ func (d *Document) check(at string, schema object, value any) error {
 		return nil
 	case "string":
 		return checkString(at, schema, value)
+	case "boolean":
+		if _, ok := value.(bool); !ok {
+			return fmt.Errorf("%s is %T, want a boolean", at, value)
+		}
+		return nil
 	case "integer":
 		number, ok := value.(json.Number)
 		if !ok {

@@ -147,8 +147,9 @@ catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: tak
 	@bin/aigateway catalog $(if $(IMPORT),import --add-agreed,diff) --file pricing/prices.yaml
 
 .PHONY: sdks
-sdks: ## install the client SDKs that the end-to-end tests drive
+sdks: ## install the client SDKs and the browser that the end-to-end tests drive
 	@e2e/sdk/install.sh
+	@e2e/browser/install.sh
 
 .PHONY: clients
 clients: envoy ## install real agents and SDKs, run each through the gateway, and print what they saw (ONLY='Codex,llm')

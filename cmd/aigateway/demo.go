@@ -78,7 +78,7 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 	quiet := *a
 	quiet.stderr, quiet.log = log, slog.New(slog.NewTextHandler(log, nil))
 	err = quiet.runGateway(ctx, cfg, true, func(ctx context.Context, p *controlPlane, stop context.CancelFunc) error {
-		s := &story{out: a.stdout, base: "http://" + cfg.Listen.Clients, key: p.adminKey}
+		s := &story{out: a.stdout, base: "http://" + cfg.Listen.Clients, key: p.adminKey, page: "http://" + cfg.Listen.REST + "/ui/"}
 		fmt.Fprintf(a.stdout, "aigateway is up on a real Envoy, with a fake provider behind it: %s (%.1f s)\n", s.base, a.now().Sub(started).Seconds())
 		err := s.tell(ctx)
 		if err != nil {

@@ -23,6 +23,7 @@ type story struct {
 	out  io.Writer
 	base string // http://host:port of the clients' listener
 	key  string
+	page string // its address
 }
 
 // tell runs the steps in order and stops at the first that did not do what it
@@ -173,15 +174,16 @@ func (s *story) curls() {
 	auth := `-H "authorization: Bearer $KEY"`
 	json := `-H "content-type: application/json"`
 	fmt.Fprintf(s.out, `
-Now you. The admin key of this demo, and the same by hand:
+Now you. The page, where the admin key of this demo signs in, and the same by hand:
 
+  %s
   export KEY=%s
   curl %s/v1/chat/completions %s %s -H "x-aig-tag: summarize" -d '%s'
   curl %s/v1/chat/completions %s %s -H "x-aig-tag: summarize" -d '%s'
   curl "%s/v1/usage/by-tag" %s
   curl %s/v1/budgets %s %s -d '{"tag":"summarize","monthly_cap_cents":500}'
 
-`, s.key, s.base, auth, json, chatBody(200, false), s.base, auth, json, chatBody(5000, false), s.base, auth, s.base, auth, json)
+`, s.page, s.key, s.base, auth, json, chatBody(200, false), s.base, auth, json, chatBody(5000, false), s.base, auth, s.base, auth, json)
 }
 
 func (s *story) show(request string, status int, answer []byte) {

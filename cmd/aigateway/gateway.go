@@ -32,6 +32,7 @@ import (
 	"aigateway/ledger"
 	"aigateway/metricset"
 	"aigateway/pricing"
+	"aigateway/webui"
 )
 
 // controlPlane is every part of the gateway but Envoy, wired together, and the
@@ -297,8 +298,12 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
+	pages, err := webui.New(webui.Config{Auth: auth, REST: c.admin.REST(), Now: a.now})
+	if err != nil {
+		return err
+	}
 	c.rest = &http.Server{
-		Handler: c.admin.REST(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: pages, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	return nil

@@ -1,0 +1,109 @@
+// Budgets: all, as a tree of their tags, and one, with what it refused and its edit.
+import { ask, count, facts, field, get, h, link, moment, numbers, questions, table, usd } from './lib.js';
+
+async function every(path, member) {
+  const all = [];
+  for (let token = ''; ;) {
+    const answer = await get(path, { page_size: 500, page_token: token });
+    all.push(...answer[member]);
+    token = answer.next_page_token;
+    if (!token) return all;
+  }
+}
+
+const target = (b) => b.tag || `key ${b.key_id}`;
+
+// bar draws what the numbers beside it say.
+function bar(b) {
+  const [cap, spent, reserved] = [b.cap, b.spent, b.reserved].map(Number); // for lengths alone
+  const whole = Math.max(cap, spent + reserved) || 1;
+  const part = (kind, amount) => { const i = h('i', { class: kind }); i.style.width = `${100 * amount / whole}%`; return i; };
+  return h('div', { class: 'bar', role: 'img', 'aria-label': `${usd(b.spent)} spent and ${usd(b.reserved)} held of ${usd(b.cap)}` }, part('spent', spent), part('reserved', reserved));
+}
+
+const pressure = (b) => (Number(b.spent) + Number(b.reserved)) / (Number(b.cap) || 1e-9); // for the order alone
+
+export async function budgets({ part, query }, page) {
+  if (part) return one(part, page);
+  const all = await every('budgets', 'budgets');
+  if (all.length === 0) {
+    return [h('h1', {}, 'Budgets'), h('div', { class: 'empty' }, h('p', {}, 'No tag has a cap yet. This gives one to a tag and all below it:'),
+      h('pre', { tabindex: '0' }, "aigateway budgets set --tag 'team/**' --monthly 500.00"))];
+  }
+  const order = query.order === 'pressure' ? (a, b) => pressure(b) - pressure(a) : (a, b) => (target(a) < target(b) ? -1 : target(a) > target(b) ? 1 : 0);
+  const depth = (b) => (query.order === 'pressure' || !b.tag ? 0 : b.tag.replace(/\/?\*\*$/, '').split('/').filter(Boolean).length);
+  const columns = [{ title: 'Target' }, { title: 'Period' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Spent and held' }, { title: 'Starts anew' }];
+  return [h('h1', {}, 'Budgets'),
+    h('p', { class: 'noprint' }, query.order === 'pressure' ? h('a', { href: link('budgets') }, 'As a tree') : h('a', { href: link('budgets', '', { order: 'pressure' }) }, 'Those nearest to their cap first')),
+    table('Budgets', columns, all.sort(order).map((b) => {
+      const name = h('a', { href: link('budgets', b.id) }, target(b));
+      name.style.marginLeft = `${Math.max(0, depth(b) - 1) * 1.2}rem`;
+      return [name, b.period, usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), moment(b.resets_at) || 'never'];
+    }))];
+}
+
+async function one(id, page) {
+  const b = await get('budgets/' + encodeURIComponent(id));
+  const mine = page.may('usage') ? await get('calls', { ...(b.tag ? { tag: b.tag } : { key: b.key_id }), page_size: 500 }) : { calls: [] };
+  const refused = mine.calls.filter((c) => c.state === 'refused' && c.budgets.includes(id));
+  const running = mine.calls.filter((c) => c.state === 'running' && c.budgets.includes(id));
+  const request = (c) => h('a', { href: link('calls', c.request_id) }, c.request_id.slice(0, 8));
+  return [h('h1', {}, `Budget of ${target(b)}`),
+    numbers([['Cap', usd(b.cap)], ['Spent', usd(b.spent)], ['Held by running calls', usd(b.reserved)], ['Left', usd(b.remaining)]]), bar(b),
+    facts([['Period', b.period], ['Time zone', b.time_zone], ['Since', moment(b.window_start)], ['Starts anew', moment(b.resets_at) || 'never'],
+      ['Default output cap', b.default_max_tokens ? `${count(b.default_max_tokens)} tokens` : 'none of its own'], ['Last changed', moment(b.update_time)], ['Id', h('code', {}, b.id)]]),
+    page.may('budgets') && edit(b, page),
+    h('h2', {}, 'What holds it now'),
+    running.length ? table('Running calls', [{ title: 'Since' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Holds', n: true }, { title: 'Request' }], running.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), request(c)]))
+      : h('p', { class: 'empty' }, page.may('usage') ? 'No running call holds it, of the last 500.' : 'A key with the scope usage sees its calls.'),
+    h('h2', {}, 'What it refused last'),
+    refused.length ? table('Refused calls', [{ title: 'When' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Could have cost', n: true }, { title: 'Left then', n: true }, { title: 'Would have fit' }, { title: 'Again', n: true }, { title: 'Request' }],
+      refused.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), usd(c.refusal?.remaining_usd), c.refusal?.max_tokens_that_fit ? `max_tokens ${count(c.refusal.max_tokens_that_fit)}` : 'no output at all', count(c.repeats), request(c)]))
+      : h('p', { class: 'empty' }, 'It has refused none of the last 500 calls since the gateway started.')];
+}
+
+const capField = { month: 'monthly_cap_cents', week: 'weekly_cap_cents', day: 'daily_cap_cents', total: 'total_cap_cents' };
+
+// cents reads dollars as people write them, exactly; undefined: they are none.
+export function cents(text) {
+  const m = /^\$?\s*(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text.trim());
+  return m ? Number(m[1].replaceAll(',', '') + (m[2] || '').padEnd(2, '0')) : undefined;
+}
+
+function edit(b, page) {
+  const said = h('p', { role: 'status' });
+  const cap = h('input', { name: 'cap', value: b.cap, inputmode: 'decimal', size: 12, required: true });
+  const reason = h('input', { name: 'reason', size: 30, required: true, maxlength: 200 });
+  const preview = () => {
+    const to = cents(cap.value);
+    said.className = to === undefined ? 'bad' : '';
+    said.textContent = to === undefined ? 'Write dollars and cents, such as 500.00.' : `From ${usd(b.cap)} to ${usd((to / 100).toFixed(2))} a ${b.period === 'total' ? 'lifetime' : b.period}.`;
+    return to;
+  };
+  cap.addEventListener('input', preview);
+  return [h('h2', { class: 'noprint' }, 'Change the cap'), h('form', {
+    class: 'filter',
+    onsubmit: async (e) => {
+      e.preventDefault();
+      const to = preview();
+      if (to === undefined) return;
+      try {
+        await ask('PATCH', '/ui/api/v1/budgets/' + encodeURIComponent(b.id) + questions({ reason: reason.value }), { [capField[b.period]]: to, etag: b.etag });
+        page.say(`The cap of ${target(b)} was changed.`);
+        page.show();
+      } catch (err) {
+        said.className = 'bad';
+        said.textContent = err.message;
+      }
+    },
+  }, field('Cap in USD', cap), field('Reason, for the audit log', reason), h('button', { class: 'main' }, 'Change'), said)];
+}
+
+export async function keys(_, page) {
+  if (!page.may('admin')) return [h('h1', {}, 'Keys'), h('p', { class: 'empty' }, 'An admin key is needed to see keys.')];
+  const all = await every('keys', 'keys');
+  return [h('h1', {}, 'Keys'), all.length ? table('Keys', [{ title: 'Name' }, { title: 'Scopes' }, { title: 'Tags' }, { title: 'Models' }, { title: 'Made' }, { title: 'Ends' }, { title: 'What it did' }],
+    all.map((k) => [k.name, k.scopes.join(' '), k.allowed_tags.join(' ') || 'all', k.allowed_models.join(' ') || 'all', moment(k.create_time), moment(k.expire_time) || 'never',
+      [h('a', { href: link('usage', '', { key: k.id, by: 'model' }) }, 'usage'), ' ', h('a', { href: link('calls', '', { key: k.id }) }, 'calls')]]))
+    : h('div', { class: 'empty' }, h('p', {}, 'There is only the admin key. Give each caller one of its own:'), h('pre', { tabindex: '0' }, 'aigateway keys create --name summarizer --tags summarize'))];
+}

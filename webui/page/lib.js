@@ -1,0 +1,94 @@
+// What every page uses: elements, requests, the address, and money as text.
+
+// h makes an element. Text is never read as HTML.
+export function h(tag, props, ...children) {
+  const e = document.createElement(tag);
+  for (const [k, v] of Object.entries(props || {})) {
+    if (k.startsWith('on')) e.addEventListener(k.slice(2), v);
+    else if (v === true) e.setAttribute(k, '');
+    else if (v !== undefined && v !== null && v !== false) e.setAttribute(k, v);
+  }
+  e.append(...children.flat(Infinity).filter((c) => c !== undefined && c !== null && c !== false));
+  return e;
+}
+
+// Refused is an answer that is an error; its message says what to do.
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body?.error?.message || `the gateway answered ${status}`);
+    this.status = status;
+    this.reason = body?.error?.metadata?.reason;
+  }
+}
+
+// ask sends a request to the gateway. Without an answer it throws a TypeError.
+export async function ask(method, path, body) {
+  const r = await fetch(path, {
+    method, headers: body ? { 'content-type': 'application/json' } : {}, body: body && JSON.stringify(body), cache: 'no-store',
+  });
+  const text = await r.text();
+  let value;
+  try { value = text ? JSON.parse(text) : undefined; } catch { value = undefined; }
+  if (!r.ok) throw new Refused(r.status, value);
+  return value;
+}
+
+export const get = (path, query) => ask('GET', '/ui/api/v1/' + path + questions(query));
+
+export function questions(query) {
+  const q = new URLSearchParams();
+  for (const [k, v] of Object.entries(query || {})) if (v) q.set(k, v);
+  const text = q.toString();
+  return text ? '?' + text : '';
+}
+
+// The address is #/page/part?query.
+export function place() {
+  const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
+  const [page, ...rest] = path.split('/');
+  return { page: page || 'usage', part: decodeURIComponent(rest.join('/')), query: Object.fromEntries(new URLSearchParams(query || '')) };
+}
+export const link = (page, part, query) => `#/${page}${part ? '/' + encodeURIComponent(part) : ''}${questions(query)}`;
+export function go(address) { location.hash = address; }
+
+// usd shows an exact decimal as it is, with its thousands apart.
+export function usd(text) {
+  if (text === undefined || text === null || text === '') return '';
+  const [whole, part] = String(text).split('.');
+  return (whole.startsWith('-') ? '−$' : '$') + whole.replace('-', '').replace(/\B(?=(\d{3})+$)/g, ',') + (part ? '.' + part : '');
+}
+export const count = (n) => String(n ?? '').replace(/\B(?=(\d{3})+$)/g, ',');
+
+// moment shows a time of the gateway, in UTC, which it says.
+export const moment = (t) => (t ? t.replace('T', ' ').replace(/\.\d+/, '').replace('Z', ' UTC') : '');
+
+// table has a caption for those who do not see it, and scrolls by itself.
+export function table(caption, columns, rows, foot) {
+  const cell = (tag) => (c, i) => h(tag, { class: columns[i].n && 'n', scope: tag === 'th' && 'col' }, c);
+  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    h('table', {}, h('thead', {}, h('tr', {}, columns.map((c, i) => cell('th')(c.title, i)))),
+      h('tbody', {}, rows.map((r) => h('tr', {}, r.map(cell('td'))))),
+      foot && h('tfoot', {}, h('tr', {}, foot.map((c, i) => h('th', { class: columns[i].n && 'n', scope: i === 0 && 'row' }, c))))));
+}
+
+export const field = (label, input) => h('label', {}, label, input);
+
+// filter is a form whose fields are the query of the address.
+export function filter(query, fields, onchange) {
+  return h('form', {
+    class: 'filter', role: 'search',
+    onsubmit: (e) => { e.preventDefault(); onchange(Object.fromEntries(new FormData(e.target))); },
+  }, fields, h('button', { class: 'main' }, 'Show'));
+}
+export const input = (name, query, props) => h('input', { name, value: query[name] ?? '', autocomplete: 'off', spellcheck: 'false', ...props });
+export const select = (name, query, options, otherwise) => h('select', { name }, options.map(([value, text]) =>
+  h('option', { value, selected: (query[name] ?? otherwise ?? '') === value }, text)));
+
+export const facts = (list) => h('dl', { class: 'facts' }, list.filter(([, v]) => v !== undefined && v !== null && v !== '').map(([k, v]) => [h('dt', {}, k), h('dd', {}, v)]));
+export const numbers = (list) => h('dl', { class: 'numbers' }, list.map(([k, v]) => h('div', {}, h('dt', {}, k), h('dd', {}, v))));
+
+// firstCall is what to do where nothing has happened yet.
+export const firstCall = () => h('div', { class: 'empty' },
+  h('p', {}, 'No call has been made yet. This makes the first one appear here, with a key of yours and a model of the configuration:'),
+  h('pre', { tabindex: '0' }, 'curl $GATEWAY/v1/chat/completions -H "authorization: Bearer $KEY" -H "x-aig-tag: first" \\\n  -H "content-type: application/json" \\\n  -d \'{"model":"provider/model","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}\''),
+  h('p', { class: 'soft' }, 'The models are at /v1/models.'));

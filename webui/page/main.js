@@ -1,0 +1,123 @@
+// The frame: sign-in, navigation, keys, and what happens when the gateway is away.
+import { budgets, keys } from './budgets.js';
+import { calls } from './calls.js';
+import { ask, field, h, link, place, Refused } from './lib.js';
+import { usage } from './usage.js';
+
+const pages = { budgets: ['Budgets', budgets, 'b'], usage: ['Usage', usage, 'u'], calls: ['Calls', calls, 'c'], keys: ['Keys', keys, 'k'] };
+const main = document.getElementById('main');
+const top_ = document.getElementById('top');
+const notice = document.getElementById('notice');
+let who = null;
+let turn = 0; // of what is shown: what an earlier one still asks for is dropped
+let timers = [];
+
+const page = {
+  may: (scope) => who.scopes.includes(scope) || who.scopes.includes('admin'),
+  say: (text) => { notice.textContent = text; notice.hidden = !text; },
+  show,
+  // try runs f; when it fails, that is said, and otherwise is the result.
+  async try(f, otherwise) {
+    try { return await f(); } catch (err) { failed(err); return otherwise; }
+  },
+  // every runs f again and again while this page is shown and seen.
+  every(ms, f) {
+    const mine = turn;
+    const timer = setInterval(async () => {
+      if (mine !== turn || document.hidden) return;
+      try { await f(); if (notice.dataset.away) { delete notice.dataset.away; page.say(''); } } catch (err) { if (mine === turn) failed(err); }
+    }, ms);
+    timers.push(timer);
+  },
+};
+
+function failed(err) {
+  if (err instanceof Refused && err.status === 401) {
+    who = null;
+    signIn('The session has ended. ' + err.message);
+    return;
+  }
+  if (err instanceof TypeError) notice.dataset.away = '1';
+  page.say(err instanceof TypeError ? 'The gateway does not answer; what is shown may be old. This page asks again by itself.' : err.message);
+}
+
+async function show() {
+  const mine = ++turn;
+  timers.forEach(clearInterval);
+  timers = [];
+  const at = place();
+  const [title, draw] = pages[at.page] || pages.usage;
+  frame(at.page);
+  document.title = `${title} · aigateway`;
+  try {
+    const content = await draw(at, page);
+    if (mine !== turn) return;
+    main.replaceChildren(...content.flat(Infinity).filter(Boolean));
+  } catch (err) {
+    if (mine !== turn) return;
+    main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', h('button', { type: 'button', onclick: show }, 'Ask again')));
+    failed(err);
+    if (err instanceof TypeError) page.every(3000, async () => { await ask('GET', '/ui/session'); show(); });
+  }
+}
+
+function frame(current) {
+  top_.replaceChildren(h('strong', {}, 'aigateway'), h('nav', { 'aria-label': 'Pages' }, Object.entries(pages).map(([name, [title]]) =>
+    h('a', { href: link(name), 'aria-current': name === current && 'page' }, title))),
+  h('span', { class: 'soft' }, who.name || who.key_id), h('button', { type: 'button', onclick: signOut }, 'Sign out'), h('button', { type: 'button', 'aria-label': 'Keyboard shortcuts', onclick: help }, '?'));
+}
+
+function signIn(why) {
+  turn++;
+  timers.forEach(clearInterval);
+  top_.replaceChildren(h('strong', {}, 'aigateway'));
+  document.title = 'Sign in · aigateway';
+  const said = h('p', { class: 'bad', role: 'status' }, why || '');
+  const key = h('input', { type: 'password', name: 'key', required: true, autocomplete: 'current-password' });
+  main.replaceChildren(h('div', { class: 'signin' }, h('h1', {}, 'Sign in'), h('p', {}, 'With a key of this gateway. The page may then do what the key may, for twelve hours.'),
+    h('form', {
+      onsubmit: async (e) => {
+        e.preventDefault();
+        try {
+          who = await ask('POST', '/ui/session', { key: key.value });
+          page.say('');
+          show();
+        } catch (err) { said.textContent = err instanceof TypeError ? 'The gateway does not answer.' : err.message; key.select(); }
+      },
+    }, field('Key', key), h('button', { class: 'main' }, 'Sign in'), said),
+    h('p', { class: 'soft' }, 'On the gateway’s machine the admin key is in admin.key of the data directory.')));
+  key.focus();
+}
+
+async function signOut() {
+  await page.try(() => ask('DELETE', '/ui/session'));
+  who = null;
+  signIn('');
+}
+
+function help() {
+  const box = h('dialog', { 'aria-labelledby': 'help', onclose: () => box.remove() }, h('h2', { id: 'help' }, 'Keys'),
+    h('dl', { class: 'facts' }, [['/', 'first filter'], ...Object.values(pages).map(([title, , key]) => ['g ' + key, title]), ['?', 'this']].map(([k, what]) => [h('dt', {}, h('kbd', {}, k)), h('dd', {}, what)])),
+    h('form', { method: 'dialog' }, h('button', { class: 'main' }, 'Close')));
+  document.body.append(box);
+  box.showModal();
+}
+
+let went = 0; // when g was pressed
+addEventListener('keydown', (e) => {
+  if (!who || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('input, select, textarea') || document.querySelector('dialog')) return;
+  const to = Object.entries(pages).find(([, [, , key]]) => key === e.key);
+  if (e.key === 'g') went = e.timeStamp;
+  else if (to && e.timeStamp - went < 1500) { location.hash = link(to[0]); went = 0; } else if (e.key === '/') {
+    const first = main.querySelector('form input');
+    if (first) { e.preventDefault(); first.focus(); }
+  } else if (e.key === '?') help();
+});
+addEventListener('hashchange', async () => { if (who) { page.say(''); await show(); main.focus(); } });
+
+try {
+  who = await ask('GET', '/ui/session');
+  show();
+} catch (err) {
+  signIn(err instanceof TypeError ? 'The gateway does not answer.' : '');
+}

@@ -1,0 +1,155 @@
+package webui
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"aigateway/budget"
+)
+
+const (
+	cookieName = "aig_session"
+	// sessionFor is how long a sign-in lasts.
+	sessionFor = 12 * time.Hour
+	// maxSessions is how many are kept: of more, the oldest end.
+	maxSessions = 1000
+	maxSignIn   = 4096 // bytes of its body
+)
+
+// sessions are who signed in, in memory: a restart ends them. The secret stays
+// here, and is asked about at each request, so revoking the key ends its sessions.
+type sessions struct {
+	mu   sync.Mutex
+	byID map[string]signIn
+}
+
+type signIn struct {
+	secret string
+	until  time.Time
+}
+
+// add begins a session and returns its id.
+func (s *sessions) add(secret string, now time.Time) string {
+	id := rand.Text() // 130 bits
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.byID == nil {
+		s.byID = map[string]signIn{}
+	}
+	oldest := ""
+	for have, in := range s.byID {
+		if !now.Before(in.until) {
+			delete(s.byID, have)
+		} else if oldest == "" || in.until.Before(s.byID[oldest].until) {
+			oldest = have
+		}
+	}
+	if len(s.byID) >= maxSessions {
+		delete(s.byID, oldest)
+	}
+	s.byID[id] = signIn{secret, now.Add(sessionFor)}
+	return id
+}
+
+func (s *sessions) secret(id string, now time.Time) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in, ok := s.byID[id]
+	return in.secret, ok && now.Before(in.until)
+}
+
+func (s *sessions) end(id string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byID, id)
+}
+
+// signedIn is the secret of the key that r's session is of.
+func (h *Handler) signedIn(r *http.Request) (string, error) {
+	if err := ownPage(r); err != nil {
+		return "", err
+	}
+	c, err := r.Cookie(cookieName)
+	if err == nil {
+		if secret, ok := h.sessions.secret(c.Value, h.Now()); ok {
+			return secret, nil
+		}
+	}
+	return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: "session_missing", Message: "nobody is signed in, or the session has ended; sign in with a key"}
+}
+
+// who is what the page is told of the key it acts for.
+type who struct {
+	KeyID  string   `json:"key_id"`
+	Name   string   `json:"name"`
+	Scopes []string `json:"scopes"`
+	Tags   []string `json:"allowed_tags"`
+}
+
+// session signs in (POST), out (DELETE), and tells who is (GET).
+func (h *Handler) session(w http.ResponseWriter, r *http.Request) {
+	var key *budget.Key
+	err := ownPage(r)
+	if err == nil {
+		switch r.Method {
+		case http.MethodGet:
+			var secret string
+			if secret, err = h.signedIn(r); err == nil {
+				key, err = h.Auth.Authenticate(secret)
+			}
+		case http.MethodPost:
+			key, err = h.signIn(w, r)
+		case http.MethodDelete:
+			if c, missing := r.Cookie(cookieName); missing == nil {
+				h.sessions.end(c.Value)
+			}
+			http.SetCookie(w, cookie(r, "", -1))
+			w.WriteHeader(http.StatusNoContent)
+			return
+		default:
+			err = budget.NotFound("route_unknown", "use GET, POST or DELETE")
+		}
+	}
+	if err != nil {
+		refuse(w, r, err)
+		return
+	}
+	out := who{KeyID: key.ID, Name: key.Name, Scopes: []string{}, Tags: []string{}}
+	for _, s := range key.Scopes {
+		out.Scopes = append(out.Scopes, string(s))
+	}
+	for _, t := range key.AllowedTags {
+		out.Tags = append(out.Tags, string(t))
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(out)
+}
+
+func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, error) {
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.TrimSpace(kind) != "application/json" {
+		return nil, budget.Invalid("field_invalid", "content-type", "send JSON, with content-type: application/json")
+	}
+	var body struct {
+		Key string `json:"key"`
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSignIn)).Decode(&body); err != nil {
+		return nil, budget.Invalid("field_invalid", "key", `the body must be {"key":"`+budget.KeyPrefix+`…"}`)
+	}
+	key, err := h.Auth.Authenticate(strings.TrimSpace(body.Key))
+	if err != nil {
+		return nil, err
+	}
+	http.SetCookie(w, cookie(r, h.sessions.add(strings.TrimSpace(body.Key), h.Now()), int(sessionFor/time.Second)))
+	return key, nil
+}
+
+// cookie is out of reach for scripts and other sites. It is for TLS alone where the
+// page came over it, as a proxy in front says with X-Forwarded-Proto.
+func cookie(r *http.Request, id string, seconds int) *http.Cookie {
+	return &http.Cookie{Name: cookieName, Value: id, Path: "/ui/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"}
+}

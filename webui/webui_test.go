@@ -1,0 +1,167 @@
+package webui_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/webui"
+)
+
+type keys map[string]*budget.Key
+
+func (k keys) Authenticate(secret string) (*budget.Key, error) {
+	if key := k[secret]; key != nil {
+		return key, nil
+	}
+	return nil, &budget.Error{Kind: budget.KindUnauthenticated, Reason: "key_invalid", Message: "this key is unknown"}
+}
+
+type world struct {
+	handler http.Handler
+	keys    keys
+	now     time.Time
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{now: time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC), keys: keys{
+		"sk-aig-one": {ID: "key_1", Name: "finance", Scopes: []budget.Scope{budget.ScopeUsage}, AllowedTags: []budget.TagPattern{"a/**"}},
+	}}
+	h, err := webui.New(webui.Config{Auth: w.keys, Now: func() time.Time { return w.now }, REST: http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(out, r.Method, " ", r.URL.RequestURI(), " ", r.Header.Get("Authorization"), " ", r.Header.Get("Cookie"))
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.handler = h
+	return w
+}
+
+// do sends what the page sends, with headers added; a value of "-" leaves one out.
+func (w *world) do(method, path, body, cookie string, headers ...string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if cookie != "" {
+		r.Header.Set("Cookie", "aig_session="+cookie)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Del(headers[i])
+		if headers[i+1] != "-" {
+			r.Header.Set(headers[i], headers[i+1])
+		}
+	}
+	out := httptest.NewRecorder()
+	w.handler.ServeHTTP(out, r)
+	return out
+}
+
+func (w *world) signIn(t *testing.T) string {
+	t.Helper()
+	a := w.do("POST", "/ui/session", `{"key":"sk-aig-one"}`, "")
+	c := a.Result().Cookies()
+	if a.Code != http.StatusOK || len(c) != 1 || strings.Contains(a.Body.String(), "sk-aig") {
+		t.Fatalf("%d %s %v", a.Code, a.Body, c)
+	}
+	if !c[0].HttpOnly || c[0].SameSite != http.SameSiteStrictMode || c[0].Path != "/ui/" || strings.Contains(c[0].Value, "sk-aig") || len(c[0].Value) < 20 {
+		t.Errorf("the cookie: %+v", c[0])
+	}
+	return c[0].Value
+}
+
+// TestSession acts with the rights of the key that signed in, until it signs out,
+// the key is revoked, or the time is over.
+func TestSession(t *testing.T) {
+	w := newWorld(t)
+	id := w.signIn(t)
+	if got := w.do("GET", "/ui/api/v1/usage?by=a%2Fb", "", id).Body.String(); got != "GET /v1/usage?by=a%2Fb Bearer sk-aig-one " {
+		t.Errorf("the API is asked %q", got)
+	}
+	if got := w.do("GET", "/ui/session", "", id).Body.String(); got != `{"key_id":"key_1","name":"finance","scopes":["usage"],"allowed_tags":["a/**"]}`+"\n" {
+		t.Errorf("who: %s", got)
+	}
+	if got := w.do("GET", "/v1/usage", "", id).Body.String(); strings.Contains(got, "sk-aig") {
+		t.Errorf("a cookie is good for the API itself: %s", got)
+	}
+	for name, end := range map[string]func(string){
+		"signed out": func(id string) { w.do("DELETE", "/ui/session", "", id) },
+		"12 hours":   func(string) { w.now = w.now.Add(12 * time.Hour) },
+	} {
+		id := w.signIn(t)
+		end(id)
+		if a := w.do("GET", "/ui/api/v1/usage", "", id); a.Code != http.StatusUnauthorized || !strings.Contains(a.Body.String(), "session_missing") {
+			t.Errorf("%s: %d %s", name, a.Code, a.Body)
+		}
+	}
+	id = w.signIn(t)
+	delete(w.keys, "sk-aig-one")
+	if a := w.do("GET", "/ui/session", "", id); a.Code != http.StatusUnauthorized {
+		t.Errorf("a revoked key is still signed in: %d %s", a.Code, a.Body)
+	}
+}
+
+// TestCrossSite sends what pages of other origins can make a browser send.
+func TestCrossSite(t *testing.T) {
+	w := newWorld(t)
+	id := w.signIn(t)
+	for _, site := range []string{"cross-site", "same-site", "none", "-"} {
+		for _, r := range [][2]string{{"GET", "/ui/session"}, {"POST", "/ui/session"}, {"DELETE", "/ui/session"}, {"GET", "/ui/api/v1/usage"}, {"POST", "/ui/api/v1/budgets"}} {
+			body := ""
+			if r[0] == "POST" {
+				body = `{"key":"sk-aig-one"}`
+			}
+			if a := w.do(r[0], r[1], body, id, "Sec-Fetch-Site", site); a.Code != http.StatusForbidden || a.Header().Get("Set-Cookie") != "" {
+				t.Errorf("%s %s from %s: %d %s", r[0], r[1], site, a.Code, a.Body)
+			}
+		}
+	}
+	for name, a := range map[string]*httptest.ResponseRecorder{
+		"a form":    w.do("POST", "/ui/session", `{"key":"sk-aig-one"}`, "", "Content-Type", "text/plain"),
+		"no JSON":   w.do("POST", "/ui/session", `key=sk-aig-one`, ""),
+		"too large": w.do("POST", "/ui/session", `{"key":"`+strings.Repeat("x", 5000)+`"}`, ""),
+	} {
+		if a.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", name, a.Code, a.Body)
+		}
+	}
+	if a := w.do("POST", "/ui/session", `{"key":"sk-aig-two"}`, ""); a.Code != http.StatusUnauthorized || a.Header().Get("Set-Cookie") != "" {
+		t.Errorf("an unknown key: %d %s", a.Code, a.Body)
+	}
+	for i := range 1001 {
+		if i == 1000 && w.do("GET", "/ui/session", "", id).Code != http.StatusUnauthorized {
+			t.Error("the oldest of more than 1,000 sessions has not ended")
+		}
+		w.now = w.now.Add(time.Second)
+		w.signIn(t)
+	}
+}
+
+// TestFiles serves the page with a policy that lets it ask nobody else.
+func TestFiles(t *testing.T) {
+	w := newWorld(t)
+	for path, kind := range map[string]string{"/ui/": "text/html; charset=utf-8", "/ui/style.css": "text/css; charset=utf-8", "/ui/main.js": "text/javascript; charset=utf-8"} {
+		a := w.do("GET", path, "", "", "Sec-Fetch-Site", "none")
+		tag := a.Header().Get("ETag")
+		if a.Code != http.StatusOK || a.Header().Get("Content-Type") != kind || tag == "" || !strings.HasPrefix(a.Header().Get("Content-Security-Policy"), "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self';") {
+			t.Errorf("%s: %d %v", path, a.Code, a.Header())
+		}
+		if a := w.do("GET", path, "", "", "If-None-Match", tag); a.Code != http.StatusNotModified {
+			t.Errorf("%s again: %d", path, a.Code)
+		}
+	}
+	for _, path := range []string{"/ui/none", "/ui/../go.mod", "/ui/api/metrics", "/ui/page/index.html"} {
+		if a := w.do("GET", path, "", ""); a.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", path, a.Code)
+		}
+	}
+	if a := w.do("GET", "/ui", "", ""); a.Code != http.StatusFound || a.Header().Get("Location") != "/ui/" {
+		t.Errorf("/ui: %d %v", a.Code, a.Header())
+	}
+}

@@ -167,12 +167,13 @@ func TestCallsReadABoundedNumberOfRows(t *testing.T) {
 	const rows = 450_000
 	b.settle(settlement(b.reserve("a", 10), 1))
 	b.flush()
-	err := b.Exec(t.Context(), `INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
-		WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
-		SELECT (SELECT max(rid) FROM settle) + i, ?, 0, 'usage', 10, 1, x'', 'other', ?, 0, 'key_a', 'a', 'p/m', 'p', 0 FROM n`, rows, april.UnixNano()+1, april.UnixNano()+1)
-	if err != nil {
+	if err := b.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	tamper(t, b.dir, fmt.Sprintf(`INSERT INTO settle (rid, at, status, basis, bound, actual, accounts, request_id, reserved_at, unpriced, key_id, tag, model, provider, link)
+		WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)
+		SELECT (SELECT max(rid) FROM settle) + i, %d, 0, 'usage', 10, 1, x'', 'other', %[2]d, 0, 'key_a', 'a', 'p/m', 'p', 0 FROM n`, rows, april.UnixNano()+1))
+	b = reopen(t, b.dir, b.clock)
 	q := budget.CallQuery{RequestID: "req-1", Limit: 10}
 	for page := 1; ; page++ {
 		got, err := b.Calls(t.Context(), q)

@@ -40,7 +40,7 @@ func TestConfigExampleIsRight(t *testing.T) {
 func TestConfigCheckOfTheEnvironment(t *testing.T) {
 	env := map[string]string{"XDG_DATA_HOME": t.TempDir(), "MOONSHOT_API_KEY": "sk-secret"}
 	r := runCLI(t, env, "config", "check")
-	if r.code != 0 || !strings.Contains(r.stdout, "moonshot  moonshot  set  chat  https://api.moonshot.ai/v1") || !strings.Contains(r.stderr, "the environment's configuration is right") {
+	if r.code != 0 || !strings.Contains(r.stdout, "moonshot  moonshot  set  chat, responses, messages  https://api.moonshot.ai/v1") || !strings.Contains(r.stderr, "the environment's configuration is right") {
 		t.Errorf("%+v", r)
 	}
 	delete(env, "MOONSHOT_API_KEY")

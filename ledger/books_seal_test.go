@@ -43,7 +43,7 @@ func (b *bench) checked() *ledger.Recount {
 // TestCheckReadsWhatIsNew counts the rows that checks read: each row once, over a
 // restart too, and the corrections of rows that were read before.
 func TestCheckReadsWhatIsNew(t *testing.T) {
-	b := start(t)
+	b := start(t, ledger.WithoutWatch)
 	b.budget("a", budget.Month, 1_000_000)
 	audits := b.checked().Rows
 	b.calls("a", 5000)
@@ -67,7 +67,7 @@ func TestCheckReadsWhatIsNew(t *testing.T) {
 	if n := b.checked().Rows; n != 1 {
 		t.Errorf("after its correction a check read %d rows", n)
 	}
-	b = b.crash()
+	b = b.crash(ledger.WithoutWatch)
 	b.calls("a", 3)
 	if n := b.checked().Rows; n != 3 {
 		t.Errorf("after a restart and 3 calls a check read %d rows", n)

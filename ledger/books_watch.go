@@ -342,7 +342,7 @@ func (l *Ledger) watch() {
 		}
 		cancel()
 	}()
-	next := time.NewTimer(min(checkFirst, l.config.CheckEvery))
+	next := time.NewTimer(min(l.config.checkFirst, l.config.CheckEvery))
 	defer next.Stop()
 	for {
 		select {

@@ -62,6 +62,7 @@ type Config struct {
 	wrapJournal func(journal) journal // tests break the disk here
 	ringBytes   int                   // size of the ring; 0 is ringBytes, negative none
 	boot        func() string         // nil is bootID
+	checkFirst  time.Duration         // how long after a start the books are checked; 0 is checkFirst
 }
 
 func (c *Config) setDefaults() {
@@ -75,6 +76,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.UsageMonths, 13)
 	setDefault(&c.MetricBudgets, 200)
 	setDefault(&c.CheckEvery, time.Hour)
+	setDefault(&c.checkFirst, checkFirst)
 	if c.boot == nil {
 		c.boot = bootID
 	}

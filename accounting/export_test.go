@@ -48,6 +48,12 @@ func Settlement(c Config, l *envoy.LogLine) budget.Settlement {
 	return s
 }
 
+// Heartbeat is what a channel makes of an entry of a call that is still running.
+func Heartbeat(c Config, l *envoy.LogLine) {
+	ch := newChannel(c, metricset.New(c.Metrics), "test")
+	ch.heartbeat(l)
+}
+
 // Observe remembers an answer as the end of its call does.
 func Observe(a *Answers, keyID, model, id string, items []string, pin string, out pricing.Outcome) {
 	l := &envoy.LogLine{}

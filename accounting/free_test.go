@@ -18,7 +18,16 @@ func TestFreeCallsSettleNothing(t *testing.T) {
 	if got := accounting.Settlement(cfg, &l); got.RequestID != "" || got.Reservation != nil {
 		t.Errorf("it settles %+v", got)
 	}
-	if n := counted(t, metrics, "aig_log_tokens_rejected_total", "test"); n != 0 {
-		t.Errorf("%v tokens are counted as forged", n)
+	ledger := &fakeLedger{}
+	cfg.Ledger, cfg.Metrics = ledger, metrics
+	accounting.Heartbeat(cfg, &l)
+	l.Token = ""
+	accounting.Heartbeat(cfg, &l)
+	if n := counted(t, metrics, "aig_log_tokens_rejected_total", "test"); n != 0 || len(ledger.heartbeats) > 0 {
+		t.Errorf("%v tokens are counted as forged, %v go on", n, ledger.heartbeats)
 	}
+	r := newRig(t)
+	r.write(line(t, 1, with("rsv", envoy.TokenFree)), line(t, 2))
+	r.drain()
+	r.want(2)
 }

@@ -42,16 +42,21 @@ func TestContentRefusalFee(t *testing.T) {
 // call that was bounded by it.
 func pricedCall(t *testing.T, provider string, e pricing.Endpoint, body string) (*pricing.Catalog, string) {
 	t.Helper()
+	return pricedCallAt(t, noon, provider, e, body)
+}
+
+func pricedCallAt(t *testing.T, at time.Time, provider string, e pricing.Endpoint, body string) (*pricing.Catalog, string) {
+	t.Helper()
 	c, err := pricing.Load(nil, []pricing.Upstream{{Provider: provider}}, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := c.Quote(t.Context(), pricing.Query{Endpoint: e, Body: []byte(body), At: noon}, nil)
+	q, err := c.Quote(t.Context(), pricing.Query{Endpoint: e, Body: []byte(body), At: at}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c, newSealer(t).Seal(envoy.Token{
-		ID: 1, Accounts: []int64{1}, Bound: int64(q.Bound.Amount), ReservedAt: noon.UnixNano(),
+		ID: 1, Accounts: []int64{1}, Bound: int64(q.Bound.Amount), ReservedAt: at.UnixNano(),
 		KeyID: "key_1", Tag: "a", Model: q.Model.Slug, Provider: q.Model.Provider, Pin: q.Bound.Pin,
 	})
 }

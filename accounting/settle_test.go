@@ -16,6 +16,7 @@ import (
 	"aigateway/accounting"
 	"aigateway/budget"
 	"aigateway/envoy"
+	"aigateway/internal/envoytest"
 	"aigateway/pricing"
 )
 
@@ -149,7 +150,7 @@ func TestEvidenceAtItsEdges(t *testing.T) {
 // A settlement says who, what and when.
 func TestSettlementSaysEverything(t *testing.T) {
 	r := newRig(t)
-	r.write(line(t, 1, with("ms", 1500)), line(t, 2, with("start", "0.000000000")))
+	r.write(line(t, 1, with("ms", 1500)), line(t, 2, with("start", "0.000000000")), line(t, 3, with("ms", 1500), with("rsv", "")))
 	r.drain()
 	want := budget.Settlement{
 		RequestID: "req-1", Basis: budget.BasisBound, Cost: 1000, At: noon.Add(1500 * time.Millisecond), Status: 200,
@@ -158,13 +159,67 @@ func TestSettlementSaysEverything(t *testing.T) {
 			Attribution: budget.Attribution{KeyID: "key_1", Tag: "a", Model: "moonshot/kimi-k2.6", Provider: "moonshot"},
 		},
 	}
-	if len(r.ledger.settled) != 2 {
-		t.Fatalf("%d settlements, want 2", len(r.ledger.settled))
+	if len(r.ledger.settled) != 3 {
+		t.Fatalf("%d settlements, want 3", len(r.ledger.settled))
 	}
 	if diff := cmp.Diff(want, r.ledger.settled[0]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	lost := budget.Settlement{RequestID: "req-3", Basis: budget.BasisBound, At: noon.Add(1500 * time.Millisecond)}
+	if diff := cmp.Diff(lost, r.ledger.settled[2]); diff != "" {
+		t.Errorf("without a token (-want +got):\n%s", diff)
+	}
 	if got := r.ledger.settled[1].At; !got.Equal(r.now) {
 		t.Errorf("a call that began at no time ended at %v, want now", got)
+	}
+}
+
+// A call costs what its minutes do, from its admission on: Envoy's clock may be
+// behind, and is not believed then.
+func TestCallsCostWhatTheirMinutesDo(t *testing.T) {
+	const flash = 150_000 // deepseek-v4-flash: $0.15 for 1,000 tokens of input, twice that in the peak from 01:00 on
+	for _, tt := range []struct {
+		name, admitted, began string
+		want                  budget.Amount
+	}{
+		{"before the peak", "00:30:00", "00:30:00", flash},
+		{"in the peak", "01:00:30", "01:00:30", 2 * flash},
+		{"in the peak, says our clock", "01:00:30", "00:59:00", 2 * flash},
+		{"in the peak, says Envoy's", "00:30:00", "01:00:00", 2 * flash},
+	} {
+		at := func(clock string) time.Time {
+			d, err := time.Parse(time.DateTime, "2026-11-24 "+clock)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		c, sealed := pricedCallAt(t, at(tt.admitted), "deepseek", pricing.Chat, `{"model":"deepseek/deepseek-v4-flash","max_tokens":1,"messages":[{"role":"user","content":"x"}]}`)
+		report := answeredReport(`{"prompt_tokens":1000,"completion_tokens":0,"total_tokens":1000}`, "")
+		l, err := envoy.ParseLogLine([]byte(line(t, 1, with("rsv", sealed), with("start", fmt.Sprintf("%d.000000000", at(tt.began).Unix())), with("report", report))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, _ := config(t, &fakeLedger{})
+		cfg.Catalog = func() *pricing.Catalog { return c }
+		if got := accounting.Settlement(cfg, &l); got.Cost != tt.want || got.Basis != budget.BasisUsage {
+			t.Errorf("%s: %s by %s, want %s", tt.name, got.Cost, got.Basis, tt.want)
+		}
+	}
+}
+
+// Which key made a response is remembered as its call ends.
+func TestSettlementRemembersTheOrigin(t *testing.T) {
+	_, sealed := pricedCall(t, "openai", pricing.Responses, `{"model":"openai/gpt-5.5","max_output_tokens":10,"input":"hi","store":true}`)
+	report := envoytest.ReportText(envoy.Report{Usage: `{"input_tokens":10,"output_tokens":5}`, Done: true, AnswerID: "resp_1"})
+	l, err := envoy.ParseLogLine([]byte(line(t, 1, with("rsv", sealed), with("report", report))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, _ := config(t, &fakeLedger{})
+	cfg.Origins = openOrigins(t, filepath.Join(t.TempDir(), "responses"))
+	accounting.Settlement(cfg, &l)
+	if got := now(cfg.Origins, "key_1", "resp_1"); got != "openai" {
+		t.Errorf("it was made at %q, want openai", got)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
 
 	"aigateway/accounting"
 	"aigateway/budget"
@@ -221,5 +222,39 @@ func TestSettlementRemembersTheOrigin(t *testing.T) {
 	accounting.Settlement(cfg, &l)
 	if got := now(cfg.Origins, "key_1", "resp_1"); got != "openai" {
 		t.Errorf("it was made at %q, want openai", got)
+	}
+}
+
+// Another model that answers costs what it did when the call was admitted, to the
+// second before dearer prices are in reach.
+func TestModelsThatAnswerCostWhatTheyDidAtAdmission(t *testing.T) {
+	var rows yaml.Node
+	if err := yaml.Load([]byte(`
+- {model: mistral/asked, family: bytes, limits: {context: 10000}, prices: [{input: "1", output: "1"}]}
+- {model: mistral/stand-in, family: bytes, limits: {context: 10000}, prices: [{input: "1", output: "1"}, {from: 2026-11-24, input: "5", output: "5"}]}
+`), &rows); err != nil {
+		t.Fatal(err)
+	}
+	c, err := pricing.Load(&rows, []pricing.Upstream{{Provider: "mistral"}}, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change := time.Date(2026, 11, 23, 23, 0, 0, 0, time.UTC) // an hour before the day: the call may run as long
+	for admitted, want := range map[time.Time]budget.Amount{change.Add(-time.Second / 2): 1_000_000, change: 5_000_000} {
+		q, err := c.Quote(t.Context(), pricing.Query{Endpoint: pricing.Chat, Body: []byte(`{"model":"mistral/asked","max_tokens":10,"messages":[{"role":"user","content":"x"}]}`), At: admitted}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed := newSealer(t).Seal(envoy.Token{ID: 1, Accounts: []int64{1}, Bound: int64(q.Bound.Amount), ReservedAt: admitted.UnixNano(), Model: q.Model.Slug, Provider: "mistral", Pin: q.Bound.Pin})
+		report := answeredReport(`{"prompt_tokens":1000,"completion_tokens":0,"total_tokens":1000}`, `"stand-in"`)
+		l, err := envoy.ParseLogLine([]byte(line(t, 1, with("rsv", sealed), with("report", report))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg, _ := config(t, &fakeLedger{})
+		cfg.Catalog = func() *pricing.Catalog { return c }
+		if got := accounting.Settlement(cfg, &l); got.Cost != want {
+			t.Errorf("admitted at %s: %s by %s, want %s", admitted, got.Cost, got.Basis, want)
+		}
 	}
 }

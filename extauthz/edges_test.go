@@ -188,3 +188,19 @@ func TestAnInjectedCapOfOneIsTold(t *testing.T) {
 		}
 	}
 }
+
+// For a caller that left before it was decided nothing is held.
+func TestWhoLeftHoldsNothing(t *testing.T) {
+	asked := 0
+	ledger := &fakeLedger{reserve: func(_ context.Context, r budget.Request) (budget.Reservation, error) {
+		asked++
+		return admitted(r), nil
+	}}
+	s := newServer(t, keysWith(nil), ledger)
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	out, err := s.Check(ctx, authorized("req-1", goodBody))
+	if err == nil && out.GetOkResponse() != nil || asked > 0 {
+		t.Errorf("%v, %v; %d reservations", out, err, asked)
+	}
+}

@@ -196,11 +196,12 @@ func TestWhoLeftHoldsNothing(t *testing.T) {
 		asked++
 		return admitted(r), nil
 	}}
-	s := newServer(t, keysWith(nil), ledger)
 	ctx, leave := context.WithCancel(t.Context())
-	leave()
-	out, err := s.Check(ctx, authorized("req-1", goodBody))
-	if err == nil && out.GetOkResponse() != nil || asked > 0 {
+	s := newServer(t, keysWith(nil), ledger, func(c *extauthz.Config) {
+		c.Betas = func(string) []string { leave(); return nil } // it has been bounded
+	})
+	out, err := s.Check(ctx, on(pricing.Messages, newCheck("req-1", messagesBody, "x-api-key", goodKey)))
+	if err == nil && out.GetOkResponse() != nil || asked > 0 || ctx.Err() == nil {
 		t.Errorf("%v, %v; %d reservations", out, err, asked)
 	}
 }

@@ -97,11 +97,11 @@ func (s *Server) reserve(ctx context.Context, id string, c *call) (budget.Reserv
 		Size:       int64(c.size),
 		Arithmetic: bound.Record(),
 	}
-	if least, ok := bound.Least(s.minCap); ok && s.minCap > 0 && r.Unbounded == nil {
+	if least, ok := bound.Least(s.minCap); ok && s.minCap > 0 {
 		r.Least, r.Fit = least, func(room budget.Amount) budget.Amount { return bound.Within(room, s.minCap) }
 	}
 	res, err := s.ledger.Reserve(ctx, r)
-	if err == nil && r.Unbounded == nil && res.Bound < bound.Amount {
+	if err == nil && res.Bound < bound.Amount { // never of a call without a bound
 		c.quote.Shrink(res.Bound)
 	}
 	return res, err

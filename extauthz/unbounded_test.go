@@ -29,7 +29,7 @@ func TestOnlyAMissingBoundMayPassUnwatched(t *testing.T) {
 		out := check(t, newServer(t, keysWith(nil), ledger), authorized("r", tt.body))
 		seen := ledger.take()
 		if tt.passes {
-			if out.GetOkResponse() == nil || len(seen) != 1 || seen[0].Unbounded == nil || seen[0].Unbounded.Reason != tt.reason {
+			if out.GetOkResponse() == nil || len(seen) != 1 || seen[0].Unbounded == nil || seen[0].Unbounded.Reason != tt.reason || seen[0].Size != int64(len(tt.body)) {
 				t.Errorf("%s: %v, reserved %+v; want a yes without a bound for %s", tt.body, out, seen, tt.reason)
 			}
 			continue

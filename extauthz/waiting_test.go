@@ -123,6 +123,9 @@ func TestTheLargestDefaultThatFits(t *testing.T) {
 		if err != nil || held > room || held < min(room, most)-most/32768-1 {
 			t.Errorf("%s is held of %s, %v", held, room, err)
 		}
+		if whole := n == 32768; whole != (held == most) || budget.Amount(n)*(most/32768) > held {
+			t.Errorf("a cap of %d is sent, and %s is held", n, held)
+		}
 		if edits := headerOf(out.GetOkResponse().GetHeaders(), "x-aig-int-edit"); !strings.Contains(edits, fmt.Sprintf(`:%d,`, n)) {
 			t.Errorf("a cap of %d is announced, edits are %q", n, edits)
 		}

@@ -184,6 +184,7 @@ func TestUpstreamRules(t *testing.T) {
 	}{
 		{func(u *pricing.Upstream) { u.StrictBody = true }, chatBody("openai/gpt-5.5", `"max_tokens":1,"temperature":1,"odd":1`), "unknown_field", "odd"},
 		{func(u *pricing.Upstream) { u.RequireMaxTokens = true }, chatBody("openai/gpt-5.5", ""), "max_tokens_required", "max_completion_tokens"},
+		{func(u *pricing.Upstream) { u.RequireMaxTokens = true }, chatBody("openai/gpt-5.5", `"max_tokens":null`), "max_tokens_required", "max_completion_tokens"},
 		{func(u *pricing.Upstream) { u.DenyOmittedImageDetail = true }, content("openai/gpt-5.5", `{"type":"image_url","image_url":{"url":"https://a"}}`), "unbounded_media", "messages[0].content[0].image_url"},
 	} {
 		_, err := tryBound(load(tt.change), pricing.Chat, tt.body, noon())
@@ -195,7 +196,22 @@ func TestUpstreamRules(t *testing.T) {
 			t.Errorf("got %s at %q, want %s at %q", e.Reason, e.Field, tt.reason, tt.field)
 		}
 	}
-	mustBound(t, load(func(u *pricing.Upstream) { u.StrictBody = true }), pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1,"temperature":1`), noon())
+	for _, tt := range []struct {
+		change func(*pricing.Upstream)
+		e      pricing.Endpoint
+		body   string
+	}{
+		{func(u *pricing.Upstream) { u.StrictBody = true }, pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1,"temperature":1`)},
+		{func(u *pricing.Upstream) { u.RequireMaxTokens = true }, pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1`)},
+		{func(u *pricing.Upstream) { u.RequireMaxTokens = true }, pricing.Embeddings, `{"model":"openai/text-embedding-3-small","input":"x"}`},
+		{func(u *pricing.Upstream) { u.DenyOmittedImageDetail = true }, pricing.Chat, chatBody("openai/gpt-5.5", `"max_tokens":1`)},
+	} {
+		mustBound(t, load(tt.change), tt.e, tt.body, noon())
+	}
+	_, err := tryBound(load(func(u *pricing.Upstream) { u.RequireMaxTokens, u.CapField = true, pricing.CapFieldNone }), pricing.Chat, chatBody("openai/gpt-5.5", ""), noon())
+	if e := refusal(t, err); e.Field != "max_tokens" || !strings.Contains(e.Message, "send max_tokens") {
+		t.Errorf("got %v, want a word about max_tokens", e)
+	}
 }
 
 // An upstream that is never asked for a stream's usage gets the body as it is,

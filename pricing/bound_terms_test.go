@@ -12,6 +12,24 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
+// A peak may be of every day, and beside a dearer one.
+func TestPeaksOfAnyDay(t *testing.T) {
+	c := mustOverlay(t, `
+- {model: capless/evening, family: bytes, peaks: [{from: "20:00", to: "21:00", multiplier: "3"}], prices: [{input: "1", output: "1"}]}
+- {model: capless/nested, family: bytes, peaks: [{from: "19:00", to: "23:00", multiplier: "3"}, {from: "20:00", to: "21:00", multiplier: "2"}], prices: [{input: "1", output: "1"}]}
+`)
+	for model, at := range map[string]time.Time{
+		"evening": time.Date(2026, 11, 28, 20, 30, 0, 0, time.UTC), // a Saturday
+		"nested":  time.Date(2026, 11, 24, 20, 30, 0, 0, time.UTC),
+	} {
+		body := chatBody("capless/"+model, `"max_tokens":1`)
+		calm, peak := mustBound(t, c, pricing.Chat, body, noon()).Amount, mustBound(t, c, pricing.Chat, body, at).Amount
+		if peak != 3*calm {
+			t.Errorf("%s: %s at %s, want 3 × %s", model, peak, at, calm)
+		}
+	}
+}
+
 // DeepSeek's peak hours are those of weekdays, in UTC, and a call costs what the
 // minutes cost that it ran in: the bound has the dearest that it can reach.
 func TestPeaksSettleByTheMinute(t *testing.T) {
@@ -35,6 +53,7 @@ func TestPeaksSettleByTheMinute(t *testing.T) {
 		{"began in the peak", "2026-11-24 03:59:59", "2026-11-24 03:59:59", "2026-11-24 04:05:00", 2, 2},
 		{"between the peaks", "2026-11-24 04:30:00", "2026-11-24 04:30:00", "2026-11-24 05:10:00", 1, 1},
 		{"Saturday", "2026-11-28 02:00:00", "2026-11-28 02:00:00", "2026-11-28 02:30:00", 1, 1},
+		{"Sunday", "2026-11-29 02:00:00", "2026-11-29 02:00:00", "2026-11-29 02:30:00", 1, 1},
 		{"Sunday night", "2026-11-29 23:30:00", "2026-11-29 23:30:00", "2026-11-29 23:59:00", 1, 1},
 		{"from Sunday into Monday's peak", "2026-11-30 00:30:00", "2026-11-30 00:30:00", "2026-11-30 01:10:00", 2, 2},
 		{"from Friday's night", "2026-11-27 23:59:00", "2026-11-27 23:59:00", "2026-11-28 00:10:00", 1, 1},

@@ -199,7 +199,7 @@ func TestWithinItsFloor(t *testing.T) {
 	if got := b.Within(b.Amount, b.InjectedCap); got != b.Amount {
 		t.Errorf("from the cap itself: %s, want %s", got, b.Amount)
 	}
-	if got := b.Within(b.Amount, b.InjectedCap+1); got >= 0 {
+	if got := b.Within(budget.MaxAmount, b.InjectedCap+1); got >= 0 {
 		t.Errorf("from above the cap: %s", got)
 	}
 }

@@ -184,9 +184,9 @@ func TestLargestCapAtItsEdges(t *testing.T) {
 	if got, ok := stepped.LargestCap(budget.Dollar); got != 99 || !ok {
 		t.Errorf("below the next tier %d fit, want 99", got)
 	}
-	dear := mustBound(t, mustOverlay(t, row("dear1", "", "1000000000")), pricing.Chat, body("dear1"), noon())
-	if got, ok := dear.LargestCap(budget.MaxAmount); !ok || got != int64(budget.MaxAmount/(1000*budget.Dollar)) {
-		t.Errorf("%d of 1,000 dollars each fit", got)
+	dear := mustBound(t, mustOverlay(t, row("dear1", "", "1000000000")), pricing.Chat, chatBody("capless/dear1", `"max_tokens":9,"n":128`), noon())
+	if got, ok := dear.LargestCap(budget.MaxAmount); !ok || got != int64(budget.MaxAmount/(128*1000*budget.Dollar)) {
+		t.Errorf("%d of 128,000 dollars each fit", got)
 	}
 }
 

@@ -166,7 +166,7 @@ func TestSettlementSaysEverything(t *testing.T) {
 	if diff := cmp.Diff(want, r.ledger.settled[0]); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	lost := budget.Settlement{RequestID: "req-3", Basis: budget.BasisBound, At: noon.Add(1500 * time.Millisecond)}
+	lost := budget.Settlement{RequestID: "req-3", Basis: budget.BasisBound, At: noon.Add(1500 * time.Millisecond), Status: 200}
 	if diff := cmp.Diff(lost, r.ledger.settled[2]); diff != "" {
 		t.Errorf("without a token (-want +got):\n%s", diff)
 	}

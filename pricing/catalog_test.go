@@ -221,6 +221,7 @@ func TestLoadRefusesUpstreams(t *testing.T) {
 		{pricing.Upstream{Provider: "a", Dialects: map[pricing.Endpoint]string{"x": pricing.DialectOpenAIChat}}, "names the endpoint \"x\""},
 		{pricing.Upstream{Provider: "a", Dialect: pricing.DialectCustom}, "needs an extractor"},
 		{pricing.Upstream{Provider: "a", Dialects: map[pricing.Endpoint]string{pricing.Chat: pricing.DialectCustom}}, "needs an extractor"},
+		{pricing.Upstream{Provider: "a", Dialect: pricing.DialectCustom, Dialects: map[pricing.Endpoint]string{pricing.Chat: pricing.DialectOpenAIChat}}, "needs an extractor"},
 		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Output: "out"}}, "input is missing"},
 		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: "in."}}, "is no path"},
 		{pricing.Upstream{Provider: "a", Extractor: &pricing.Extractor{Input: ".in"}}, "is no path"},

@@ -139,8 +139,9 @@ release-lock: ## pin what Debian has now for the images (deploy/release/lock.jso
 	cd deploy/release && $(GO) run . -root $(CURDIR) -refresh
 
 .PHONY: deploy-test
-deploy-test: ## the tests of what is installed: packages, images, the unit
+deploy-test: ## the tests of what is installed: packages, images, the unit, alerts, the chart
 	cd deploy/release && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
+	cd deploy/chart && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
 
 .PHONY: catalog
 catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises, add what two sources price)

@@ -3,11 +3,13 @@ package envoy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // Admin talks to Envoy's admin interface at "host:port" or "unix:/path". It is
@@ -89,6 +91,32 @@ func (a *Admin) ActiveRequests(ctx context.Context) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("envoy admin /stats: no %s", name)
+}
+
+// Drain makes Envoy take no new connections and ask clients to close theirs, and
+// returns when no request is running, at the latest when ctx ends, with ctx's
+// error. active is how many run then.
+func (a *Admin) Drain(ctx context.Context) (active int, err error) {
+	// Failing health checks makes Envoy close kept-alive connections after
+	// their current request; the listener alone would leave them open.
+	err = errors.Join(a.Post(ctx, "/healthcheck/fail"), a.Post(ctx, "/drain_listeners"))
+	for err == nil {
+		var running int
+		running, err = a.ActiveRequests(ctx)
+		if err != nil {
+			break // active keeps the last number known
+		}
+		active = running
+		if active == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(pollEvery):
+		}
+	}
+	return active, err
 }
 
 // ClientsAddress is where the client listener is bound, for a configured port 0.

@@ -249,26 +249,18 @@ func (p *Process) ReopenLogs(ctx context.Context) error { return p.admin.Post(ct
 func (p *Process) Drain(ctx context.Context, timeout time.Duration) (cut int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	// Failing health checks makes Envoy close kept-alive connections after
-	// their current request; the listener alone would leave them open.
-	err = errors.Join(p.admin.Post(ctx, "/healthcheck/fail"), p.admin.Post(ctx, "/drain_listeners"))
-	for err == nil {
-		var active int
-		active, err = p.admin.ActiveRequests(ctx)
-		if err != nil {
-			break // cut keeps the last number known
-		}
-		cut = active
-		if cut == 0 {
-			break
-		}
+	go func() {
 		select {
 		case <-p.done:
-			return cut, p.Err()
+			cancel()
 		case <-ctx.Done():
-			err = ctx.Err()
-		case <-time.After(pollEvery):
 		}
+	}()
+	cut, err = p.admin.Drain(ctx)
+	select {
+	case <-p.done:
+		return cut, p.Err()
+	default:
 	}
 	p.Stop()
 	if errors.Is(err, context.DeadlineExceeded) {

@@ -2,8 +2,12 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"time"
 
 	"aigateway/envoy"
 	"aigateway/gatewayconfig"
@@ -22,7 +26,7 @@ yourself, with the bootstrap printed here.`,
 		Example: `  aigateway envoy install
   aigateway envoy bootstrap --config aigateway.yaml > envoy.json`,
 	}
-	return group(c, newEnvoyBootstrapCommand(a), newEnvoyInstallCommand(a), newEnvoyVersionCommand(a))
+	return group(c, newEnvoyBootstrapCommand(a), newEnvoyDrainCommand(a), newEnvoyInstallCommand(a), newEnvoyVersionCommand(a))
 }
 
 func newEnvoyBootstrapCommand(a *app) *cobra.Command {
@@ -39,6 +43,7 @@ directory, where Envoy writes the access log that settles calls.`,
 		Args: arguments(),
 	}
 	path := c.Flags().String("config", "", "configuration `file` that \"aigateway serve\" uses (default what the environment gives)")
+	to := c.Flags().String("to", "", "`file` to write it to (default standard output)")
 	c.RunE = func(*cobra.Command, []string) error {
 		config, err := a.bootstrapSource(*path)
 		if err != nil {
@@ -48,10 +53,48 @@ directory, where Envoy writes the access log that settles calls.`,
 		if err != nil {
 			return err
 		}
+		if *to != "" {
+			if err := os.WriteFile(*to, text, 0o600); err != nil {
+				return fmt.Errorf("write the bootstrap: %w", err)
+			}
+			return nil
+		}
 		if _, err := a.stdout.Write(text); err != nil {
 			return fmt.Errorf("write the bootstrap: %w", err)
 		}
 		return nil
+	}
+	return c
+}
+
+func newEnvoyDrainCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "drain", Short: "Let the running calls of an Envoy of yours end, before you stop it",
+		Long: `Waits drain.accept of the configuration, in which load balancers notice that
+this gateway goes, then lets Envoy take no new connections and waits until its
+running calls have ended, for drain.timeout at most. Then stop Envoy, and
+"aigateway serve" last. "aigateway run" does all of it by itself.`,
+		Example: `  aigateway envoy drain --config aigateway.yaml && kill "$ENVOY_PID"`,
+		Args:    arguments(),
+	}
+	path := c.Flags().String("config", "", "configuration `file` that \"aigateway serve\" uses (default what the environment gives)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		config, err := a.bootstrapSource(*path)
+		if err != nil {
+			return configError(err)
+		}
+		select {
+		case <-time.After(config.Drain.Accept):
+		case <-c.Context().Done():
+			return c.Context().Err()
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), config.Drain.Timeout)
+		defer cancel()
+		active, err := envoy.NewAdmin(config.Listen.EnvoyAdmin).Drain(ctx)
+		if errors.Is(err, context.DeadlineExceeded) {
+			return fmt.Errorf("%d calls still run after drain.timeout, %s; when Envoy stops they are cut, and charged by their evidence", active, config.Drain.Timeout)
+		}
+		return err
 	}
 	return c
 }

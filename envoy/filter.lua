@@ -1116,12 +1116,14 @@ local function redact(text, credentials)
 end
 
 -- Answers in the provider's place.
+-- An answer of headers and trailers alone, as HTTP/2 has it, has no body that could be set.
 local function replace(h, body, anthropic, status, code, reason, message)
   local kind, number = "provider_error", '"code":' .. code .. ","
   if anthropic then kind, number = "api_error", "" end
-  body:setBytes((anthropic and '{"type":"error",' or "{")
+  if body then body:setBytes((anthropic and '{"type":"error",' or "{")
     .. '"error":{"message":"' .. message .. '","type":"' .. kind .. '",' .. number
     .. '"metadata":{"reason":"' .. reason .. '","upstream_status":' .. status .. "}}}")
+  end
   local headers = h:headers()
   headers:replace(":status", code)
   headers:replace("content-type", "application/json")
@@ -1178,7 +1180,7 @@ end
 -- A provider's error, whole: it passes without what it quotes of the credentials.
 local function on_error(h, status, anthropic, credentials)
   local body = h:body(true) -- what was got of h before is stale now
-  local text = body:getBytes(0, body:length())
+  local text = body and body:getBytes(0, body:length()) or ""
   if status == "401" or status == "402" or status == "403" then
     if speaks_of_us(status, text) then return on_refused(h, body, status, anthropic) end
   end

@@ -8,9 +8,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacpbv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
-	gzipv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/compression/gzip/decompressor/v3"
 	corsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/cors/v3"
-	decompressorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/decompressor/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
@@ -19,7 +17,6 @@ import (
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 // policyEdit names the RBAC policy; it shows in the response code details of a
@@ -52,7 +49,6 @@ func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 		b.filter(filterRBAC, refuseUnedited()),
 		b.filter(FilterStrip, b.strip()),
 		b.filter(FilterGCP, gcpTokens()),
-		b.filter(filterPlain, b.plain()),
 		b.filter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
 	}
 }
@@ -66,25 +62,6 @@ func (b *builder) luaSource() string {
 
 func (b *builder) filter(name string, config proto.Message) *hcmv3.HttpFilter {
 	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(config)}}
-}
-
-// plain unpacks gzip, which no provider is asked for, before FilterLua reads the
-// answer: its usage report would be lost. Of a bomb, Envoy unpacks no more than a
-// hundred times what came; the rest is lost, and with it the answer's end, without
-// which no report is final.
-func (b *builder) plain() *decompressorv3.Decompressor {
-	return &decompressorv3.Decompressor{
-		DecompressorLibrary: &corev3.TypedExtensionConfig{Name: "gzip", TypedConfig: b.any(&gzipv3.Gzip{})},
-		RequestDirectionConfig: &decompressorv3.Decompressor_RequestDirectionConfig{
-			CommonConfig: &decompressorv3.Decompressor_CommonDirectionConfig{
-				Enabled: &corev3.RuntimeFeatureFlag{DefaultValue: wrapperspb.Bool(false), RuntimeKey: "aig.plain.requests"},
-			},
-			AdvertiseAcceptEncoding: wrapperspb.Bool(false), // FilterStrip asks for none
-		},
-		ResponseDirectionConfig: &decompressorv3.Decompressor_ResponseDirectionConfig{
-			CommonConfig: &decompressorv3.Decompressor_CommonDirectionConfig{IgnoreNoTransformHeader: true},
-		},
-	}
 }
 
 // keyCheck asks before the body is read, and changes nothing.

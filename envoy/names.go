@@ -114,8 +114,6 @@ const (
 // caller's key before the body is read: a stranger's large body would otherwise
 // be held in memory until it is complete, and FilterAuthz asked.
 //
-// filterPlain unpacks answers that a provider or a proxy packed unasked.
-//
 // FilterGCP adds Google's access tokens where a route's cluster asks for them in
 // its metadata; routes to other clusters switch it off, which saves its time.
 //
@@ -132,7 +130,6 @@ const (
 	filterRBAC   = "envoy.filters.http.rbac"
 	FilterStrip  = "envoy.filters.http.header_mutation"
 	FilterGCP    = "envoy.filters.http.gcp_authn"
-	filterPlain  = "aig.plain"
 	filterRouter = "envoy.filters.http.router"
 )
 

@@ -3,10 +3,15 @@ package gatewayconfig_test
 import (
 	"bufio"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -247,6 +252,37 @@ func TestErrorsQuoteNoCredential(t *testing.T) {
 	p.set(head("400 Bad Request", "Content-Encoding: gzip", "Content-Length: 5") + "\x1f\x8b\x08ab")
 	if code, header, got, err := d.call("POST", "/v1/chat/completions", "up", "{}"); code != 400 || !strings.Contains(got, `"type":"provider_error"`) || header.Get("Content-Encoding") != "" || err != nil {
 		t.Errorf("an error that cannot be read: %d %q %v %v", code, got, header, err)
+	}
+}
+
+// TestAnswersOfTrailersAlone: over HTTP/2 an answer may be headers and trailers,
+// with nothing between them.
+func TestAnswersOfTrailersAlone(t *testing.T) {
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		status, _ := strconv.Atoi(r.Header.Get("X-Status"))
+		w.Header().Set("Trailer", "X-After")
+		w.Header().Set("Location", "https://evil.test")
+		w.WriteHeader(status)
+		w.(http.Flusher).Flush()
+		w.Header().Set("X-After", "1")
+	}))
+	up.EnableHTTP2 = true
+	up.StartTLS()
+	t.Cleanup(up.Close)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: up.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for _, status := range []int{200, 302, 400, 401, 402, 403, 429, 500} {
+		fmt.Fprintf(&text, "  s%d: {base_url: '%s/v1', api_key: k, tls: {ca_file: %s}, headers: {x-status: '%[1]d', x-team-token: tok-12345678}}\n", status, up.URL, path)
+	}
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", "providers:\n"+text.String()))
+	for status, want := range map[int]int{200: 200, 302: 502, 400: 400, 401: 502, 402: 502, 403: 502, 429: 429, 500: 500} {
+		code, header, body, err := d.call("POST", "/v1/chat/completions", fmt.Sprint("s", status), "{}")
+		if code != want || header.Get("Location") != "" || err != nil {
+			t.Errorf("%d: %d %v %q %v", status, code, header, body, err)
+		}
 	}
 }
 

@@ -147,6 +147,12 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 // countCalls starts to count the calls that r watches on its first account, and
 // returns that and what r's target had cost in its window until then.
 func (l *Ledger) countCalls(ctx context.Context, r *rule) (a *account, past budget.Amount, err error) {
+	l.mu.Lock()
+	err = l.unavailable()
+	l.mu.Unlock()
+	if err != nil {
+		return nil, 0, err
+	}
 	err = unchanging(ctx, l.store.read, func(q querier) error {
 		var queued budget.Amount
 		var begun error

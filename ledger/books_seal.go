@@ -108,7 +108,7 @@ func (b *booked) sealedSQL(sign int64) ([]query, error) {
 }
 
 // onSync runs f on the sync goroutine, between two commits. If f fails, the
-// ledger stops, as after a failed commit.
+// ledger stops, as after a failed commit. The caller does not hold mu.
 func (l *Ledger) onSync(ctx context.Context, f func() error) error {
 	done := make(chan error, 1)
 	job := func() error {
@@ -120,7 +120,9 @@ func (l *Ledger) onSync(ctx context.Context, f func() error) error {
 	case l.jobs <- job:
 		return <-done
 	case <-l.done:
-		return errors.New("the ledger has stopped")
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.unavailable()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

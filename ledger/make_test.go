@@ -233,3 +233,15 @@ func TestBudgetsMadeUnderLoad(t *testing.T) {
 	}
 	b.agree()
 }
+// A budget cannot be made by a ledger that has ended, and the answer says that it
+// is not the caller's fault: it may be made again.
+func TestABudgetIsNotMadeOnceTheLedgerEnded(t *testing.T) {
+	b := start(t)
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: "late"}, Period: budget.Month, Cap: 100}, budget.Author{Actor: "test"})
+	if e := asError(t, err); e.Kind != budget.KindUnavailable || e.Reason != "ledger_closed" {
+		t.Errorf("%v", e)
+	}
+}

@@ -233,6 +233,7 @@ func TestBudgetsMadeUnderLoad(t *testing.T) {
 	}
 	b.agree()
 }
+
 // A budget cannot be made by a ledger that has ended, and the answer says that it
 // is not the caller's fault: it may be made again.
 func TestABudgetIsNotMadeOnceTheLedgerEnded(t *testing.T) {

@@ -28,7 +28,7 @@ func TestPublishedContract(t *testing.T) {
 			t.Fatalf("%d %s %v", r.status, r.body, r.err)
 		}
 	}
-	if r := g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "untagged", "hello", `,"max_tokens":9`), nil); r.status != http.StatusOK {
+	if r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "untagged", "hello", `,"max_tokens":9`), nil); r.status != http.StatusOK {
 		t.Fatalf("without a tag: %d %s", r.status, r.body)
 	}
 	g.settle(time.Minute)

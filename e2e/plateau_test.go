@@ -67,7 +67,7 @@ func (g *gateway) comeAndGo(n int) {
 	}
 	header := tagged(tag)
 	header.Set("Authorization", "Bearer "+made.Secret)
-	if r := g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "soak", "gone fault:out=2", `,"max_tokens":9`), header); r.status != http.StatusOK {
+	if r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "soak", "gone fault:out=2", `,"max_tokens":9`), header); r.status != http.StatusOK {
 		g.t.Errorf("a call with a key of its own: %d %s %v", r.status, r.body, r.err)
 	}
 	for _, path := range []string{"/v1/keys/" + made.Key.ID, "/v1/budgets/" + b.ID} {

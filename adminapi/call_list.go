@@ -27,6 +27,9 @@ type CallReader interface {
 // selects, the last one first. It ignores Before and Limit.
 type RefusalReader interface {
 	Calls(q *budget.CallQuery) []budget.Call
+	// Last is the number of the call that was refused last: later ones have larger
+	// numbers.
+	Last() budget.ReservationID
 }
 
 type callService struct {
@@ -137,10 +140,7 @@ func (s *callService) lastRefused() budget.ReservationID {
 	if s.refusals == nil {
 		return 0
 	}
-	if all := s.refusals.Calls(&budget.CallQuery{}); len(all) > 0 {
-		return all[0].ID
-	}
-	return 0
+	return s.refusals.Last()
 }
 
 // ended are the calls since a cursor: those that ended, then those refused.

@@ -343,3 +343,10 @@ func (s refusals) Calls(q *budget.CallQuery) []budget.Call {
 	}
 	return out
 }
+
+func (s refusals) Last() (last budget.ReservationID) {
+	for _, c := range s.Calls(&budget.CallQuery{}) {
+		last = max(last, c.ID)
+	}
+	return last
+}

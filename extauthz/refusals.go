@@ -117,12 +117,26 @@ func (g *refusedGroup) add(n refusedCall) {
 	g.calls = append(g.calls, n)
 }
 
-// Calls are the remembered calls that q selects, the last one first; Before and
-// Limit do not matter. Nobody changes what they point to.
-func (f *Refusals) Calls(q *budget.CallQuery) []budget.Call {
+// Last is the number of the call that was refused last; calls refused later have
+// larger ones.
+func (f *Refusals) Last() budget.ReservationID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var out []budget.Call
+	return f.last
+}
+
+// Calls are the remembered calls that q selects, the last one first; Before and
+// Limit do not matter. Nobody changes what they point to. Decisions wait for the
+// lock, so it sorts after it.
+func (f *Refusals) Calls(q *budget.CallQuery) []budget.Call {
+	out := f.selected(q)
+	slices.SortFunc(out, func(a, b budget.Call) int { return cmp.Compare(b.ID, a.ID) })
+	return out
+}
+
+func (f *Refusals) selected(q *budget.CallQuery) (out []budget.Call) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, g := range f.groups {
 		for i := range g.calls {
 			if c := &g.calls[i].Call; q.Selects(&c.Attribution, c.RequestID, c.State, c.DecidedAt) {
@@ -130,6 +144,5 @@ func (f *Refusals) Calls(q *budget.CallQuery) []budget.Call {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b budget.Call) int { return cmp.Compare(b.ID, a.ID) })
 	return out
 }

@@ -92,70 +92,26 @@ func RecordedLines(record []byte, held budget.Amount) ([]budget.Line, error) {
 var errRecord = errors.New("the record of a bound is damaged, or of another version")
 
 func readRecord(record []byte) (*Bound, error) {
-	r := recordReader{rest: record}
+	r := fieldReader{rest: record}
 	b := &Bound{}
 	a := &b.sum
 	version, flags := r.byte(), r.byte()
 	a.clamped, a.routed, a.inKind = flags&1 != 0, flags&2 != 0, bucket(flags>>2)
 	for _, n := range a.numbers() {
-		*n = r.number()
+		*n = r.count()
 	}
-	b.InjectedCap, b.InjectedToolCalls = r.number(), r.number()
-	a.factor.num, a.factor.den = r.unsigned(), r.unsigned()
-	a.fees.hi, a.fees.lo = r.unsigned(), r.unsigned()
-	a.hiddenNote, a.countedBy = r.text(), r.text()
+	b.InjectedCap, b.InjectedToolCalls = r.count(), r.count()
+	a.factor = r.ratio()
+	a.fees.hi, a.fees.lo = r.uvarint(), r.uvarint()
+	a.hiddenNote, a.countedBy = r.longText(), r.longText()
 	for range r.byte() {
-		a.made = append(a.made, madeTokens{what: r.text(), note: r.text(), tokens: r.number(), pico: r.number()})
+		a.made = append(a.made, madeTokens{what: r.longText(), note: r.longText(), tokens: r.count(), pico: r.count()})
 	}
 	for range r.byte() {
-		a.byUse = append(a.byUse, countedFee{r.text(), r.number(), r.number()})
+		a.byUse = append(a.byUse, countedFee{r.longText(), r.count(), r.count()})
 	}
-	if version != recordVersion || r.bad || len(r.rest) > 0 || a.factor.den == 0 || a.inKind >= bucketCount || a.hops > 1 && a.growth == 0 {
+	if version != recordVersion || r.bad || len(r.rest) > 0 || a.inKind >= bucketCount || a.hops > 1 && a.growth == 0 {
 		return nil, errRecord
 	}
 	return b, nil
-}
-
-// recordReader takes a record apart. After the first fault it gives zeros.
-type recordReader struct {
-	rest []byte
-	bad  bool
-}
-
-func (r *recordReader) byte() byte {
-	if r.bad || len(r.rest) == 0 {
-		r.bad = true
-		return 0
-	}
-	b := r.rest[0]
-	r.rest = r.rest[1:]
-	return b
-}
-
-func (r *recordReader) unsigned() uint64 {
-	n, size := binary.Uvarint(r.rest)
-	if r.bad || size <= 0 {
-		r.bad = true
-		return 0
-	}
-	r.rest = r.rest[size:]
-	return n
-}
-
-// number is one that is not negative.
-func (r *recordReader) number() int64 {
-	n := int64(r.unsigned())
-	r.bad = r.bad || n < 0
-	return max(n, 0)
-}
-
-func (r *recordReader) text() string {
-	n := r.unsigned()
-	if r.bad || n > uint64(len(r.rest)) {
-		r.bad = true
-		return ""
-	}
-	s := string(r.rest[:n])
-	r.rest = r.rest[n:]
-	return s
 }

@@ -239,7 +239,7 @@ func decodePin(text string) (*pin, error) {
 	if err != nil {
 		return nil, errPin
 	}
-	d := pinReader{rest: raw}
+	d := fieldReader{rest: raw}
 	if d.byte() != pinVersion {
 		return nil, errPin
 	}
@@ -275,13 +275,13 @@ func decodePin(text string) (*pin, error) {
 	return p, nil
 }
 
-// pinReader reads a pin's bytes; bad is sticky.
-type pinReader struct {
+// fieldReader reads the bytes of a pin or a record; bad is sticky.
+type fieldReader struct {
 	rest []byte
 	bad  bool
 }
 
-func (d *pinReader) byte() byte {
+func (d *fieldReader) byte() byte {
 	if len(d.rest) == 0 {
 		d.bad = true
 		return 0
@@ -291,7 +291,7 @@ func (d *pinReader) byte() byte {
 	return b
 }
 
-func (d *pinReader) uvarint() uint64 {
+func (d *fieldReader) uvarint() uint64 {
 	v, n := binary.Uvarint(d.rest)
 	if n <= 0 {
 		d.bad, d.rest = true, nil
@@ -301,7 +301,7 @@ func (d *pinReader) uvarint() uint64 {
 	return v
 }
 
-func (d *pinReader) count() int64 {
+func (d *fieldReader) count() int64 {
 	v := d.uvarint()
 	if v > 1<<62 {
 		d.bad = true
@@ -310,7 +310,7 @@ func (d *pinReader) count() int64 {
 	return int64(v)
 }
 
-func (d *pinReader) ratio() ratio {
+func (d *fieldReader) ratio() ratio {
 	r := ratio{d.uvarint(), d.uvarint()}
 	if r.den == 0 {
 		d.bad = true
@@ -319,9 +319,13 @@ func (d *pinReader) ratio() ratio {
 	return r
 }
 
-func (d *pinReader) text() string {
-	size := int(d.byte())
-	if size > len(d.rest) {
+func (d *fieldReader) text() string { return d.string(uint64(d.byte())) }
+
+// longText is one that appendText wrote.
+func (d *fieldReader) longText() string { return d.string(d.uvarint()) }
+
+func (d *fieldReader) string(size uint64) string {
+	if size > uint64(len(d.rest)) {
 		d.bad, d.rest = true, nil
 		return ""
 	}
@@ -330,7 +334,7 @@ func (d *pinReader) text() string {
 	return s
 }
 
-func (d *pinReader) fees(p *pin) {
+func (d *fieldReader) fees(p *pin) {
 	if !p.has(pinFees) {
 		return
 	}
@@ -344,7 +348,7 @@ func (d *pinReader) fees(p *pin) {
 	}
 }
 
-func (d *pinReader) paths(p *pin) {
+func (d *fieldReader) paths(p *pin) {
 	p.paths = &Extractor{}
 	for _, path := range p.paths.paths() {
 		*path = d.text()
@@ -352,9 +356,9 @@ func (d *pinReader) paths(p *pin) {
 	p.paths.CacheOutside = d.byte() == 1
 }
 
-func (d *pinReader) tiers(p *pin) { p.tiers = d.named() }
+func (d *fieldReader) tiers(p *pin) { p.tiers = d.named() }
 
-func (d *pinReader) named() []namedRatio {
+func (d *fieldReader) named() []namedRatio {
 	n := int(d.byte())
 	if n > pinMost {
 		d.bad = true
@@ -368,7 +372,7 @@ func (d *pinReader) named() []namedRatio {
 	return list
 }
 
-func (d *pinReader) terms(t *pinTerms) {
+func (d *fieldReader) terms(t *pinTerms) {
 	has := d.byte()
 	t.base, t.geo, t.peak = one(), one(), one()
 	t.context, t.maxOutput = d.count(), d.count()
@@ -397,7 +401,7 @@ func (d *pinReader) terms(t *pinTerms) {
 	}
 }
 
-func (d *pinReader) rates(p *pin) {
+func (d *fieldReader) rates(p *pin) {
 	n := int(d.byte())
 	if n == 0 && !p.has(pinUnbounded) || n > pinMost {
 		d.bad = true

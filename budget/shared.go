@@ -1,0 +1,52 @@
+package budget
+
+import (
+	"crypto/sha256"
+	"time"
+)
+
+// SharedBudget is a budget of the store that several replicas share.
+type SharedBudget struct {
+	Budget
+	// Counting: it is new and limits nothing yet. Each replica puts its calls on it
+	// and tells what its target has cost there.
+	Counting bool
+}
+
+// SharedKey is a key and the hash of its secret, which no store has.
+type SharedKey struct {
+	Key
+	Hash [sha256.Size]byte
+}
+
+// Rules are all budgets and keys of a store. Every edit raises the version.
+type Rules struct {
+	Version uint64
+	Budgets []SharedBudget
+	Keys    []SharedKey
+}
+
+// UsageTotal is all that one replica has booked for a quarter of an hour and an
+// attribution: absolute, so that telling it again changes nothing.
+type UsageTotal struct {
+	Quarter int64 // since 1970: the 15 minutes that its calls were reserved in
+	UsageRow
+}
+
+// Replica is a gateway that shares its budgets with others.
+type Replica struct {
+	ID         string // random, kept in its data directory
+	Name       string // of its machine, for people
+	Program    string // its version
+	ConfigHash string // of its configuration, so that drift is seen
+}
+
+// ReplicaStatus is a replica as the store last heard of it.
+type ReplicaStatus struct {
+	Replica
+	Seen   time.Time // its last exchange
+	Pushed time.Time // its usage was complete until then; zero: never pushed
+	Rules  uint64    // the version it obeys
+	Leased Amount    // of all accounts whose window is open
+	Left   bool      // it stopped in order, and holds nothing
+}

@@ -11,6 +11,9 @@ type SharedBudget struct {
 	// Counting: it is new and limits nothing yet. Each replica puts its calls on it
 	// and tells what its target has cost there.
 	Counting bool
+	// Running is the window that was open when the zone was last edited, and that
+	// ends at the next border of the new one; zero: there was no such edit.
+	Running Window
 }
 
 // SharedKey is a key and the hash of its secret, which no store has.

@@ -304,3 +304,8 @@ func (l *Ledger) Waiting() int {
 	defer l.mu.Unlock()
 	return l.core.waiting.count
 }
+
+// ShareUsage makes changes of usage known to UsageSince, as a Lessor does.
+func (l *Ledger) ShareUsage(ctx context.Context) error {
+	return l.onSync(ctx, func() error { l.store.shared = true; return nil })
+}

@@ -61,8 +61,8 @@ func prepareQueries(ctx context.Context, conn *sql.Conn) (queries, error) {
 		{&s.wall, `INSERT INTO meta (name, value) VALUES ('wall', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`},
 		{&s.spool, `INSERT INTO spool (one, file, offset) VALUES (1, ?, ?)
 			ON CONFLICT (one) DO UPDATE SET file = excluded.file, offset = excluded.offset`},
-		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)` + usageConflictSQL},
+		{&s.usage, `INSERT INTO usage (bucket, tag, model, provider, key_id, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost, changed)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)` + usageConflictSQL + `, changed = max(changed, excluded.changed)`},
 	} {
 		st, err := conn.PrepareContext(ctx, p.sql)
 		if err != nil {
@@ -292,10 +292,14 @@ func (w *writer) flushUsage(s *store) {
 		if u == (tally{}) {
 			continue // a call that never reached its provider
 		}
+		changed := int64(0)
+		if s.shared {
+			changed = int64(s.chain.commits) + 1
+		}
 		k.bucket = s.folds.bucket(k.bucket)
 		w.exec(w.s.usage, k.bucket, string(k.attr.Tag), k.attr.Model, k.attr.Provider, k.attr.KeyID, u.requests, u.unpriced,
 			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output,
-			u.estimated, int64(u.estimatedCost))
+			u.estimated, int64(u.estimatedCost), changed)
 		w.addSealed(s, k.bucket, string(k.attr.Tag), u.requests, int64(u.cost))
 	}
 }

@@ -36,7 +36,9 @@ type store struct {
 	page  linkPage
 	seal  seal
 	zone  *time.Location // of the months of sealed usage
-	folds folds
+	// shared: rows of usage note their changes, for UsageSince.
+	shared bool
+	folds  folds
 	// foldAt is a bucket: folded usage before it is in its place.
 	foldAt int64
 	step   func(int)    // may be nil

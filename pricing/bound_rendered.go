@@ -103,32 +103,44 @@ func (r *rendering) growth(c byte) int {
 	return len(`\ud83d\ude00`) - 4
 }
 
-// printed is the longest rendering of a JSON text, in bytes.
-func printed(raw []byte) int64 {
-	r := rendering{depth: 1, outside: 1}
-	for _, c := range raw {
-		r.add(c)
+// addJSON measures a JSON text within what a provider puts around it.
+func (r *rendering) addJSON(raw []byte) {
+	for i := 0; i < len(raw); i++ {
+		if r.text && !r.escape { // most of a schema: needs no state
+			for ; i < len(raw) && raw[i] != '"' && raw[i] != '\\'; i++ {
+				r.size += int64(grown[raw[i]])
+			}
+			if i == len(raw) {
+				return
+			}
+		}
+		r.add(raw[i])
 	}
-	return r.size
 }
 
-// renderedSize is the longest rendering of a value, or of the JSON in a string.
-// Of the arguments of a call each may stand between marks of its own.
+// renderedSize is the longest rendering of a value, or of the JSON in a string, in
+// bytes. Of the arguments of a call each may stand between marks of its own.
 func renderedSize(raw []byte, arguments bool) int64 {
 	r := rendering{}
 	if len(raw) > 2 && raw[0] == '"' {
 		r.addQuoted(raw[1 : len(raw)-1])
 	} else {
 		r = rendering{depth: 1, outside: 1}
-		for _, c := range raw {
-			r.add(c)
-		}
+		r.addJSON(raw)
 	}
 	if arguments {
 		r.size += argumentFrame * r.members
 	}
 	return r.size
 }
+
+// grown is 1 and growth by a character's first byte.
+var grown = func() (g [256]uint8) {
+	for c := range g {
+		g[c] = uint8(1 + (*rendering)(nil).growth(byte(c)))
+	}
+	return g
+}()
 
 // addQuoted measures the text that is in a JSON string, without its quotes.
 func (r *rendering) addQuoted(s []byte) {

@@ -371,38 +371,37 @@ func textEnd(b []byte, i int) (end int, escaped bool) {
 			}
 			return i + 1, escaped
 		case '\\':
+			escaped = true
+			if i+1 < len(b) && short[b[i+1]] {
+				i += 2
+				continue
+			}
 			n := escapeLen(b[i:])
 			if n == 0 {
 				return 0, false
 			}
 			i += n
-			escaped = true
 		default:
 			return 0, false
 		}
 	}
 }
 
-// escapeLen is the length of the escape that b begins with, or of the two that
+// short has the bytes that make an escape of two with the backslash before them.
+var short = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
+
+// escapeLen is the length of the \uXXXX that b begins with, or of the two that
 // make a surrogate pair; 0 where it is none.
 func escapeLen(b []byte) int {
-	if len(b) < 2 {
+	r, ok := hexRune(b)
+	switch {
+	case !ok:
 		return 0
+	case !utf16.IsSurrogate(r):
+		return 6
 	}
-	switch b[1] {
-	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-		return 2
-	case 'u':
-		r, ok := hexRune(b)
-		if !ok {
-			return 0
-		}
-		if !utf16.IsSurrogate(r) {
-			return 6
-		}
-		if second, ok := hexRune(b[6:]); ok && utf16.DecodeRune(r, second) != utf8.RuneError {
-			return 12
-		}
+	if second, ok := hexRune(b[6:]); ok && utf16.DecodeRune(r, second) != utf8.RuneError {
+		return 12
 	}
 	return 0
 }

@@ -85,7 +85,7 @@ func (c *Call) expand() {
 	}
 	sizes, most := make(map[string]int64, len(c.named)), int64(0)
 	for _, t := range c.named {
-		n := toolFrame + printed(c.body[t.at:t.end])
+		n := toolFrame + renderedSize(c.body[t.at:t.end], false)
 		sizes[t.name], most = max(sizes[t.name], n), max(most, n)
 	}
 	for _, name := range c.references {

@@ -129,7 +129,7 @@ func shareConfig(addresses [3]string, data, envoyPath, backend string) string {
 	var models strings.Builder
 	for _, m := range []string{"bytes/m1", "words/m1"} {
 		fmt.Fprintf(&models, `- model: %s
-  tokenizer: o200k_base
+  family: gpt
   limits: {context: 400000, max_output: 64000}
   prices:
   - {from: 2026-01-01, source: bench, checked_at: 2026-01-01, input: "10", output: "40"}

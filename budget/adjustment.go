@@ -1,6 +1,12 @@
 package budget
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
 
 // Adjustment corrects what was charged: a refund or an extra charge, by a
 // person, with a reason. It is a record of its own; what it corrects stays.
@@ -36,3 +42,17 @@ type Author struct {
 
 // MaxReasonBytes is the longest reason.
 const MaxReasonBytes = 500
+
+// Check refuses a reason that cannot be kept.
+func (a Author) Check() error {
+	if a.Reason != "" && !Printable(a.Reason, MaxReasonBytes) {
+		return Invalid("field_invalid", "reason", fmt.Sprintf("reason must be up to %d bytes of printable text, or absent", MaxReasonBytes))
+	}
+	return nil
+}
+
+// Printable reports whether s is 1 to limit bytes of printable text, more than blanks.
+func Printable(s string, limit int) bool {
+	return s != "" && len(s) <= limit && utf8.ValidString(s) && strings.TrimSpace(s) != "" &&
+		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}

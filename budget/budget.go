@@ -1,6 +1,9 @@
 package budget
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Budget is a hard cap on what a target may cost in each window of a period.
 // At most one budget exists for a target and a period.
@@ -43,3 +46,24 @@ type Status struct {
 
 // Remaining is what the cap leaves, at least 0.
 func (s Status) Remaining() Amount { return max(0, s.Cap-s.Spent-s.Reserved) }
+
+// Check validates what a caller chose and returns the zone.
+func (b *Budget) Check() (*time.Location, error) {
+	switch {
+	case (b.Target.Tags == "") == (b.Target.KeyID == ""):
+		return nil, Invalid("field_invalid", "target", "a budget watches either tags or one key; name exactly one")
+	case b.Period < Month || b.Period > Total:
+		return nil, Invalid("field_invalid", "period", "period is unknown; use month, day, week or total")
+	case b.Cap < 0 || b.Cap > MaxAmount:
+		return nil, Invalid("field_invalid", "cap", fmt.Sprintf("cap must be from 0 to %d cents", MaxCents))
+	}
+	if err := b.Defaults.Check(); err != nil {
+		return nil, err
+	}
+	if b.Target.Tags != "" {
+		if _, err := ParseTagPattern("tag", string(b.Target.Tags)); err != nil {
+			return nil, err
+		}
+	}
+	return ParseZone("time_zone", b.Zone)
+}

@@ -103,6 +103,25 @@ func (k *Key) WaitAtMost(most time.Duration) time.Duration {
 	return most
 }
 
+// Check validates what a caller chose.
+func (k *Key) Check() error {
+	if k.Name == "" || len(k.Name) > 64 {
+		return Invalid("field_invalid", "name", "name must have 1 to 64 bytes")
+	}
+	if len(k.Scopes) == 0 {
+		return Invalid("field_invalid", "scopes", "scopes is empty; name at least one of inference, usage, budgets, admin")
+	}
+	for _, s := range k.Scopes {
+		if _, err := ParseScope("scopes", string(s)); err != nil {
+			return err
+		}
+	}
+	if err := k.Defaults.Check(); err != nil {
+		return err
+	}
+	return CheckMaxWait(k.MaxWait)
+}
+
 // CheckMaxWait checks the longest wait of a key's calls; nil is none of its own.
 func CheckMaxWait(d *time.Duration) error {
 	if d != nil && (*d < 0 || *d > maxWait) {

@@ -1,6 +1,9 @@
 package budget
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // AccountName names an account, one budget in one window, alike on every replica.
 type AccountName struct {
@@ -12,6 +15,9 @@ type AccountName struct {
 // are absolute, so that asking again changes nothing.
 type Ask struct {
 	AccountName
+	// Has is the lease that the replica's admission obeys, as its disk has it: at most
+	// what the store said last. A store that knows of less has lost a commit.
+	Has Amount
 	// Lease is what the replica wants to have in all: what it has spent and reserved
 	// there, and what it may still admit. Less than it has is a return: admission
 	// must obey the lower lease, durably, before it is asked for.
@@ -37,3 +43,13 @@ type Grant struct {
 	// Recall says that another replica lacks what is unused here: give it back.
 	Recall bool
 }
+
+// ErrFenced is the store's answer to a replica that it does not listen to any more:
+// another process has taken over its id, or a person has it forgotten. It may admit
+// nothing, for good.
+var ErrFenced = errors.New("the store knows a newer process by this replica's id, or was told to forget it")
+
+// ErrRulesBehind is the store's answer to a replica that has not told that it obeys
+// the rules, since it started or since it was silent for too long: edits were
+// answered without it.
+var ErrRulesBehind = errors.New("the replica has yet to take the store's rules and acknowledge them")

@@ -11,9 +11,18 @@ type SharedBudget struct {
 	// Counting: it is new and limits nothing yet. Each replica puts its calls on it
 	// and tells what its target has cost there.
 	Counting bool
-	// Running is the window that was open when the zone was last edited, and that
-	// ends at the next border of the new one; zero: there was no such edit.
+	// Running is the window that was open when the zone was edited: it keeps its start
+	// and ends at a border of the new zone. What it does not contain is in the windows
+	// of Period and Zone. Zero where none was moved.
 	Running Window
+}
+
+// WindowAt is the window of b that t falls in; loc is b's zone.
+func (b *SharedBudget) WindowAt(t time.Time, loc *time.Location) Window {
+	if !b.Running.Start.Equal(b.Running.End) && b.Running.Contains(t) {
+		return b.Running
+	}
+	return b.Period.WindowAt(t, loc)
 }
 
 // SharedKey is a key and the hash of its secret, which no store has.

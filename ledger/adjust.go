@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"aigateway/budget"
 )
@@ -94,20 +92,15 @@ func checkAdjustment(a *budget.Adjustment) error {
 		return budget.Invalid("field_invalid", "budget_id", "an adjustment corrects one budget or one tag; name exactly one of budget_id and tag")
 	case a.Amount == 0 || a.Amount > budget.MaxAmount || a.Amount < -budget.MaxAmount:
 		return budget.Invalid("field_invalid", "amount", "amount must be a charge above 0 or a refund below 0, within the range of amounts")
-	case !printable(a.Reason, budget.MaxReasonBytes):
+	case !budget.Printable(a.Reason, budget.MaxReasonBytes):
 		return budget.Invalid("field_invalid", "reason", "reason must say why, in 1 to 500 bytes of printable text")
-	case !printable(a.RequestID, 128):
+	case !budget.Printable(a.RequestID, 128):
 		return budget.Invalid("field_invalid", "request_id", "request_id must have 1 to 128 bytes of printable text; make one up for each adjustment and repeat it when retrying")
 	}
 	if a.Tag != "" {
 		return budget.CheckTag("tag", string(a.Tag))
 	}
 	return nil
-}
-
-func printable(s string, limit int) bool {
-	return s != "" && len(s) <= limit && utf8.ValidString(s) && strings.TrimSpace(s) != "" &&
-		!strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // findAdjustment looks for the request id of a. If it was used for the same

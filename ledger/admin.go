@@ -61,23 +61,15 @@ func auditRow(at int64, actor, action, subject string, detail any) query {
 	}
 }
 
-// checkAuthor refuses a reason that cannot be kept.
-func checkAuthor(by budget.Author) error {
-	if by.Reason != "" && !printable(by.Reason, budget.MaxReasonBytes) {
-		return budget.Invalid("field_invalid", "reason", fmt.Sprintf("reason must be up to %d bytes of printable text, or absent", budget.MaxReasonBytes))
-	}
-	return nil
-}
-
 // SetBudget creates the budget of (Target, Period) or replaces its cap, zone and
 // default output cap, and is durable on return. A new budget starts with what its target
 // already cost in the window, so deleting and setting a budget again forgets
 // nothing, and has the calls that run at that moment. A cap below what is spent and
 // reserved holds at once: running calls finish, nothing new starts.
 func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (budget.Status, error) {
-	loc, err := checkBudget(&b)
+	loc, err := b.Check()
 	if err == nil {
-		err = checkAuthor(by)
+		err = by.Check()
 	}
 	if err != nil {
 		return budget.Status{}, err
@@ -93,27 +85,6 @@ func (l *Ledger) SetBudget(ctx context.Context, b budget.Budget, by budget.Autho
 	next := r.Budget
 	next.Cap, next.Zone, next.Defaults = b.Cap, b.Zone, b.Defaults
 	return l.replaceBudget(ctx, r, next, loc, by)
-}
-
-// checkBudget validates what a caller chose and returns the zone.
-func checkBudget(b *budget.Budget) (*time.Location, error) {
-	switch {
-	case (b.Target.Tags == "") == (b.Target.KeyID == ""):
-		return nil, budget.Invalid("field_invalid", "target", "a budget watches either tags or one key; name exactly one")
-	case b.Period < budget.Month || b.Period > budget.Total:
-		return nil, budget.Invalid("field_invalid", "period", "period is unknown; use month, day, week or total")
-	case b.Cap < 0 || b.Cap > budget.MaxAmount:
-		return nil, budget.Invalid("field_invalid", "cap", fmt.Sprintf("cap must be from 0 to %d cents", budget.MaxCents))
-	}
-	if err := b.Defaults.Check(); err != nil {
-		return nil, err
-	}
-	if b.Target.Tags != "" {
-		if _, err := budget.ParseTagPattern("tag", string(b.Target.Tags)); err != nil {
-			return nil, err
-		}
-	}
-	return budget.ParseZone("time_zone", b.Zone)
 }
 
 // createBudget makes a budget in two steps, so that from the answer on it has the
@@ -223,7 +194,7 @@ func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) q
 // budget. A non-empty etag must match, else KindConflict; change must not call
 // the ledger.
 func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (budget.Status, error) {
-	if err := checkAuthor(by); err != nil {
+	if err := by.Check(); err != nil {
 		return budget.Status{}, err
 	}
 	l.admin.Lock()
@@ -239,7 +210,7 @@ func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(
 	if next.Target != r.Target || next.Period != r.Period || next.ID != r.ID {
 		return budget.Status{}, budget.Invalid("field_immutable", "target", "target and period of a budget cannot change; set another budget and delete this one")
 	}
-	loc, err := checkBudget(&next)
+	loc, err := next.Check()
 	if err != nil {
 		return budget.Status{}, err
 	}
@@ -271,7 +242,7 @@ func noBudget(id string) error {
 // DeleteBudget removes a budget; it is durable on return. Its cap holds until
 // then. A non-empty etag must match.
 func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Author) error {
-	if err := checkAuthor(by); err != nil {
+	if err := by.Check(); err != nil {
 		return err
 	}
 	l.admin.Lock()

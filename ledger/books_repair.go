@@ -20,7 +20,7 @@ const actionRepair = "repair"
 // must not be empty.
 func Repair(ctx context.Context, config Config, by budget.Author) (accepted []Mismatch, err error) {
 	config.setDefaults()
-	if !printable(by.Reason, budget.MaxReasonBytes) || !printable(by.Actor, 128) {
+	if !budget.Printable(by.Reason, budget.MaxReasonBytes) || !budget.Printable(by.Actor, 128) {
 		return nil, budget.Invalid("field_invalid", "reason", fmt.Sprintf("a repair needs its author, and a reason of 1 to %d bytes of printable text", budget.MaxReasonBytes))
 	}
 	lock, err := takeLock(config.Dir)

@@ -114,12 +114,13 @@ func unauthenticated(reason, message string) *budget.Error {
 // returns it with its secret, which is shown once and not stored. It is
 // durable on return.
 func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) (budget.Key, string, error) {
-	if err := checkAuthor(by); err != nil {
+	if err := by.Check(); err != nil {
 		return budget.Key{}, "", err
 	}
-	if err := checkKey(&k); err != nil {
+	if err := k.Check(); err != nil {
 		return budget.Key{}, "", err
 	}
+	k.Scopes, k.AllowedTags, k.AllowedModels = slices.Clone(k.Scopes), slices.Clone(k.AllowedTags), slices.Clone(k.AllowedModels)
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	id := randomText(keyIDLen)
@@ -142,28 +143,6 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) 
 		return budget.Key{}, "", err
 	}
 	return e.Key, secret, nil
-}
-
-func checkKey(k *budget.Key) error {
-	if k.Name == "" || len(k.Name) > 64 {
-		return budget.Invalid("field_invalid", "name", "name must have 1 to 64 bytes")
-	}
-	if len(k.Scopes) == 0 {
-		return budget.Invalid("field_invalid", "scopes", "scopes is empty; name at least one of inference, usage, budgets, admin")
-	}
-	for _, s := range k.Scopes {
-		if _, err := budget.ParseScope("scopes", string(s)); err != nil {
-			return err
-		}
-	}
-	if err := k.Defaults.Check(); err != nil {
-		return err
-	}
-	if err := budget.CheckMaxWait(k.MaxWait); err != nil {
-		return err
-	}
-	k.Scopes, k.AllowedTags, k.AllowedModels = slices.Clone(k.Scopes), slices.Clone(k.AllowedTags), slices.Clone(k.AllowedModels)
-	return nil
 }
 
 func encodeLists(k *budget.Key) (lists [3]string, err error) {
@@ -248,7 +227,7 @@ func page(ids []string, after string, limit int) []string {
 
 // DeleteKey revokes a key: at once for new calls, and durable on return.
 func (l *Ledger) DeleteKey(ctx context.Context, id string, by budget.Author) error {
-	if err := checkAuthor(by); err != nil {
+	if err := by.Check(); err != nil {
 		return err
 	}
 	l.admin.Lock()

@@ -43,7 +43,7 @@ func (a *account) restoredLeft() budget.Amount {
 // unexplained: a crash since then, whose share nobody can tell apart, leaves
 // that budget to corrections by hand.
 func Release(ctx context.Context, config Config, by budget.Author) (out []Released, err error) {
-	if !printable(by.Reason, budget.MaxReasonBytes) || !printable(by.Actor, 128) {
+	if !budget.Printable(by.Reason, budget.MaxReasonBytes) || !budget.Printable(by.Actor, 128) {
 		return nil, budget.Invalid("field_invalid", "reason", fmt.Sprintf("a release needs its author, and a reason of 1 to %d bytes of printable text", budget.MaxReasonBytes))
 	}
 	config.keepAll()

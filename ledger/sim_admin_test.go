@@ -41,7 +41,7 @@ func (w *simWorld) countBudget() bool {
 	if w.c.rules.target[targetKey{b.Target, b.Period}] != nil {
 		return false
 	}
-	loc, err := checkBudget(&b)
+	loc, err := b.Check()
 	if err != nil {
 		w.broken("budget: %v", err)
 		return false
@@ -147,7 +147,7 @@ func (w *simWorld) editRule(r *rule, kind int) bool {
 	at := w.at()
 	w.c.advance(&at)
 	next := w.drawEdit(r.Budget, kind)
-	loc, err := checkBudget(&next)
+	loc, err := next.Check()
 	if err != nil {
 		w.broken("budget: %v", err)
 		return false

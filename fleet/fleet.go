@@ -1,0 +1,214 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"aigateway/budget"
+)
+
+// Store is what several gateways share. Its methods are safe for concurrent use.
+// An edit is in the store when it returns, and gateways obey it once AwaitVersion
+// of its version returned. Errors that users may read are *budget.Error; any other
+// means that the store could not be asked, or that the outcome is unknown.
+type Store interface {
+	// Rules are all budgets and keys, if their version is not after.
+	Rules(ctx context.Context, after uint64) (rules budget.Rules, changed bool, err error)
+	// AwaitVersion waits until every gateway obeys a version, and returns the ids of
+	// those that were silent for so long that they admit nothing.
+	AwaitVersion(ctx context.Context, version uint64) (silent []string, err error)
+	// Enforce waits until every gateway has put its calls on a new budget, and ends
+	// its counting.
+	Enforce(ctx context.Context, id string) (version uint64, err error)
+	// Tidy ends what a gateway began that is gone, and forgets ended windows.
+	Tidy(ctx context.Context) error
+
+	SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (id string, version uint64, created bool, err error)
+	UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (version uint64, err error)
+	DeleteBudget(ctx context.Context, id, etag string, by budget.Author) (version uint64, err error)
+	CreateKey(ctx context.Context, k budget.Key, by budget.Author) (key budget.Key, secret string, version uint64, err error)
+	DeleteKey(ctx context.Context, id string, by budget.Author) (version uint64, err error)
+
+	Budget(ctx context.Context, id string) (status budget.Status, asOf time.Time, err error)
+	Budgets(ctx context.Context, after string, limit int) (list []budget.Status, asOf time.Time, err error)
+	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
+	Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.UsageRow, asOf time.Time, err error)
+	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (costs []budget.TagCost, asOf time.Time, err error)
+}
+
+// Member is this gateway in the store.
+type Member interface {
+	// Acknowledge tells that a version of the rules is obeyed here.
+	Acknowledge(ctx context.Context, version uint64) error
+	// PushUsage tells totals, and that with them the usage is complete until now.
+	PushUsage(ctx context.Context, rows []budget.UsageTotal) error
+	// Leave tells that this gateway holds nothing any more and says nothing further.
+	Leave(ctx context.Context) error
+}
+
+// Ledger is this gateway's own.
+type Ledger interface {
+	// ApplyRules puts all budgets and keys in force; they are on return.
+	ApplyRules(ctx context.Context, r budget.Rules) error
+	// AppliedVersion is that of the rules in force; 0: there never were any.
+	AppliedVersion() uint64
+	UsageSince(ctx context.Context, after uint64, limit int) (rows []budget.UsageTotal, upTo uint64, err error)
+	GetKey(id string) (budget.Key, error)
+	ListKeys(after string, limit int) ([]budget.Key, error)
+}
+
+// Config is what a fleet needs. Every field without "may be nil" is required.
+type Config struct {
+	Store  Store
+	Member Member
+	Ledger Ledger
+	// Dir is the data directory, for a note of what the store was told.
+	Dir     string
+	Now     func() time.Time
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // may be nil: no metrics
+}
+
+// Fleet keeps this gateway in step with the others while Run runs, and is the
+// admin API's store of budgets, keys, usage and audit entries. It is safe for
+// concurrent use.
+type Fleet struct {
+	c       Config
+	metrics *metrics
+	hurry   chan struct{} // an edit was made here: look for it now
+
+	pushing sync.Mutex // one push at a time, which owns place
+	place   place
+
+	applying sync.Mutex // one application of rules at a time
+	mu       sync.Mutex // guards problems
+	problems map[string]error
+}
+
+// How often the store is asked and told.
+const (
+	rulesEvery = 250 * time.Millisecond // so long an edit waits for gateways that it was not made at
+	pushEvery  = time.Second
+	tidyEvery  = 5 * time.Second
+	// askWithin ends a question that should take milliseconds.
+	askWithin = 10 * time.Second
+)
+
+// New returns a fleet in whose ledger the rules of the store are in force already.
+func New(ctx context.Context, c Config) (*Fleet, error) {
+	f := &Fleet{c: c, hurry: make(chan struct{}, 1), problems: map[string]error{}}
+	var err error
+	f.place, err = openPlace(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	f.metrics, err = newMetrics(f, c.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	err = f.follow(ctx, true)
+	if err != nil {
+		f.metrics.set.Remove()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Run follows the rules and tells the usage until ctx ends. A store that cannot be
+// asked is asked again: what that means for calls is the ledger's to say.
+func (f *Fleet) Run(ctx context.Context) error {
+	loops, ctx := errgroup.WithContext(ctx)
+	loops.Go(func() error {
+		return f.each(ctx, "rules", rulesEvery, f.hurry, func(ctx context.Context) error { return f.follow(ctx, false) })
+	})
+	loops.Go(func() error { return f.each(ctx, "usage", pushEvery, nil, f.push) })
+	loops.Go(func() error { return f.each(ctx, "tidy", tidyEvery, nil, f.c.Store.Tidy) })
+	return loops.Wait()
+}
+
+// each calls do every so often, and at once when somebody is in a hurry, until ctx
+// ends.
+func (f *Fleet) each(ctx context.Context, name string, every time.Duration, hurry <-chan struct{}, do func(context.Context) error) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		limited, cancel := context.WithTimeout(ctx, askWithin)
+		err := do(limited)
+		cancel()
+		if ctx.Err() != nil {
+			return nil
+		}
+		f.note(name, err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-hurry:
+		}
+	}
+}
+
+// note keeps how the last try of a loop went, and logs when that changes.
+func (f *Fleet) note(name string, err error) {
+	f.metrics.asked(name, err)
+	f.mu.Lock()
+	before := f.problems[name]
+	f.problems[name] = err
+	f.mu.Unlock()
+	switch {
+	case err != nil && before == nil:
+		f.c.Log.Warn("the store does not answer as it should; it is asked again", "asked", name, "error", err)
+	case err == nil && before != nil:
+		f.c.Log.Info("the store answers again", "asked", name)
+	}
+}
+
+// Problem is what somebody should look at, nil if all is well: whether calls are
+// served is the ledger's to say.
+func (f *Fleet) Problem() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"])
+}
+
+// follow puts the store's rules in force here, if they are newer, and says so there.
+func (f *Fleet) follow(ctx context.Context, first bool) error {
+	f.applying.Lock()
+	defer f.applying.Unlock()
+	obeyed := f.c.Ledger.AppliedVersion()
+	rules, changed, err := f.c.Store.Rules(ctx, obeyed)
+	if err != nil {
+		return err
+	}
+	if changed {
+		err = f.c.Ledger.ApplyRules(ctx, rules)
+		if err != nil {
+			return err
+		}
+		obeyed = rules.Version
+	}
+	if !changed && !first && f.metrics.acknowledged.Load() == obeyed {
+		return nil
+	}
+	err = f.c.Member.Acknowledge(ctx, obeyed)
+	if err == nil {
+		f.metrics.acknowledged.Store(obeyed)
+	}
+	return err
+}
+
+// Leave tells what is left to tell, once nothing more is booked here. The ledger
+// must have given back what it may.
+func (f *Fleet) Leave(ctx context.Context) error {
+	defer f.metrics.set.Remove()
+	return f.c.Member.Leave(ctx)
+}
+
+// Push tells the store all usage that is booked by now.
+func (f *Fleet) Push(ctx context.Context) error { return f.push(ctx) }

@@ -1,0 +1,73 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// placeFile says up to where the store was told of usage. Without it all is told
+// again, which changes nothing: totals are absolute.
+const placeFile = "store-place"
+
+// pushRows is how many rows of usage are told at once.
+const pushRows = 2000
+
+type place struct {
+	path string
+	upTo uint64
+}
+
+func openPlace(dir string) (place, error) {
+	p := place{path: filepath.Join(dir, placeFile)}
+	text, err := os.ReadFile(p.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, fmt.Errorf("read what the store was told: %w", err)
+	}
+	if json.Unmarshal(text, &p.upTo) != nil {
+		p.upTo = 0 // torn by a power loss
+	}
+	return p, nil
+}
+
+func (p *place) set(upTo uint64) error {
+	p.upTo = upTo
+	err := os.WriteFile(p.path+".new", fmt.Appendln(nil, upTo), 0o600)
+	if err == nil {
+		err = os.Rename(p.path+".new", p.path)
+	}
+	if err != nil {
+		return fmt.Errorf("note what the store was told: %w", err)
+	}
+	return nil
+}
+
+// push tells the store the usage that changed since it was last told, to its end.
+func (f *Fleet) push(ctx context.Context) error {
+	f.pushing.Lock()
+	defer f.pushing.Unlock()
+	for {
+		rows, upTo, err := f.c.Ledger.UsageSince(ctx, f.place.upTo, pushRows)
+		if err != nil {
+			return err
+		}
+		err = f.c.Member.PushUsage(ctx, rows)
+		if err != nil {
+			return err
+		}
+		f.metrics.pushed.Add(float64(len(rows)))
+		if upTo != f.place.upTo {
+			err = f.place.set(upTo)
+		}
+		if err != nil || len(rows) < pushRows {
+			return err
+		}
+	}
+}

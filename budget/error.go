@@ -32,7 +32,7 @@ type Error struct {
 	Field string
 	// Message says what is wrong and what to do about it. It never holds a secret.
 	Message string
-	// Refusal carries the numbers of a KindBudgetExceeded.
+	// Refusal carries the numbers of a KindBudgetExceeded, and of budget_contended.
 	Refusal *Refusal
 	// Err is the cause, for logs only; it is never shown to a client.
 	Err error
@@ -89,6 +89,15 @@ func Invalid(reason, field, message string) *Error {
 // NotFound is a KindNotFound error.
 func NotFound(reason, message string) *Error {
 	return &Error{Kind: KindNotFound, Reason: reason, Message: message}
+}
+
+// Contended is the answer while there is room below a cap, but other replicas hold
+// it: they give it back within a second, so a retry after that helps.
+func Contended(r *Refusal) *Error {
+	return &Error{
+		Kind: KindRateLimited, Reason: "budget_contended", Refusal: r,
+		Message: "what is left of the budget is lent to other gateways at this moment; retry in a second",
+	}
 }
 
 // Unavailable is a KindUnavailable error: nothing was decided, a retry may help.

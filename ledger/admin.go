@@ -96,36 +96,40 @@ func (l *Ledger) createBudget(ctx context.Context, b budget.Budget, loc *time.Lo
 	b.ID = "bud_" + randomText(16)
 	b.CreateTime = time.Unix(0, wall).UTC()
 	b.UpdateTime = b.CreateTime
-	r := &rule{Budget: b, num: l.lastRule, loc: loc}
-	made, past, err := l.countCalls(ctx, r)
-	if err != nil {
-		if made != nil { // as if it had never been; a restart does the same
-			err = errors.Join(err, l.applyRule(ctx, ruleEdit{rule: r, deleted: true}, nil))
-		}
-		return budget.Status{}, err
-	}
-	err = l.applyRule(ctx, ruleEdit{rule: r, next: b, loc: loc, made: made, past: past}, []query{
-		{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			args: []any{r.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), wall, wall, b.DefaultMaxTokens, b.DefaultMaxToolCalls}},
-		l.auditBudget(by, "create_budget", b),
-	})
-	if err != nil {
+	edits := []ruleEdit{{rule: &rule{Budget: b, num: l.lastRule, loc: loc}, next: b, loc: loc}}
+	if err := l.makeRules(ctx, edits, l.auditBudget(by, "create_budget", b)); err != nil {
 		return budget.Status{}, err
 	}
 	return l.GetBudget(b.ID)
 }
 
-// countCalls starts to count the calls that r watches on its first account, and
-// returns that and what r's target had cost in its window until then.
-func (l *Ledger) countCalls(ctx context.Context, r *rule) (a *account, past budget.Amount, err error) {
+// makeRules makes budgets, at most maxMade, all or none. The caller holds admin.
+func (l *Ledger) makeRules(ctx context.Context, edits []ruleEdit, audit ...query) error {
+	if err := l.countCalls(ctx, edits); err != nil {
+		for _, e := range edits {
+			if e.made != nil { // as if it had never been; a restart does the same
+				err = errors.Join(err, l.applyRule(ctx, ruleEdit{rule: e.rule, deleted: true}, nil))
+			}
+		}
+		return err
+	}
+	return l.applyEdits(ctx, edits, func(e *ruleEdit) []query {
+		b := &e.next
+		return append([]query{{sql: `INSERT INTO budget (num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls, counting) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			args: []any{e.rule.num, b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), b.CreateTime.UnixNano(), b.UpdateTime.UnixNano(), b.DefaultMaxTokens, b.DefaultMaxToolCalls, boolInt(e.counting)}}}, audit...)
+	})
+}
+
+// countCalls starts to count the calls that the new rules watch on their first
+// accounts, and notes what their targets had cost in their windows until then.
+func (l *Ledger) countCalls(ctx context.Context, edits []ruleEdit) error {
 	l.mu.Lock()
-	err = l.unavailable()
+	err := l.unavailable()
 	l.mu.Unlock()
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	err = unchanging(ctx, l.store.read, func(q querier) error {
-		var queued budget.Amount
+	return unchanging(ctx, l.store.read, func(q querier) error {
 		var begun error
 		err := l.onSync(ctx, func() error { // no commit is under way
 			at := l.instant()
@@ -134,22 +138,29 @@ func (l *Ledger) countCalls(ctx context.Context, r *rule) (a *account, past budg
 			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			if begun = l.unavailable(); begun == nil {
-				a, queued = l.core.count(r, at)
-				l.noteQueued(at)
-				l.signal(true)
+			if begun = l.unavailable(); begun != nil {
+				return nil
 			}
+			for i := range edits {
+				edits[i].made, edits[i].past = l.core.count(edits[i].rule, at)
+			}
+			l.noteQueued(at)
+			l.signal(true)
 			return nil
 		})
 		if err := errors.Join(err, begun); err != nil {
 			return err
 		}
-		start, end := a.start, a.end // they stay: r is not listed, so nobody edits it
-		past, err = costOf(ctx, q, r.Target, start, end)
-		past = min(past+queued, budget.MaxAmount)
-		return err
+		for i := range edits {
+			e := &edits[i]
+			cost, err := costOf(ctx, q, e.next.Target, e.made.start, e.made.end) // which stay: it is not listed, so nobody edits it
+			if err != nil {
+				return err
+			}
+			e.past = max(0, min(cost+e.past, budget.MaxAmount))
+		}
+		return nil
 	})
-	return a, max(past, 0), err
 }
 
 // replaceBudget moves r to next. The caller holds admin.
@@ -171,6 +182,11 @@ func (l *Ledger) replaceBudget(ctx context.Context, r *rule, next budget.Budget,
 // a lower cap counts in memory first, everything else once it is durable. The
 // caller holds admin.
 func (l *Ledger) applyRule(ctx context.Context, e ruleEdit, stored []query) error {
+	return l.applyEdits(ctx, []ruleEdit{e}, func(*ruleEdit) []query { return stored })
+}
+
+// applyEdits is applyRule for several edits, in one transaction.
+func (l *Ledger) applyEdits(ctx context.Context, edits []ruleEdit, stored func(*ruleEdit) []query) error {
 	at := l.instant()
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
@@ -178,7 +194,12 @@ func (l *Ledger) applyRule(ctx context.Context, e ruleEdit, stored []query) erro
 		return err
 	}
 	l.core.advance(&at)
-	n := l.queueEdit(l.core.edit(e, at.wall, stored))
+	var n uint64
+	for i := range edits {
+		out := l.core.edit(edits[i], at.wall, stored(&edits[i]))
+		out.joined = i < len(edits)-1
+		n = l.queueEdit(out)
+	}
 	l.mu.Unlock()
 	return l.awaitEdit(ctx, n)
 }

@@ -32,6 +32,7 @@ type account struct {
 	// restored is what a restore from a backup held here because it could not
 	// know of it; 0 once it was released. See restoredLeft.
 	restored budget.Amount
+	share    *share    // what is lent of a cap that several ledgers obey; nil: it is this one's alone
 	line     []*waiter // those who wait here, in the order they came
 	patience int64     // at most the least of theirs
 	batch    delta     // of the batch that is being committed
@@ -53,6 +54,7 @@ type core struct {
 	clock
 
 	waiting waiting
+	leases  *leases // nil: the caps are this ledger's alone
 
 	rules       ruleIndex
 	accounts    map[int64]*account
@@ -122,7 +124,11 @@ func (c *core) want(a *account) {
 func (c *core) newAccount(r *rule, start, end int64) *account {
 	c.lastAccount++
 	a := &account{id: c.lastAccount, rule: r, start: start, end: end, fresh: true}
-	a.limit = r.limit()
+	if c.leases != nil {
+		a.share = newShare(0)
+		c.tell(a)
+	}
+	a.limit = a.lent(r.limit())
 	c.accounts[a.id] = a
 	c.want(a)
 	return a
@@ -135,7 +141,8 @@ func (c *core) newAccount(r *rule, start, end int64) *account {
 func (c *core) forget(a *account) {
 	current := !a.rule.deleted && (a.rule.cur == a || a.rule.next == a)
 	settled := a.orphan == 0 && (a.residue == 0 || a.rule.deleted)
-	if !current && a.refs == 0 && settled && !a.raised && !a.wanted && a.inNo == 0 && len(a.line) == 0 {
+	told := a.share == nil || !a.share.listed
+	if !current && a.refs == 0 && settled && told && !a.raised && !a.wanted && a.inNo == 0 && len(a.line) == 0 {
 		delete(c.accounts, a.id)
 	}
 }

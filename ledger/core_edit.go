@@ -12,6 +12,8 @@ type ruleEdit struct {
 	deleted bool
 	next    budget.Budget
 	loc     *time.Location // of next
+	// counting: next has calls and limits none yet.
+	counting bool
 	// Of a new budget, which counts: its account of the window it was made in, and
 	// what its target had cost there.
 	made *account
@@ -29,10 +31,12 @@ func (c *core) edit(e ruleEdit, wall int64, stored []query) event {
 	case e.deleted:
 		rows, durable = deleteAccounts(r.num), func() { c.removeRule(r) }
 	case e.made != nil:
-		out = c.enforce(r, e.made, e.past)
+		out = c.enforce(r, e.made, e.past, e.counting)
 		rows, durable = []query{baseSQL(e.made.id, int64(out.cost))}, func() { c.rules.list(r) }
 	default:
-		c.cut(r, e.next.Cap)
+		if r.counting = r.counting && e.counting; !r.counting {
+			c.cut(r, e.next.Cap)
+		}
 		moved := func() {}
 		if e.next.Zone != r.Zone {
 			rows, moved = c.moveWindow(r, e.loc, wall)
@@ -62,7 +66,7 @@ func (r *rule) limit() budget.Amount {
 // account.
 func (c *core) count(r *rule, at instant) (a *account, queued budget.Amount) {
 	c.advance(&at)
-	start, end := windowAt(r.Period, r.loc, at.wall)
+	start, end := r.window(at.wall)
 	r.counting = true
 	a = c.newAccount(r, start, end)
 	r.cur = a
@@ -120,10 +124,10 @@ func (c *core) join(h *hold, a *account, at instant) {
 
 // enforce is the second step of a new budget: it begins with what its target had
 // cost, and its cap limits from now on, however much that and the running calls
-// make.
-func (c *core) enforce(r *rule, a *account, past budget.Amount) event {
-	r.counting = false
-	c.cut(r, r.Cap)
+// make; unless other ledgers still count.
+func (c *core) enforce(r *rule, a *account, past budget.Amount, counting bool) event {
+	r.counting = counting
+	c.cut(r, r.limit())
 	return event{kind: eventPast, pooled: a, cost: limitCharge([]*account{a}, past, 0)}
 }
 
@@ -153,8 +157,8 @@ func deleteAccountsWhere(where string, args ...any) []query {
 // cut lowers the limits of r's accounts, never raises them.
 func (c *core) cut(r *rule, limit budget.Amount) {
 	for _, a := range [...]*account{r.cur, r.next} {
-		if a != nil && limit < a.limit {
-			a.limit = limit
+		if a != nil && a.lent(limit) < a.limit {
+			a.limit = a.lent(limit)
 			c.want(a) // its mark must come below the new cap
 		}
 	}
@@ -170,7 +174,7 @@ func (c *core) replace(r *rule, next budget.Budget, loc *time.Location) {
 	r.Budget = next
 	for _, a := range [...]*account{r.cur, r.next} {
 		if a != nil {
-			a.limit = next.Cap
+			a.limit = a.lent(r.limit())
 			c.want(a)
 		}
 	}

@@ -21,6 +21,8 @@ type rule struct {
 	moving    bool // its running window is about to get another end
 	// counting: a new budget that has calls but limits none yet. See core.count.
 	counting bool
+	// running is a window that was open when the zone was edited; zero: none.
+	running budget.Window
 }
 
 // group is all budgets whose windows change at the same moment.
@@ -189,7 +191,7 @@ func (c *core) account(r *rule, wall int64) *account {
 	old, next := r.cur, r.next
 	r.cur, r.next = r.peek(wall), nil
 	if r.cur == nil {
-		start, end := windowAt(r.Period, r.loc, wall)
+		start, end := r.window(wall)
 		if old != nil && start <= old.start {
 			// The calendar says that old goes on: it had another end in mind when
 			// old was opened, by other zone data. A window has one account.
@@ -208,6 +210,14 @@ func (c *core) account(r *rule, wall int64) *account {
 		}
 	}
 	return r.cur
+}
+
+// window returns the borders of r's window at wall, in ns.
+func (r *rule) window(wall int64) (start, end int64) {
+	if w := r.running; !w.Start.IsZero() && w.Contains(time.Unix(0, wall)) {
+		return w.Start.UnixNano(), w.End.UnixNano()
+	}
+	return windowAt(r.Period, r.loc, wall)
 }
 
 // windowAt returns the window's borders in ns.
@@ -264,9 +274,10 @@ func (c *core) status(r *rule, wall int64) *budget.Status {
 	start, end := int64(0), int64(0)
 	if a := r.peek(wall); a != nil {
 		start, end = a.start, a.end
-		st.Spent, st.Reserved = a.soon.spent, a.used()-a.falling-a.soon.spent
+		all := a.everywhere()
+		st.Spent, st.Reserved = all.spent, all.reserved
 	} else {
-		start, end = windowAt(r.Period, r.loc, wall)
+		start, end = r.window(wall)
 	}
 	st.Window.Start = time.Unix(0, start).In(r.loc)
 	if end != forever {
@@ -275,5 +286,5 @@ func (c *core) status(r *rule, wall int64) *budget.Status {
 	return st
 }
 
-// room is what a's cap leaves once the queued events are durable.
+// room is what a's limit leaves once the queued events are durable.
 func (a *account) room() budget.Amount { return a.limit - (a.used() - a.falling) }

@@ -11,21 +11,24 @@ import (
 type outcome uint8
 
 const (
-	admitted   outcome = iota
-	repeated           // the same request again: the same answer
-	differs            // the same request id with another call
-	unbounded          // no bound, and a budget watches the call
-	refused            // a cap would be crossed
-	waitSettle         // fits as soon as queued settlements are durable
-	waitMark           // fits the cap; the high-water mark must rise first
-	distrusted         // an account's totals differ from its rows
-	held               // only running calls keep it out, and it may wait for them
+	admitted    outcome = iota
+	repeated            // the same request again: the same answer
+	differs             // the same request id with another call
+	unbounded           // no bound, and a budget watches the call
+	refused             // a cap would be crossed
+	waitSettle          // fits as soon as queued settlements are durable
+	waitMark            // fits the cap; the high-water mark must rise first
+	distrusted          // an account's totals differ from its rows
+	held                // only running calls keep it out, and it may wait for them
+	waitLease           // a lease has no room for it: the store has to be asked
+	contended           // there is room, but other ledgers hold it
+	unreachable         // the store is silent, or was for too long
 )
 
 // reserve decides on r: every matching budget or none. tight is the account
 // with the least room: of all legs when admitted, of the refusing ones when
-// refused. blocked are the accounts to wait for when held. It does no I/O and
-// allocates the hold only.
+// refused; one that lacks lease when waitLease. blocked are the accounts to wait for
+// when held. It does no I/O and allocates the hold only.
 func (c *core) reserve(r *budget.Request, at instant) (out outcome, h *hold, tight *account, blocked []*account) {
 	c.advance(&at)
 	return c.decideOn(r, c.waiting.last+1, at)
@@ -52,31 +55,43 @@ func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, 
 	if r.Fit != nil {
 		bound = min(bound, fairShare(legs, r))
 	}
-	out, tight = decide(legs, bound)
-	if out == refused && r.Fit != nil {
+	if c.stale(at) {
+		return unreachable, nil, nil, nil
+	}
+	out, tight = decide(legs, bound, at)
+	if out.isFull() && r.Fit != nil {
 		// What fits next to the running calls, if that is still an answer.
 		if smaller := r.Fit(max(0, leastRoom(legs))); smaller >= 0 && smaller < bound {
 			bound = smaller
-			out, tight = decide(legs, bound)
+			out, tight = decide(legs, bound, at)
 		}
 	}
-	if (out == refused || c.waiting.count > 0) && c.mayWait(r, no) {
+	if (out.isFull() || c.waiting.count > 0) && c.mayWait(r, no) {
 		need := bound
-		if out == refused {
+		if out.isFull() {
 			need = least(r)
 		}
 		if blocked = blocking(legs, need, no, at); len(blocked) > 0 {
+			c.lack(legs, need, at)
 			return held, nil, tight, blocked
 		}
 	}
-	if out != admitted {
-		if out == waitMark {
-			c.raise(legs, bound)
+	switch out {
+	case admitted:
+		return admitted, c.admit(r, legs, bound, at), tightest(legs), nil
+	case waitMark:
+		c.raise(legs, bound)
+	case waitLease:
+		if at.mono < c.leases.down {
+			return unreachable, nil, nil, nil
 		}
-		return out, nil, tight, nil
+		c.lack(legs, bound, at)
 	}
-	return admitted, c.admit(r, legs, bound, at), tightest(legs), nil
+	return out, nil, tight, nil
 }
+
+// isFull reports whether there is no room for the call, as far as is known.
+func (o outcome) isFull() bool { return o == refused || o == contended }
 
 // fairShare is the bound of a call that is content with less, where others wait:
 // what there is room for is for all of them.
@@ -84,7 +99,7 @@ func fairShare(legs []*account, r *budget.Request) budget.Amount {
 	share := budget.MaxAmount
 	for _, a := range legs {
 		if n := len(a.line); n > 0 {
-			share = min(share, max(0, a.room())/budget.Amount(n+1))
+			share = min(share, max(0, a.reach())/budget.Amount(n+1))
 		}
 	}
 	if share == budget.MaxAmount {
@@ -96,7 +111,7 @@ func fairShare(legs []*account, r *budget.Request) budget.Amount {
 func leastRoom(legs []*account) budget.Amount {
 	room := budget.MaxAmount
 	for _, a := range legs {
-		room = min(room, a.room())
+		room = min(room, a.reach())
 	}
 	return room
 }
@@ -107,28 +122,32 @@ func (a *account) carries(bound budget.Amount) bool { return !a.fresh && a.cover
 
 // decide is the rule of admission: used + bound <= limit and <= usable on every
 // leg, which has a row. A fall that is queued but not durable makes it wait, never
-// refuse.
-func decide(legs []*account, bound budget.Amount) (outcome, *account) {
-	var full *account
-	out := admitted
+// refuse; so does a lease, until the store was asked.
+func decide(legs []*account, bound budget.Amount, at instant) (outcome, *account) {
+	var full, missing *account
+	out, why := admitted, refused
 	for _, a := range legs {
 		switch {
 		case a.distrusted:
 			return distrusted, a
 		case !a.fitsSoon(bound):
-			if full == nil || a.room() < full.room() {
-				full = a
+			switch lacks := a.lacks(bound, at); {
+			case lacks == unreachable, lacks == waitLease && out != unreachable:
+				out, missing = lacks, a
+			case lacks == waitLease:
+			case full == nil || lacks == refused && why == contended || lacks == why && a.left() < full.left():
+				full, why = a, lacks
 			}
-		case !a.fits(bound):
+		case !a.fits(bound) && missing == nil:
 			out = waitSettle
 		case !a.carries(bound) && out == admitted:
 			out = waitMark
 		}
 	}
 	if full != nil {
-		return refused, full
+		return why, full
 	}
-	return out, nil
+	return out, missing
 }
 
 // raise asks the next commit for marks that leave room for bound.
@@ -166,7 +185,7 @@ func (c *core) admit(r *budget.Request, legs []*account, bound budget.Amount, at
 func tightest(legs []*account) *account {
 	var t *account
 	for _, a := range legs {
-		if !a.rule.counting && (t == nil || a.room() < t.room()) {
+		if !a.rule.counting && (t == nil || a.left() < t.left()) {
 			t = a
 		}
 	}

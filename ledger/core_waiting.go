@@ -72,13 +72,22 @@ func blocking(legs []*account, bound budget.Amount, no uint64, at instant) []*ac
 	var out []*account
 	for _, a := range legs {
 		switch {
-		case a.distrusted || bound > a.limit-a.soon.spent || !a.fitsSoon(bound) && bound <= a.room()+a.restoredLeft():
+		case a.distrusted || a.hopeless(bound) || !a.fitsSoon(bound) && bound <= a.room()+a.restoredLeft():
 			return nil
 		case !a.fitsSoon(bound), a.barred(no, at):
 			out = append(out, a)
 		}
 	}
 	return out
+}
+
+// hopeless reports whether spending alone leaves no room for bound, whatever the
+// running calls cost.
+func (a *account) hopeless(bound budget.Amount) bool {
+	if a.share == nil {
+		return bound > a.limit-a.soon.spent
+	}
+	return bound > a.rule.limit()-a.everywhere().spent
 }
 
 // barred reports whether a call that came as number no may take nothing of a,
@@ -168,7 +177,10 @@ func (c *core) leave(w *waiter) {
 // never will be, or a is not the account of its window any more.
 func (w *waiter) stale(a *account, at instant) bool {
 	need := least(w.request)
-	return need <= a.room() || need > a.limit-a.soon.spent || a.rule.deleted || at.wall >= a.end || at.wall < a.start
+	if s := a.share; s != nil && s.lack == 0 && !s.asking && need > a.room() && a.lacks(need, at) == waitLease {
+		return true // nobody asks the store for it
+	}
+	return need <= a.room() || a.hopeless(need) || a.rule.deleted || at.wall >= a.end || at.wall < a.start
 }
 
 // serve looks again at those who wait at the accounts in todo, in the order they
@@ -215,7 +227,7 @@ func (c *core) again(w *waiter, at instant) bool {
 	case held:
 		c.lineUp(w, legs)
 		return false
-	case waitSettle, waitMark: // the next commit serves it
+	case waitSettle, waitMark, waitLease, unreachable: // the next commit or exchange serves it
 		c.lineUp(w, slices.Clone(c.match(nil, w.request.Tag, w.request.KeyID, at.wall)))
 		return false
 	}

@@ -73,6 +73,10 @@ func (c *core) begin(at instant, latency int64) *batch {
 	}
 	for _, a := range b.touched {
 		b.accounts = append(b.accounts, a.plan(at, latency))
+		if a.share != nil {
+			a.share.planned = b.accounts[len(b.accounts)-1].hw
+			c.tell(a)
+		}
 	}
 	return b
 }
@@ -113,6 +117,10 @@ func (c *core) apply(b *batch) {
 	}
 	for _, a := range b.touched {
 		a.inNo = 0
+		if s := a.share; s != nil {
+			s.planned = 0
+			c.leases.urgent = c.leases.urgent || s.listed && a.hurry() == 0
+		}
 		c.forget(a)
 	}
 	c.applied = b.queued

@@ -67,6 +67,12 @@ func (k *keyring) get(id string) *keyEntry {
 	return k.byID[id]
 }
 
+func (k *keyring) list() []string {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return slices.Clone(k.ids)
+}
+
 const (
 	keyIDPrefix  = "key_"
 	keyIDLen     = 16
@@ -127,22 +133,30 @@ func (l *Ledger) CreateKey(ctx context.Context, k budget.Key, by budget.Author) 
 	secret := budget.KeyPrefix + id + "-" + randomText(keySecretLen)
 	e := &keyEntry{Key: k, hash: sha256.Sum256([]byte(secret))}
 	e.ID, e.CreateTime = keyIDPrefix+id, l.config.Now().UTC()
-	lists, err := encodeLists(&e.Key)
+	st, err := keySQL("INSERT", e)
 	if err != nil {
 		return budget.Key{}, "", err
 	}
-	expires := int64(0)
-	if !e.ExpireTime.IsZero() {
-		expires = e.ExpireTime.UnixNano()
-	}
-	st := query{sql: `INSERT INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, default_max_tool_calls, max_wait)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, e.DefaultMaxToolCalls, (*int64)(e.MaxWait)}}
 	audit := l.audit(by, "create_key", e.ID, map[string]any{"name": e.Name, "scopes": e.Scopes})
 	if err := l.edit(ctx, []query{st, audit}, func() { l.keys.add(e) }); err != nil {
 		return budget.Key{}, "", err
 	}
 	return e.Key, secret, nil
+}
+
+// keySQL writes e's row; verb is INSERT, or what replaces an older one.
+func keySQL(verb string, e *keyEntry) (query, error) {
+	lists, err := encodeLists(&e.Key)
+	if err != nil {
+		return query{}, err
+	}
+	expires := int64(0)
+	if !e.ExpireTime.IsZero() {
+		expires = e.ExpireTime.UnixNano()
+	}
+	return query{sql: verb + ` INTO key (id, hash, name, scopes, allowed_tags, default_tag, allowed_models, create_time, expire_time, default_max_tokens, default_max_tool_calls, max_wait)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		args: []any{e.ID, e.hash[:], e.Name, lists[0], lists[1], string(e.DefaultTag), lists[2], e.CreateTime.UnixNano(), expires, e.DefaultMaxTokens, e.DefaultMaxToolCalls, (*int64)(e.MaxWait)}}, nil
 }
 
 func encodeLists(k *budget.Key) (lists [3]string, err error) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -48,6 +49,12 @@ type Config struct {
 	// CheckEvery is how often the books are recounted in the background; 0 is an
 	// hour.
 	CheckEvery time.Duration
+	// Lessor lends shares of the caps of budgets that several ledgers obey; nil: the
+	// caps are this ledger's alone. It is used until Close has returned.
+	Lessor Lessor
+	// MaxStale is how long after the last exchange with the Lessor calls are still
+	// admitted, counted from when that was sent; 0 is 30 seconds.
+	MaxStale time.Duration
 	// AcceptRollback opens a database that is older than the one last served,
 	// such as a restored backup. Whatever its caps still leave is then held,
 	// later charged, because calls it does not know may have spent it.
@@ -76,6 +83,7 @@ func (c *Config) setDefaults() {
 	setDefault(&c.UsageMonths, 13)
 	setDefault(&c.MetricBudgets, 200)
 	setDefault(&c.CheckEvery, time.Hour)
+	setDefault(&c.MaxStale, 30*time.Second)
 	setDefault(&c.checkFirst, checkFirst)
 	if c.boot == nil {
 		c.boot = bootID
@@ -112,6 +120,8 @@ type Ledger struct {
 	// Taken before mu.
 	admin    sync.Mutex
 	lastRule int64
+	// rulesVersion is that of the last ApplyRules.
+	rulesVersion atomic.Uint64
 
 	// mu guards the fields below. No I/O happens under it.
 	mu       sync.Mutex
@@ -127,6 +137,9 @@ type Ledger struct {
 	absurd    int
 	absurdDay time.Time
 
+	exchanged chan struct{} // closed and replaced after every exchange; of mu
+	storeDown bool          // the last exchange failed; of mu
+
 	checking sync.Mutex // one recount at a time
 	suspects *touched   // what the last recount found to differ; nil before the first. Of checking.
 
@@ -138,6 +151,8 @@ type Ledger struct {
 	stop    chan struct{}
 	done    chan struct{} // the sync goroutine ended
 	watched chan struct{} // the background check ended
+	lacking chan struct{} // an exchange should begin at once
+	lent    chan struct{} // the goroutine of the exchanges ended
 }
 
 // Open locks dir, recovers what the last process left, and starts serving. It
@@ -156,6 +171,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		config: config, base: config.Now(), lock: lock, synced: make(chan struct{}),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), failure: make(chan struct{}),
 		stop: make(chan struct{}), done: make(chan struct{}), watched: make(chan struct{}), jobs: make(chan func() error),
+		exchanged: make(chan struct{}), lacking: make(chan struct{}, 1), lent: make(chan struct{}),
 	}
 	key, err := l.recover(ctx)
 	if err != nil {
@@ -176,6 +192,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	}
 	go l.syncLoop()
 	go l.watch()
+	go l.exchangeLoop()
 	return l, nil
 }
 
@@ -227,7 +244,11 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		return k, err
 	}
 	l.store.witness = l.lock.setCommits
+	if l.config.Lessor != nil {
+		c.lend(int64(l.config.MaxStale))
+	}
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
+	l.rulesVersion.Store(v.rulesVersion)
 	c.waiting.most = l.config.WaitBytes
 	l.instance, l.tokenKey = v.instance, v.tokenKey
 	l.keys.set(v.keys)
@@ -255,6 +276,10 @@ func (l *Ledger) rolledBack(v *saved) error {
 	}
 	if v.rolledBack = served >= v.epoch && served > 0 || lost || l.config.rollBack; !v.rolledBack {
 		return nil
+	}
+	if l.config.Lessor != nil {
+		return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d), so it does not know what was spent of the shared budgets meanwhile; start with an empty directory, as a new replica, and forget the old one with `aigateway replicas forget`",
+			databaseFile, v.epoch-1, served, l.store.chain.commits, commits)
 	}
 	if !l.config.AcceptRollback {
 		return fmt.Errorf("%s is older than the ledger last served from this directory (epoch %d of %d, commit %d of %d): it was replaced, or its journal lost its end; put the newer file back, or accept the rollback with `aigateway ledger restore` to hold everything its caps still leave",
@@ -293,7 +318,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 		return errors.New("ledger is already closed")
 	}
 	close(l.stop)
-	for _, ended := range []<-chan struct{}{l.done, l.watched} {
+	for _, ended := range []<-chan struct{}{l.done, l.watched, l.lent} {
 		select {
 		case <-ended:
 		case <-ctx.Done():
@@ -302,6 +327,7 @@ func (l *Ledger) Close(ctx context.Context) error {
 	}
 	err := l.Failed()
 	if err == nil {
+		l.giveBack(ctx)
 		err = l.store.markClean(ctx)
 	}
 	l.metrics.set.Remove()
@@ -321,9 +347,16 @@ func (l *Ledger) Failed() error {
 
 // Ready is nil while reservations are served.
 func (l *Ledger) Ready() error {
+	at := l.instant()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.unavailable()
+	if err := l.unavailable(); err != nil {
+		return err
+	}
+	if l.core.stale(at) {
+		return storeUnreachable()
+	}
+	return nil
 }
 
 // unavailable is the refusal when nothing can be decided, else nil. The caller

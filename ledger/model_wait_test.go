@@ -86,7 +86,7 @@ func (w *modelWorld) serve(s *modelState) (broken string) {
 	if broken != "" {
 		return broken
 	}
-	if out, _ := decide([]*account{w.a}, modelBound); out == admitted && w.c.waiting.count > 0 {
+	if out, _ := decide([]*account{w.a}, modelBound, instant{}); out == admitted && w.c.waiting.count > 0 {
 		return "I12: a call waits, and there is room for it"
 	}
 	return ""

@@ -11,13 +11,14 @@ import (
 // Reserve sets aside the bound on every budget that matches, all or none, and
 // answers from memory. It waits for the disk, at most Config.JournalWait, only
 // where the alternative is a wrong answer: money that is about to be freed, or
-// a high-water mark that has to rise first. It waits for running calls to end
+// a high-water mark that has to rise first; and for the store that lends a share of
+// the caps, where its share has no room. It waits for running calls to end
 // as long as r.Wait and ctx allow, in the order of those who wait for the same
 // budget.
 //
-// Errors are *budget.Error: a budget_exceeded with its numbers, r.Unbounded,
-// or an unavailable, after which nothing is reserved. The same request again
-// gets the same reservation.
+// Errors are *budget.Error: a budget_exceeded with its numbers, r.Unbounded, a
+// budget_contended while other ledgers hold what is left, or an unavailable, after
+// which nothing is reserved. The same request again gets the same reservation.
 func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error) {
 	if r.Unbounded == nil && (r.Bound < 0 || r.Bound > budget.MaxAmount) {
 		return budget.Reservation{}, budget.Invalid("bound_invalid", "", "the call's worst-case cost is out of range; ask for fewer tokens")
@@ -26,16 +27,17 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservat
 	switch {
 	case later.turn != nil:
 		return l.awaitTurn(ctx, later.turn)
-	case later.synced != nil:
-		return l.waitReserve(ctx, &r, later.synced)
+	case later.next != nil:
+		return l.waitReserve(ctx, &r, later)
 	}
 	return res, err
 }
 
 // later is what a decision waits for; the zero value: for nothing.
 type later struct {
-	synced <-chan struct{} // the next commit
-	turn   *waiter         // running calls
+	next  <-chan struct{} // the next commit or, if lacks is set, exchange
+	lacks *account        // whose lease has no room
+	turn  *waiter         // running calls
 }
 
 // tryReserve decides at once, or says what to wait for.
@@ -48,16 +50,20 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error
 	}
 	if len(l.core.queue) >= maxQueue {
 		l.signal(true)
-		return budget.Reservation{}, later{synced: l.synced}, nil
+		return budget.Reservation{}, later{next: l.synced}, nil
 	}
 	out, h, tight, blocked := l.core.reserve(r, at)
 	switch out {
 	case held:
+		l.exchangeSoon()
 		return budget.Reservation{}, later{turn: l.core.wait(heap(r), blocked, at)}, nil
 	case waitSettle, waitMark:
 		l.metrics.waits.Inc()
 		l.signal(true)
-		return budget.Reservation{}, later{synced: l.synced}, nil
+		return budget.Reservation{}, later{next: l.synced}, nil
+	case waitLease:
+		l.exchangeSoon()
+		return budget.Reservation{}, later{next: l.exchanged, lacks: tight}, nil
 	}
 	res, err := l.decided(r, out, h, tight, at)
 	return res, later{}, err
@@ -78,6 +84,10 @@ func (l *Ledger) decided(r *budget.Request, out outcome, h *hold, tight *account
 		}
 		l.noteQueued(at)
 		l.signal(false)
+		if l.config.Lessor != nil && out == admitted && !l.stillFresh(h) {
+			l.metrics.refuse("store_unreachable")
+			return budget.Reservation{}, storeUnreachable()
+		}
 		res := h.reservation()
 		if tight != nil {
 			res.Tightest = l.core.status(tight.rule, l.core.wall)
@@ -92,6 +102,12 @@ func (l *Ledger) decided(r *budget.Request, out outcome, h *hold, tight *account
 	case distrusted:
 		l.metrics.refuse("books_disagree")
 		return budget.Reservation{}, distrustedError(tight)
+	case unreachable:
+		l.metrics.refuse("store_unreachable")
+		return budget.Reservation{}, storeUnreachable()
+	case contended:
+		l.metrics.refuse("budget_contended")
+		return budget.Reservation{}, budget.Contended(numbers(tight, r.Bound))
 	default:
 		err := refusal(tight, r.Bound)
 		l.metrics.refuse(err.Reason)
@@ -99,27 +115,36 @@ func (l *Ledger) decided(r *budget.Request, out outcome, h *hold, tight *account
 	}
 }
 
-// waitReserve retries after every commit, up to JournalWait.
-func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, synced <-chan struct{}) (budget.Reservation, error) {
-	timer := time.NewTimer(l.config.JournalWait)
+// waitReserve retries after every commit, or exchange where that is what lacks, up
+// to JournalWait, and with a Lessor twice that.
+func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, later later) (budget.Reservation, error) {
+	wait := l.config.JournalWait
+	if l.config.Lessor != nil {
+		wait *= 2
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
+	began := l.instant().mono
 	for {
 		select {
-		case <-synced:
+		case <-later.next:
 		case <-timer.C:
+			if later.lacks != nil {
+				return budget.Reservation{}, l.lackedTooLong(r, later.lacks, began)
+			}
 			l.metrics.refuse("journal")
 			return budget.Reservation{}, budget.Unavailable("journal_slow", "the spending journal is behind; retry shortly", nil)
 		case <-ctx.Done():
 			return budget.Reservation{}, canceled(ctx)
 		}
-		res, later, err := l.tryReserve(r)
+		res, again, err := l.tryReserve(r)
 		switch {
-		case later.turn != nil:
-			return l.awaitTurn(ctx, later.turn)
-		case later.synced == nil:
+		case again.turn != nil:
+			return l.awaitTurn(ctx, again.turn)
+		case again.next == nil:
 			return res, err
 		}
-		synced = later.synced
+		later = again
 	}
 }
 
@@ -134,24 +159,32 @@ func (l *Ledger) noteQueued(at instant) {
 	}
 }
 
+// numbers are those by which a does not admit bound.
+func numbers(a *account, bound budget.Amount) *budget.Refusal {
+	all := a.everywhere()
+	ref := &budget.Refusal{Budget: a.rule.Budget, Spent: all.spent, Reserved: all.reserved, Bound: bound, Restored: a.restoredLeft()}
+	if a.end != forever {
+		ref.ResetsAt = time.Unix(0, a.end).In(a.rule.loc)
+	}
+	return ref
+}
+
 // refusal says why a's cap does not admit bound.
 func refusal(a *account, bound budget.Amount) *budget.Error {
-	r := a.rule
-	spent := a.soon.spent
-	ref := &budget.Refusal{Budget: r.Budget, Spent: spent, Reserved: a.used() - a.falling - spent, Bound: bound}
-	if a.end != forever {
-		ref.ResetsAt = time.Unix(0, a.end).In(r.loc)
-	}
+	r, ref := a.rule, numbers(a, bound)
 	// Whoever answers a caller words it, and adds what would fit.
 	e := &budget.Error{Kind: budget.KindBudgetExceeded, Refusal: ref,
 		Message: fmt.Sprintf("the %s budget of %s does not admit the call", r.Period, targetName(r.Target))}
-	ref.Restored = a.restoredLeft()
+	limit := a.limit
+	if a.share != nil {
+		limit = r.limit()
+	}
 	switch {
 	case ref.Restored > 0 && bound <= ref.Remaining()+ref.Restored:
 		e.Reason = "cap_held_since_restore"
-	case spent >= a.limit:
+	case ref.Spent >= limit:
 		e.Reason = "cap_reached"
-	case bound <= a.limit-spent:
+	case bound <= limit-ref.Spent:
 		e.Reason = "cap_held"
 	default:
 		e.Reason = "cap_would_be_crossed"

@@ -121,10 +121,10 @@ func (w *simWorld) checkServed(at instant) {
 		if t.request.Fit != nil {
 			bound = min(bound, fairShare(legs, t.request))
 		}
-		if out, _ := decide(legs, bound); out == refused && t.request.Fit != nil {
+		if out, _ := decide(legs, bound, instant{}); out == refused && t.request.Fit != nil {
 			bound = t.request.Fit(max(0, leastRoom(legs)))
 		}
-		if out, _ := decide(legs, bound); bound < 0 || out != admitted {
+		if out, _ := decide(legs, bound, instant{}); bound < 0 || out != admitted {
 			continue
 		}
 		if !slices.ContainsFunc(legs, func(a *account) bool { return a.barred(t.no, at) }) {

@@ -15,13 +15,14 @@ import (
 // saved is all that the database has to say at a start.
 type saved struct {
 	snapshot
-	clean    bool
-	instance string
-	zone     string // IANA name; empty: none was ever named
-	tokenKey []byte
-	spool    budget.SpoolPosition
-	keys     []keyEntry
-	lastRule int64
+	clean        bool
+	instance     string
+	zone         string // IANA name; empty: none was ever named
+	tokenKey     []byte
+	spool        budget.SpoolPosition
+	keys         []keyEntry
+	lastRule     int64
+	rulesVersion uint64 // of the store whose rules these are; 0: none
 	// forgotten are epochs that were served and have no row: the database was
 	// rolled back.
 	forgotten []uint64
@@ -83,6 +84,8 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 			v.closed = uint64(n)
 		case "wall":
 			v.wall = n
+		case "rules":
+			v.rulesVersion = uint64(n)
 		case "last_account":
 			v.lastAccount = n
 		case "restored":
@@ -116,10 +119,10 @@ func (s *store) loadMeta(ctx context.Context, v *saved) error {
 
 func (s *store) loadRules(ctx context.Context, v *saved) error {
 	zones := map[string]*time.Location{}
-	err := s.each(ctx, `SELECT num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls FROM budget ORDER BY id`, nil, func(r *sql.Rows) error {
+	err := s.each(ctx, `SELECT num, id, tags, key_id, period, zone, cap, create_time, update_time, default_max_tokens, default_max_tool_calls, counting FROM budget ORDER BY id`, nil, func(r *sql.Rows) error {
 		b := &rule{}
 		var created, updated int64
-		if err := r.Scan(&b.num, &b.ID, (*string)(&b.Target.Tags), &b.Target.KeyID, (*int)(&b.Period), &b.Zone, (*int64)(&b.Cap), &created, &updated, &b.DefaultMaxTokens, &b.DefaultMaxToolCalls); err != nil {
+		if err := r.Scan(&b.num, &b.ID, (*string)(&b.Target.Tags), &b.Target.KeyID, (*int)(&b.Period), &b.Zone, (*int64)(&b.Cap), &created, &updated, &b.DefaultMaxTokens, &b.DefaultMaxToolCalls, &b.counting); err != nil {
 			return err
 		}
 		if zones[b.Zone] == nil {

@@ -110,7 +110,7 @@ func (c *core) restoreRules(s *snapshot, at instant) {
 			continue // its budget was deleted
 		}
 		a := &account{id: row.id, rule: r, start: row.start, end: row.end}
-		a.limit, a.spent, a.orphan, a.residue, a.hw = r.Cap, row.spent, row.orphan, row.residue, row.hw
+		a.limit, a.spent, a.orphan, a.residue, a.hw = r.limit(), row.spent, row.orphan, row.residue, row.hw
 		a.restored = s.restored[a.id]
 		c.accounts[a.id] = a
 		switch {

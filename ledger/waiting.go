@@ -73,6 +73,7 @@ func (l *Ledger) serve(lines []*account, at instant) {
 	if l.core.pending() {
 		l.signal(true) // those at the front need a mark to rise, or money to be free
 	}
+	l.exchangeSoon()
 }
 
 // after says how long an answer took to be given.

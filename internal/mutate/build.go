@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -225,18 +227,30 @@ func (b *build) compile(ctx context.Context) error {
 	return nil
 }
 
-// sample keeps n of total mutants, spread evenly; before is how many other
-// builds have.
-func (b *build) sample(total, n, before int) {
-	if n == 0 || n >= total {
+// sample leaves n mutants of each file to run, 0: all. Which ones, their keys
+// decide, so that a change elsewhere in a file draws no others. Those that depend
+// on one go with it.
+func (b *build) sample(n int) {
+	if n == 0 {
 		return
 	}
-	b.mutants = nil
-	for i, m := range b.all {
-		if at := before + i; at*n/total != (at+1)*n/total {
-			b.mutants = append(b.mutants, m)
+	draw := func(m *mutant) [32]byte {
+		if m.finer != nil {
+			m = m.finer
+		}
+		return sha256.Sum256([]byte(m.key()))
+	}
+	drawn := map[string][][32]byte{} // by file
+	for _, m := range b.all {
+		if m.finer == nil {
+			drawn[m.file] = append(drawn[m.file], draw(m))
 		}
 	}
+	for file, list := range drawn {
+		slices.SortFunc(list, func(x, y [32]byte) int { return bytes.Compare(x[:], y[:]) })
+		drawn[file] = list[:min(n, len(list))]
+	}
+	b.mutants = slices.DeleteFunc(slices.Clone(b.all), func(m *mutant) bool { return !slices.Contains(drawn[m.file], draw(m)) })
 }
 
 func sorted[V any](m map[string]V) []string {

@@ -1,9 +1,9 @@
 // Command mutate changes the code that decides money, one small change at a
 // time, and sees whether a test fails.
 //
-//	go run ./internal/mutate                     the files of targets that are covered
-//	go run ./internal/mutate -files 'ledger/*'   those of all that match one of the patterns
-//	go run ./internal/mutate -n 50               50 mutants, spread evenly over them
+//	go run ./internal/mutate                     of every file of targets 40 mutants
+//	go run ./internal/mutate -files 'ledger/*'   of those files that match one of the patterns
+//	go run ./internal/mutate -n 0                all mutants
 //	go run ./internal/mutate -list               what would be changed, and nothing else
 //
 // It fails when a change goes unnoticed (it survives) that survivors.txt does
@@ -45,10 +45,13 @@ func main() {
 	}
 }
 
+// perFile is how many mutants of a file run where nobody says more.
+const perFile = 40
+
 // options are what the command line says.
 type options struct {
 	files   string // patterns of path.Match on a file, or folders; empty: all
-	n       int    // mutants at most, over all files; 0: all
+	n       int    // mutants of a file at most; 0: all
 	list    bool
 	verbose bool
 }
@@ -57,7 +60,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("mutate", flag.ContinueOnError)
 	flags.StringVar(&o.files, "files", "", "mutate only files that match one of these patterns, such as 'ledger pricing/usage*.go'")
-	flags.IntVar(&o.n, "n", 0, "run so many mutants, spread evenly; 0 runs all")
+	flags.IntVar(&o.n, "n", perFile, "run so many mutants of each file, always the same ones; 0 runs all")
 	flags.BoolVar(&o.list, "list", false, "list the mutants and run none")
 	flags.BoolVar(&o.verbose, "v", false, "say what became of each mutant")
 	if err := flags.Parse(args); err != nil {
@@ -83,7 +86,6 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // what is left is the system's to clear
 	var built []*build
-	total := 0
 	for _, t := range targets {
 		t, err := t.only(root, o.files)
 		if err != nil {
@@ -96,17 +98,15 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.dir, err)
 		}
+		b.sample(o.n)
 		built = append(built, b)
-		total += len(b.mutants)
 	}
-	if total == 0 {
+	if len(built) == 0 {
 		return fmt.Errorf("no file of targets matches %q", o.files)
 	}
 	sum := tally{known: known, out: stdout, verbose: o.verbose}
-	began, seen := time.Now(), 0
+	began := time.Now()
 	for _, b := range built {
-		b.sample(total, o.n, seen)
-		seen += len(b.mutants)
 		if o.list {
 			for _, m := range b.mutants {
 				fmt.Fprintf(stdout, "%s\t%s:%d\n", m.key(), m.file, m.line)
@@ -125,16 +125,11 @@ func mutateAll(ctx context.Context, root string, targets []target, known survivo
 }
 
 // only is the target with those of its files that match, by their names; without
-// patterns, those that are covered.
+// patterns, all.
 func (t target) only(root, patterns string) (target, error) {
-	covered, err := t.expand(root, t.files)
-	if patterns == "" || err != nil {
-		t.files = covered
-		return t, err
-	}
-	all, err := t.expand(root, slices.Concat(t.files, t.more))
-	t.files = slices.DeleteFunc(all, func(f string) bool {
-		return !slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
+	files, err := t.expand(root)
+	t.files = slices.DeleteFunc(files, func(f string) bool {
+		return patterns != "" && !slices.ContainsFunc(strings.Fields(patterns), func(p string) bool {
 			ok, _ := path.Match(p, path.Join(t.dir, f))
 			return ok || p == t.dir
 		})
@@ -142,11 +137,10 @@ func (t target) only(root, patterns string) (target, error) {
 	return t, err
 }
 
-// expand is the names of the package's files that match one of the patterns, each
-// of which must match some.
-func (t target) expand(root string, patterns []string) ([]string, error) {
+// expand is the names of the target's files; each of its patterns must match some.
+func (t target) expand(root string) ([]string, error) {
 	var out []string
-	for _, p := range patterns {
+	for _, p := range t.files {
 		found, err := filepath.Glob(filepath.Join(root, t.dir, p))
 		if err != nil {
 			return nil, err

@@ -5,10 +5,8 @@ import "regexp"
 // target is a package and those of its files that decide money.
 type target struct {
 	dir string
-	// files are the ones of which every mutant is noticed or listed; more are
-	// run by name only, until their survivors have been worked through. Both may
-	// be patterns of path.Match, so that a file split in two stays in.
-	files, more []string
+	// files may be patterns of path.Match, so that a file split in two stays in.
+	files []string
 	// lua is the name of the test files that drive the filter outside of Envoy.
 	lua string
 	// slow are tests that search, crash or load for seconds: they are no way to
@@ -25,27 +23,26 @@ var targets = []target{
 		files: []string{"amount.go", "window.go", "parse.go", "decimal.go", "defaults.go", "tag.go", "reservation.go"},
 	}, {
 		dir:   "pricing",
-		files: []string{"charge*.go", "usage*.go"},
-		more:  []string{"bound*.go", "wide.go", "decimal.go", "catalog_rates.go", "members.go", "call_parse.go"},
+		files: []string{"charge*.go", "usage*.go", "bound*.go", "wide.go", "decimal.go", "catalog_rates.go", "members.go", "call_parse.go"},
 		slow:  regexp.MustCompile("^Test(SchemasAreBounded|ProvidersBill|TooManyValues|PinsAreShort|CountingConcurrently)"),
 	}, {
-		dir:  "envoy",
-		more: []string{"token.go", "metadata.go", "filter.lua"},
-		lua:  "lua_*_test.go",
-		slow: regexp.MustCompile("^Test(.*Envoy|NoDecision|Timers|SilentConnections|StreamsPer|ConnectionLimit|Script|HeapLimit|Process|Drain|DiesWith|AsParent|Install|Find)"),
+		dir:   "envoy",
+		files: []string{"token.go", "metadata.go", "filter.lua"},
+		lua:   "lua_*_test.go",
+		slow:  regexp.MustCompile("^Test(.*Envoy|NoDecision|Timers|SilentConnections|StreamsPer|ConnectionLimit|Script|HeapLimit|Process|Drain|DiesWith|AsParent|Install|Find)"),
 	}, {
 		dir:   "accounting",
 		clock: true,
-		more:  []string{"settle.go", "entry.go"},
+		files: []string{"settle.go", "entry.go"},
 		slow:  regexp.MustCompile("^TestRealEnvoy"),
 	}, {
 		dir:   "ledger",
 		clock: true,
-		more:  []string{"core_step.go", "reserve.go", "settle.go", "core.go", "core_counters.go", "core_hold.go"},
+		files: []string{"core_step.go", "reserve.go", "settle.go", "core.go", "core_counters.go", "core_hold.go"},
 		slow:  regexp.MustCompile("^Fuzz|^Test(Model|Simulation|Kill|Fault|FullDisk|FailedFsync|Linearizable|TenThousand|ManyTags|CapEdits|Ring(Bit|Stops|Goes)|BackupWhile|CheckUnder|Tampering)"),
 	}, {
 		dir:   "extauthz",
 		clock: true,
-		more:  []string{"check.go"},
+		files: []string{"check.go"},
 	},
 }

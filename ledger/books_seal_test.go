@@ -46,9 +46,13 @@ func TestCheckReadsWhatIsNew(t *testing.T) {
 	b := start(t, ledger.WithoutWatch)
 	b.budget("a", budget.Month, 1_000_000)
 	audits := b.checked().Rows
-	b.calls("a", 5000)
-	if n := b.checked().Rows; n != 5000 {
-		t.Errorf("the first check after 5000 calls read %d rows (%d before)", n, audits)
+	calls := int64(5000)
+	if testing.Short() {
+		calls = 500
+	}
+	b.calls("a", int(calls))
+	if n := b.checked().Rows; n != calls {
+		t.Errorf("the first check after %d calls read %d rows (%d before)", calls, n, audits)
 	}
 	b.calls("a", 7)
 	if n := b.checked().Rows; n != 7 {
@@ -72,7 +76,7 @@ func TestCheckReadsWhatIsNew(t *testing.T) {
 	if n := b.checked().Rows; n != 3 {
 		t.Errorf("after a restart and 3 calls a check read %d rows", n)
 	}
-	if r, err := inspect(t, b.dir).Check(t.Context()); err != nil || r.Rows != 5011 {
+	if r, err := inspect(t, b.dir).Check(t.Context()); err != nil || r.Rows != calls+11 {
 		t.Errorf("a full check read %+v, %v", r, err)
 	}
 	b.agree()
@@ -114,9 +118,13 @@ func zone(t testing.TB, name string) *time.Location {
 func TestReadersLetTheJournalGo(t *testing.T) {
 	b := start(t)
 	b.budget("a", budget.Month, 1_000_000)
+	each := 750
+	if testing.Short() {
+		each = 150
+	}
 	for i := range 40 {
 		b.clock.add(7 * time.Hour)
-		b.calls(budget.Tag(fmt.Sprint("t", i%3)), 750)
+		b.calls(budget.Tag(fmt.Sprint("t", i%3)), each)
 	}
 	head := b.agree()
 	b.shut()
@@ -138,7 +146,7 @@ func TestReadersLetTheJournalGo(t *testing.T) {
 			t.Errorf("slice %d: somebody reads the journal (%v)", slices, err)
 		}
 	})
-	const want = 30_000 / ledger.SliceRows
+	want := 40 * each / ledger.SliceRows
 	if r, err := i.Check(t.Context()); err != nil || len(r.Mismatches) > 0 || slices < want {
 		t.Errorf("check in %d slices: %+v, %v", slices, r, err)
 	}

@@ -271,9 +271,19 @@ func trail(nodes []modelNode, parent int32, last modelStep, broken string) []str
 	return steps
 }
 
+// skipSearch skips a search in a binary that looks for races: it has one goroutine,
+// is ten times slower there, and runs in full without.
+func skipSearch(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("a search of one goroutine, which runs without the race detector")
+	}
+}
+
 // holds reports a state that faithful code reaches and no invariant allows.
 func (g modelConfig) holds(t *testing.T) {
 	t.Helper()
+	skipSearch(t)
 	if testing.Short() { // each call and each crash makes some ten times more states
 		g.calls = max(1, g.calls-max(1, int(g.crashes)))
 	}

@@ -69,6 +69,7 @@ type simStep struct {
 
 func TestSimulation(t *testing.T) {
 	t.Parallel() // it is one goroutine's computation; TestKillAtEveryStep mostly waits for disks
+	skipSearch(t)
 	paths := map[string]int{}
 	if *simSeed != 0 {
 		if f := runSeed(t, *simSeed, paths, true); f != nil {

@@ -1,0 +1,6 @@
+//go:build race
+
+package ledger
+
+// raceDetector says that this binary looks for races.
+const raceDetector = true

@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -111,6 +113,72 @@ func TestStrangersHeadersHoldHalf(t *testing.T) {
 	}
 	g.settle(time.Minute)
 	g.wantBooksEqual(t)
+}
+
+// TestRequestsPerAddress sends more requests from one address than it may, as if
+// for others; another address is served, and the first again when it waited.
+func TestRequestsPerAddress(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	g.settings["Extra"] = "limits: {requests_per_address: 2}"
+	g.writeConfig()
+	g.startServe()
+	g.startEnvoy()
+	g.waitReady()
+	loud, other := clientAt(t, "127.0.0.2"), clientAt(t, "127.0.0.3")
+	send := func(c *http.Client, path, key, forwarded string) (int, http.Header, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+path, strings.NewReader(chatBody("fake/m1", "tag", "hi", `,"max_tokens":9`)))
+		if err != nil {
+			t.Error(err)
+			return 0, nil, ""
+		}
+		req.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + key}, "X-Forwarded-For": {forwarded}, "X-Aig-Tag": {"tag"}}
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Error(err)
+			return 0, nil, ""
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		return resp.StatusCode, resp.Header, string(body)
+	}
+	for path, envelope := range map[string]string{"/v1/chat/completions": `"code":429`, "/v1/messages": `"type":"error"`, "/no/such/path": `"code":429`} {
+		var refused atomic.Int64
+		eventually(t, time.Minute, "an address is told to wait", func() bool {
+			var wave sync.WaitGroup
+			for i := range 20 {
+				wave.Go(func() {
+					status, header, body := send(loud, path, "nobody's", fmt.Sprintf("10.0.0.%d", i))
+					if status != http.StatusTooManyRequests {
+						return
+					}
+					refused.Add(1)
+					if !strings.Contains(body, `"too_many_requests"`) || !strings.Contains(body, envelope) || header.Get("Retry-After") == "" {
+						t.Errorf("%s: %v %s", path, header, body)
+					}
+				})
+			}
+			wave.Wait()
+			return refused.Load() > 0
+		})
+	}
+	if status, _, body := send(other, "/v1/chat/completions", adminKey, "127.0.0.2"); status != http.StatusOK {
+		t.Errorf("another address: %d %s", status, body)
+	}
+	eventually(t, time.Minute, "the address is served again", func() bool {
+		status, _, _ := send(loud, "/v1/chat/completions", adminKey, "10.0.0.9")
+		return status == http.StatusOK
+	})
+	g.settle(time.Minute)
+	g.wantBooksEqual(t)
+}
+
+// clientAt connects from a local address.
+func clientAt(t *testing.T, address string) *http.Client {
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	transport := &http.Transport{DialContext: d.DialContext}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
 }
 
 // strangers have no key; done lets them go.

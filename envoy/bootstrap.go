@@ -43,6 +43,7 @@ type BootstrapConfig struct {
 	CheckTimeout      time.Duration // for a decision; 0: 1 s
 	MaxConnections    int           // client connections at a time; 0: 20,000
 	MaxStreams        int           // requests at a time on one HTTP/2 connection; 0: 100
+	AddressRate       int           // requests per second from one address; 0: no limit
 	// FirstByteTimeout is for a connection's first line, the headers of a request,
 	// and the next request on an HTTP/2 connection that has none; 0: 10 s.
 	FirstByteTimeout time.Duration
@@ -127,6 +128,9 @@ func (c BootstrapConfig) validate() error {
 	}
 	if c.MaxStreams < 0 || c.MaxStreams > 1<<20 {
 		return fmt.Errorf("bootstrap: MaxStreams %d: want 1 to 1048576", c.MaxStreams)
+	}
+	if c.AddressRate < 0 || c.AddressRate > 1<<20 {
+		return fmt.Errorf("bootstrap: AddressRate %d: want 0 to 1048576", c.AddressRate)
 	}
 	if min(c.StreamIdleTimeout, c.MaxStreamDuration, c.Heartbeat, c.CheckTimeout, c.FirstByteTimeout) < time.Millisecond {
 		return fmt.Errorf("bootstrap: durations must be at least 1ms")

@@ -31,7 +31,8 @@ func checkHeaders() []string {
 	}
 }
 
-// The order is the contract: a preflight is answered, for it has no key; a request
+// The order is the contract: an address that asks too often is told so, whatever it
+// asks; a preflight is answered, for it has no key; a request
 // is decided, spliced, refused if the splice did not happen, stripped of what the
 // provider must not see, given a token where it needs Google's, and sent. Answers
 // pass in the opposite order.
@@ -40,8 +41,11 @@ func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 	key.Disabled = true // but for routes that ask for it
 	cors := b.filter(FilterCORS, &corsv3.Cors{})
 	cors.Disabled = true // likewise
-	return []*hcmv3.HttpFilter{
-		b.filter(filterGuard, guard()),
+	fs := []*hcmv3.HttpFilter{b.filter(filterGuard, guard())}
+	if b.c.AddressRate > 0 {
+		fs = append(fs, b.filter(filterAddress, addressLimit(b.c.AddressRate)))
+	}
+	return append(fs,
 		cors,
 		key,
 		b.filter(FilterAuthz, b.authz()),
@@ -50,7 +54,7 @@ func (b *builder) httpFilters() []*hcmv3.HttpFilter {
 		b.filter(FilterStrip, b.strip()),
 		b.filter(FilterGCP, gcpTokens()),
 		b.filter(filterRouter, &routerv3.Router{SuppressEnvoyHeaders: true}),
-	}
+	)
 }
 
 func (b *builder) luaSource() string {

@@ -122,15 +122,16 @@ const (
 // the body must be held whole for Check and for the splice, and may grow by it.
 // (FilterAuthz refuses what is longer than MaxBodyBytes.)
 const (
-	filterGuard  = "aig.guard"
-	FilterCORS   = "envoy.filters.http.cors"
-	FilterKey    = "aig.key"
-	FilterAuthz  = "envoy.filters.http.ext_authz"
-	FilterLua    = "envoy.filters.http.lua"
-	filterRBAC   = "envoy.filters.http.rbac"
-	FilterStrip  = "envoy.filters.http.header_mutation"
-	FilterGCP    = "envoy.filters.http.gcp_authn"
-	filterRouter = "envoy.filters.http.router"
+	filterGuard   = "aig.guard"
+	filterAddress = "aig.address" // only where AddressRate is set
+	FilterCORS    = "envoy.filters.http.cors"
+	FilterKey     = "aig.key"
+	FilterAuthz   = "envoy.filters.http.ext_authz"
+	FilterLua     = "envoy.filters.http.lua"
+	filterRBAC    = "envoy.filters.http.rbac"
+	FilterStrip   = "envoy.filters.http.header_mutation"
+	FilterGCP     = "envoy.filters.http.gcp_authn"
+	filterRouter  = "envoy.filters.http.router"
 )
 
 // EditRoom is how many bytes the edits may add to the longest body.

@@ -64,6 +64,8 @@ func replies() []reply {
 			"There is no such endpoint here; see /openapi.json for those there are.", "", true},
 		{detailsNoCredential, 503, unavailable, "credential_unavailable",
 			"This gateway has no credential for the provider now, so nothing was sent to it. Try again; if it lasts, whoever runs the gateway must check the provider's settings.", "true", false},
+		{`response.code_details == "local_rate_limited"`, 429, "rate_limit_error", "too_many_requests",
+			"Your address sends more requests than this gateway takes from one. Wait before you try again.", "true", true},
 		{`response.code == 413 && !` + ours, 413, "request_too_large", "body_too_large",
 			"The request body is longer than this gateway accepts.", "", true},
 		{`xds.cluster_name == "` + ClusterREST + `" && response.code >= 500`, 503, unavailable, "control_plane_unavailable",

@@ -2,12 +2,50 @@ package envoy
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
+	"time"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
+	localv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/local_ratelimit/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
+
+// maxAddresses are remembered by addressLimit; one that is forgotten, the one
+// that asked longest ago, begins anew.
+const maxAddresses = 65_536
+
+// addressLimit lets rate requests per second pass from one address, after a
+// burst of as many, before anything is kept of them; workers count together. Who
+// has IPv6 has a /64 of addresses at least, so those count as one. An entry
+// without a value has a bucket for each value there is.
+func addressLimit(rate int) *localv3.LocalRateLimit {
+	const key = "masked_remote_address"
+	bucket := func(n uint32) *typev3.TokenBucket {
+		return &typev3.TokenBucket{MaxTokens: n, TokensPerFill: wrapperspb.UInt32(n), FillInterval: durationpb.New(time.Second)}
+	}
+	always := &corev3.RuntimeFractionalPercent{DefaultValue: &typev3.FractionalPercent{Numerator: 100}}
+	return &localv3.LocalRateLimit{
+		StatPrefix: "address", FilterEnabled: always, FilterEnforced: always, EnableRetryAfterHeader: true,
+		RateLimits: []*routev3.RateLimit{{Actions: []*routev3.RateLimit_Action{{
+			ActionSpecifier: &routev3.RateLimit_Action_MaskedRemoteAddress_{
+				MaskedRemoteAddress: &routev3.RateLimit_Action_MaskedRemoteAddress{V6PrefixMaskLen: wrapperspb.UInt32(64)},
+			},
+		}}}},
+		Descriptors: []*ratelimitv3.LocalRateLimitDescriptor{{
+			Entries: []*ratelimitv3.RateLimitDescriptor_Entry{{Key: key}}, TokenBucket: bucket(uint32(rate)),
+		}},
+		MaxDynamicDescriptors: wrapperspb.UInt32(maxAddresses),
+		// What has no address, nothing bounds.
+		TokenBucket: bucket(math.MaxUint32), AlwaysConsumeDefaultTokenBucket: wrapperspb.Bool(false),
+	}
+}
 
 // KeyFirst matches POST requests to paths, with or without a slash at the end,
 // whose caller shows a key before the body is taken: always from 100,000 bytes,

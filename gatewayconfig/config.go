@@ -27,6 +27,9 @@ type Config struct {
 	// MaxConnections are clients' connections at a time, and MaxStreams the
 	// requests at a time on one HTTP/2 connection.
 	MaxConnections, MaxStreams int64
+	// AddressRate is how many requests per second one client address may send;
+	// 0: any number.
+	AddressRate int64
 	// EnvoyMemory is what Envoy may use, in bytes; 0: half of what there is.
 	EnvoyMemory int64
 	Streams     Streams
@@ -263,6 +266,7 @@ type fileLimits struct {
 	MaxBodyBytes         byteSize `yaml:"max_body_bytes"`
 	Connections          int64    `yaml:"connections"`
 	StreamsPerConnection int64    `yaml:"streams_per_connection"`
+	RequestsPerAddress   int64    `yaml:"requests_per_address"`
 	EnvoyMemory          byteSize `yaml:"envoy_memory"`
 }
 

@@ -33,6 +33,7 @@ func (v *validator) config(f *file, c *Config) {
 	c.MaxBodyBytes = v.within("limits.max_body_bytes", int64(f.Limits.MaxBodyBytes), 1<<10, 32<<20)
 	c.MaxConnections = v.within("limits.connections", f.Limits.Connections, 1, 1_000_000)
 	c.MaxStreams = v.within("limits.streams_per_connection", f.Limits.StreamsPerConnection, 1, 10_000)
+	c.AddressRate = v.within("limits.requests_per_address", f.Limits.RequestsPerAddress, 0, 1_000_000)
 	if f.Limits.EnvoyMemory != 0 {
 		c.EnvoyMemory = v.within("limits.envoy_memory", int64(f.Limits.EnvoyMemory), 128<<20, 1<<40)
 	}

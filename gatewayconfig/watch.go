@@ -267,6 +267,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("limits.max_body_bytes", running.MaxBodyBytes == next.MaxBodyBytes)
 	check("limits.connections", running.MaxConnections == next.MaxConnections)
 	check("limits.streams_per_connection", running.MaxStreams == next.MaxStreams)
+	check("limits.requests_per_address", running.AddressRate == next.AddressRate)
 	check("limits.envoy_memory", running.EnvoyMemory == next.EnvoyMemory)
 	check("streams", running.Streams == next.Streams)
 	check("drain", running.Drain == next.Drain)

@@ -117,7 +117,7 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		ClientsTLS:     clientsTLS(c),
 		SpoolPath:      spoolPath(c),
 		MaxBodyBytes:   int(c.MaxBodyBytes),
-		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams),
+		MaxConnections: int(c.MaxConnections), MaxStreams: int(c.MaxStreams), AddressRate: int(c.AddressRate),
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
 		Heartbeat:    c.ReservationTimeout / 10,

@@ -76,7 +76,7 @@ var layers = []layer{
 		why: "reconciliation compares two sets of books: both come in as arguments, and the ledger and the API stay out of it"},
 	{pkg: "pricedata", imports: []string{"budget", "pricing", "wheel"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, logging),
 		why: "pricedata turns published data into a prices file: the command line uses it, a running gateway never"},
-	{pkg: "postgres", imports: nil, never: join(protoTypes, envoyTypes, []string{"net/http"}, store, logging),
+	{pkg: "postgres", imports: []string{"budget"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, store, logging),
 		why: "postgres is the database that gateways may share: it knows pgx, and neither SQLite nor the ledger"},
 	{pkg: "postgres/local", imports: []string{"wheel"}, never: join(protoTypes, envoyTypes, []string{"net/http"}, store, logging),
 		why: "postgres/local runs a server for tests and the demo: it asks it nothing"},

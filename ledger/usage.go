@@ -33,7 +33,7 @@ func (l *Ledger) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.Usage
 // empty one selects all. It includes everything settled before the call, in any
 // order.
 func (l *Ledger) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
-	if err := checkWindow(w); err != nil {
+	if err := budget.CheckUsageWindow(w); err != nil {
 		return nil, err
 	}
 	if err := l.store.exact(ctx, w, "", nil); err != nil {
@@ -128,16 +128,6 @@ func addTag(sums map[string]*tagSum, r *sql.Rows) error {
 	return nil
 }
 
-func checkWindow(w budget.Window) error {
-	if w.End.IsZero() || !w.Start.Before(w.End) {
-		return budget.Invalid("field_invalid", "end", "the period of a usage report must end after it starts")
-	}
-	if w.Start.UnixNano()%bucketNanos != 0 || w.End.UnixNano()%bucketNanos != 0 {
-		return budget.Invalid("field_invalid", "start", "usage is kept by quarters of an hour; start and end must be on one")
-	}
-	return nil
-}
-
 // usageFilter builds a WHERE clause.
 type usageFilter struct {
 	terms []string
@@ -170,12 +160,12 @@ func bucketSpan(start, end int64) (first, last int64) {
 }
 
 func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by []budget.Dimension, zone *time.Location) ([]budget.UsageRow, error) {
-	if err := checkWindow(w); err != nil {
+	if err := budget.CheckUsageWindow(w); err != nil {
 		return nil, err
 	}
 	first, last := bucketSpan(w.Start.UnixNano(), w.End.UnixNano())
 	timed := slices.Contains(by, budget.ByDay) || slices.Contains(by, budget.ByHour)
-	columns, err := groupColumns(by, timed)
+	columns, err := budget.UsageColumns(by)
 	if err != nil {
 		return nil, err
 	}
@@ -194,33 +184,16 @@ func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by [
 		return nil, fmt.Errorf("read usage: %w", err)
 	}
 	if timed {
-		if rows, err = foldTime(rows, slices.Contains(by, budget.ByHour), zone); err != nil {
+		if rows, err = budget.FoldUsage(rows, slices.Contains(by, budget.ByHour), zone); err != nil {
 			return nil, err
 		}
 	}
-	sortUsage(rows)
+	budget.SortUsage(rows)
 	return rows, nil
 }
 
 // usageColumns are selectable, in the order they are scanned.
 func usageColumns() []string { return []string{"bucket", "tag", "model", "provider", "key_id"} }
-
-// groupColumns maps dimensions to columns; days and hours group by bucket.
-func groupColumns(by []budget.Dimension, timed bool) (map[string]bool, error) {
-	columns := map[string]bool{"bucket": timed}
-	for _, d := range by {
-		switch d {
-		case budget.ByTag, budget.ByModel, budget.ByProvider:
-			columns[string(d)] = true
-		case budget.ByKey:
-			columns["key_id"] = true
-		case budget.ByDay, budget.ByHour:
-		default:
-			return nil, budget.Invalid("field_invalid", "group_by", fmt.Sprintf("group_by is %q; use tag, model, provider, key, day or hour", string(d)))
-		}
-	}
-	return columns, nil
-}
 
 // usageSlice is how much time one query of a report covers, a day in UTC: no
 // query of a long report keeps the journal from being checkpointed for long. What
@@ -302,70 +275,6 @@ func (s *store) usage(ctx context.Context, first, last int64, f usageFilter, col
 	return slices.DeleteFunc(out, func(u budget.UsageRow) bool {
 		return u.Requests == 0 && u.Cost == 0 && u.Unpriced == 0 && u.Tokens == budget.Tokens{}
 	}), err
-}
-
-// foldTime sums rows of quarter hours into the days or hours of zone.
-func foldTime(rows []budget.UsageRow, hours bool, zone *time.Location) ([]budget.UsageRow, error) {
-	type group struct {
-		at   int64
-		attr budget.Attribution
-	}
-	index := map[group]int{}
-	out := []budget.UsageRow{}
-	for _, r := range rows {
-		t := r.Time.In(zone)
-		if hours {
-			t = startOfHour(t)
-		} else {
-			t = budget.Day.WindowAt(t, zone).Start
-		}
-		g := group{t.UnixNano(), r.Attribution}
-		i, ok := index[g]
-		if !ok {
-			i = len(out)
-			index[g] = i
-			out = append(out, budget.UsageRow{Attribution: r.Attribution, Time: t})
-		}
-		sum := &out[i]
-		if _, ok := sum.Cost.Add(r.Cost); !ok {
-			return nil, fmt.Errorf("sum of usage passes %s", budget.MaxAmount.Display())
-		}
-		sum.Add(r)
-	}
-	return out, nil
-}
-
-// startOfHour is the begin of the hour that t's clock shows. Where clocks change
-// within it, by half an hour say, what comes after the change is an hour of its
-// own: hours tile time.
-func startOfHour(t time.Time) time.Time {
-	hour := t.Add(-time.Duration(t.Minute())*time.Minute - time.Duration(t.Second())*time.Second - time.Duration(t.Nanosecond()))
-	_, before := hour.Zone()
-	if _, now := t.Zone(); now != before {
-		change, _ := t.ZoneBounds()
-		return change
-	}
-	return hour
-}
-
-func sortUsage(rows []budget.UsageRow) {
-	slices.SortFunc(rows, func(a, b budget.UsageRow) int {
-		if c := a.Time.Compare(b.Time); c != 0 {
-			return c
-		}
-		if a.Cost != b.Cost {
-			if a.Cost > b.Cost {
-				return -1
-			}
-			return 1
-		}
-		for _, p := range [][2]string{{string(a.Tag), string(b.Tag)}, {a.Model, b.Model}, {a.Provider, b.Provider}, {a.KeyID, b.KeyID}} {
-			if c := strings.Compare(p[0], p[1]); c != 0 {
-				return c
-			}
-		}
-		return 0
-	})
 }
 
 // costOf is what target has cost from start to end, as q has it.

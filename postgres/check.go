@@ -78,6 +78,25 @@ func readServer(ctx context.Context, conn *pgx.Conn) (s server, err error) {
 	return s, err
 }
 
+// unsafe is what would lose acknowledged commits, of a database that is used already.
+func (s *server) unsafe(declared Durability) (out []string) {
+	add := func(wrong bool, what string) {
+		if wrong {
+			out = append(out, what)
+		}
+	}
+	add(s.version < minVersion, fmt.Sprintf("it is PostgreSQL %d", s.version/10000))
+	add(s.recovery, "it is a standby")
+	add(s.fsync != "on", "fsync is off")
+	add(s.pages != "on", "full_page_writes is off")
+	add(s.commit == "off", "synchronous_commit is off")
+	add(s.encoding != "UTF8", "its encoding is "+s.encoding)
+	if declared == SynchronousStandby && (s.maySee || s.names == "") {
+		out = append(out, s.standbyProblems()...)
+	}
+	return out
+}
+
 func (s *server) problems(declared Durability) (out []string) {
 	add := func(wrong bool, format string, args ...any) {
 		if wrong {

@@ -1,0 +1,278 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aigateway/budget"
+)
+
+// reply is what a transaction of an exchange answered.
+type reply struct {
+	grants []budget.Grant
+	ended  []bool // of grants: the window ended a day ago
+	lost   int64  // leases that were less than what their holder had
+
+	generation, asserted int64
+	timeline, server     string // the one that is known, and the server's
+	asOf                 time.Time
+}
+
+// missing are the asks without a grant.
+func (r *reply) missing(asks []budget.Ask) (out []budget.Ask) {
+	have := make(map[budget.AccountName]bool, len(r.grants))
+	for _, g := range r.grants {
+		have[g.AccountName] = true
+	}
+	for _, a := range asks {
+		if !have[a.AccountName] {
+			out = append(out, a)
+		}
+	}
+	return out
+}
+
+// fenceSQL takes the exchange's place in the order of m's exchanges: an older one
+// that arrives late changes nothing. $4 is how long, in microseconds, a replica may
+// be silent before it has to acknowledge the rules again.
+const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s
+	WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0
+		AND (h.applied >= s.version OR h.seen > now() - $4 * interval '1 microsecond')
+	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `,
+		(SELECT min(o.seen) FROM aig_holder o WHERE NOT o.has_left AND NOT o.forgotten AND o.id <> h.id)`
+
+// fenced holds in statements behind fenceSQL if that found its row.
+const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND seq = $3)`
+
+const lockSQL = `SELECT count(*) FROM (SELECT 1 FROM aig_account a JOIN unnest($4::text[], $5::bigint[]) AS r(budget_id, start) USING (budget_id, start)
+	WHERE ` + fenced + ` ORDER BY a.budget_id, a.start FOR UPDATE OF a) AS locked`
+
+// exchangeSQL decides on accounts that are locked. What a replica has or uses is a
+// fact, whatever the cap says: base. It gets more only from what is free, no more
+// than its share of that unless it lacks it, and nothing at all if that is less than
+// what it needs, or while leases are frozen.
+const exchangeSQL = `WITH
+live AS (SELECT greatest(1, count(*)) AS n, coalesce(bool_or(h.asserted < s.generation), false) OR bool_or(s.timeline <> ` + timeline + `) AS frozen
+	FROM aig_state s, aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $4 * interval '1 microsecond'),
+old AS (SELECT a.*, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
+		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
+		greatest(r.has, r.now_spent + r.now_reserved) AS fact
+	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
+		AS r(budget_id, start, has, ask, least, now_spent, now_reserved)
+	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
+	WHERE ` + fenced + `),
+based AS (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),
+freed AS (SELECT *, cap - (allocated - held + base) AS free FROM based),
+most AS (SELECT *, CASE WHEN frozen OR ask <= base THEN 0
+		ELSE greatest(0, least(ask - base, greatest(least - base, free / (2 * n)), free)) END AS may FROM freed),
+done AS (SELECT *, base + CASE WHEN base + may < least THEN 0 ELSE may END AS gets FROM most),
+told AS (SELECT *, allocated - held + gets AS total, NOT frozen AND least > gets AS lacks,
+		spent - was_spent + now_spent AS all_spent, reserved - was_reserved + now_reserved AS all_reserved FROM done),
+called AS (SELECT *, CASE
+		WHEN total > cap THEN 'infinity'::timestamptz
+		WHEN lacks AND total - gets > all_spent + all_reserved - now_spent - now_reserved THEN
+			CASE WHEN recall_until > now() + interval '1 second' AND recall_until < 'infinity' THEN recall_until ELSE now() + interval '2 seconds' END
+		WHEN recall_until = 'infinity' THEN '-infinity' ELSE recall_until END AS until FROM told),
+leased AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved)
+	SELECT budget_id, start, $1, gets, now_spent, now_reserved FROM called
+	WHERE new OR (gets, now_spent, now_reserved) IS DISTINCT FROM (held, was_spent, was_reserved)
+	ON CONFLICT (budget_id, start, holder) DO UPDATE SET lease = excluded.lease, spent = excluded.spent, reserved = excluded.reserved),
+summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, reserved = c.all_reserved, recall_until = c.until FROM called c
+	WHERE a.budget_id = c.budget_id AND a.start = c.start
+		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
+SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved,
+	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, has > held,
+	"end"::numeric < extract(epoch FROM now() - interval '1 day') * 1000000000 FROM called`
+
+// recallSQL are accounts that were not asked about and of which others lack what is
+// unused here. $4 is the number of rows.
+const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.allocated, a.spent, a.reserved, true, false, false
+	FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
+	WHERE a.recall_until > now() AND l.lease > l.spent + l.reserved AND ` + fenced + `
+		AND NOT EXISTS (SELECT 1 FROM unnest($5::text[], $6::bigint[]) AS r(budget_id, start) WHERE r.budget_id = a.budget_id AND r.start = a.start)
+	LIMIT $4`
+
+// once is one transaction in one message, so that no lock waits for this process. A
+// reply counts only if the server says COMMIT and nothing else.
+func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
+	m.seq++
+	r := &reply{}
+	err := m.s.with(ctx, m.own, func(c *conn) error {
+		c.notices.Store(0)
+		batch := m.batch(asks)
+		results := c.SendBatch(ctx, batch)
+		found, err := r.read(results)
+		if err != nil {
+			results.Close()
+			return err
+		}
+		tag, err := results.Exec()
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", errUnknown, err)
+		case tag.String() != "COMMIT" || c.notices.Load() > 0:
+			return errUnknown
+		case !found:
+			return &ended{m.missing(ctx, c)}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.grants {
+		r.grants[i].AsOf = r.asOf
+	}
+	return r, nil
+}
+
+func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
+	var ids []string
+	var starts, has, lease, least, spent, reserved []int64
+	for i := range asks {
+		a := &asks[i]
+		ids, starts = append(ids, a.BudgetID), append(starts, a.Start)
+		has, lease, least = append(has, int64(a.Has)), append(lease, int64(max(a.Lease, a.Has))), append(least, int64(a.Least))
+		spent, reserved = append(spent, int64(a.Spent)), append(reserved, int64(a.Reserved))
+	}
+	stale := m.s.stale().Microseconds()
+	b := &pgx.Batch{}
+	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	b.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
+	b.Queue(fenceSQL, m.id, m.epoch, m.seq, stale)
+	b.Queue(lockSQL, m.id, m.epoch, m.seq, ids, starts)
+	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, has, lease, least, spent, reserved)
+	b.Queue(recallSQL, m.id, m.epoch, m.seq, chunk, ids, starts)
+	b.Queue("COMMIT")
+	return b
+}
+
+// read reads all answers but COMMIT's.
+func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
+	for range 2 {
+		if _, err := results.Exec(); err != nil {
+			return false, err
+		}
+	}
+	rows, err := results.Query()
+	if err != nil {
+		return false, err
+	}
+	oldest := (*time.Time)(nil)
+	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &oldest}, func() error { found = true; return nil })
+	if err != nil {
+		return false, err
+	}
+	if r.asOf = time.Now(); oldest != nil && oldest.Before(r.asOf) {
+		r.asOf = *oldest
+	}
+	if _, err := results.Exec(); err != nil {
+		return false, err
+	}
+	for range 2 {
+		rows, err := results.Query()
+		if err != nil {
+			return false, err
+		}
+		var g budget.Grant
+		var lost, past bool
+		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &past}, func() error {
+			if r.grants, r.ended = append(r.grants, g), append(r.ended, past); lost {
+				r.lost++
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	return found, nil
+}
+
+// openAccounts makes the accounts that asks name, where the store's clock has begun
+// their windows, and reports whether there is any.
+func (s *Store) openAccounts(ctx context.Context, asks []budget.Ask) (opened bool, err error) {
+	if len(asks) == 0 {
+		return false, nil
+	}
+	asks = slices.Clone(asks)
+	slices.SortFunc(asks, func(a, b budget.Ask) int { return strings.Compare(a.BudgetID, b.BudgetID) })
+	var ids []string
+	for _, a := range asks {
+		ids = append(ids, a.BudgetID)
+	}
+	err = s.transact(ctx, s.others, begin, func(c *conn) error {
+		now, err := clock(ctx, c)
+		if err != nil {
+			return err
+		}
+		// Nobody edits the cap or the zone meanwhile.
+		budgets, err := readBudgets(ctx, c, `WHERE id = ANY($1) ORDER BY id FOR SHARE`, ids)
+		if err != nil {
+			return err
+		}
+		byID := map[string]*budget.SharedBudget{}
+		for i := range budgets {
+			byID[budgets[i].ID] = &budgets[i]
+		}
+		for _, a := range asks {
+			b := byID[a.BudgetID]
+			if b == nil {
+				continue
+			}
+			ok, err := openAccount(ctx, c, b, a.Start, now)
+			if err != nil {
+				return err
+			}
+			opened = opened || ok
+		}
+		return nil
+	})
+	return opened, err
+}
+
+// openAccount makes b's account of the window that begins at start, unless that has
+// not begun, is long over, or is no window of b. Two replicas whose time zones differ
+// would else each have a cap of their own.
+func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, start int64, now time.Time) (bool, error) {
+	loc, err := budget.ParseZone("time_zone", b.Zone)
+	if err != nil {
+		return false, err
+	}
+	w := b.WindowAt(time.Unix(0, start), loc)
+	end := endOf(w)
+	if w.Start.UnixNano() != start || w.Start.After(now) || end < now.Add(-24*time.Hour).UnixNano() {
+		return false, nil
+	}
+	tag, err := c.Exec(ctx, `INSERT INTO aig_account (budget_id, start, "end", cap) SELECT $1, $2, $3, $4
+		WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start < $3 AND "end" > $2)
+		ON CONFLICT (budget_id, start) DO NOTHING`, b.ID, start, end, int64(b.Cap))
+	if err != nil || tag.RowsAffected() > 0 {
+		return err == nil, err
+	}
+	var exists bool
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start = $2)`, b.ID, start).Scan(&exists)
+	return exists, err
+}
+
+// endOf is the end of w in nanoseconds of Unix time.
+func endOf(w budget.Window) int64 {
+	if w.End.IsZero() {
+		return math.MaxInt64
+	}
+	return w.End.UnixNano()
+}
+
+func clock(ctx context.Context, c *conn) (now time.Time, err error) {
+	err = c.QueryRow(ctx, `SELECT clock_timestamp()`).Scan(&now)
+	return now, err
+}

@@ -1,0 +1,285 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aigateway/budget"
+)
+
+// Member is one replica of the store, for as long as its process lives. Its methods
+// may be called concurrently; exchanges are served one at a time.
+type Member struct {
+	s     *Store
+	id    string
+	epoch int64
+
+	mu sync.Mutex // held through an exchange
+	// own serves exchanges alone.
+	own pool
+	seq int64
+	// told is what the store has acknowledged of each account, with what was last
+	// asked: after a failover that lost commits it is told again.
+	told map[budget.AccountName]budget.Ask
+
+	pushing sync.Mutex
+	pushes  int64
+}
+
+// Join makes the replica known and takes its place: a process that had its id
+// before is refused from now on, as a replica is that was forgotten (ErrFenced).
+func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
+	if r.ID == "" || len(r.ID) > 128 {
+		return nil, errors.New("a replica's id must have 1 to 128 bytes")
+	}
+	m := &Member{s: s, id: r.ID, own: newPool(1), told: map[budget.AccountName]budget.Ask{}}
+	err := s.write(ctx, func(c *conn) error {
+		err := c.QueryRow(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
+			SELECT $1, $2, $3, $4, 1, 0, now(), 0, generation FROM aig_state
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, program = excluded.program, config_hash = excluded.config_hash,
+				epoch = aig_holder.epoch + 1, seq = 0, seen = excluded.seen, applied = 0, has_left = false
+			WHERE NOT aig_holder.forgotten RETURNING epoch`, r.ID, r.Name, r.Program, r.ConfigHash).Scan(&m.epoch)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return fmt.Errorf("replica %s was forgotten; give it an empty data directory: %w", r.ID, budget.ErrFenced)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Close ends m's connection. It tells the store nothing: see Leave.
+func (m *Member) Close() { m.own.close() }
+
+// Acknowledge tells that the replica obeys the rules of version from now on.
+func (m *Member) Acknowledge(ctx context.Context, version uint64) error {
+	return m.update(ctx, `UPDATE aig_holder SET applied = $3 WHERE id = $1 AND epoch = $2 AND NOT forgotten`, int64(version))
+}
+
+// Leave says that the replica has stopped and returned what it could: nobody waits
+// for it, and its numbers are final.
+func (m *Member) Leave(ctx context.Context) error {
+	return m.update(ctx, `UPDATE aig_holder SET has_left = true WHERE id = $1 AND epoch = $2 AND NOT forgotten`)
+}
+
+// update edits m's row in sql, in which $1 and $2 are m's id and epoch.
+func (m *Member) update(ctx context.Context, sql string, args ...any) error {
+	return m.s.write(ctx, func(c *conn) error {
+		tag, err := c.Exec(ctx, sql, append([]any{m.id, m.epoch}, args...)...)
+		if err == nil && tag.RowsAffected() != 1 {
+			return m.missing(ctx, c)
+		}
+		return err
+	})
+}
+
+// missing is why the store has no row of m's epoch.
+func (m *Member) missing(ctx context.Context, c *conn) error {
+	var epoch int64
+	var forgotten bool
+	err := c.QueryRow(ctx, `SELECT epoch, forgotten FROM aig_holder WHERE id = $1`, m.id).Scan(&epoch, &forgotten)
+	switch {
+	case err == nil && (epoch > m.epoch || forgotten):
+		return budget.ErrFenced
+	case err == nil && epoch == m.epoch:
+		return budget.ErrRulesBehind
+	case err == nil || errors.Is(err, pgx.ErrNoRows):
+		return errLost
+	default:
+		return err
+	}
+}
+
+// errLost is that the store does not know what it had acknowledged.
+var errLost = errors.New("the database has lost what it acknowledged")
+
+// chunk is how many accounts one transaction exchanges: what it answers fits the
+// buffers of a connection, so that a client that stands still holds no lock.
+const chunk = 500
+
+// Exchange tells the store what m has of accounts and what it wants, and returns
+// what it may have: see budget.Ask. An account that the store does not know, such as
+// one whose window its clock has not begun, has no grant; one that was not asked
+// about has a grant where what is unused there is wanted elsewhere. What an error
+// left undone is known by the next exchange.
+func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+	if err := checkAsks(asks); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var grants []budget.Grant
+	for first := true; first || len(asks) > 0; first = false {
+		n := min(len(asks), chunk)
+		got, err := m.exchangeSome(ctx, asks[:n])
+		if err != nil {
+			return nil, shown(err)
+		}
+		grants, asks = append(grants, got...), asks[n:]
+	}
+	return grants, nil
+}
+
+func checkAsks(asks []budget.Ask) error {
+	for i := range asks {
+		a := &asks[i]
+		for _, n := range [...]budget.Amount{a.Has, a.Lease, a.Least, a.Spent, a.Reserved, a.Spent + a.Reserved} {
+			if n < 0 || n > budget.MaxAmount {
+				return fmt.Errorf("ask of budget %s is out of range: %+v", a.BudgetID, *a)
+			}
+		}
+	}
+	return nil
+}
+
+// exchangeSome exchanges up to chunk asks.
+func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+	r, err := m.try(ctx, asks)
+	if err != nil {
+		return nil, err
+	}
+	if missing := r.missing(asks); len(missing) > 0 {
+		opened, err := m.s.openAccounts(ctx, missing)
+		if err != nil {
+			return nil, err
+		}
+		if opened {
+			more, err := m.try(ctx, missing)
+			if err != nil {
+				return nil, err
+			}
+			r.grants, r.lost = append(r.grants, more.grants...), r.lost+more.lost
+			r.server = more.server
+		}
+	}
+	return r.grants, m.settle(ctx, r)
+}
+
+// settle does what a reply says has to be done after a failover.
+func (m *Member) settle(ctx context.Context, r *reply) error {
+	switch {
+	case r.lost > 0 && r.asserted == r.generation, r.timeline != r.server:
+		return m.s.freeze(ctx, r.generation)
+	case r.asserted < r.generation:
+		return m.assert(ctx, r.generation)
+	default:
+		return nil
+	}
+}
+
+// try is one exchange, and another one where the connection had died meanwhile.
+func (m *Member) try(ctx context.Context, asks []budget.Ask) (*reply, error) {
+	for again := false; ; again = true {
+		r, err := m.once(ctx, asks)
+		switch {
+		case err == nil:
+			m.note(asks, r)
+			return r, nil
+		case errors.Is(err, errLost):
+			if err := m.rejoin(ctx); err != nil {
+				return nil, err
+			}
+		case clean(err) || ctx.Err() != nil:
+			return nil, err
+		}
+		if again {
+			return nil, err
+		}
+	}
+}
+
+// note keeps what the store has acknowledged.
+func (m *Member) note(asks []budget.Ask, r *reply) {
+	m.s.lost.Add(r.lost)
+	at := make(map[budget.AccountName]*budget.Ask, len(asks))
+	for i := range asks {
+		at[asks[i].AccountName] = &asks[i]
+	}
+	for i, g := range r.grants {
+		a := m.told[g.AccountName]
+		if asked := at[g.AccountName]; asked != nil {
+			a = *asked
+		}
+		if a.Has, a.Lease, a.Least = g.Lease, g.Lease, 0; r.ended[i] {
+			delete(m.told, g.AccountName)
+		} else {
+			m.told[g.AccountName] = a
+		}
+	}
+}
+
+// rejoin makes m's row again, which the store has lost.
+func (m *Member) rejoin(ctx context.Context) error {
+	err := m.s.transact(ctx, m.own, begin, func(c *conn) error {
+		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
+			VALUES ($1, '', '', '', $2, $3, '-infinity', 0, 0)
+			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
+			WHERE aig_holder.epoch < excluded.epoch AND NOT aig_holder.forgotten`, m.id, m.epoch, m.seq)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	m.s.lost.Add(1)
+	return m.s.freeze(ctx, 0)
+}
+
+// assert tells the store all leases again after it may have lost some.
+func (m *Member) assert(ctx context.Context, generation int64) error {
+	all := make([]budget.Ask, 0, len(m.told))
+	for _, a := range m.told {
+		all = append(all, a)
+	}
+	for len(all) > 0 {
+		n := min(len(all), chunk)
+		r, err := m.try(ctx, all[:n])
+		if err != nil {
+			return err
+		}
+		if opened, err := m.s.openAccounts(ctx, r.missing(all[:n])); err != nil {
+			return err
+		} else if opened {
+			if _, err := m.try(ctx, r.missing(all[:n])); err != nil {
+				return err
+			}
+		}
+		all = all[n:]
+	}
+	return m.s.transact(ctx, m.own, begin, func(c *conn) error {
+		_, err := c.Exec(ctx, `UPDATE aig_holder SET asserted = $3 WHERE id = $1 AND epoch = $2 AND asserted < $3`, m.id, m.epoch, generation)
+		return err
+	})
+}
+
+// freeze stops raises until all who live have told their leases again: in the
+// generation that follows the given one, or, with 0, any. Rules may be lost too:
+// everybody takes them anew, at a version that nobody can have seen.
+func (s *Store) freeze(ctx context.Context, generation int64) error {
+	var froze bool
+	err := s.transact(ctx, s.others, begin, func(c *conn) error {
+		tag, err := c.Exec(ctx, `UPDATE aig_state SET generation = generation + 1, timeline = `+timeline+`,
+			version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576
+			WHERE generation = $1 OR $1 = 0`, generation)
+		froze = tag.RowsAffected() > 0
+		return err
+	})
+	if err == nil && froze {
+		s.failovers.Add(1)
+	}
+	return err
+}
+
+// timeline is the history of the server that is asked: it changes at a promotion.
+// The control file tells it later.
+const timeline = `substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)`
+
+// stale is the silence after which nobody waits for a replica, by the store's clock,
+// which may go a tenth faster.
+func (s *Store) stale() time.Duration { return s.config.MaxStale + s.config.MaxStale/10 }

@@ -1,0 +1,68 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// migrationLock is any number that all versions agree on.
+const migrationLock = 0x61696777
+
+// readable is the oldest migration whose programs can work with the tables as this
+// program leaves them: gateways of two versions share a store while one is rolled
+// out. A migration only adds; what it makes useless goes when no program that needs
+// it is readable any more.
+const readable = 1
+
+// migrate makes or upgrades the tables, one replica at a time.
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := migrations.ReadDir("migrations")
+	if err != nil {
+		return err
+	}
+	return s.transact(ctx, s.others, begin, func(c *conn) error {
+		// Whoever comes second waits for the first one's tables, however long they take.
+		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+			return err
+		}
+		var exists bool
+		if err := c.QueryRow(ctx, "SELECT to_regclass('aig_schema') IS NOT NULL").Scan(&exists); err != nil {
+			return err
+		}
+		if !exists {
+			if _, err := c.Exec(ctx, "CREATE TABLE aig_schema (one boolean PRIMARY KEY CHECK (one), version bigint NOT NULL, readable bigint NOT NULL)"); err != nil {
+				return err
+			}
+			if _, err := c.Exec(ctx, "INSERT INTO aig_schema VALUES (true, 0, 0)"); err != nil {
+				return err
+			}
+		}
+		var have, oldest int
+		if err := c.QueryRow(ctx, "SELECT version, readable FROM aig_schema").Scan(&have, &oldest); err != nil {
+			return err
+		}
+		if oldest > len(files) {
+			return fmt.Errorf("the store was upgraded to version %d, which needs a program of version %d; this one has %d: upgrade it", have, oldest, len(files))
+		}
+		if have >= len(files) {
+			return nil
+		}
+		for _, f := range files[have:] {
+			text, err := migrations.ReadFile(path.Join("migrations", f.Name()))
+			if err != nil {
+				return err
+			}
+			if _, err := c.PgConn().Exec(ctx, string(text)).ReadAll(); err != nil {
+				return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name(), ".sql"), err)
+			}
+		}
+		_, err := c.Exec(ctx, "UPDATE aig_schema SET version = $1, readable = $2", len(files), readable)
+		return err
+	})
+}

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aigateway/budget"
+)
+
+// Replicas returns all that were not forgotten, in the order of their ids.
+func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, h.applied, h.has_left, coalesce(sum(l.lease), 0)::bigint
+			FROM aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
+				AND a."end" > extract(epoch FROM now()) * 1000000000) ON l.holder = h.id
+			WHERE NOT h.forgotten GROUP BY h.id ORDER BY h.id`)
+		if err != nil {
+			return err
+		}
+		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r budget.ReplicaStatus, err error) {
+			var pushed *time.Time
+			err = row.Scan(&r.ID, &r.Name, &r.Program, &r.ConfigHash, &r.Seen, &pushed, &r.Rules, &r.Left, &r.Leased)
+			if pushed != nil {
+				r.Pushed = *pushed
+			}
+			return r, err
+		})
+		return err
+	})
+	return out, err
+}
+
+// Forget shuts out a replica that will not come back. What it had reserved counts
+// as spent. What it had not used yet counts as spent too if charge is set; else
+// others may have it, which is true only if the replica admits nothing any more.
+func (s *Store) Forget(ctx context.Context, id string, charge bool, by budget.Author) error {
+	if err := by.Check(); err != nil {
+		return err
+	}
+	_, err := s.edit(ctx, func(c *conn, now time.Time) error {
+		var seen time.Time
+		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten RETURNING seen`, id).Scan(&seen)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return budget.NotFound("replica_not_found", fmt.Sprintf("there is no replica %q; `aigateway replicas list` names them", budget.Clip(id, 100)))
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
+			ORDER BY a.budget_id, a.start FOR UPDATE OF a`, id); err != nil {
+			return err
+		}
+		var released int64
+		err = c.QueryRow(ctx, `WITH old AS (SELECT budget_id, start, lease, spent, reserved, CASE WHEN $2 THEN lease ELSE spent + reserved END AS now FROM aig_lease WHERE holder = $1),
+			kept AS (UPDATE aig_lease l SET lease = o.now, spent = o.now, reserved = 0 FROM old o WHERE l.holder = $1 AND l.budget_id = o.budget_id AND l.start = o.start),
+			summed AS (UPDATE aig_account a SET allocated = allocated - o.lease + o.now, spent = a.spent - o.spent + o.now, reserved = a.reserved - o.reserved
+				FROM old o WHERE a.budget_id = o.budget_id AND a.start = o.start)
+			SELECT coalesce(sum(lease - now), 0)::bigint FROM old`, id, charge).Scan(&released)
+		if err != nil {
+			return err
+		}
+		return audit(ctx, c, now, by, "forget_replica", id, map[string]any{"charge": charge, "released_nano_usd": released, "seen": seen.UTC()})
+	})
+	return err
+}

@@ -1,0 +1,388 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aigateway/budget"
+)
+
+// Rules returns all budgets and keys if their version is not the given one.
+func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, changed bool, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		err := c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version)
+		if changed = r.Version != known; err != nil || !changed {
+			return err
+		}
+		if r.Budgets, err = readBudgets(ctx, c, `ORDER BY id`); err != nil {
+			return err
+		}
+		r.Keys, err = readKeys(ctx, c, `ORDER BY id`)
+		return err
+	})
+	return r, changed, err
+}
+
+// readBudgets reads the budgets that clause selects.
+func readBudgets(ctx context.Context, c *conn, clause string, args ...any) (out []budget.SharedBudget, err error) {
+	rows, err := c.Query(ctx, `SELECT id, tags, key_id, period, zone, cap, default_max_tokens, default_max_tool_calls, create_time, update_time,
+		counting, running_start, running_end FROM aig_budget `+clause, args...)
+	if err != nil {
+		return nil, err
+	}
+	var b budget.SharedBudget
+	var created, updated, start, end int64
+	_, err = pgx.ForEachRow(rows, []any{&b.ID, &b.Target.Tags, &b.Target.KeyID, &b.Period, &b.Zone, &b.Cap, &b.DefaultMaxTokens, &b.DefaultMaxToolCalls, &created, &updated,
+		&b.Counting, &start, &end}, func() error {
+		b.CreateTime, b.UpdateTime, b.Running = time.Unix(0, created).UTC(), time.Unix(0, updated).UTC(), budget.Window{}
+		if end > 0 {
+			b.Running = budget.Window{Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC()}
+		}
+		out = append(out, b)
+		return nil
+	})
+	return out, err
+}
+
+// edit is a transaction that changes rules, one at a time, and returns the version
+// that has its change. f is told the store's time.
+func (s *Store) edit(ctx context.Context, f func(c *conn, now time.Time) error) (version uint64, err error) {
+	for again := false; ; again = true {
+		var generation int64
+		var moved bool
+		err = s.write(ctx, func(c *conn) error {
+			var now time.Time
+			err := c.QueryRow(ctx, `UPDATE aig_state SET version = version + 1 RETURNING version, generation, clock_timestamp(), timeline <> `+timeline).
+				Scan(&version, &generation, &now, &moved)
+			if err != nil {
+				return err
+			}
+			if moved {
+				return errors.New("the database has failed over")
+			}
+			return f(c, now.UTC())
+		})
+		if !moved || again {
+			return version, err
+		}
+		if err := s.freeze(ctx, generation); err != nil {
+			return 0, shown(err)
+		}
+	}
+}
+
+// SetBudget creates the budget of (Target, Period) or replaces its cap, zone and
+// defaults. One that is new counts and limits nobody until Enforce; made is also
+// true of one that another replica has left so. The edit is kept on return, and
+// obeyed everywhere once AwaitVersion of version has returned.
+func (s *Store) SetBudget(ctx context.Context, b budget.Budget, by budget.Author) (id string, version uint64, made bool, err error) {
+	loc, err := b.Check()
+	if err == nil {
+		err = by.Check()
+	}
+	if err != nil {
+		return "", 0, false, err
+	}
+	version, err = s.edit(ctx, func(c *conn, now time.Time) error {
+		old, err := readBudgets(ctx, c, `WHERE tags = $1 AND key_id = $2 AND period = $3 FOR UPDATE`, string(b.Target.Tags), b.Target.KeyID, int64(b.Period))
+		if err != nil {
+			return err
+		}
+		if len(old) > 0 {
+			next := old[0].Budget
+			next.Cap, next.Zone, next.Defaults = b.Cap, b.Zone, b.Defaults
+			id, made = next.ID, old[0].Counting
+			return s.replaceBudget(ctx, c, &old[0], next, loc, now, by)
+		}
+		id, made = "bud_"+strings.ToLower(rand.Text()[:16]), true
+		b.ID = id
+		_, err = c.Exec(ctx, `INSERT INTO aig_budget (id, tags, key_id, period, zone, cap, default_max_tokens, default_max_tool_calls, create_time, update_time, counting)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, true)`,
+			b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), b.DefaultMaxTokens, b.DefaultMaxToolCalls, now.UnixNano())
+		if err != nil {
+			return err
+		}
+		return auditBudget(ctx, c, now, by, "create_budget", b)
+	})
+	return id, version, made, err
+}
+
+// replaceBudget moves old to next. A cap below what leases have in all stops raises
+// at once and calls back what is unused.
+func (s *Store) replaceBudget(ctx context.Context, c *conn, old *budget.SharedBudget, next budget.Budget, loc *time.Location, now time.Time, by budget.Author) error {
+	running := old.Running
+	// Locked in the order in which exchanges do.
+	if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, next.ID); err != nil {
+		return err
+	}
+	if next.Zone != old.Zone && next.Period != budget.Total {
+		was, err := budget.ParseZone("time_zone", old.Zone)
+		if err != nil {
+			return err
+		}
+		running = budget.Window{Start: old.WindowAt(now, was).Start, End: next.Period.WindowAt(now, loc).End}
+		if _, err := c.Exec(ctx, `UPDATE aig_account SET "end" = $3 WHERE budget_id = $1 AND start = $2`, next.ID, running.Start.UnixNano(), running.End.UnixNano()); err != nil {
+			return err
+		}
+	}
+	start, end := int64(0), int64(0)
+	if !running.End.IsZero() {
+		start, end = running.Start.UnixNano(), running.End.UnixNano()
+	}
+	updated := max(now.UnixNano(), old.UpdateTime.UnixNano()+1)
+	if _, err := c.Exec(ctx, `UPDATE aig_budget SET cap = $2, zone = $3, default_max_tokens = $4, default_max_tool_calls = $5, update_time = $6,
+		running_start = $7, running_end = $8 WHERE id = $1`,
+		next.ID, int64(next.Cap), next.Zone, next.DefaultMaxTokens, next.DefaultMaxToolCalls, updated, start, end); err != nil {
+		return err
+	}
+	if _, err := c.Exec(ctx, `UPDATE aig_account SET cap = $2, recall_until = CASE WHEN allocated > $2 THEN 'infinity'::timestamptz
+		WHEN recall_until = 'infinity' THEN '-infinity' ELSE recall_until END WHERE budget_id = $1`, next.ID, int64(next.Cap)); err != nil {
+		return err
+	}
+	return auditBudget(ctx, c, now, by, "update_budget", next)
+}
+
+// findBudget locks the budget id if etag is empty or current.
+func findBudget(ctx context.Context, c *conn, id, etag string) (*budget.SharedBudget, error) {
+	found, err := readBudgets(ctx, c, `WHERE id = $1 AND NOT counting FOR UPDATE`, id)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, noBudget(id)
+	case etag != "" && etag != found[0].Etag():
+		return nil, &budget.Error{Kind: budget.KindConflict, Reason: "etag_mismatch", Field: "etag",
+			Message: "the budget has changed since it was read; read it again and retry"}
+	default:
+		return &found[0], nil
+	}
+}
+
+func noBudget(id string) error {
+	return budget.NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
+}
+
+// UpdateBudget lets change edit a copy of the budget and keeps the result. Only Cap,
+// Zone and Defaults may change. A non-empty etag must match, else KindConflict;
+// change may be called more than once.
+func (s *Store) UpdateBudget(ctx context.Context, id, etag string, change func(*budget.Budget) error, by budget.Author) (version uint64, err error) {
+	if err := by.Check(); err != nil {
+		return 0, err
+	}
+	return s.edit(ctx, func(c *conn, now time.Time) error {
+		old, err := findBudget(ctx, c, id, etag)
+		if err != nil {
+			return err
+		}
+		next := old.Budget
+		if err := change(&next); err != nil {
+			return err
+		}
+		if next.Target != old.Target || next.Period != old.Period || next.ID != old.ID {
+			return budget.Invalid("field_immutable", "target", "target and period of a budget cannot change; set another budget and delete this one")
+		}
+		loc, err := next.Check()
+		if err != nil {
+			return err
+		}
+		return s.replaceBudget(ctx, c, old, next, loc, now, by)
+	})
+}
+
+// DeleteBudget removes a budget and its leases. A non-empty etag must match.
+func (s *Store) DeleteBudget(ctx context.Context, id, etag string, by budget.Author) (version uint64, err error) {
+	if err := by.Check(); err != nil {
+		return 0, err
+	}
+	return s.edit(ctx, func(c *conn, now time.Time) error {
+		old, err := findBudget(ctx, c, id, etag)
+		if err != nil {
+			return err
+		}
+		for _, sql := range []string{
+			`SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`,
+			`DELETE FROM aig_lease WHERE budget_id = $1`, `DELETE FROM aig_account WHERE budget_id = $1`, `DELETE FROM aig_budget WHERE id = $1`,
+		} {
+			if _, err := c.Exec(ctx, sql, id); err != nil {
+				return err
+			}
+		}
+		return auditBudget(ctx, c, now, by, "delete_budget", old.Budget)
+	})
+}
+
+func auditBudget(ctx context.Context, c *conn, now time.Time, by budget.Author, action string, b budget.Budget) error {
+	label := string(b.Target.Tags)
+	if b.Target.KeyID != "" {
+		label = b.Target.KeyID
+	}
+	return audit(ctx, c, now, by, action, b.ID, map[string]any{
+		"target": label, "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens, "default_max_tool_calls": b.DefaultMaxToolCalls,
+	})
+}
+
+// enforceEvery spaces looks at replicas that are awaited.
+const enforceEvery = 100 * time.Millisecond
+
+// Enforce waits until every live replica has told what the budget's target cost it,
+// adds what those who are gone told in their usage, and lets the cap limit. It
+// returns the version that has this, which AwaitVersion waits for; 0 if it was so.
+func (s *Store) Enforce(ctx context.Context, id string) (version uint64, err error) {
+	for {
+		var waiting int
+		err := s.read(ctx, func(c *conn) error {
+			return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder h WHERE `+live+` AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = $2 AND l.holder = h.id)`,
+				s.stale().Microseconds(), id).Scan(&waiting)
+		})
+		if err != nil {
+			return 0, err
+		}
+		if waiting == 0 {
+			return s.enforce(ctx, id)
+		}
+		if err := pause(ctx, enforceEvery); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// live selects the replicas h that count: $1 is the longest silence in microseconds.
+const live = `NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $1 * interval '1 microsecond'`
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return budget.Unavailable("store_replicas_silent", "not every gateway has taken the edit yet; it is kept, and read it again to see", ctx.Err())
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// enforce ends the counting of a budget.
+func (s *Store) enforce(ctx context.Context, id string) (version uint64, err error) {
+	already := errors.New("it does")
+	version, err = s.edit(ctx, func(c *conn, now time.Time) error {
+		found, err := readBudgets(ctx, c, `WHERE id = $1 FOR UPDATE`, id)
+		switch {
+		case err != nil:
+			return err
+		case len(found) == 0:
+			return noBudget(id)
+		case !found[0].Counting:
+			return &budget.Error{Err: already}
+		}
+		b := &found[0]
+		loc, err := budget.ParseZone("time_zone", b.Zone)
+		if err != nil {
+			return err
+		}
+		w := b.WindowAt(now, loc)
+		if ok, err := openAccount(ctx, c, b, w.Start.UnixNano(), now); err != nil || !ok {
+			return errors.Join(err, errors.New("the budget's window overlaps another one"))
+		}
+		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, id); err != nil {
+			return err
+		}
+		if err := addPast(ctx, c, b, w); err != nil {
+			return err
+		}
+		_, err = c.Exec(ctx, `UPDATE aig_budget SET counting = false WHERE id = $1`, id)
+		return err
+	})
+	if errors.Is(err, already) {
+		return 0, nil
+	}
+	return version, err
+}
+
+// addPast leases to replicas that told nothing of b what their usage says its target
+// has cost in w: they are gone, and what they spent is spent.
+func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Window) error {
+	f := filter{}
+	first, last := quarters(w.Start.UnixNano(), endOf(w))
+	f.add("u.bucket >= ? AND u.bucket < ?", first, last)
+	f.tags(b.Target.Tags)
+	if b.Target.KeyID != "" {
+		f.add("u.key_id = ?", b.Target.KeyID)
+	}
+	f.add("NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = ? AND l.holder = u.holder)", b.ID)
+	n := len(f.args)
+	_, err := c.Exec(ctx, fmt.Sprintf(`WITH past AS (SELECT u.holder, least(greatest(sum(u.cost), 0), %d)::bigint AS cost FROM aig_usage u WHERE %s GROUP BY u.holder),
+		put AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved) SELECT $%d, $%d, holder, cost, cost, 0 FROM past)
+		UPDATE aig_account SET allocated = allocated + p.sum, spent = spent + p.sum FROM (SELECT coalesce(sum(cost), 0)::bigint AS sum FROM past) p WHERE budget_id = $%[3]d AND start = $%[4]d`,
+		int64(budget.MaxAmount), f.where(), n+1, n+2), append(f.args, b.ID, w.Start.UnixNano())...)
+	return err
+}
+
+// AwaitVersion returns once every replica obeys the rules of version, or has been
+// silent so long that it admits nothing: those are named.
+func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []string, err error) {
+	for {
+		var waiting int
+		err := s.read(ctx, func(c *conn) error {
+			return c.QueryRow(ctx, `SELECT count(*) FILTER (WHERE h.seen > now() - $1 * interval '1 microsecond'), coalesce(array_agg(h.id ORDER BY h.id), '{}')
+				FROM aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.applied < $2`, s.stale().Microseconds(), int64(version)).Scan(&waiting, &silent)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if waiting == 0 {
+			return silent, nil
+		}
+		if err := pause(ctx, enforceEvery); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Tidy does what nobody waits for: it lets budgets limit whose maker did not live to
+// say so, and deletes accounts whose window ended 40 days ago. Some replica calls it
+// now and then.
+func (s *Store) Tidy(ctx context.Context) error {
+	var counting []string
+	err := s.write(ctx, func(c *conn) error {
+		rows, err := c.Query(ctx, `SELECT b.id FROM aig_budget b WHERE b.counting AND NOT EXISTS (SELECT 1 FROM aig_holder h WHERE `+live+`
+			AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = b.id AND l.holder = h.id)) ORDER BY b.id LIMIT 100`, s.stale().Microseconds())
+		if err != nil {
+			return err
+		}
+		if counting, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
+			return err
+		}
+		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start LIMIT 1000 FOR UPDATE SKIP LOCKED),
+			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start)
+			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, time.Now().AddDate(0, 0, -40).UnixNano())
+		return err
+	})
+	for _, id := range counting {
+		if err == nil {
+			_, err = s.enforce(ctx, id)
+		}
+	}
+	return err
+}
+
+// quarters are the quarters of an hour from start to end, in ns, end exclusive.
+func quarters(start, end int64) (first, last int64) {
+	const quarter = int64(15 * time.Minute)
+	if end > math.MaxInt64-quarter {
+		return start / quarter, math.MaxInt64
+	}
+	return start / quarter, (end + quarter - 1) / quarter
+}
+
+func marshal(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%q", err.Error())
+	}
+	return string(text)
+}

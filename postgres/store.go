@@ -1,0 +1,238 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"aigateway/budget"
+)
+
+// Config says where a store is.
+type Config struct {
+	// URL of the database, as libpq reads it. Tables are made in the schema that is
+	// the first of its search_path.
+	URL string
+	// Durability is what the operator says keeps an acknowledged commit.
+	Durability Durability
+	// MaxStale is how long a replica may be silent before edits are answered without
+	// it: it admits nothing by then. 0: 30 s.
+	MaxStale time.Duration
+}
+
+// Store is what several gateways share. Its methods may be called concurrently.
+type Store struct {
+	config Config
+	url    *pgx.ConnConfig
+	// others serves all but exchanges, which never wait for a report.
+	others pool
+
+	failovers, lost atomic.Int64
+}
+
+const (
+	// patience is how long a transaction waits for a lock, and may stand still
+	// because its client does: nobody else waits longer for it.
+	patience = 5 * time.Second
+	// connections are those that reports and edits use at a time.
+	connections = 3
+)
+
+// Open connects to the store, makes or upgrades its tables, and refuses a database
+// that would lose what it acknowledged (see Check).
+func Open(ctx context.Context, c Config) (*Store, error) {
+	url, err := pgx.ParseConfig(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read the address of the database: %w", err) // without the password
+	}
+	if c.MaxStale == 0 {
+		c.MaxStale = 30 * time.Second
+	}
+	url.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // prepares nothing in a session, which a pooler may share
+	if url.ValidateConnect == nil {
+		url.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+	s := &Store{config: c, url: url, others: newPool(connections)}
+	if err := s.migrate(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the connections that nobody uses.
+func (s *Store) Close() { s.others.close() }
+
+// LostCommits is how many leases and replicas this process found to be less in the
+// store than it had acknowledged. Nothing is granted then until all have told theirs.
+func (s *Store) LostCommits() int64 { return s.lost.Load() }
+
+// Failovers is how often this process was the first to notice that another server
+// serves the database, or that it lost commits.
+func (s *Store) Failovers() int64 { return s.failovers.Load() }
+
+// conn is a connection that counts what the server tells unasked.
+type conn struct {
+	*pgx.Conn
+	notices atomic.Int64
+}
+
+// connect opens a connection to a server that may be written to and keeps it.
+func (s *Store) connect(ctx context.Context) (*conn, error) {
+	c := &conn{}
+	url := s.url.Copy()
+	url.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { c.notices.Add(1) }
+	// pgx asks the server to cancel what a connection was doing when it gives it up. A
+	// commit that waits for a standby would then be made visible without it.
+	dial, done := url.DialFunc, atomic.Bool{}
+	url.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if done.Load() {
+			return nil, errors.New("nothing is cancelled")
+		}
+		return dial(ctx, network, address)
+	}
+	var err error
+	if c.Conn, err = pgx.ConnectConfig(ctx, url); err != nil {
+		return nil, fmt.Errorf("connect to the database: %w", err)
+	}
+	done.Store(true)
+	server, err := readServer(ctx, c.Conn)
+	if err != nil {
+		c.drop()
+		return nil, fmt.Errorf("ask the database about itself: %w", err)
+	}
+	if problems := server.unsafe(s.config.Durability); len(problems) > 0 {
+		c.drop()
+		return nil, fmt.Errorf("the database would lose commits: %s", strings.Join(problems, "; "))
+	}
+	return c, nil
+}
+
+// drop gives the connection up without a word to the server.
+func (c *conn) drop() { _ = c.PgConn().Conn().Close(); go c.Conn.Close(context.Background()) }
+
+// pool is a number of connections that are opened when they are needed.
+type pool chan *conn
+
+func newPool(n int) pool {
+	p := make(pool, n)
+	for range n {
+		p <- nil
+	}
+	return p
+}
+
+func (p pool) close() {
+	for range cap(p) {
+		select {
+		case c := <-p:
+			if c != nil {
+				c.drop()
+			}
+		default:
+		}
+	}
+}
+
+// with runs f on a connection of p, and keeps the connection only if f had no error.
+func (s *Store) with(ctx context.Context, p pool, f func(*conn) error) (err error) {
+	var c *conn
+	select {
+	case c = <-p:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { p <- c }()
+	if c == nil || c.IsClosed() {
+		c = nil
+		fresh, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		c = fresh
+	}
+	if err = f(c); err != nil && !clean(err) {
+		c.drop()
+		c = nil
+	}
+	return err
+}
+
+// clean reports whether err left the connection as it was: the transaction has
+// ended, and the server said how.
+func clean(err error) bool {
+	var ended *ended
+	return errors.As(err, &ended)
+}
+
+// ended is the error of a transaction that certainly changed nothing.
+type ended struct{ err error }
+
+func (e *ended) Error() string { return e.err.Error() }
+func (e *ended) Unwrap() error { return e.err }
+
+var (
+	begin = fmt.Sprintf("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL lock_timeout = %d; SET LOCAL idle_in_transaction_session_timeout = %[1]d",
+		patience.Milliseconds())
+	beginRead = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+)
+
+// errUnknown is the outcome of a commit of which the server did not clearly say that
+// it is kept: it may be there, on this server alone, or not at all.
+var errUnknown = errors.New("the database did not say whether it kept the change")
+
+// transact runs f in a transaction. An error of f ends it without a trace.
+func (s *Store) transact(ctx context.Context, p pool, begin string, f func(*conn) error) error {
+	return s.with(ctx, p, func(c *conn) error {
+		c.notices.Store(0)
+		if _, err := c.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
+			return err
+		}
+		if err := f(c); err != nil {
+			if _, undo := c.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); undo != nil {
+				return err
+			}
+			return &ended{err}
+		}
+		results, err := c.PgConn().Exec(ctx, "COMMIT").ReadAll()
+		switch {
+		case err != nil:
+			return fmt.Errorf("%w: %w", errUnknown, err)
+		case c.notices.Load() > 0 || len(results) != 1 || results[0].CommandTag.String() != "COMMIT":
+			return errUnknown
+		}
+		return nil
+	})
+}
+
+// write is a transaction of an edit, and read one that sees a single state. Their
+// errors are fit for users.
+func (s *Store) write(ctx context.Context, f func(*conn) error) error {
+	return shown(s.transact(ctx, s.others, begin, f))
+}
+
+func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+	return shown(s.transact(ctx, s.others, beginRead, f))
+}
+
+// shown is err as a user may see it.
+func shown(err error) error {
+	var known *budget.Error
+	switch {
+	case err == nil || errors.As(err, &known):
+		return err
+	case errors.Is(err, budget.ErrFenced) || errors.Is(err, budget.ErrRulesBehind):
+		return err
+	case errors.Is(err, errUnknown):
+		return budget.Unavailable("store_outcome_unknown", "the database that the gateways share did not say whether it kept the change; look whether it is there before you retry", err)
+	default:
+		return budget.Unavailable("store_unreachable", "the database that the gateways share does not answer; retry in a moment", err)
+	}
+}

@@ -1,0 +1,491 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"aigateway/budget"
+	"aigateway/internal/pgtest"
+	"aigateway/postgres"
+)
+
+var by = budget.Author{Actor: "key_test"}
+
+// world is a store of a test's own, in a schema of a server that tests share.
+type world struct {
+	*testing.T
+	url   string
+	store *postgres.Store
+	db    *pgx.Conn // looks behind the store
+	// allowed is what leases of a budget may have above its cap: facts.
+	allowed map[string]budget.Amount
+}
+
+// TestStore tries the store on one real server, each test in a schema of its own.
+func TestStore(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, "max_connections = 200")
+	for name, test := range map[string]func(*world){
+		"join":             testJoin,
+		"grants":           testGrants,
+		"share":            testShare,
+		"facts":            testFacts,
+		"recall":           testRecall,
+		"late":             testLate,
+		"windows":          testWindows,
+		"silent":           testSilent,
+		"tight":            testTight,
+		"old":              testOldProgram,
+		"budgets":          testBudgets,
+		"budget lists":     testBudgetLists,
+		"counting":         testCounting,
+		"counting is left": testCountingIsLeft,
+		"cut":              testCut,
+		"zone":             testZone,
+		"keys":             testKeys,
+		"audit":            testAudit,
+		"await":            testAwait,
+		"usage":            testUsage,
+		"forget":           testForget,
+		"many":             testMany,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(newWorld(t, server.URL("admin")))
+		})
+	}
+}
+
+func newWorld(t *testing.T, url string) *world {
+	t.Helper()
+	db, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close(context.Background()) })
+	w := &world{T: t, db: db, allowed: map[string]budget.Amount{}}
+	schema := fmt.Sprintf("s%016x", rand.Uint64())
+	w.exec("CREATE SCHEMA " + schema)
+	w.exec("SET search_path = " + schema)
+	w.url = url + "&search_path=" + schema
+	w.store = w.open(postgres.Config{})
+	t.Cleanup(w.sums)
+	return w
+}
+
+func (w *world) open(c postgres.Config) *postgres.Store {
+	w.Helper()
+	c.URL, c.Durability = w.url, postgres.SingleNode
+	s, err := postgres.Open(w.Context(), c)
+	w.must(err)
+	w.Cleanup(s.Close)
+	return s
+}
+
+func (w *world) exec(sql string, args ...any) {
+	w.Helper()
+	if _, err := w.db.Exec(context.Background(), sql, args...); err != nil {
+		w.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (w *world) number(sql string, args ...any) (n int64) {
+	w.Helper()
+	w.must(w.db.QueryRow(context.Background(), sql, args...).Scan(&n))
+	return n
+}
+
+func (w *world) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// sums checks the store's invariant: leases are within the cap, and an account has
+// the sums of its leases.
+func (w *world) sums() {
+	w.Helper()
+	rows, err := w.db.Query(context.Background(), `SELECT a.budget_id, a.cap, a.allocated, a.spent, a.reserved,
+		coalesce(sum(l.lease), 0)::bigint, coalesce(sum(l.spent), 0)::bigint, coalesce(sum(l.reserved), 0)::bigint
+		FROM aig_account a LEFT JOIN aig_lease l USING (budget_id, start) GROUP BY a.budget_id, a.start`)
+	w.must(err)
+	var id string
+	var limit, allocated, spent, reserved, leases, leaseSpent, leaseReserved budget.Amount
+	_, err = pgx.ForEachRow(rows, []any{&id, &limit, &allocated, &spent, &reserved, &leases, &leaseSpent, &leaseReserved}, func() error {
+		if leases > limit+w.allowed[id] {
+			w.Errorf("leases of %s are %d, above its cap %d and %d", id, leases, limit, w.allowed[id])
+		}
+		if allocated != leases || spent != leaseSpent || reserved != leaseReserved {
+			w.Errorf("account of %s has %d, %d, %d; its leases %d, %d, %d", id, allocated, spent, reserved, leases, leaseSpent, leaseReserved)
+		}
+		return nil
+	})
+	w.must(err)
+}
+
+// join makes a replica that obeys the rules of now.
+func (w *world) join(id string) *postgres.Member {
+	w.Helper()
+	m, err := w.store.Join(w.Context(), budget.Replica{ID: id, Name: "host of " + id})
+	w.must(err)
+	w.Cleanup(m.Close)
+	w.acknowledge(m)
+	return m
+}
+
+func (w *world) acknowledge(members ...*postgres.Member) {
+	w.Helper()
+	r, _, err := w.store.Rules(w.Context(), 0)
+	w.must(err)
+	for _, m := range members {
+		w.must(m.Acknowledge(w.Context(), r.Version))
+	}
+}
+
+// budget makes a total budget that limits, before any replica has joined.
+func (w *world) budget(tag string, limit budget.Amount) budget.AccountName {
+	w.Helper()
+	id, _, made, err := w.store.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag)}, Period: budget.Total, Cap: limit}, by)
+	w.must(err)
+	if made {
+		_, err = w.store.Enforce(w.Context(), id)
+		w.must(err)
+	}
+	return budget.AccountName{BudgetID: id}
+}
+
+func ask(n budget.AccountName, lease, least, spent, reserved budget.Amount) budget.Ask {
+	return budget.Ask{AccountName: n, Lease: lease, Least: least, Spent: spent, Reserved: reserved}
+}
+
+// exchange is one of a single account.
+func (w *world) exchange(m *postgres.Member, a budget.Ask) budget.Grant {
+	w.Helper()
+	grants, err := m.Exchange(w.Context(), []budget.Ask{a})
+	w.must(err)
+	for _, g := range grants {
+		if g.AccountName == a.AccountName {
+			w.sums()
+			return g
+		}
+	}
+	w.Fatalf("no grant for %+v in %+v", a, grants)
+	return budget.Grant{}
+}
+
+func testJoin(w *world) {
+	b := w.budget("a", 100)
+	first, err := w.store.Join(w.Context(), budget.Replica{ID: "r"})
+	w.must(err)
+	if _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 10, 10, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
+		w.Errorf("exchange before the rules were acknowledged: %v", err)
+	}
+	w.acknowledge(first)
+	if g := w.exchange(first, ask(b, 10, 10, 0, 0)); g.Lease != 10 {
+		w.Errorf("%+v", g)
+	}
+	second := w.join("r")
+	if _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 20, 20, 0, 0)}); !errors.Is(err, budget.ErrFenced) {
+		w.Errorf("exchange of a process that was replaced: %v", err)
+	}
+	if err := first.Acknowledge(w.Context(), 1); !errors.Is(err, budget.ErrFenced) {
+		w.Errorf("acknowledgement of a process that was replaced: %v", err)
+	}
+	if err := first.PushUsage(w.Context(), nil); !errors.Is(err, budget.ErrFenced) {
+		w.Errorf("usage of a process that was replaced: %v", err)
+	}
+	if g := w.exchange(second, ask(b, 10, 0, 3, 2)); g.Lease != 10 || g.Spent != 3 || g.Reserved != 2 {
+		w.Errorf("the same disk's next process has %+v", g)
+	}
+}
+
+func testGrants(w *world) {
+	b := w.budget("a", 100)
+	m, o := w.join("m"), w.join("o")
+	for _, step := range []struct {
+		who  *postgres.Member
+		ask  budget.Ask
+		want budget.Amount
+	}{
+		{m, ask(b, 40, 40, 0, 0), 40},
+		{m, ask(b, 40, 40, 0, 0), 40}, // again
+		{o, ask(b, 61, 61, 0, 0), 0},  // less than it needs is nothing
+		{o, ask(b, 60, 60, 0, 0), 60},
+		{m, ask(b, 41, 41, 20, 10), 40},
+		{m, ask(b, 30, 0, 20, 10), 30}, // a return
+		{m, ask(b, 10, 0, 20, 10), 30}, // but what is used stays
+		{o, ask(b, 70, 70, 0, 0), 70},
+		{m, ask(b, 31, 31, 20, 11), 31}, // a bound that was passed is a fact
+	} {
+		if step.want == 31 {
+			w.allowed[b.BudgetID] = 1
+		}
+		if g := w.exchange(step.who, step.ask); g.Lease != step.want || g.Cap != 100 {
+			w.Errorf("%+v: %+v, want %d", step.ask, g, step.want)
+		}
+	}
+}
+
+func testShare(w *world) {
+	b := w.budget("a", 1000)
+	m := w.join("m")
+	w.join("o")
+	w.join("gone")
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'gone'")
+	if g := w.exchange(m, ask(b, 900, 10, 0, 0)); g.Lease != 250 || g.Free != 750 {
+		w.Errorf("the share of one of two is %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 900, 0, 250, 0)); g.Lease != 250+750/4 {
+		w.Errorf("the next share is %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 990, 990, 250, 0)); g.Lease != 990 {
+		w.Errorf("what a call cannot do without is %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 2000, 0, 990, 0)); g.Lease != 992 {
+		w.Errorf("a quarter of the rest is %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 2000, 995, 992, 0)); g.Lease != 995 {
+		w.Errorf("at least what a call needs is %+v", g)
+	}
+}
+
+func testFacts(w *world) {
+	b := w.budget("a", 100)
+	m, o := w.join("m"), w.join("o")
+	w.exchange(m, ask(b, 100, 100, 0, 0))
+	w.allowed[b.BudgetID] = 50
+	if g := w.exchange(o, ask(b, 50, 50, 30, 20)); g.Lease != 50 || g.Free != -50 {
+		w.Errorf("what was spent elsewhere is %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 100, 0, 0, 0)); !g.Recall {
+		w.Errorf("more is leased than the cap, and nothing called back: %+v", g)
+	}
+	if g := w.exchange(m, ask(b, 40, 0, 0, 0)); g.Lease != 40 || g.Recall {
+		w.Errorf("%+v", g)
+	}
+	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, -1, 0, 0, 0)}); err == nil {
+		w.Error("a negative lease was taken")
+	}
+}
+
+func testRecall(w *world) {
+	b, other := w.budget("a", 100), w.budget("b", 100)
+	m, o := w.join("m"), w.join("o")
+	w.exchange(m, ask(b, 100, 100, 10, 0))
+	w.exchange(o, ask(other, 10, 10, 0, 0))
+	if g := w.exchange(o, ask(b, 20, 20, 0, 0)); g.Lease != 0 || g.Recall {
+		w.Errorf("%+v", g)
+	}
+	// The one who has it asks about something else, or nothing.
+	for _, asks := range [][]budget.Ask{nil, {ask(other, 10, 10, 0, 0)}} {
+		grants, err := m.Exchange(w.Context(), asks)
+		w.must(err)
+		i := slices.IndexFunc(grants, func(g budget.Grant) bool { return g.AccountName == b })
+		if i < 0 || !grants[i].Recall || grants[i].Lease != 100 || len(grants) != len(asks)+1 {
+			w.Fatalf("%+v", grants)
+		}
+	}
+	w.exchange(m, ask(b, 80, 0, 10, 0))
+	if g := w.exchange(o, ask(b, 20, 20, 0, 0)); g.Lease != 20 {
+		w.Errorf("%+v", g)
+	}
+	w.exec("UPDATE aig_account SET recall_until = recall_until - interval '1 minute'")
+	if g := w.exchange(m, ask(b, 80, 0, 10, 0)); g.Recall {
+		w.Errorf("a recall does not end: %+v", g)
+	}
+	// Nobody has anything unused: that is a refusal, not a recall.
+	w.exchange(m, ask(b, 80, 0, 80, 0))
+	w.exchange(o, ask(b, 20, 0, 0, 20))
+	w.exchange(o, ask(b, 30, 30, 0, 20))
+	if n := w.number("SELECT count(*) FROM aig_account WHERE recall_until > now()"); n != 0 {
+		w.Errorf("%d accounts call back what nobody has", n)
+	}
+}
+
+// testLate sends an exchange again that a newer one has overtaken.
+func testLate(w *world) {
+	b := w.budget("a", 100)
+	m := w.join("m")
+	w.exchange(m, ask(b, 60, 60, 0, 0))
+	w.exchange(m, ask(b, 10, 0, 0, 0))
+	// What is left of an old connection: the same exchange with its old number.
+	var rows int64
+	tag, err := w.db.Exec(w.Context(), `UPDATE aig_holder SET seen = now(), seq = 1 WHERE id = 'm' AND seq < 1`)
+	w.must(err)
+	if rows = tag.RowsAffected(); rows != 0 {
+		w.Errorf("an older exchange finds its holder")
+	}
+	if n := w.number("SELECT seq FROM aig_holder WHERE id = 'm'"); n != 2 && n != 3 { // the first opened the account
+		w.Errorf("the holder is at %d", n)
+	}
+}
+
+func testWindows(w *world) {
+	id, _, _, err := w.store.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, Cap: 100}, by)
+	w.must(err)
+	_, err = w.store.Enforce(w.Context(), id)
+	w.must(err)
+	m := w.join("m")
+	today := budget.Day.WindowAt(time.Now(), time.UTC)
+	for start, want := range map[time.Time]bool{
+		today.Start:                       true,
+		today.Start.AddDate(0, 0, -1):     true, // calls that run over midnight
+		today.Start.AddDate(0, 0, -3):     false,
+		today.End:                         false, // not begun
+		today.Start.Add(time.Hour):        false,
+		today.Start.Add(-time.Nanosecond): false,
+	} {
+		grants, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: id, Start: start.UnixNano()}, 10, 10, 0, 0)})
+		w.must(err)
+		if got := len(grants) == 1; got != want {
+			w.Errorf("a lease for the window of %s: %+v, want one: %t", start, grants, want)
+		}
+	}
+	grants, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: "bud_none"}, 10, 10, 0, 0)})
+	if err != nil || len(grants) != 0 {
+		w.Errorf("a budget that is not there: %+v, %v", grants, err)
+	}
+}
+
+// testSilent lets a replica be silent until edits are answered without it.
+func testSilent(w *world) {
+	b := w.budget("a", 100)
+	m := w.join("m")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	silence := func() { w.exec("UPDATE aig_holder SET seen = now() - interval '34 seconds'") }
+	silence()
+	w.exchange(m, ask(b, 11, 11, 0, 0)) // nothing was edited
+	silence()
+	w.budget("b", 100)
+	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 12, 12, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
+		w.Errorf("an exchange after an edit was answered without the replica: %v", err)
+	}
+	w.acknowledge(m)
+	if g := w.exchange(m, ask(b, 12, 12, 0, 0)); g.Lease != 12 {
+		w.Errorf("%+v", g)
+	}
+}
+
+// testTight lets 20 replicas call on 50 budgets that are too small for all, sending
+// again every fourth exchange, and watches that no budget is ever above its cap.
+func testTight(w *world) {
+	const accounts, bound = 50, 7
+	replicas, calls := 20, 200
+	if testing.Short() {
+		calls = 25
+	}
+	limit := budget.Amount(replicas*calls*bound/accounts/2 + 3)
+	var names []budget.AccountName
+	for i := range accounts {
+		names = append(names, w.budget(fmt.Sprintf("t/%d", i), limit))
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var wg sync.WaitGroup
+		for i := range replicas {
+			m := w.join(fmt.Sprintf("r%d", i))
+			wg.Go(func() { callTight(w, m, names, calls, bound, uint64(i)) })
+		}
+		wg.Wait()
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-time.After(50 * time.Millisecond):
+		}
+		w.sums()
+	}
+	if got, most := w.number("SELECT sum(spent)::bigint FROM aig_account"), int64(limit)*accounts; got < most*9/10 {
+		w.Errorf("%d of %d were spent, though twice as much was wanted", got, most)
+	}
+}
+
+// callTight is a replica: each call needs a lease for its bound, and spends it.
+func callTight(w *world, m *postgres.Member, names []budget.AccountName, calls int, bound budget.Amount, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 1))
+	spent, lease := map[budget.AccountName]budget.Amount{}, map[budget.AccountName]budget.Amount{}
+	for range calls {
+		var asks []budget.Ask
+		for range 1 + r.IntN(4) {
+			n := names[r.IntN(len(names))]
+			if !slices.ContainsFunc(asks, func(a budget.Ask) bool { return a.AccountName == n }) {
+				asks = append(asks, budget.Ask{AccountName: n, Has: lease[n], Lease: max(lease[n], spent[n]+bound*budget.Amount(1+r.IntN(3))), Least: spent[n] + bound, Spent: spent[n]})
+			}
+		}
+		for range 1 + r.IntN(4)/3 { // sends again
+			grants, err := m.Exchange(w.Context(), asks)
+			if err != nil {
+				w.Errorf("exchange: %v", err)
+				return
+			}
+			for _, g := range grants {
+				lease[g.AccountName] = g.Lease
+			}
+		}
+		for _, a := range asks {
+			if spent[a.AccountName]+bound <= lease[a.AccountName] {
+				spent[a.AccountName] += bound
+			}
+		}
+		if r.IntN(5) == 0 { // gives back
+			for i := range asks {
+				n := asks[i].AccountName
+				lease[n] = spent[n]
+				asks[i] = ask(n, spent[n], 0, spent[n], 0)
+				asks[i].Has = spent[n]
+			}
+			if _, err := m.Exchange(w.Context(), asks); err != nil {
+				w.Errorf("return: %v", err)
+				return
+			}
+		}
+	}
+	var last []budget.Ask
+	for n := range lease {
+		a := ask(n, spent[n], 0, spent[n], 0)
+		a.Has = spent[n]
+		last = append(last, a)
+	}
+	if _, err := m.Exchange(w.Context(), last); err != nil {
+		w.Errorf("last exchange: %v", err)
+	}
+}
+
+// testOldProgram opens a store that a newer program has upgraded.
+func testOldProgram(w *world) {
+	w.exec("UPDATE aig_schema SET version = version + 1")
+	w.open(postgres.Config{})
+	w.exec("UPDATE aig_schema SET readable = version")
+	if _, err := postgres.Open(w.Context(), postgres.Config{URL: w.url, Durability: postgres.SingleNode}); err == nil {
+		w.Error("a store that needs a newer program was opened")
+	}
+}
+
+// testMany exchanges more accounts than one transaction takes.
+func testMany(w *world) {
+	w.exec(`INSERT INTO aig_budget SELECT 'bud_' || i, 'm/' || i, '', 4, '', 100, 0, 0, 1, 1, false FROM generate_series(1, 1234) i`)
+	m := w.join("m")
+	var asks []budget.Ask
+	for i := range 1234 {
+		asks = append(asks, ask(budget.AccountName{BudgetID: fmt.Sprintf("bud_%d", i+1)}, 10, 10, 0, 0))
+	}
+	for range 2 {
+		grants, err := m.Exchange(w.Context(), asks)
+		w.must(err)
+		if len(grants) != len(asks) {
+			w.Fatalf("%d grants for %d asks", len(grants), len(asks))
+		}
+	}
+	w.sums()
+}

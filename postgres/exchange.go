@@ -56,13 +56,17 @@ const lockSQL = `SELECT count(*) FROM (SELECT 1 FROM aig_account a JOIN unnest($
 // exchangeSQL decides on accounts that are locked. What a replica has or uses is a
 // fact, whatever the cap says: base. It gets more only from what is free, no more
 // than its share of that unless it lacks it, and nothing at all if that is less than
-// what it needs, or while leases are frozen.
+// what it needs, or while leases are frozen. What nobody hears of any more may be
+// reserved, all of it: stranded.
 const exchangeSQL = `WITH
+silent AS MATERIALIZED (SELECT id FROM aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen <= now() - $4 * interval '1 microsecond'),
 live AS (SELECT greatest(1, count(*)) AS n, coalesce(bool_or(h.asserted < s.generation), false) OR bool_or(s.timeline <> ` + timeline + `) AS frozen
 	FROM aig_state s, aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $4 * interval '1 microsecond'),
 old AS (SELECT a.*, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
 		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
-		greatest(r.has, r.now_spent + r.now_reserved) AS fact
+		greatest(r.has, r.now_spent + r.now_reserved) AS fact,
+		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
+			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded
 	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
 		AS r(budget_id, start, has, ask, least, now_spent, now_reserved)
 	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
@@ -76,7 +80,7 @@ told AS (SELECT *, allocated - held + gets AS total, NOT frozen AND least > gets
 		spent - was_spent + now_spent AS all_spent, reserved - was_reserved + now_reserved AS all_reserved FROM done),
 called AS (SELECT *, CASE
 		WHEN total > cap THEN 'infinity'::timestamptz
-		WHEN lacks AND total - gets > all_spent + all_reserved - now_spent - now_reserved THEN
+		WHEN lacks AND total - gets > all_spent + all_reserved + stranded - now_spent - now_reserved THEN
 			CASE WHEN recall_until > now() + interval '1 second' AND recall_until < 'infinity' THEN recall_until ELSE now() + interval '2 seconds' END
 		WHEN recall_until = 'infinity' THEN '-infinity' ELSE recall_until END AS until FROM told),
 leased AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved)
@@ -86,7 +90,7 @@ leased AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserv
 summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, reserved = c.all_reserved, recall_until = c.until FROM called c
 	WHERE a.budget_id = c.budget_id AND a.start = c.start
 		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
-SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved,
+SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
 	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, has > held,
 	"end"::numeric < extract(epoch FROM now() - interval '1 day') * 1000000000 FROM called`
 
@@ -103,6 +107,8 @@ const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.alloca
 func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	m.seq++
 	r := &reply{}
+	ctx, cancel := context.WithTimeout(ctx, m.s.watchdog())
+	defer cancel()
 	err := m.s.with(ctx, m.own, func(c *conn) error {
 		c.notices.Store(0)
 		batch := m.batch(asks)
@@ -139,7 +145,9 @@ func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
 	var ids []string
 	var starts, has, lease, least, spent, reserved []int64
 	for i := range asks {
-		a := &asks[i]
+		a := asks[i]
+		// What was acknowledged and is still wanted is obeyed by the ledger's admission.
+		a.Has = max(a.Has, min(a.Lease, m.told[a.AccountName].Has))
 		ids, starts = append(ids, a.BudgetID), append(starts, a.Start)
 		has, lease, least = append(has, int64(a.Has)), append(lease, int64(max(a.Lease, a.Has))), append(least, int64(a.Least))
 		spent, reserved = append(spent, int64(a.Spent)), append(reserved, int64(a.Reserved))

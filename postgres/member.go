@@ -176,6 +176,7 @@ func (m *Member) settle(ctx context.Context, r *reply) error {
 
 // try is one exchange, and another one where the connection had died meanwhile.
 func (m *Member) try(ctx context.Context, asks []budget.Ask) (*reply, error) {
+	begun := time.Now()
 	for again := false; ; again = true {
 		r, err := m.once(ctx, asks)
 		switch {
@@ -186,7 +187,7 @@ func (m *Member) try(ctx context.Context, asks []budget.Ask) (*reply, error) {
 			if err := m.rejoin(ctx); err != nil {
 				return nil, err
 			}
-		case clean(err) || ctx.Err() != nil:
+		case clean(err) || time.Since(begun) > time.Second:
 			return nil, err
 		}
 		if again {

@@ -82,6 +82,7 @@ func (s *Store) Failovers() int64 { return s.failovers.Load() }
 type conn struct {
 	*pgx.Conn
 	notices atomic.Int64
+	used    bool // it has served a transaction
 }
 
 // connect opens a connection to a server that may be written to and keeps it.
@@ -141,6 +142,10 @@ func (p pool) close() {
 	}
 }
 
+// watchdog is how long a transaction may take before it is given up, unknown: it may
+// wait for a standby, and no timeout of the server ends that.
+func (s *Store) watchdog() time.Duration { return s.config.MaxStale / 3 }
+
 // with runs f on a connection of p, and keeps the connection only if f had no error.
 func (s *Store) with(ctx context.Context, p pool, f func(*conn) error) (err error) {
 	var c *conn
@@ -190,26 +195,40 @@ var errUnknown = errors.New("the database did not say whether it kept the change
 
 // transact runs f in a transaction. An error of f ends it without a trace.
 func (s *Store) transact(ctx context.Context, p pool, begin string, f func(*conn) error) error {
-	return s.with(ctx, p, func(c *conn) error {
-		c.notices.Store(0)
-		if _, err := c.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
-			return err
-		}
-		if err := f(c); err != nil {
-			if _, undo := c.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); undo != nil {
+	ctx, cancel := context.WithTimeout(ctx, s.watchdog())
+	defer cancel()
+	for {
+		died := false // unnoticed, since the last transaction
+		err := s.with(ctx, p, func(c *conn) error {
+			c.notices.Store(0)
+			if _, err := c.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
+				died = c.used
 				return err
 			}
-			return &ended{err}
+			c.used = true
+			if err := f(c); err != nil {
+				if _, undo := c.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); undo != nil {
+					return err
+				}
+				return &ended{err}
+			}
+			return c.commit(ctx)
+		})
+		if !died || ctx.Err() != nil {
+			return err
 		}
-		results, err := c.PgConn().Exec(ctx, "COMMIT").ReadAll()
-		switch {
-		case err != nil:
-			return fmt.Errorf("%w: %w", errUnknown, err)
-		case c.notices.Load() > 0 || len(results) != 1 || results[0].CommandTag.String() != "COMMIT":
-			return errUnknown
-		}
-		return nil
-	})
+	}
+}
+
+func (c *conn) commit(ctx context.Context) error {
+	results, err := c.PgConn().Exec(ctx, "COMMIT").ReadAll()
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", errUnknown, err)
+	case c.notices.Load() > 0 || len(results) != 1 || results[0].CommandTag.String() != "COMMIT":
+		return errUnknown
+	}
+	return nil
 }
 
 // write is a transaction of an edit, and read one that sees a single state. Their

@@ -22,9 +22,10 @@ var by = budget.Author{Actor: "key_test"}
 // world is a store of a test's own, in a schema of a server that tests share.
 type world struct {
 	*testing.T
-	url   string
-	store *postgres.Store
-	db    *pgx.Conn // looks behind the store
+	server *pgtest.Server
+	url    string
+	store  *postgres.Store
+	db     *pgx.Conn // looks behind the store
 	// allowed is what leases of a budget may have above its cap: facts.
 	allowed map[string]budget.Amount
 }
@@ -39,7 +40,6 @@ func TestStore(t *testing.T) {
 		"share":            testShare,
 		"facts":            testFacts,
 		"recall":           testRecall,
-		"late":             testLate,
 		"windows":          testWindows,
 		"silent":           testSilent,
 		"tight":            testTight,
@@ -56,34 +56,42 @@ func TestStore(t *testing.T) {
 		"usage":            testUsage,
 		"forget":           testForget,
 		"many":             testMany,
+		"lost reply":       testLostReply,
+		"late exchange":    testLateExchange,
+		"partition":        testPartition,
+		"weather":          testWeather,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(newWorld(t, server.URL("admin")))
+			test(newWorldOn(t, server, postgres.Config{}))
 		})
 	}
 }
 
-func newWorld(t *testing.T, url string) *world {
+func newWorldOn(t *testing.T, server *pgtest.Server, c postgres.Config) *world {
 	t.Helper()
-	db, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close(context.Background()) })
-	w := &world{T: t, db: db, allowed: map[string]budget.Amount{}}
 	schema := fmt.Sprintf("s%016x", rand.Uint64())
+	w := &world{T: t, server: server, url: server.URL("admin", "search_path", schema), allowed: map[string]budget.Amount{}}
+	w.connect()
+	t.Cleanup(func() { w.db.Close(context.Background()) })
 	w.exec("CREATE SCHEMA " + schema)
-	w.exec("SET search_path = " + schema)
-	w.url = url + "&search_path=" + schema
-	w.store = w.open(postgres.Config{})
+	w.store = w.open(c)
 	t.Cleanup(w.sums)
 	return w
 }
 
+func (w *world) connect() {
+	w.Helper()
+	var err error
+	w.db, err = pgx.Connect(w.Context(), w.url)
+	w.must(err)
+}
+
 func (w *world) open(c postgres.Config) *postgres.Store {
 	w.Helper()
-	c.URL, c.Durability = w.url, postgres.SingleNode
+	if c.Durability = postgres.SingleNode; c.URL == "" {
+		c.URL = w.url
+	}
 	s, err := postgres.Open(w.Context(), c)
 	w.must(err)
 	w.Cleanup(s.Close)
@@ -302,30 +310,20 @@ func testRecall(w *world) {
 	if g := w.exchange(m, ask(b, 80, 0, 10, 0)); g.Recall {
 		w.Errorf("a recall does not end: %+v", g)
 	}
+	// One who is silent may have reserved all it has: that is no recall either.
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'm'")
+	if g := w.exchange(o, ask(b, 30, 30, 0, 0)); g.Spent != 10 || g.Reserved != 70 || g.Free != 0 {
+		w.Errorf("%+v", g)
+	}
+	if n := w.number("SELECT count(*) FROM aig_account WHERE recall_until > now()"); n != 0 {
+		w.Errorf("%d accounts call back what a silent replica has", n)
+	}
 	// Nobody has anything unused: that is a refusal, not a recall.
 	w.exchange(m, ask(b, 80, 0, 80, 0))
 	w.exchange(o, ask(b, 20, 0, 0, 20))
 	w.exchange(o, ask(b, 30, 30, 0, 20))
 	if n := w.number("SELECT count(*) FROM aig_account WHERE recall_until > now()"); n != 0 {
 		w.Errorf("%d accounts call back what nobody has", n)
-	}
-}
-
-// testLate sends an exchange again that a newer one has overtaken.
-func testLate(w *world) {
-	b := w.budget("a", 100)
-	m := w.join("m")
-	w.exchange(m, ask(b, 60, 60, 0, 0))
-	w.exchange(m, ask(b, 10, 0, 0, 0))
-	// What is left of an old connection: the same exchange with its old number.
-	var rows int64
-	tag, err := w.db.Exec(w.Context(), `UPDATE aig_holder SET seen = now(), seq = 1 WHERE id = 'm' AND seq < 1`)
-	w.must(err)
-	if rows = tag.RowsAffected(); rows != 0 {
-		w.Errorf("an older exchange finds its holder")
-	}
-	if n := w.number("SELECT seq FROM aig_holder WHERE id = 'm'"); n != 2 && n != 3 { // the first opened the account
-		w.Errorf("the holder is at %d", n)
 	}
 }
 

@@ -15,7 +15,8 @@ var installed = sync.OnceValues(func() (string, error) { return local.Install(co
 // Server is a cluster of PostgreSQL, with the methods of a local one.
 type Server struct {
 	*local.Server
-	t testing.TB
+	t    testing.TB
+	down bool
 }
 
 // Start makes a cluster and serves it until the test ends. Settings are lines of
@@ -52,12 +53,15 @@ func newServer(t testing.TB) *Server {
 			t.Error(err)
 		}
 	})
-	return &Server{s, t}
+	return &Server{Server: s, t: t}
 }
 
 func (s *Server) serve(settings ...string) {
 	s.t.Helper()
 	s.t.Cleanup(func() {
+		if s.down {
+			return
+		}
 		if err := s.Stop(); err != nil {
 			s.t.Error(err)
 		}
@@ -70,4 +74,24 @@ func (s *Server) must(err error) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// Kill ends s as a loss of power would. Revive starts it again.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.must(s.Stop())
+	s.down = true
+}
+
+// Revive starts a server that was killed.
+func (s *Server) Revive() {
+	s.t.Helper()
+	s.must(s.Serve(s.t.Context()))
+	s.down = false
+}
+
+// Promote makes a standby a primary.
+func (s *Server) Promote() {
+	s.t.Helper()
+	s.must(s.Run(s.t.Context(), "pg_ctl", "-D", s.Data(), "-w", "-t", "300", "promote"))
 }

@@ -1,0 +1,219 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+	"aigateway/internal/tcpproxy"
+	"aigateway/postgres"
+)
+
+// behind is a store on the other side of a network of its own.
+func (w *world) behind(stale time.Duration) (*tcpproxy.Proxy, *postgres.Store) {
+	w.Helper()
+	socket := w.server.Socket()
+	dir := w.TempDir()
+	p := tcpproxy.New(w, "unix", filepath.Join(dir, filepath.Base(socket)), socket)
+	escape := strings.NewReplacer("/", "%2F")
+	url := strings.Replace(w.url, escape.Replace(filepath.Dir(socket)), escape.Replace(dir), 1)
+	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: stale})
+	w.must(err)
+	w.Cleanup(s.Close)
+	return p, s
+}
+
+func (w *world) joinOn(s *postgres.Store, id string) *postgres.Member {
+	w.Helper()
+	m, err := s.Join(w.Context(), budget.Replica{ID: id})
+	w.must(err)
+	w.Cleanup(m.Close)
+	w.acknowledge(m)
+	return m
+}
+
+// testLostReply loses the answer to an exchange that the store has kept.
+func testLostReply(w *world) {
+	b := w.budget("a", 100)
+	p, s := w.behind(3 * time.Second)
+	m, o := w.joinOn(s, "m"), w.join("o")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	release := p.Hold(tcpproxy.ToClient)
+	if grants, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
+		w.Errorf("an answer that never came: %+v", grants)
+	}
+	if n := w.number("SELECT lease FROM aig_lease WHERE holder = 'm'"); n != 60 {
+		w.Errorf("the store has %d", n)
+	}
+	release()
+	if g := w.exchange(m, ask(b, 60, 60, 5, 0)); g.Lease != 60 {
+		w.Errorf("%+v", g)
+	}
+	if g := w.exchange(o, ask(b, 41, 41, 0, 0)); g.Lease != 0 {
+		w.Errorf("%+v", g)
+	}
+}
+
+// testLateExchange has an exchange arrive after the ones that followed it: its
+// process has given back what it asks for, and another one has it.
+func testLateExchange(w *world) {
+	b := w.budget("a", 100)
+	p, s := w.behind(3 * time.Second)
+	m, o := w.joinOn(s, "m"), w.join("o")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	release := p.Hold(tcpproxy.ToServer)
+	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
+		w.Error("an exchange that never arrived was answered")
+	}
+	w.exchange(m, ask(b, 5, 0, 5, 0))
+	w.exchange(o, ask(b, 50, 50, 0, 0))
+	release()
+	for range 20 {
+		time.Sleep(20 * time.Millisecond)
+		w.sums()
+	}
+	if n := w.number("SELECT lease FROM aig_lease WHERE holder = 'm'"); n != 5 {
+		w.Errorf("an exchange that came late left %d", n)
+	}
+}
+
+// testPartition cuts a replica off: others go on, and its lease is not lent again.
+func testPartition(w *world) {
+	b := w.budget("a", 100)
+	p, s := w.behind(3 * time.Second)
+	m, o := w.joinOn(s, "m"), w.join("o")
+	w.exchange(m, ask(b, 60, 60, 0, 0))
+	heal := p.Partition()
+	begun := time.Now()
+	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 70, 70, 0, 0)}); err == nil {
+		w.Error("an exchange through a partition")
+	} else {
+		w.isKind(err, budget.KindUnavailable, "store_unreachable")
+	}
+	if d := time.Since(begun); d > 30*time.Second {
+		w.Errorf("an exchange was given up after %s", d)
+	}
+	if _, _, _, err := s.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: "b"}, Period: budget.Day}, by); err == nil {
+		w.Error("an edit through a partition")
+	}
+	if g := w.exchange(o, ask(b, 41, 41, 0, 0)); g.Lease != 0 {
+		w.Errorf("%+v", g)
+	}
+	if g := w.exchange(o, ask(b, 40, 40, 0, 0)); g.Lease != 40 {
+		w.Errorf("%+v", g)
+	}
+	heal()
+	w.acknowledge(m)
+	if g := w.exchange(m, ask(b, 70, 70, 60, 0)); g.Lease != 60 {
+		w.Errorf("%+v", g)
+	}
+}
+
+// testWeather has replicas call through networks that hold, lose and cut at random.
+// Each admits only within what it was told; all they spend must be within the caps.
+func testWeather(w *world) {
+	const bound = 7
+	rounds := 60
+	if testing.Short() {
+		rounds = 12
+	}
+	var names []budget.AccountName
+	for i := range 5 {
+		names = append(names, w.budget(fmt.Sprintf("w/%d", i), 1000))
+	}
+	stop, cancel := context.WithCancel(w.Context())
+	var callers, storms sync.WaitGroup
+	for i := range 4 {
+		p, s := w.behind(1500 * time.Millisecond)
+		m := w.joinOn(s, fmt.Sprintf("r%d", i))
+		storms.Go(func() { storm(stop, p, rand.New(rand.NewPCG(uint64(i), 2))) })
+		callers.Go(func() { callThrough(w, m, names, rounds, bound, uint64(i)) })
+	}
+	done := make(chan struct{})
+	go func() { callers.Wait(); close(done) }()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-time.After(50 * time.Millisecond):
+		}
+		w.sums()
+	}
+	cancel()
+	storms.Wait()
+}
+
+func storm(ctx context.Context, p *tcpproxy.Proxy, r *rand.Rand) {
+	for ctx.Err() == nil {
+		over := func() {}
+		switch r.IntN(4) {
+		case 0:
+			over = p.Hold(tcpproxy.ToClient)
+		case 1:
+			over = p.Hold(tcpproxy.ToServer)
+		case 2:
+			p.Cut()
+		case 3:
+			over = p.Partition()
+		}
+		wait(ctx, time.Duration(r.IntN(900))*time.Millisecond)
+		if r.IntN(2) == 0 {
+			p.Cut()
+		}
+		over()
+		wait(ctx, time.Duration(r.IntN(900))*time.Millisecond)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// callThrough is callTight where exchanges may fail: what is not answered is not had.
+func callThrough(w *world, m *postgres.Member, names []budget.AccountName, rounds int, bound budget.Amount, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 3))
+	spent, lease := map[budget.AccountName]budget.Amount{}, map[budget.AccountName]budget.Amount{}
+	answered := 0
+	for range rounds {
+		var asks []budget.Ask
+		for _, n := range names {
+			a := budget.Ask{AccountName: n, Has: lease[n], Lease: spent[n] + 20*bound, Least: spent[n] + bound, Spent: spent[n]}
+			if r.IntN(3) == 0 { // gives back, first
+				lease[n] = min(lease[n], spent[n])
+				a = budget.Ask{AccountName: n, Has: lease[n], Lease: spent[n], Spent: spent[n]}
+			}
+			a.Lease = max(a.Lease, a.Has)
+			asks = append(asks, a)
+		}
+		grants, err := m.Exchange(w.Context(), asks)
+		switch {
+		case errors.Is(err, budget.ErrRulesBehind):
+			w.acknowledge(m)
+		case err == nil:
+			answered++
+			for _, g := range grants {
+				lease[g.AccountName] = g.Lease
+			}
+		}
+		for _, n := range names {
+			for range r.IntN(4) {
+				if spent[n]+bound <= lease[n] {
+					spent[n] += bound
+				}
+			}
+		}
+	}
+	if answered == 0 {
+		w.Error("no exchange was answered")
+	}
+}

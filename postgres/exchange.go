@@ -39,11 +39,10 @@ func (r *reply) missing(asks []budget.Ask) (out []budget.Ask) {
 }
 
 // fenceSQL takes the exchange's place in the order of m's exchanges: an older one
-// that arrives late changes nothing. $4 is how long, in microseconds, a replica may
-// be silent before it has to acknowledge the rules again.
+// that arrives late changes nothing. A replica has to have acknowledged the rules since
+// it joined, left, or was left behind by AwaitVersion.
 const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s
 	WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0
-		AND (h.applied >= s.version OR h.seen > now() - $4 * interval '1 microsecond')
 	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `,
 		(SELECT min(o.seen) FROM aig_holder o WHERE NOT o.has_left AND NOT o.forgotten AND o.id <> h.id)`
 
@@ -62,13 +61,13 @@ const exchangeSQL = `WITH
 silent AS MATERIALIZED (SELECT id FROM aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen <= now() - $4 * interval '1 microsecond'),
 live AS (SELECT greatest(1, count(*)) AS n, coalesce(bool_or(h.asserted < s.generation), false) OR bool_or(s.timeline <> ` + timeline + `) AS frozen
 	FROM aig_state s, aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $4 * interval '1 microsecond'),
-old AS (SELECT a.*, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
+old AS (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
 		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
-		greatest(r.has, r.now_spent + r.now_reserved) AS fact,
+		greatest(r.acked, r.has, r.now_spent + r.now_reserved) AS fact,
 		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
 			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded
-	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[])
-		AS r(budget_id, start, has, ask, least, now_spent, now_reserved)
+	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+		AS r(budget_id, start, acked, has, ask, least, now_spent, now_reserved)
 	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
 	WHERE ` + fenced + `),
 based AS (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),
@@ -91,7 +90,7 @@ summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, re
 	WHERE a.budget_id = c.budget_id AND a.start = c.start
 		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
 SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
-	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, has > held,
+	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, acked > held,
 	"end"::numeric < extract(epoch FROM now() - interval '1 day') * 1000000000 FROM called`
 
 // recallSQL are accounts that were not asked about and of which others lack what is
@@ -106,6 +105,7 @@ const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.alloca
 // reply counts only if the server says COMMIT and nothing else.
 func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	m.seq++
+	m.promise(asks)
 	r := &reply{}
 	ctx, cancel := context.WithTimeout(ctx, m.s.watchdog())
 	defer cancel()
@@ -141,14 +141,23 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	return r, nil
 }
 
+// promise takes back of what was acknowledged what asks give back: they may be obeyed
+// though no answer comes.
+func (m *Member) promise(asks []budget.Ask) {
+	for i := range asks {
+		if a, ok := m.told[asks[i].AccountName]; ok {
+			a.Has = min(a.Has, max(asks[i].Has, asks[i].Lease))
+			m.told[a.AccountName] = a
+		}
+	}
+}
+
 func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
 	var ids []string
-	var starts, has, lease, least, spent, reserved []int64
+	var starts, acked, has, lease, least, spent, reserved []int64
 	for i := range asks {
-		a := asks[i]
-		// What was acknowledged and is still wanted is obeyed by the ledger's admission.
-		a.Has = max(a.Has, min(a.Lease, m.told[a.AccountName].Has))
-		ids, starts = append(ids, a.BudgetID), append(starts, a.Start)
+		a := &asks[i]
+		ids, starts, acked = append(ids, a.BudgetID), append(starts, a.Start), append(acked, int64(m.told[a.AccountName].Has))
 		has, lease, least = append(has, int64(a.Has)), append(lease, int64(max(a.Lease, a.Has))), append(least, int64(a.Least))
 		spent, reserved = append(spent, int64(a.Spent)), append(reserved, int64(a.Reserved))
 	}
@@ -156,9 +165,9 @@ func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
-	b.Queue(fenceSQL, m.id, m.epoch, m.seq, stale)
+	b.Queue(fenceSQL, m.id, m.epoch, m.seq)
 	b.Queue(lockSQL, m.id, m.epoch, m.seq, ids, starts)
-	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, has, lease, least, spent, reserved)
+	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, acked, has, lease, least, spent, reserved)
 	b.Queue(recallSQL, m.id, m.epoch, m.seq, chunk, ids, starts)
 	b.Queue("COMMIT")
 	return b

@@ -23,8 +23,8 @@ type Member struct {
 	// own serves exchanges alone.
 	own pool
 	seq int64
-	// told is what the store has acknowledged of each account, with what was last
-	// asked: after a failover that lost commits it is told again.
+	// told is what was last asked of each account, with what the store has acknowledged
+	// since and was not given back: after a failover that lost commits it is told again.
 	told map[budget.AccountName]budget.Ask
 
 	pushing sync.Mutex
@@ -66,7 +66,7 @@ func (m *Member) Acknowledge(ctx context.Context, version uint64) error {
 // Leave says that the replica has stopped and returned what it could: nobody waits
 // for it, and its numbers are final.
 func (m *Member) Leave(ctx context.Context) error {
-	return m.update(ctx, `UPDATE aig_holder SET has_left = true WHERE id = $1 AND epoch = $2 AND NOT forgotten`)
+	return m.update(ctx, `UPDATE aig_holder SET has_left = true, applied = 0 WHERE id = $1 AND epoch = $2 AND NOT forgotten`)
 }
 
 // update edits m's row in sql, in which $1 and $2 are m's id and epoch.
@@ -208,7 +208,8 @@ func (m *Member) note(asks []budget.Ask, r *reply) {
 		if asked := at[g.AccountName]; asked != nil {
 			a = *asked
 		}
-		if a.Has, a.Lease, a.Least = g.Lease, g.Lease, 0; r.ended[i] {
+		a.AccountName, a.Has = g.AccountName, g.Lease
+		if r.ended[i] {
 			delete(m.told, g.AccountName)
 		} else {
 			m.told[g.AccountName] = a
@@ -236,6 +237,7 @@ func (m *Member) rejoin(ctx context.Context) error {
 func (m *Member) assert(ctx context.Context, generation int64) error {
 	all := make([]budget.Ask, 0, len(m.told))
 	for _, a := range m.told {
+		a.Lease, a.Least = a.Has, 0
 		all = append(all, a)
 	}
 	for len(all) > 0 {

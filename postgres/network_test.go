@@ -59,6 +59,19 @@ func testLostReply(w *world) {
 	if g := w.exchange(o, ask(b, 41, 41, 0, 0)); g.Lease != 0 {
 		w.Errorf("%+v", g)
 	}
+	// The same for a return: what it gave back is another's, and is not had again.
+	release = p.Hold(tcpproxy.ToClient)
+	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 10, 0, 10, 0)}); err == nil {
+		w.Error("an answer that never came")
+	}
+	w.exchange(o, ask(b, 80, 80, 0, 0))
+	if g := w.exchange(m, ask(b, 60, 60, 10, 0)); g.Lease != 10 {
+		w.Errorf("%+v", g)
+	}
+	release()
+	if n := s.LostCommits(); n != 0 {
+		w.Errorf("%d lost commits", n)
+	}
 }
 
 // testLateExchange has an exchange arrive after the ones that followed it: its
@@ -135,6 +148,11 @@ func testWeather(w *world) {
 		m := w.joinOn(s, fmt.Sprintf("r%d", i))
 		storms.Go(func() { storm(stop, p, rand.New(rand.NewPCG(uint64(i), 2))) })
 		callers.Go(func() { callThrough(w, m, names, rounds, bound, uint64(i)) })
+		w.Cleanup(func() {
+			if n := s.LostCommits(); n != 0 {
+				w.Errorf("%d lost commits", n)
+			}
+		})
 	}
 	done := make(chan struct{})
 	go func() { callers.Wait(); close(done) }()
@@ -187,12 +205,15 @@ func callThrough(w *world, m *postgres.Member, names []budget.AccountName, round
 	for range rounds {
 		var asks []budget.Ask
 		for _, n := range names {
-			a := budget.Ask{AccountName: n, Has: lease[n], Lease: spent[n] + 20*bound, Least: spent[n] + bound, Spent: spent[n]}
+			a := budget.Ask{AccountName: n, Lease: spent[n] + 20*bound, Least: spent[n] + bound, Spent: spent[n]}
 			if r.IntN(3) == 0 { // gives back, first
 				lease[n] = min(lease[n], spent[n])
-				a = budget.Ask{AccountName: n, Has: lease[n], Lease: spent[n], Spent: spent[n]}
+				a = budget.Ask{AccountName: n, Lease: spent[n], Spent: spent[n]}
 			}
-			a.Lease = max(a.Lease, a.Has)
+			a.Lease = max(a.Lease, lease[n])
+			if r.IntN(2) == 0 {
+				a.Has = lease[n]
+			}
 			asks = append(asks, a)
 		}
 		grants, err := m.Exchange(w.Context(), asks)

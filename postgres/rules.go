@@ -329,14 +329,18 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 }
 
 // AwaitVersion returns once every replica obeys the rules of version, or has been
-// silent so long that it admits nothing: those are named.
+// silent so long that it admits nothing: those are named, and have to acknowledge the
+// rules before they exchange again.
 func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []string, err error) {
 	for {
 		var waiting int
 		err := s.read(ctx, func(c *conn) error {
-			return c.QueryRow(ctx, `SELECT count(*) FILTER (WHERE h.seen > now() - $1 * interval '1 microsecond'), coalesce(array_agg(h.id ORDER BY h.id), '{}')
-				FROM aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.applied < $2`, s.stale().Microseconds(), int64(version)).Scan(&waiting, &silent)
+			return c.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+live+`), coalesce(array_agg(h.id ORDER BY h.id), '{}')
+				FROM aig_holder h WHERE `+lagging, s.stale().Microseconds(), int64(version)).Scan(&waiting, &silent)
 		})
+		if err == nil && waiting == 0 && len(silent) > 0 {
+			waiting, err = s.leaveBehind(ctx, version, len(silent))
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -347,6 +351,21 @@ func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []stri
 			return nil, err
 		}
 	}
+}
+
+// lagging selects the replicas h that do not obey version $2 yet.
+const lagging = `NOT h.has_left AND NOT h.forgotten AND h.applied < $2`
+
+// leaveBehind shuts out the n replicas that are silent and lag behind version, and
+// returns how many of them have spoken meanwhile.
+func (s *Store) leaveBehind(ctx context.Context, version uint64, n int) (spoken int, err error) {
+	err = s.write(ctx, func(c *conn) error {
+		tag, err := c.Exec(ctx, `WITH silent AS (SELECT h.id FROM aig_holder h WHERE `+lagging+` AND NOT (`+live+`) ORDER BY h.id FOR UPDATE)
+			UPDATE aig_holder h SET applied = 0 FROM silent WHERE h.id = silent.id`, s.stale().Microseconds(), int64(version))
+		spoken = max(0, n-int(tag.RowsAffected()))
+		return err
+	})
+	return spoken, err
 }
 
 // Tidy does what nobody waits for: it lets budgets limit whose maker did not live to

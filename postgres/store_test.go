@@ -363,14 +363,27 @@ func testSilent(w *world) {
 	silence()
 	w.exchange(m, ask(b, 11, 11, 0, 0)) // nothing was edited
 	silence()
-	w.budget("b", 100)
+	id, version, _, err := w.store.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: "b"}, Period: budget.Day}, by)
+	w.must(err)
+	w.exchange(m, ask(b, 12, 12, 0, 0)) // it is nobody's answer yet
+	silence()
+	if silent, err := w.store.AwaitVersion(w.Context(), version); err != nil || len(silent) != 1 {
+		w.Errorf("%q, %v", silent, err)
+	}
 	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 12, 12, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
 		w.Errorf("an exchange after an edit was answered without the replica: %v", err)
 	}
 	w.acknowledge(m)
-	if g := w.exchange(m, ask(b, 12, 12, 0, 0)); g.Lease != 12 {
+	if g := w.exchange(m, ask(b, 13, 13, 0, 0)); g.Lease != 13 {
 		w.Errorf("%+v", g)
 	}
+	w.must(m.Leave(w.Context()))
+	if _, err := m.Exchange(w.Context(), nil); !errors.Is(err, budget.ErrRulesBehind) {
+		w.Errorf("an exchange after it left: %v", err)
+	}
+	w.exchange(w.join("o"), ask(budget.AccountName{BudgetID: id, Start: budget.Day.WindowAt(time.Now(), time.UTC).Start.UnixNano()}, 0, 0, 0, 0))
+	_, err = w.store.Enforce(w.Context(), id)
+	w.must(err)
 }
 
 // testTight lets 20 replicas call on 50 budgets that are too small for all, sending

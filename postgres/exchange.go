@@ -217,7 +217,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 
 // openAccounts makes the accounts that asks name, where the store's clock has begun
 // their windows, and reports whether there is any.
-func (s *Store) openAccounts(ctx context.Context, asks []budget.Ask) (opened bool, err error) {
+func (s *Store) openAccounts(ctx context.Context, p pool, asks []budget.Ask) (opened bool, err error) {
 	if len(asks) == 0 {
 		return false, nil
 	}
@@ -227,7 +227,7 @@ func (s *Store) openAccounts(ctx context.Context, asks []budget.Ask) (opened boo
 	for _, a := range asks {
 		ids = append(ids, a.BudgetID)
 	}
-	err = s.transact(ctx, s.others, begin, func(c *conn) error {
+	err = s.transact(ctx, p, begin, func(c *conn) error {
 		now, err := clock(ctx, c)
 		if err != nil {
 			return err

@@ -146,7 +146,7 @@ func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask) ([]budget.
 		return nil, err
 	}
 	if missing := r.missing(asks); len(missing) > 0 {
-		opened, err := m.s.openAccounts(ctx, missing)
+		opened, err := m.s.openAccounts(ctx, m.own, missing)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +166,7 @@ func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask) ([]budget.
 func (m *Member) settle(ctx context.Context, r *reply) error {
 	switch {
 	case r.lost > 0 && r.asserted == r.generation, r.timeline != r.server:
-		return m.s.freeze(ctx, r.generation)
+		return m.s.freeze(ctx, m.own, r.generation)
 	case r.asserted < r.generation:
 		return m.assert(ctx, r.generation)
 	default:
@@ -230,7 +230,7 @@ func (m *Member) rejoin(ctx context.Context) error {
 		return err
 	}
 	m.s.lost.Add(1)
-	return m.s.freeze(ctx, 0)
+	return m.s.freeze(ctx, m.own, 0)
 }
 
 // assert tells the store all leases again after it may have lost some.
@@ -246,7 +246,7 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 		if err != nil {
 			return err
 		}
-		if opened, err := m.s.openAccounts(ctx, r.missing(all[:n])); err != nil {
+		if opened, err := m.s.openAccounts(ctx, m.own, r.missing(all[:n])); err != nil {
 			return err
 		} else if opened {
 			if _, err := m.try(ctx, r.missing(all[:n])); err != nil {
@@ -264,9 +264,9 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 // freeze stops raises until all who live have told their leases again: in the
 // generation that follows the given one, or, with 0, any. Rules may be lost too:
 // everybody takes them anew, at a version that nobody can have seen.
-func (s *Store) freeze(ctx context.Context, generation int64) error {
+func (s *Store) freeze(ctx context.Context, p pool, generation int64) error {
 	var froze bool
-	err := s.transact(ctx, s.others, begin, func(c *conn) error {
+	err := s.transact(ctx, p, begin, func(c *conn) error {
 		tag, err := c.Exec(ctx, `UPDATE aig_state SET generation = generation + 1, timeline = `+timeline+`,
 			version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576
 			WHERE generation = $1 OR $1 = 0`, generation)

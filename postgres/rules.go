@@ -79,7 +79,7 @@ func (s *Store) edit(ctx context.Context, f func(c *conn, now time.Time) error) 
 		if !moved || again {
 			return version, err
 		}
-		if err := s.freeze(ctx, generation); err != nil {
+		if err := s.freeze(ctx, s.others, generation); err != nil {
 			return 0, shown(err)
 		}
 	}
@@ -109,11 +109,8 @@ func (s *Store) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 			return s.replaceBudget(ctx, c, &old[0], next, loc, now, by)
 		}
 		id, made = "bud_"+strings.ToLower(rand.Text()[:16]), true
-		b.ID = id
-		_, err = c.Exec(ctx, `INSERT INTO aig_budget (id, tags, key_id, period, zone, cap, default_max_tokens, default_max_tool_calls, create_time, update_time, counting)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, true)`,
-			b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), b.DefaultMaxTokens, b.DefaultMaxToolCalls, now.UnixNano())
-		if err != nil {
+		b.ID, b.CreateTime, b.UpdateTime = id, now, now
+		if err := insertBudget(ctx, c, budget.SharedBudget{Budget: b, Counting: true}); err != nil {
 			return err
 		}
 		return auditBudget(ctx, c, now, by, "create_budget", b)
@@ -121,10 +118,27 @@ func (s *Store) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 	return id, version, made, err
 }
 
+func insertBudget(ctx context.Context, c *conn, b budget.SharedBudget) error {
+	start, end := running(&b)
+	_, err := c.Exec(ctx, `INSERT INTO aig_budget (id, tags, key_id, period, zone, cap, default_max_tokens, default_max_tool_calls, create_time, update_time,
+		counting, running_start, running_end) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		b.ID, string(b.Target.Tags), b.Target.KeyID, int64(b.Period), b.Zone, int64(b.Cap), b.DefaultMaxTokens, b.DefaultMaxToolCalls,
+		b.CreateTime.UnixNano(), b.UpdateTime.UnixNano(), b.Counting, start, end)
+	return err
+}
+
+// running are the columns of b's Running.
+func running(b *budget.SharedBudget) (start, end int64) {
+	if b.Running.End.IsZero() {
+		return 0, 0
+	}
+	return b.Running.Start.UnixNano(), b.Running.End.UnixNano()
+}
+
 // replaceBudget moves old to next. A cap below what leases have in all stops raises
 // at once and calls back what is unused.
 func (s *Store) replaceBudget(ctx context.Context, c *conn, old *budget.SharedBudget, next budget.Budget, loc *time.Location, now time.Time, by budget.Author) error {
-	running := old.Running
+	moved := budget.SharedBudget{Budget: next, Running: old.Running}
 	// Locked in the order in which exchanges do.
 	if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, next.ID); err != nil {
 		return err
@@ -134,15 +148,12 @@ func (s *Store) replaceBudget(ctx context.Context, c *conn, old *budget.SharedBu
 		if err != nil {
 			return err
 		}
-		running = budget.Window{Start: old.WindowAt(now, was).Start, End: next.Period.WindowAt(now, loc).End}
-		if _, err := c.Exec(ctx, `UPDATE aig_account SET "end" = $3 WHERE budget_id = $1 AND start = $2`, next.ID, running.Start.UnixNano(), running.End.UnixNano()); err != nil {
+		moved.Running = budget.Window{Start: old.WindowAt(now, was).Start, End: next.Period.WindowAt(now, loc).End}
+		if _, err := c.Exec(ctx, `UPDATE aig_account SET "end" = $3 WHERE budget_id = $1 AND start = $2`, next.ID, moved.Running.Start.UnixNano(), moved.Running.End.UnixNano()); err != nil {
 			return err
 		}
 	}
-	start, end := int64(0), int64(0)
-	if !running.End.IsZero() {
-		start, end = running.Start.UnixNano(), running.End.UnixNano()
-	}
+	start, end := running(&moved)
 	updated := max(now.UnixNano(), old.UpdateTime.UnixNano()+1)
 	if _, err := c.Exec(ctx, `UPDATE aig_budget SET cap = $2, zone = $3, default_max_tokens = $4, default_max_tool_calls = $5, update_time = $6,
 		running_start = $7, running_end = $8 WHERE id = $1`,
@@ -385,7 +396,10 @@ func (s *Store) Tidy(ctx context.Context) error {
 		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start LIMIT 1000 FOR UPDATE SKIP LOCKED),
 			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start)
 			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, time.Now().AddDate(0, 0, -40).UnixNano())
-		return err
+		if err != nil {
+			return err
+		}
+		return forgetQuestions(ctx, c)
 	})
 	for _, id := range counting {
 		if err == nil {

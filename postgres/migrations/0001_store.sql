@@ -117,3 +117,18 @@ CREATE TABLE aig_usage (
   estimated_cost bigint NOT NULL,
   PRIMARY KEY (bucket, tag, model, provider, key_id, holder)
 );
+
+-- What one replica wants to know of all, and what they answered. Nothing that must
+-- survive: no standby waits for it.
+CREATE UNLOGGED TABLE aig_question (
+  id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  kind  text NOT NULL,
+  body  bytea NOT NULL,
+  asked timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNLOGGED TABLE aig_answer (
+  question bigint NOT NULL,
+  holder   text COLLATE "C" NOT NULL,
+  body     bytea NOT NULL,
+  PRIMARY KEY (question, holder)
+);

@@ -1,0 +1,111 @@
+package postgres_test
+
+import (
+	"reflect"
+	"sync"
+	"time"
+
+	"aigateway/budget"
+)
+
+// testQuestions asks three replicas, of which one does not answer and one is gone.
+func testQuestions(w *world) {
+	ctx := w.Context()
+	m, o := w.join("m"), w.join("o")
+	w.join("deaf")
+	w.join("gone")
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'gone'")
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range 200 {
+			q, err := m.Questions(ctx)
+			if err != nil {
+				w.Error(err)
+			}
+			if len(q) == 1 {
+				if q[0].Kind != "open" || string(q[0].Body) != "5" {
+					w.Errorf("%+v", q[0])
+				}
+				w.must(m.Answer(ctx, q[0].ID, []byte("mine")))
+				w.must(m.Answer(ctx, q[0].ID, []byte("another")))
+				w.must(o.Answer(ctx, q[0].ID, nil))
+				if q, err := m.Questions(ctx); err != nil || len(q) != 0 {
+					w.Errorf("%+v, %v", q, err)
+				}
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		w.Error("no question came")
+	})
+	answers, missing, err := w.store.Ask(ctx, "open", []byte("5"), 5*time.Second)
+	wg.Wait()
+	w.must(err)
+	if want := map[string][]byte{"m": []byte("mine"), "o": {}}; !reflect.DeepEqual(answers, want) || !reflect.DeepEqual(missing, []string{"deaf"}) {
+		w.Errorf("%q, without %q", answers, missing)
+	}
+	if _, _, err := w.store.Ask(ctx, "open", make([]byte, 1<<20+1), time.Second); err == nil {
+		w.Error("a question without end was asked")
+	}
+	if err := m.Answer(ctx, 1, make([]byte, 1<<20+1)); err == nil {
+		w.Error("an answer without end was given")
+	}
+}
+
+// testImport moves a single machine's books, and runs on with them.
+func testImport(w *world) {
+	ctx := w.Context()
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	today := budget.Day.WindowAt(now, time.UTC)
+	rules := budget.Rules{
+		Budgets: []budget.SharedBudget{
+			{Budget: budget.Budget{ID: "bud_a", Target: budget.Target{Tags: "a"}, Period: budget.Day, Cap: 100, CreateTime: now, UpdateTime: now}},
+			{Budget: budget.Budget{ID: "bud_b", Target: budget.Target{KeyID: "key_a"}, Period: budget.Total, Cap: 50, CreateTime: now, UpdateTime: now}},
+		},
+		Keys: []budget.SharedKey{{Key: budget.Key{ID: "key_a", Name: "a", Scopes: budget.Scopes(), AllowedTags: []budget.TagPattern{}, AllowedModels: []string{}, CreateTime: now}, Hash: [32]byte{1}}},
+	}
+	a, b := budget.AccountName{BudgetID: "bud_a", Start: today.Start.UnixNano()}, budget.AccountName{BudgetID: "bud_b"}
+	accounts := []budget.Ask{ask(a, 0, 0, 60, 10), ask(b, 0, 0, 70, 0),
+		ask(budget.AccountName{BudgetID: "bud_a", Start: today.Start.AddDate(0, 0, -3).UnixNano()}, 0, 0, 5, 0), ask(budget.AccountName{BudgetID: "bud_gone"}, 0, 0, 5, 0)}
+	log := []budget.AuditEntry{{ID: 7, Time: now, Actor: "me", Action: "create_budget", Subject: "bud_a", Detail: "{}"}}
+	version, err := w.store.Import(ctx, budget.Replica{ID: "one"}, rules, accounts, log, by)
+	w.must(err)
+	w.allowed["bud_b"] = 20
+	w.sums()
+	got := w.rules()
+	if got.Version != version || !reflect.DeepEqual(got.Budgets, rules.Budgets) || !reflect.DeepEqual(got.Keys, rules.Keys) {
+		w.Errorf("%+v, want %+v", got, rules)
+	}
+	if st := w.status("bud_a"); st.Spent != 60 || st.Reserved != 10 {
+		w.Errorf("%+v", st)
+	}
+	if entries, err := w.store.AuditLog(ctx, 0, 10); err != nil || len(entries) != 2 || entries[0].Subject != "bud_a" || !entries[0].Time.Equal(now) || entries[1].Action != "import" {
+		w.Errorf("%+v, %v", entries, err)
+	}
+	_, err = w.store.Import(ctx, budget.Replica{ID: "two"}, rules, accounts, log, by)
+	w.isKind(err, budget.KindConflict, "store_not_empty")
+	// Another one starts first, and gets what is left.
+	if g := w.exchange(w.join("other"), ask(a, 31, 31, 0, 0)); g.Lease != 0 || g.Free != 30 {
+		w.Errorf("%+v", g)
+	}
+	if g := w.exchange(w.join("one"), ask(a, 75, 75, 60, 10)); g.Lease != 75 {
+		w.Errorf("%+v", g)
+	}
+}
+
+// testTidy deletes what is long over, and no more.
+func testTidy(w *world) {
+	b := w.budget("a", 100)
+	m := w.join("m")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	w.exec(`INSERT INTO aig_account (budget_id, start, "end", cap, allocated) VALUES ('bud_x', 1, 2, 9, 5)`)
+	w.exec(`INSERT INTO aig_lease VALUES ('bud_x', 1, 'm', 5, 0, 0)`)
+	w.exec(`INSERT INTO aig_question (kind, body, asked) VALUES ('k', '', now() - interval '2 minutes')`)
+	w.exec(`INSERT INTO aig_answer VALUES (1, 'm', '')`)
+	w.must(w.store.Tidy(w.Context()))
+	for table, want := range map[string]int64{"aig_account": 1, "aig_lease": 1, "aig_question": 0, "aig_answer": 0} {
+		if n := w.number("SELECT count(*) FROM " + table); n != want {
+			w.Errorf("%s has %d rows, want %d", table, n, want)
+		}
+	}
+}

@@ -34,7 +34,7 @@ type Settler interface {
 	IsOpen(id budget.ReservationID) bool
 }
 
-// Config is what both channels work with; every field but the last four is
+// Config is what both channels work with; every field but the last five is
 // required.
 type Config struct {
 	Ledger Settler
@@ -51,6 +51,18 @@ type Config struct {
 	Origins *Origins
 
 	Providers *Providers
+	// Told gets each call that ended; nil: nobody does. It must not wait.
+	Told func(Ended)
+}
+
+// Ended is a call to a provider that ended, for those who measure.
+type Ended struct {
+	Endpoint        pricing.Endpoint // empty: an older version admitted it
+	Model, Provider string           // asked for
+	Served          string           // the model that answered, where it is another; else empty
+	Fault           string           // how it failed, see Providers; empty: it did not
+	Duration        time.Duration    // to the last byte
+	Tokens          budget.Tokens    // as reported
 }
 
 // channel reads the entries of one log channel.
@@ -66,10 +78,11 @@ type channel struct {
 	origins *Origins
 
 	providers *Providers
+	told      func(Ended)
 }
 
 func newChannel(c Config, set *metricset.Set, name string) channel {
-	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers, origins: c.Origins, providers: c.Providers}
+	return channel{ledger: c.Ledger, sealer: c.Sealer, catalog: c.Catalog, now: c.Now, log: c.Log, metrics: newMetrics(set, name), ratios: c.Ratios, answers: c.Answers, origins: c.Origins, providers: c.Providers, told: c.Told}
 }
 
 // settlement is what the end of a call means for the ledger; false when it
@@ -106,6 +119,9 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 	c.ratios.observe(budget.Tag(token.Tag), token.Model, out.Basis, budget.Amount(token.Bound), out.Cost)
 	c.answers.observe(l, &token, out)
 	c.providers.observe(l, &token, out.Tokens, c.now())
+	if c.told != nil && token.Provider != "" {
+		c.told(ended(l, &token, out))
+	}
 	if out.Served != "" {
 		c.metrics.served.WithLabelValues(token.Model, out.Served).Inc()
 	}
@@ -119,6 +135,17 @@ func (c *channel) note(l *envoy.LogLine, token envoy.Token, out *pricing.Outcome
 			"request_id", l.RequestID, "reservation", token.ID, "tag", token.Tag, "key", token.KeyID, "model", token.Model, "served", out.Served,
 			"bound", budget.Amount(token.Bound).String(), "billed", out.Billed.String(), "cost", out.Cost.String(), "usage", budget.Clip(l.Usage, 1000))
 	}
+}
+
+func ended(l *envoy.LogLine, token *envoy.Token, out *pricing.Outcome) Ended {
+	e := Ended{
+		Endpoint: pricing.EndpointOf(token.Pin), Model: token.Model, Provider: token.Provider, Served: out.Served,
+		Duration: l.Duration, Tokens: out.Tokens,
+	}
+	if outcome := outcomeOf(l); outcome != outcomeOK {
+		e.Fault = outcome
+	}
+	return e
 }
 
 // unknown handles an entry that proves no reservation: the client left during

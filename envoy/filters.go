@@ -28,6 +28,7 @@ const policyEdit = "edit-missing"
 func checkHeaders() []string {
 	return []string{
 		"authorization", "x-api-key", "content-type", "content-encoding", "content-length", HeaderTag, HeaderRequestID, HeaderBeta,
+		HeaderTraceParent,
 	}
 }
 
@@ -128,7 +129,7 @@ func guard() *headerv3.HeaderMutation {
 func forwarded() []string {
 	return []string{
 		"content-type", "content-length", "transfer-encoding", "accept", "accept-language", "user-agent",
-		HeaderRequestID, "x-client-request-id", "traceparent", "tracestate",
+		HeaderRequestID, "x-client-request-id", HeaderTraceParent, "tracestate",
 		"anthropic-version", "anthropic-dangerous-direct-browser-access",
 		"http-referer", "referer", "x-title", // by which OpenRouter names the app
 	}

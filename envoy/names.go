@@ -17,6 +17,10 @@ const (
 	// provider as it is: routes put there what Check allowed of it.
 	HeaderBeta = "anthropic-beta"
 
+	// HeaderTraceParent is W3C's: the trace that a call is part of. It decides
+	// nothing, and reaches the provider.
+	HeaderTraceParent = "traceparent"
+
 	internalPrefix = "x-aig-int-"
 	// HeaderUpstream is set by Check to the provider's name; Envoy then matches
 	// its routes again, on this header.

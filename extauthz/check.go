@@ -14,8 +14,13 @@ import (
 
 func (s *Server) check(ctx context.Context, r *request) *answer {
 	start := s.now()
-	a := s.guard(ctx, r, start)
-	s.metrics.took(s.now().Sub(start))
+	var c call
+	a := s.guard(ctx, r, start, &c)
+	end := s.now()
+	s.metrics.took(end.Sub(start))
+	if s.told != nil && !a.keyOnly {
+		s.told(decided(r, &c, a, start, end))
+	}
 	return a
 }
 
@@ -23,7 +28,7 @@ func (s *Server) check(ctx context.Context, r *request) *answer {
 // this one call with an internal error and leaves the server to the others.
 // What was reserved by then is settled by the call's access log, which finds
 // it by request id and shows that nothing was sent.
-func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answer) {
+func (s *Server) guard(ctx context.Context, r *request, now time.Time, c *call) (a *answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			a = s.refuse(r, string(r.Headers.RequestID.Value), fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
@@ -33,7 +38,7 @@ func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answe
 	if err != nil {
 		return s.refuse(r, "", err)
 	}
-	a, err = s.decide(ctx, r, id, now)
+	a, err = s.decide(ctx, r, id, now, c)
 	if err != nil {
 		return s.refuse(r, id, err)
 	}
@@ -41,8 +46,9 @@ func (s *Server) guard(ctx context.Context, r *request, now time.Time) (a *answe
 }
 
 // decide is the whole of a decision: who asks and for what, what it can cost
-// at most, and whether the budgets have that much left.
-func (s *Server) decide(ctx context.Context, r *request, id string, now time.Time) (*answer, error) {
+// at most, and whether the budgets have that much left. c is what was understood
+// until then.
+func (s *Server) decide(ctx context.Context, r *request, id string, now time.Time, c *call) (*answer, error) {
 	if r.keyOnly() {
 		_, err := s.caller(r)
 		return &answer{keyOnly: true}, err
@@ -50,9 +56,9 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	if string(r.API) == envoy.APIStored {
 		return s.stored(ctx, r, id)
 	}
-	c, err := s.understand(ctx, r, now)
+	err := s.understand(ctx, r, now, c)
 	if err != nil {
-		s.refused(ctx, r, id, &c, err, now)
+		s.refused(ctx, r, id, c, err, now)
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil { // nobody waits for the answer: hold nothing
@@ -60,19 +66,19 @@ func (s *Server) decide(ctx context.Context, r *request, id string, now time.Tim
 	}
 	if c.endpoint.Free() {
 		s.metrics.free.Inc()
-		return s.admit(id, &c, nil), nil
+		return s.admit(id, c, nil), nil
 	}
-	res, err := s.reserve(ctx, id, &c)
+	res, err := s.reserve(ctx, id, c)
 	if err != nil {
 		err = explain(err, c.endpoint, c.quote.Bound)
-		s.refused(ctx, r, id, &c, err, now)
+		s.refused(ctx, r, id, c, err, now)
 		return nil, err
 	}
 	s.metrics.admitted.Inc()
 	if c.quote.Unbounded != nil {
 		s.metrics.unpriced.Inc()
 	}
-	return s.admit(id, &c, &res), nil
+	return s.admit(id, c, &res), nil
 }
 
 // refused tells metrics and memory that c was refused with err.
@@ -118,28 +124,27 @@ type call struct {
 	misnamed bool   // the content type does not say that the body is JSON
 }
 
-// understand names and bounds the call, or says what is wrong with it. The
+// understand names and bounds the call, as c, or says what is wrong with it. The
 // cheap checks come first; nothing is looked up for a caller without a key.
-func (s *Server) understand(ctx context.Context, r *request, now time.Time) (call, error) {
-	var c call
+func (s *Server) understand(ctx context.Context, r *request, now time.Time, c *call) error {
 	var err error
 	if c.key, err = s.caller(r); err != nil {
-		return c, err
+		return err
 	}
 	if c.tag, err = r.tagFor(c.key); err != nil {
-		return c, err
+		return err
 	}
 	if c.endpoint, err = r.endpoint(); err != nil {
-		return c, err
+		return err
 	}
 	body, boundary, err := r.content(c.endpoint)
 	if err != nil {
-		return c, err
+		return err
 	}
 	if len(body) >= largeBody {
 		leave, err := s.bodies.enter(ctx, c.key.ID, len(body))
 		if err != nil {
-			return c, err
+			return err
 		}
 		defer leave()
 	}
@@ -147,12 +152,12 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time) (cal
 	c.size = len(body)
 	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, Boundary: boundary, At: now}, &payer{s, c.key, c.tag})
 	if err != nil {
-		return c, err
+		return err
 	}
 	if r.anthropic() {
 		c.betas, err = r.betas(s.betas(c.quote.Model.Provider))
 	}
-	return c, err
+	return err
 }
 
 // payer is who the call is charged to; it implements pricing.Caller.
@@ -255,7 +260,7 @@ func (s *Server) refuse(r *request, id string, err error) *answer {
 	if r.anthropic() {
 		dialect = apierror.Anthropic
 	}
-	out := &answer{requestID: id, status: apierror.Status(e), body: apierror.Body(dialect, e, id), retry: retry}
+	out := &answer{requestID: id, status: apierror.Status(e), reason: apierror.Reason(e), failed: outcome == "failed", body: apierror.Body(dialect, e, id), retry: retry}
 	if e.Refusal != nil {
 		out.waited = e.Refusal.Waited
 	}

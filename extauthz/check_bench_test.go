@@ -171,3 +171,23 @@ func BenchmarkOverGRPC(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkCheckTold is BenchmarkCheck with somebody to tell.
+func BenchmarkCheckTold(b *testing.B) {
+	queue := make(chan extauthz.Decided, 1)
+	s := newServer(b, keysWith(nil), admitAll{[]int64{1, 2}}, func(c *extauthz.Config) {
+		c.Told = func(d extauthz.Decided) {
+			select {
+			case queue <- d:
+			default:
+			}
+		}
+	})
+	msg, dst := benchCall(b, 1<<10), make([]byte, 0, 4096)
+	b.ReportAllocs()
+	for b.Loop() {
+		if out, err := s.CheckWire(b.Context(), msg, dst); err != nil || len(out) < 300 {
+			b.Fatal(len(out), err)
+		}
+	}
+}

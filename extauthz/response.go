@@ -16,6 +16,8 @@ type answer struct {
 
 	// a refusal
 	status int
+	reason string
+	failed bool // by a fault of ours
 	body   []byte
 	retry  string // value of x-should-retry; empty leaves it out
 

@@ -74,6 +74,8 @@ type Config struct {
 	Origins Origins
 	// Refusals remembers calls that were refused; nil: nothing does.
 	Refusals *Refusals
+	// Told gets each decision; nil: nobody does. It must not wait.
+	Told func(Decided)
 }
 
 // Server decides calls. It is safe for concurrent use.
@@ -90,6 +92,7 @@ type Server struct {
 	settled  Settled   // may be nil
 	origins  Origins   // may be nil
 	refusals *Refusals // may be nil
+	told     func(Decided)
 	maxWait  time.Duration
 	minCap   int64
 
@@ -107,7 +110,7 @@ func New(c Config) (*Server, error) {
 		c.Betas = func(string) []string { return nil }
 	}
 	return &Server{
-		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins, refusals: c.Refusals,
+		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins, refusals: c.Refusals, told: c.Told,
 		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,

@@ -47,6 +47,7 @@ type Config struct {
 	Envoy          Envoy
 	AdminKey       Secret // empty: none configured
 	LogFormat      string // text or json
+	OTLP           OTLP
 
 	// Reloadable.
 
@@ -228,6 +229,7 @@ type file struct {
 	CORS          fileCORS         `yaml:"cors"`
 	AdminKey      secretText       `yaml:"admin_key"`
 	LogFormat     string           `yaml:"log_format"`
+	OTLP          fileOTLP         `yaml:"otlp"`
 }
 
 type fileListen struct {
@@ -375,6 +377,7 @@ func defaults() file {
 		},
 		TimeZone:     "UTC",
 		LogFormat:    "text",
+		OTLP:         fileOTLP{Protocol: ProtocolGRPC},
 		Limits:       fileLimits{MaxBodyBytes: envoy.DefaultMaxBodyBytes, Connections: envoy.DefaultMaxConnections, StreamsPerConnection: envoy.DefaultMaxStreams},
 		Streams:      fileStreams{IdleTimeout: envoy.DefaultStreamIdleTimeout, MaxDuration: envoy.DefaultMaxStreamDuration},
 		Drain:        fileDrain{Accept: 2 * time.Second},

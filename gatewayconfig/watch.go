@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -277,6 +278,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("retention", running.Retention == next.Retention)
 	check("envoy", running.Envoy == next.Envoy)
 	check("log_format", running.LogFormat == next.LogFormat)
+	check("otlp", reflect.DeepEqual(running.OTLP, next.OTLP))
 	check("admin_key", running.AdminKey == next.AdminKey)
 	return fields
 }

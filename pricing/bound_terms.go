@@ -318,5 +318,5 @@ func (m *Model) flags(c *Call) uint64 {
 	set(c.Endpoint == Responses && !c.unstored, pinStored)
 	d := m.dialect(c.Endpoint)
 	set(d == custom, pinExtractor)
-	return f | uint64(d)<<pinDialect
+	return f | uint64(d)<<pinDialect | c.Endpoint.place()<<pinEndpoint
 }

@@ -71,7 +71,8 @@ type declaration struct {
 	members *scope
 }
 
-// declarations are in the order of Endpoints. It is never changed.
+// declarations are in the order of Endpoints; a new one is added at the end, for
+// pins hold its place. It is never changed.
 var declarations = []declaration{
 	{
 		name: Chat, in: inChat, path: "/chat/completions", about: "OpenAI's chat completions, which most providers speak",
@@ -168,6 +169,16 @@ func (e Endpoint) declared() *declaration {
 		}
 	}
 	return &declaration{}
+}
+
+// place is the endpoint's among the declared ones, from 1; 0 for an unknown name.
+func (e Endpoint) place() uint64 {
+	for i := range declarations {
+		if declarations[i].name == e {
+			return uint64(i + 1)
+		}
+	}
+	return 0
 }
 
 // Known reports whether there is such an endpoint.

@@ -65,6 +65,7 @@ const (
 	pinUnbounded uint64 = 1 << 22 // the call had no bound; it has no rates where the model has no row
 	pinHeard     uint64 = 1 << 24 // the call brings audio to be heard, whose bound follows
 	pinTicks     uint64 = 1 << 26 // the report names the billed amount as xAI does
+	pinEndpoint         = 28      // the endpoint's place among the declared ones stands in five bits from here on; 0: unknown
 	pinRaw       uint64 = 1 << 23 // the answer is a recording or a text: whatever looks like a report in it is none
 )
 
@@ -216,6 +217,15 @@ func (p *pin) appendPaths(b []byte) []byte {
 		outside = 1
 	}
 	return append(b, outside)
+}
+
+// EndpointOf is the endpoint of the call that a pin is of; empty: an older version
+// wrote the pin. No price depends on it.
+func EndpointOf(pin string) Endpoint {
+	if i := pinFlags(pin) >> pinEndpoint & 31; i > 0 && int(i) <= len(declarations) {
+		return declarations[i-1].name
+	}
+	return ""
 }
 
 // pinFlags are a pin's flags, without reading the rest of it; 0 of none.

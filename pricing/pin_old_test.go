@@ -29,5 +29,27 @@ func TestOlderPins(t *testing.T) {
 		if got.Basis != budget.BasisUsage || got.Cost != tt.cost || len(got.Flags) > 0 {
 			t.Errorf("%s: %s %s %v, want %s", tt.name, got.Basis, got.Cost, got.Flags, tt.cost)
 		}
+		if e := pricing.EndpointOf(tt.pin); e != "" {
+			t.Errorf("%s: of %s", tt.name, e)
+		}
+	}
+}
+
+// TestEndpointOfAPin: a pin of now tells which endpoint was called.
+func TestEndpointOfAPin(t *testing.T) {
+	c := mustLoad(t)
+	for e, body := range map[pricing.Endpoint]string{
+		pricing.Chat:       `{"model":"moonshot/kimi-k2.6","max_tokens":5,"messages":[{"role":"user","content":"hi"}]}`,
+		pricing.Responses:  `{"model":"openai/gpt-5.5","max_output_tokens":50,"input":"hi"}`,
+		pricing.Embeddings: `{"model":"openai/text-embedding-3-small","input":"hi"}`,
+	} {
+		if got := pricing.EndpointOf(mustBound(t, c, e, body, noon()).Pin); got != e {
+			t.Errorf("a call of %s is of %q", e, got)
+		}
+	}
+	for _, text := range []string{"", "AQ", "%%", "____________________"} {
+		if got := pricing.EndpointOf(text); got != "" {
+			t.Errorf("%q is of %s", text, got)
+		}
 	}
 }

@@ -32,6 +32,7 @@ import (
 	"aigateway/ledger"
 	"aigateway/metricset"
 	"aigateway/pricing"
+	"aigateway/telemetry"
 	"aigateway/webui"
 )
 
@@ -53,6 +54,8 @@ type controlPlane struct {
 	spool   *accounting.Spool
 
 	providers *accounting.Providers
+	presets   atomic.Pointer[map[string]string] // by provider
+	telemetry *telemetry.Exporter
 	origins   *accounting.Origins
 	admin     *adminapi.Server
 
@@ -164,11 +167,12 @@ func (c *controlPlane) apply(ctx context.Context, cfg *gatewayconfig.Config) err
 	if err != nil {
 		return err
 	}
-	betas := map[string][]string{}
+	betas, presets := map[string][]string{}, map[string]string{}
 	for _, p := range cfg.Providers {
-		betas[p.Name] = p.AllowedBetas
+		betas[p.Name], presets[p.Name] = p.AllowedBetas, p.Preset
 	}
 	c.betas.Store(&betas)
+	c.presets.Store(&presets)
 	c.catalog.Store(cfg.Catalog)
 	return nil
 }
@@ -243,7 +247,12 @@ func (c *controlPlane) servers(a *app) error {
 		return err
 	}
 	refusals := extauthz.NewRefusals(a.now())
+	decided, ended, err := c.openTelemetry()
+	if err != nil {
+		return err
+	}
 	check, err := extauthz.New(extauthz.Config{
+		Told: decided,
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
@@ -264,7 +273,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	logs := accounting.Config{Providers: c.providers, Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers, Origins: c.origins}
+	logs := accounting.Config{Told: ended, Providers: c.providers, Ledger: c.ledger, Sealer: sealer, Catalog: c.catalog.Load, Now: a.now, Log: a.log, Metrics: c.metrics, Ratios: ratios, Answers: answers, Origins: c.origins}
 	c.spool, err = accounting.NewSpool(logs, accounting.File{
 		Path: spoolPath(c.cfg),
 		Reopen: func(ctx context.Context) error {
@@ -298,6 +307,10 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
+	return c.restServer(a, auth)
+}
+
+func (c *controlPlane) restServer(a *app, auth authenticator) error {
 	pages, err := webui.New(webui.Config{Auth: auth, REST: c.admin.REST(), Now: a.now})
 	if err != nil {
 		return err

@@ -39,6 +39,11 @@ func (c *controlPlane) Close(ctx context.Context) error {
 		c.stopSpool()
 		<-c.spoolDone
 	}
+	if c.telemetry != nil {
+		flush, cancel := context.WithTimeout(ctx, 5*time.Second)
+		c.telemetry.Close(flush)
+		cancel()
+	}
 	if c.origins != nil {
 		errs = append(errs, c.origins.Close())
 	}

@@ -19,7 +19,7 @@ type Header struct {
 type Headers struct {
 	RequestID, Authorization, APIKey, Tag       Header
 	ContentType, ContentEncoding, ContentLength Header
-	Upgrade, PartialBody, Beta                  Header
+	Upgrade, PartialBody, Beta, TraceParent     Header
 }
 
 // at returns where the header named key is kept; nil for all others.
@@ -43,6 +43,8 @@ func (h *Headers) at(key []byte) *Header {
 		return &h.Upgrade
 	case envoy.HeaderBeta:
 		return &h.Beta
+	case envoy.HeaderTraceParent:
+		return &h.TraceParent
 	case "x-envoy-auth-partial-body":
 		return &h.PartialBody
 	default:

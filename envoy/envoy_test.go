@@ -357,6 +357,32 @@ func TestScriptThatDoesNothing(t *testing.T) {
 	}
 }
 
+// TestScriptFailsOnAnError breaks the script while it reads what is no answer:
+// neither the status, which may speak of our key, nor the text reaches the client.
+func TestScriptFailsOnAnError(t *testing.T) {
+	const errors, redirects = "local function speaks_of_us(status, text)\n", "local function on_redirect(h, status, anthropic)\n"
+	lua := envoy.LuaSource()
+	for _, at := range []string{errors, redirects} {
+		if strings.Count(lua, at) != 1 {
+			t.Fatalf("the script no longer has %q", at)
+		}
+		lua = strings.Replace(lua, at, at+"  if status then error(\"no\") end\n", 1)
+	}
+	e := start(t, envoy.BootstrapConfig{}, envoy.BootstrapWithLua(lua))
+	for _, status := range []int{401, 402, 403, 307} {
+		e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Location", "http://elsewhere/")
+			w.WriteHeader(status)
+			io.WriteString(w, "Incorrect API key: sk-ours")
+		})
+		r := e.do(t, "POST", chat, "{}")
+		wantEnvelope(t, r, 502, "provider_error", "upstream_error", "false")
+		if strings.Contains(r.body, "sk-ours") || r.header.Get("Location") != "" {
+			t.Errorf("%d: %v %s", status, r.header, r.body)
+		}
+	}
+}
+
 // TestScriptThatFailsOnAnAnswer: what the script is told of an answer, the
 // provider's credentials among it, must not reach a client whatever the script
 // does.

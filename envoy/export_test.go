@@ -9,8 +9,11 @@ const (
 	MaxEvent     = maxEvent
 )
 
+// InflateSource is the part that unpacks.
+var InflateSource = inflateSource
+
 // LuaSource is the script as embedded.
-func LuaSource() string { return luaSource }
+func LuaSource() string { return inflateSource + luaSource }
 
 // BootstrapWithLua is Bootstrap with another script, for what a broken one does.
 func BootstrapWithLua(lua string) func(BootstrapConfig) ([]byte, error) {

@@ -13,6 +13,7 @@ local MAX_OTHERS, MAX_OTHERS_SIZE = 16, 32768 -- reports between the first and t
 local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
 local MAX_CHOICES = 8192 -- choices whose end is noted
 local SMALL_BODY = 8192 -- a body of so many bytes is got at once: a call of Envoy's costs as much as copying it
+local MAX_UNPACKED, MIN_UNPACKED, MAX_RATIO = 1048576, 65536, 64 -- bytes that a packed answer may hold: in all, and for each byte of its own
 local MAX_PIECE = 16384 -- a piece of a stream this long may have waited for a client that did not read
 local SEEN_AFTER = 500 -- milliseconds after which the report says again when output came
 
@@ -1040,21 +1041,44 @@ local function reader_of(s, strip, counts)
   return false
 end
 
+-- What unpacks an answer that begins with s, in gzip or zlib that nobody asked for; nil: it is neither. It returns what a
+-- piece holds, nil when that cannot be told or would be much longer than what came. The client gets what came.
+local function unpacker(s)
+  local a, b = byte(s, 1, 2)
+  if not (a == 31 and (b or 139) == 139 or a == 120 and (b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
+  local parts, came, made = nil, 0, 0
+  local inflate = inflater(function(piece)
+    made = made + #piece
+    if made > MAX_UNPACKED or made > MIN_UNPACKED + MAX_RATIO * came then error("unpacks to too much") end
+    parts[#parts + 1] = piece
+  end)
+  return function(piece)
+    parts, came = {}, came + #piece
+    return pcall(inflate, piece) and concat(parts) or nil
+  end
+end
+
+local function unread(h, told, failed)
+  tell(told, "unread", not failed and "true" or nil)
+  publish(h, told)
+end
+
 local function on_answer(h, strip, counts, failed)
-  local reader, last, text
+  local reader, last, text, unpack
+  local begun = false
   for chunk in h:bodyChunks() do
     local n = chunk:length()
     last, text = chunk, ""
     if n > 0 then
       text = chunk:getBytes(0, n)
+      if not begun then begun, unpack = true, unpacker(text) end
+      if unpack then
+        strip, counts, text = false, false, unpack(text)
+        if text == nil then return unread(h, reader and reader.told or report(), failed) end
+      end
       if reader == nil then
         reader = reader_of(text, strip, counts)
-        if reader == false then
-          local told = report()
-          tell(told, "unread", not failed and "true" or nil)
-          publish(h, told)
-          return
-        end
+        if reader == false then return unread(h, report(), failed) end
       end
       if reader then
         local told = reader.told
@@ -1069,7 +1093,10 @@ local function on_answer(h, strip, counts, failed)
       end
     end
   end
-  if not reader then return end
+  if not reader then
+    if unpack then unread(h, report(), failed) end
+    return
+  end
   local rest = reader.finish(reader.state, failed)
   publish(h, reader.told)
   -- The last chunk can still be written to, unless trailers came after it.
@@ -1185,7 +1212,7 @@ local function on_error(h, status, anthropic, credentials)
     if speaks_of_us(status, text) then return on_refused(h, body, status, anthropic) end
   end
   local encoding = h:headers():get("content-encoding")
-  if encoding and encoding ~= "identity" then
+  if encoding and encoding ~= "identity" or unpacker(text) then
     return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
       .. " and a body in an encoding that nobody asked for.")
   end
@@ -1197,6 +1224,18 @@ local function on_error(h, status, anthropic, credentials)
   end
   local clean = redact(text, credentials)
   if clean ~= text then body:setBytes(clean) end
+end
+
+-- Calls f. Where it fails, the client gets neither the provider's status, which may speak of our key, nor what it quotes;
+-- the error goes on to Envoy, which counts it.
+local function guarded(f, h, status, anthropic, credentials)
+  local ok, err = pcall(f, h, status, anthropic, credentials)
+  if ok then return end
+  local got, body = pcall(h.body, h, true)
+  replace(h, got and body or nil, anthropic, status, "502", "upstream_error", "The provider answered HTTP " .. status
+    .. ", and this gateway could not read the answer.")
+  h:headers():remove("location")
+  error(err, 0)
 end
 
 -- The cluster's note is on every answer of a provider and on no other: what Check decided of the stream ("true", "count",
@@ -1211,9 +1250,9 @@ function envoy_on_response(h)
   if failed or status < "200" or status >= "300" then
     local anthropic, sent = match(note, "^[^\t]*\t([^\t]*)(.*)")
     anthropic = anthropic == "true"
-    if not failed then return on_redirect(h, status, anthropic) end
+    if not failed then return guarded(on_redirect, h, status, anthropic) end
     local credentials = credentials_of(sent)
-    if credentials or status == "401" or status == "402" or status == "403" then return on_error(h, status, anthropic, credentials) end
+    if credentials or status == "401" or status == "402" or status == "403" then return guarded(on_error, h, status, anthropic, credentials) end
   end
   local strip = not failed and byte(note, 1) == 116
   local counts = not failed and byte(note, strip and 6 or 1) == 99

@@ -62,7 +62,7 @@ func (b *builder) luaSource() string {
 	if b.lua != "" {
 		return b.lua
 	}
-	return luaSource
+	return inflateSource + luaSource
 }
 
 func (b *builder) filter(name string, config proto.Message) *hcmv3.HttpFilter {

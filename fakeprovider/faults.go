@@ -35,6 +35,7 @@ type Faults struct {
 	ZeroFirst    bool // zero_first: zeros in the first chunk of a stream
 	NoDone       bool // no_done: the stream ends without [DONE]
 	BadUsage     bool // bad_usage: usage members are strings
+	Gzip         bool // gzip: the answer is packed, which nobody asked for
 	NotJSON      bool // not_json: status 200 with a body that is no JSON; billed
 
 	Split      int  // split=7: bytes per write, each flushed
@@ -76,7 +77,7 @@ func (f *Faults) set(name, value string) (err error) {
 	flags := map[string]*bool{
 		"reset_before_headers": &f.ResetBeforeHeaders, "reset_after_headers": &f.ResetAfterHeaders,
 		"hang": &f.Hang, "no_usage": &f.NoUsage, "zero_first": &f.ZeroFirst, "running_usage": &f.RunningUsage, "no_done": &f.NoDone,
-		"bad_usage": &f.BadUsage, "not_json": &f.NotJSON, "crlf": &f.CRLF, "comments": &f.Comments,
+		"bad_usage": &f.BadUsage, "gzip": &f.Gzip, "not_json": &f.NotJSON, "crlf": &f.CRLF, "comments": &f.Comments,
 		"blank_first": &f.BlankFirst, "extra": &f.Extra, "hostile": &f.Hostile, "max": &f.Max,
 	}
 	counts := map[string]*int{
@@ -127,6 +128,9 @@ func (c *call) misbehave(param, text string) bool {
 		return false
 	}
 	c.faults = faults
+	if faults.Gzip {
+		c.w = pack(c.w)
+	}
 	return true
 }
 

@@ -143,7 +143,12 @@ type call struct {
 }
 
 // close enters the call into the books, billed for what was generated.
-func (c *call) close() { c.server.enter(c.record) }
+func (c *call) close() {
+	if w, ok := c.w.(*packedWriter); ok {
+		_ = w.zip.Close() // a connection that was broken has no end
+	}
+	c.server.enter(c.record)
+}
 
 func (c *call) serve() {
 	if bad := c.authorize(); bad != nil {

@@ -413,7 +413,7 @@ func (c *core) expire(at instant, limit int) int {
 // chargePools turns what a crash left undecided into spending, once nobody can
 // be running any more. Late logs still get it back, from the residue.
 func (c *core) chargePools(at instant) {
-	if len(c.pools) == 0 || at.mono < c.poolUntil {
+	if at.mono < c.poolUntil {
 		return
 	}
 	for _, a := range c.pools {

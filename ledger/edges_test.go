@@ -57,3 +57,21 @@ func TestAnIdleAccountStaysWhileACallRefersToIt(t *testing.T) {
 		t.Errorf("%d is spent (%v), want 7", spent, err)
 	}
 }
+
+// What is listed of an open call is all that is known of it.
+func TestOpenReservationsTellAll(t *testing.T) {
+	b := start(t)
+	st := b.budget("a", budget.Day, 1000)
+	r := b.reserve("a", 60)
+	list := b.OpenReservations(10)
+	if len(list) != 1 {
+		t.Fatalf("%d are open", len(list))
+	}
+	got := list[0]
+	if got.ID != r.ID || got.Bound != 60 || got.Attribution != r.Attribution || !got.ReservedAt.Equal(b.clock.now()) || got.RequestID == "" {
+		t.Errorf("%+v, want %+v", got, r)
+	}
+	if len(got.Budgets) != 1 || got.Budgets[0] != st.ID {
+		t.Errorf("held on %v, want %s", got.Budgets, st.ID)
+	}
+}

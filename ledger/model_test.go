@@ -275,7 +275,7 @@ func trail(nodes []modelNode, parent int32, last modelStep, broken string) []str
 // is ten times slower there, and runs in full without.
 func skipSearch(t *testing.T) {
 	t.Helper()
-	if raceDetector {
+	if RaceDetector {
 		t.Skip("a search of one goroutine, which runs without the race detector")
 	}
 }

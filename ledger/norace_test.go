@@ -2,4 +2,4 @@
 
 package ledger
 
-const raceDetector = false
+const RaceDetector = false

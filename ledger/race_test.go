@@ -2,5 +2,5 @@
 
 package ledger
 
-// raceDetector says that this binary looks for races.
-const raceDetector = true
+// RaceDetector says that this binary looks for races.
+const RaceDetector = true

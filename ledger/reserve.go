@@ -20,7 +20,7 @@ import (
 // budget_contended while other ledgers hold what is left, or an unavailable, after
 // which nothing is reserved. The same request again gets the same reservation.
 func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservation, error) {
-	if r.Unbounded == nil && (r.Bound < 0 || r.Bound > budget.MaxAmount) {
+	if r.Bound < 0 || r.Bound > budget.MaxAmount { // 0 for one without a bound
 		return budget.Reservation{}, budget.Invalid("bound_invalid", "", "the call's worst-case cost is out of range; ask for fewer tokens")
 	}
 	res, later, err := l.tryReserve(&r)

@@ -74,3 +74,19 @@ func TestInsertedCapShrinks(t *testing.T) {
 		}
 	})
 }
+
+// The least is the bound at the floor, to the token, and none where the cap that
+// was inserted is not above it.
+func TestLeastIsExact(t *testing.T) {
+	c := mustOverlay(t, "- {model: openai/flat2, family: bytes, limits: {context: 100000, max_output: 50}, prices: [{input: \"1\", output: \"2\"}]}\n")
+	b := mustBound(t, c, pricing.Chat, chatBody("openai/flat2", ""), noon())
+	if b.InjectedCap != 50 {
+		t.Fatalf("a cap of %d was inserted", b.InjectedCap)
+	}
+	if got, ok := b.Least(20); !ok || got != b.Amount-30*2000 {
+		t.Errorf("with 20 tokens of 50: %s, %v; with all %s", got, ok, b.Amount)
+	}
+	if got, ok := b.Least(50); ok {
+		t.Errorf("with all of them: %s", got)
+	}
+}

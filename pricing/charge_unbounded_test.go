@@ -19,6 +19,7 @@ const unboundedRows = `
 - {model: openrouter/acme/picture, prices: [{input: "1", output: "10"}]}
 - {model: openrouter/acme/free, prices: [{input: "0", output: "0"}]}
 - {model: capless/terms, family: bytes, inference_geo: {us: "2", eu: "3"}, prices: [{input: "1", cache_write: "2", cache_write_long: "5", output: "10", fees: {request: "0.05"}}]}
+- {model: capless/peaks, family: bytes, inference_geo: {us: "2"}, peaks: [{from: "08:00", to: "20:00", multiplier: "3"}], prices: [{input: "1", output: "10"}]}
 - {model: mistral/ours, family: bytes, prices: [{input: "3", output: "30"}]}
 `
 
@@ -77,6 +78,8 @@ func TestUsagePricesACallWithoutABound(t *testing.T) {
 			pricing.Evidence{Usage: openUsage}, 2*cost(1000, 100) + 5*budget.Cent, ""},
 		{"a region nobody knows", pricing.Chat, chatBody("capless/terms", `"inference_geo":"mars"`), "tier_not_priced",
 			pricing.Evidence{Usage: openUsage}, 3*cost(1000, 100) + 5*budget.Cent, ""},
+		{"a region nobody knows, at the peak", pricing.Chat, chatBody("capless/peaks", `"max_tokens":5,"inference_geo":"mars"`), "tier_not_priced",
+			pricing.Evidence{Usage: openUsage}, 6 * cost(1000, 100), ""},
 		{"long-lived writes", pricing.Chat, chatBody("capless/terms", `"x":{"cache_control":{"ttl":"1h"}}`), "max_output_unknown",
 			pricing.Evidence{Usage: `{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens":200}}`}, cost(800, 100) + tokensAt(200, 5_000_000, 0, 0) + 5*budget.Cent, ""},
 		{"a bill for what is free", pricing.Chat, `{"model":"openrouter/acme/free","max_tokens":5,"messages":[{"role":"user","content":[{"type":"video_url","video_url":"https://a/b.mp4"}]}]}`, "unbounded_media",

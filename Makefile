@@ -22,8 +22,8 @@ help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: demo
-demo: envoy ## start the gateway on a fake provider and show what it does (EXIT=1: then exit)
-	@bin/aigateway demo $(if $(EXIT),--exit)
+demo: envoy ## start the gateway on a fake provider and show what it does (EXIT=1: then exit; REPLICAS=3: three that share a PostgreSQL)
+	@bin/aigateway demo $(if $(EXIT),--exit) $(if $(REPLICAS),--replicas $(REPLICAS))
 
 .PHONY: run
 run: envoy ## start the gateway (CONFIG=file.yaml, else providers from the environment)

@@ -86,9 +86,11 @@ type Fleet struct {
 	pushing sync.Mutex // one push at a time, which owns place
 	place   place
 
-	applying sync.Mutex // one application of rules at a time
-	mu       sync.Mutex // guards problems
-	problems map[string]error
+	applying     sync.Mutex // one application of rules at a time, which owns what follows
+	acknowledged uint64
+	told         time.Time  // when that was
+	mu           sync.Mutex // guards problems
+	problems     map[string]error
 }
 
 // How often the store is asked and told.
@@ -96,6 +98,7 @@ const (
 	rulesEvery = 250 * time.Millisecond // so long an edit waits for gateways that it was not made at
 	pushEvery  = time.Second
 	tidyEvery  = 5 * time.Second
+	tellEvery  = 5 * time.Second // the version that is obeyed: a store that failed over may have lost it
 	// askWithin ends a question that should take milliseconds.
 	askWithin = 10 * time.Second
 )
@@ -193,12 +196,13 @@ func (f *Fleet) follow(ctx context.Context, first bool) error {
 		}
 		obeyed = rules.Version
 	}
-	if !changed && !first && f.metrics.acknowledged.Load() == obeyed {
+	now := f.c.Now()
+	if f.acknowledged == obeyed && now.Sub(f.told) < tellEvery && !now.Before(f.told) && !first {
 		return nil
 	}
 	err = f.c.Member.Acknowledge(ctx, obeyed)
 	if err == nil {
-		f.metrics.acknowledged.Store(obeyed)
+		f.acknowledged, f.told = obeyed, now
 	}
 	return err
 }

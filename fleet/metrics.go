@@ -1,20 +1,17 @@
 package fleet
 
 import (
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
 
 	"aigateway/metricset"
 )
 
 type metrics struct {
-	set          *metricset.Set
-	acknowledged atomic.Uint64
-	pushed       prometheus.Counter
-	asks         *prometheus.CounterVec
-	last         *prometheus.GaugeVec
-	now          func() float64
+	set    *metricset.Set
+	pushed prometheus.Counter
+	asks   *prometheus.CounterVec
+	last   *prometheus.GaugeVec
+	now    func() float64
 }
 
 func newMetrics(f *Fleet, on prometheus.Registerer) (*metrics, error) {

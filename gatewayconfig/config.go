@@ -44,6 +44,7 @@ type Config struct {
 	MaxWait        time.Duration
 	MinInsertedCap int64
 	Retention      Retention
+	Store          Store
 	Envoy          Envoy
 	AdminKey       Secret // empty: none configured
 	LogFormat      string // text or json
@@ -71,6 +72,10 @@ type Config struct {
 
 	sources sources // what it was read from, for the Watcher
 }
+
+// Digest is alike where the file and all it names are, so that gateways that
+// should be configured alike can be compared.
+func (c *Config) Digest() string { return c.sources.digest() }
 
 // Listen is where the program listens. Clients and the rest are "host:port";
 // Control and EnvoyAdmin may also be "unix:/path".
@@ -117,6 +122,19 @@ type Retention struct {
 	CallsDays   int64 // finished calls, one by one; 2 to 3650
 	UsageMonths int64 // usage by the quarter of an hour, later by the day; 2 to 1200
 }
+
+// Store is the database through which gateways share their budgets. The zero
+// Store is none: the budgets are this gateway's alone.
+type Store struct {
+	Postgres   Secret // a postgres:// URL
+	Durability string // single_node, shared_storage or synchronous_standby
+	// MaxStale is for how long an edit may be unknown here: a gateway that has not
+	// reached the store for so long admits nothing on a budget; 5 s to 10 min.
+	MaxStale time.Duration
+}
+
+// Set reports whether there is one.
+func (s Store) Set() bool { return s != Store{} }
 
 // Drain is how `aigateway run` stops.
 type Drain struct {
@@ -224,6 +242,7 @@ type file struct {
 	Drain         fileDrain        `yaml:"drain"`
 	Reservations  fileReservations `yaml:"reservations"`
 	Retention     fileRetention    `yaml:"retention"`
+	Store         *fileStore       `yaml:"store"`
 	Envoy         fileEnvoy        `yaml:"envoy"`
 	TLS           fileTLS          `yaml:"tls"`
 	CORS          fileCORS         `yaml:"cors"`
@@ -291,6 +310,12 @@ type fileReservations struct {
 type fileRetention struct {
 	CallsDays   int64 `yaml:"calls_days"`
 	UsageMonths int64 `yaml:"usage_months"`
+}
+
+type fileStore struct {
+	Postgres   secretText    `yaml:"postgres"`
+	Durability string        `yaml:"durability"`
+	MaxStale   time.Duration `yaml:"max_stale"`
 }
 
 type fileEnvoy struct {

@@ -2,9 +2,12 @@ package gatewayconfig
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"os"
+	"slices"
+	"strings"
 )
 
 // sources are the files a configuration was read from: its own, and the secret,
@@ -40,6 +43,17 @@ func (s sources) now() sources {
 		_, _ = out.read(path, was.limit) // an unreadable file is noted as one
 	}
 	return out
+}
+
+// digest tells two configurations apart; no secret can be read from it.
+func (s sources) digest() string {
+	var hashes []string
+	for _, file := range s {
+		hashes = append(hashes, file.hash)
+	}
+	slices.Sort(hashes) // and no paths: machines may have the same files elsewhere
+	sum := sha256.Sum256([]byte(strings.Join(hashes, "")))
+	return hex.EncodeToString(sum[:6])
 }
 
 // changed reports whether a file is no longer what was read.

@@ -52,6 +52,7 @@ func (v *validator) config(f *file, c *Config) {
 		CallsDays:   v.within("retention.calls_days", f.Retention.CallsDays, 2, 3650),
 		UsageMonths: v.within("retention.usage_months", f.Retention.UsageMonths, 2, 1200),
 	}
+	c.Store = v.store(f.Store)
 	c.Envoy = Envoy{
 		Path:        v.envoyPath(f.Envoy.Path),
 		Concurrency: v.within("envoy.concurrency", f.Envoy.Concurrency, 0, 1024),

@@ -276,6 +276,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("reservations.max_wait", running.MaxWait == next.MaxWait)
 	check("reservations.min_inserted_cap", running.MinInsertedCap == next.MinInsertedCap)
 	check("retention", running.Retention == next.Retention)
+	check("store", running.Store == next.Store)
 	check("envoy", running.Envoy == next.Envoy)
 	check("log_format", running.LogFormat == next.LogFormat)
 	check("otlp", reflect.DeepEqual(running.OTLP, next.OTLP))

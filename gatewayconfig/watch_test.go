@@ -241,8 +241,8 @@ func TestWatchKeepsTheLastGoodFile(t *testing.T) {
 
 func TestNeedsRestart(t *testing.T) {
 	a := mustParse(t, "")
-	b := mustParse(t, "listen: {clients: 127.0.0.1:1, rest: 127.0.0.1:2, grpc: 127.0.0.1:3, control: 127.0.0.1:4, envoy_admin: 127.0.0.1:5}\ndata_dir: /d\ntime_zone: Asia/Tokyo\nlimits: {max_body_bytes: 1MiB}\nstreams: {idle_timeout: 1m}\ndrain: {accept: 1m}\nreservations: {timeout: 1m}\nenvoy: {concurrency: 2}\nadmin_key: sk-aig-01234567890123456789\nproviders: {vllm: {}}\n")
-	want := []string{"listen.clients", "listen.rest", "listen.grpc", "listen.control", "listen.envoy_admin", "data_dir", "time_zone", "limits.max_body_bytes", "streams", "drain", "reservations.timeout", "envoy", "admin_key"}
+	b := mustParse(t, "listen: {clients: 127.0.0.1:1, rest: 127.0.0.1:2, grpc: 127.0.0.1:3, control: 127.0.0.1:4, envoy_admin: 127.0.0.1:5}\ndata_dir: /d\ntime_zone: Asia/Tokyo\nlimits: {max_body_bytes: 1MiB}\nstreams: {idle_timeout: 1m}\ndrain: {accept: 1m}\nreservations: {timeout: 1m}\nstore: {postgres: postgres:///a?host=/run, durability: single_node}\nenvoy: {concurrency: 2}\nadmin_key: sk-aig-01234567890123456789\nproviders: {vllm: {}}\n")
+	want := []string{"listen.clients", "listen.rest", "listen.grpc", "listen.control", "listen.envoy_admin", "data_dir", "time_zone", "limits.max_body_bytes", "streams", "drain", "reservations.timeout", "store", "envoy", "admin_key"}
 	if diff := cmp.Diff(want, gatewayconfig.NeedsRestart(a, b)); diff != "" {
 		t.Errorf("fields (-want +got):\n%s", diff)
 	}

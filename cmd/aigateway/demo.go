@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"aigateway/envoy"
 	"aigateway/fakeprovider"
 	"aigateway/gatewayconfig"
 )
@@ -21,15 +19,28 @@ import (
 func newDemoCommand(a *app) *cobra.Command {
 	var exit bool
 	var address string
+	var replicas int
 	c := &cobra.Command{
 		Use: "demo", Short: "Show the gateway at work: a fake provider, a real Envoy, a one-cent budget",
 		Long: `demo starts the whole gateway on a real Envoy with a built-in fake provider,
 caps a tag at one cent, and shows an answered call, a streamed call, the usage
 by tag, and a refusal. It needs no provider key and keeps nothing: its data
-directory is removed at the end.`,
+directory is removed at the end.
+
+With --replicas it starts several gateways, each on an Envoy of its own, and a
+PostgreSQL that they share, and shows one cap held across all of them.`,
 		Args: arguments(),
-		RunE: func(c *cobra.Command, _ []string) error { return a.demo(c.Context(), address, exit) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			switch {
+			case replicas < 1 || replicas > 9:
+				return usagef(c.CommandPath(), "--replicas is %d; use 1 to 9", replicas)
+			case replicas > 1:
+				return a.demoReplicas(c.Context(), replicas, exit)
+			}
+			return a.demo(c.Context(), address, exit)
+		},
 	}
+	c.Flags().IntVar(&replicas, "replicas", 1, "`number` of gateways; more than one share a PostgreSQL, which installs itself")
 	c.Flags().BoolVar(&exit, "exit", false, "stop after the story; the exit code is 0 only if every step did what it should")
 	c.Flags().StringVar(&address, "listen", "127.0.0.1:8080", "address for clients; another free port is taken when it is in use")
 	return c
@@ -37,10 +48,7 @@ directory is removed at the end.`,
 
 func (a *app) demo(ctx context.Context, address string, exit bool) error {
 	started := a.now()
-	path, err := envoy.Find("")
-	if errors.Is(err, envoy.ErrNotFound) {
-		path, err = envoy.Install(ctx, a.stderr)
-	}
+	path, err := a.demoEnvoy(ctx)
 	if err != nil {
 		return err
 	}
@@ -59,11 +67,7 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	fake := fakeprovider.New(fakeprovider.Config{
-		// What the real provider charges for the demo's model.
-		Models:              map[string]fakeprovider.Price{"kimi-k2.6": {Input: 950_000, CacheRead: 160_000, Output: 4_000_000}},
-		CancelsOnDisconnect: true,
-	})
+	fake := demoProvider()
 	var providerDone sync.WaitGroup
 	providerDone.Go(func() {
 		if err := fake.Serve(ctx, provider); err != nil {
@@ -97,6 +101,14 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 		fmt.Fprintf(a.stderr, "The demo's log:\n%s\n", log)
 	}
 	return err
+}
+
+// demoProvider charges what the real provider does for the demo's model.
+func demoProvider() *fakeprovider.Server {
+	return fakeprovider.New(fakeprovider.Config{
+		Models:              map[string]fakeprovider.Price{"kimi-k2.6": {Input: 950_000, CacheRead: 160_000, Output: 4_000_000}},
+		CancelsOnDisconnect: true,
+	})
 }
 
 // lockedBuffer is a log in memory that several goroutines write to.

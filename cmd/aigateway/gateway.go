@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +45,7 @@ type controlPlane struct {
 	stopping  atomic.Bool // it drains: not ready any more
 	adminKey  string
 
+	shared  *shared // nil: alone
 	ledger  *ledger.Ledger
 	catalog atomic.Pointer[pricing.Catalog]
 	betas   atomic.Pointer[map[string][]string] // by provider: what of anthropic-beta it may get
@@ -100,14 +100,9 @@ func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Conf
 	if err != nil {
 		return err
 	}
-	c.ledger, err = ledger.Open(ctx, ledger.Config{
-		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout, Zone: c.cfg.TimeZone,
-		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour, UsageMonths: int(c.cfg.Retention.UsageMonths),
-		WaitBytes: waitBytes(c.cfg),
-		Log:       a.log, Metrics: c.metrics,
-	})
+	err = c.openLedger(ctx, a, cfg)
 	if err != nil {
-		return fmt.Errorf("open the ledger in %s: %w", c.cfg.DataDir, err)
+		return err
 	}
 	var created bool
 	c.adminKey, created, err = loadAdminKey(c.cfg.AdminKey.Reveal(), c.cfg.DataDir)
@@ -136,6 +131,35 @@ func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Conf
 		return err
 	}
 	return c.servers(a)
+}
+
+// openLedger opens the ledger, and joins the store of the configuration.
+func (c *controlPlane) openLedger(ctx context.Context, a *app, cfg *gatewayconfig.Config) error {
+	config := ledger.Config{
+		Dir: c.cfg.DataDir, Now: a.now, HoldTimeout: c.cfg.ReservationTimeout, Zone: c.cfg.TimeZone,
+		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour, UsageMonths: int(c.cfg.Retention.UsageMonths),
+		WaitBytes: waitBytes(c.cfg),
+		Log:       a.log, Metrics: c.metrics,
+	}
+	var err error
+	if c.cfg.Store.Set() {
+		c.shared, err = openStore(ctx, a, cfg)
+		if err != nil {
+			return err
+		}
+		config.Lessor, config.MaxStale = c.shared, c.cfg.Store.MaxStale
+	}
+	c.ledger, err = ledger.Open(ctx, config)
+	if err != nil {
+		return fmt.Errorf("open the ledger in %s: %w", c.cfg.DataDir, err)
+	}
+	if c.shared != nil {
+		return c.shared.join(ctx, a, c, cfg.Digest())
+	}
+	if c.ledger.AppliedVersion() > 0 {
+		return fmt.Errorf("the ledger in %s has its budgets from a store, and no longer knows what other gateways spend; set store again, or choose another data_dir", c.cfg.DataDir)
+	}
+	return nil
 }
 
 // warnIfOpen reports a data directory that others may enter. It is no error:
@@ -240,7 +264,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
+	auth := c.authenticator()
 	answers := accounting.NewAnswers()
 	c.origins, err = accounting.OpenOrigins(filepath.Join(c.cfg.DataDir, fileOrigins), a.log)
 	if err != nil {
@@ -298,12 +322,13 @@ func (c *controlPlane) servers(a *app) error {
 	c.xds.Register(c.control)
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
-	c.admin, err = adminapi.New(adminapi.Config{
-		Auth: auth, Keys: c.ledger, Budgets: c.ledger, Usage: c.ledger, Calls: c.ledger, Refusals: refusals, Reservations: c.ledger, Adjustments: c.ledger, Audit: c.ledger,
+	admin := adminapi.Config{
+		Auth: auth, Calls: c.ledger, Refusals: refusals, Reservations: c.ledger,
 		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
 		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
-	})
+	}
+	c.admin, err = adminapi.New(*c.stores(&admin))
 	if err != nil {
 		return err
 	}
@@ -343,9 +368,14 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 	if c.stopping.Load() {
 		stopping = errors.New("the gateway is stopping")
 	}
+	var store error
+	if c.shared != nil {
+		store = c.shared.fleet.Problem()
+	}
 	return []adminapi.Condition{
 		{Name: "stopping", Err: stopping},
 		{Name: "ledger", Err: c.ledger.Ready()},
+		{Name: "store", Warning: store}, // what it means for calls, the ledger says
 		{Name: "spool", Err: spool},
 		{Name: "envoy", Err: c.envoyReady()},
 		config,
@@ -400,6 +430,9 @@ func (c *controlPlane) Run(ctx context.Context) error {
 			c.log.Error("reading the access-log file ended", "error", err)
 		}
 	}()
+	if c.shared != nil {
+		c.shared.run(ctx, c)
+	}
 	go serveUntilClosed(c.log, "control", func() error { return c.control.Serve(c.controlL) })
 	go serveUntilClosed(c.log, "grpc", func() error { return c.admin.GRPC().Serve(c.adminL) })
 	go serveUntilClosed(c.log, "rest", func() error { return c.rest.Serve(c.restL) })

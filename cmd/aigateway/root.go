@@ -85,7 +85,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newAdjustmentsCommand(a), newReconcileCommand(a), newAuditCommand(a))
 	addGroup(root, "books", "Books (read the data directory):", newLedgerCommand(a), newStatementCommand(a))
 	addGroup(root, "offline", "Understand and configure (offline):",
-		newExplainCommand(a), newCatalogCommand(a), newConfigCommand(a), newEnvoyCommand(a), newStoreCommand(a), newVersionCommand(a))
+		newExplainCommand(a), newCatalogCommand(a), newConfigCommand(a), newEnvoyCommand(a), newVersionCommand(a))
+	addGroup(root, "fleet", "Several gateways with the same budgets (talk to their PostgreSQL):", newReplicasCommand(a), newStoreCommand(a))
 	root.SetHelpCommand(newHelpCommand(root))
 	return root
 }

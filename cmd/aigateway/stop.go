@@ -47,9 +47,11 @@ func (c *controlPlane) Close(ctx context.Context) error {
 	if c.origins != nil {
 		errs = append(errs, c.origins.Close())
 	}
+	errs = append(errs, c.shared.quit(ctx))
 	if c.ledger != nil {
 		errs = append(errs, c.closeLedger(ctx))
 	}
+	errs = append(errs, c.shared.close(ctx, c.ledger != nil && c.ledger.Failed() == nil))
 	for _, l := range []net.Listener{c.controlL, c.restL, c.adminL} {
 		if l != nil {
 			l.Close() // mostly closed already by the server on it

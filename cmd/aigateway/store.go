@@ -14,9 +14,10 @@ import (
 
 func newStoreCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "store", Short: "Look at a PostgreSQL that gateways could share",
-		Long: `A gateway keeps its books in its data directory; gateways that share budgets
-through a PostgreSQL do not exist yet. This tells whether yours would do.`,
+		Use: "store", Short: "Look at a PostgreSQL that gateways are to share",
+		Long: `A gateway keeps its books in its data directory; with store in the configuration
+several share budgets and keys through a PostgreSQL. This tells whether yours
+would do.`,
 		Example: "  aigateway store check --postgres 'postgres://aigateway@db.example/aigateway?sslmode=verify-full' --durability single_node",
 	}
 	return group(c, newStoreCheckCommand(a))

@@ -1,0 +1,274 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"aigateway/adminapi"
+	"aigateway/budget"
+	"aigateway/fleet"
+	"aigateway/gatewayconfig"
+	"aigateway/ledger"
+	"aigateway/metricset"
+	"aigateway/postgres"
+)
+
+// shared is what a gateway has of the store that it shares with others; a nil one
+// is of a gateway that is alone.
+type shared struct {
+	store  *postgres.Store
+	tried  chan struct{}                   // closed when join was tried
+	member atomic.Pointer[postgres.Member] // nil unless that went well
+	fleet  *fleet.Fleet                    // nil unless that went well
+
+	stop context.CancelFunc // ends fleet's loops; nil before Run
+	done chan struct{}
+}
+
+// openStore connects to the store of the configuration.
+func openStore(ctx context.Context, a *app, cfg *gatewayconfig.Config) (*shared, error) {
+	store, err := postgres.Open(ctx, postgres.Config{
+		URL: cfg.Store.Postgres.Reveal(), Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return &shared{store: store, tried: make(chan struct{}), done: make(chan struct{})}, nil
+}
+
+// Exchange is the ledger's way to the store. There is none before join, which needs
+// the ledger's lock: another process may have this data directory's place.
+func (s *shared) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+	select {
+	case <-s.tried:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	m := s.member.Load()
+	if m == nil {
+		return nil, errors.New("the store could not be joined")
+	}
+	return m.Exchange(ctx, asks)
+}
+
+// join takes the data directory's place in the store, and puts the store's rules in
+// force in its ledger, which is open.
+func (s *shared) join(ctx context.Context, a *app, c *controlPlane, digest string) error {
+	defer close(s.tried)
+	err := s.refuseForeign(ctx, c.ledger)
+	if err != nil {
+		return err
+	}
+	id, err := replicaID(c.cfg.DataDir)
+	if err != nil {
+		return fmt.Errorf("read the replica's id: %w", err)
+	}
+	name, _ := os.Hostname() // for people: "" is a name too
+	m, err := s.store.Join(ctx, budget.Replica{ID: id, Name: name, Program: buildInfo().Version, ConfigHash: digest})
+	if err != nil {
+		return fmt.Errorf("join the store: %w", err)
+	}
+	s.member.Store(m)
+	set := metricset.New(c.metrics)
+	set.Add(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "aig_store_lost_commits_total", Help: "Leases that the store no longer had as it had acknowledged them, after a failover. Alarm on any."},
+			func() float64 { return float64(s.store.LostCommits()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "aig_store_failovers_total", Help: "Failovers of the store that were seen here."},
+			func() float64 { return float64(s.store.Failovers()) }),
+	)
+	err = set.Done()
+	if err != nil {
+		return err
+	}
+	s.fleet, err = fleet.New(ctx, fleet.Config{
+		Store: s.store, Member: m, Ledger: c.ledger, Dir: c.cfg.DataDir, Now: a.now, Log: a.log, Metrics: c.metrics,
+	})
+	if err != nil {
+		return fmt.Errorf("follow the store: %w", err)
+	}
+	return nil
+}
+
+// fileReplica has what the store knows this data directory by.
+const fileReplica = "replica"
+
+// replicaID reads the id of a data directory, or makes one.
+func replicaID(dir string) (string, error) {
+	path := filepath.Join(dir, fileReplica)
+	text, err := os.ReadFile(path)
+	if err == nil {
+		id := strings.TrimSpace(string(text))
+		if !strings.HasPrefix(id, "rep_") || len(id) != 4+26 {
+			return "", fmt.Errorf("%s is damaged; put it back from a backup, or take a new data directory and `aigateway replicas forget` the old one", path)
+		}
+		return id, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	id := "rep_" + strings.ToLower(rand.Text())
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = fmt.Fprintln(f, id)
+	return id, errors.Join(err, f.Sync(), f.Close())
+}
+
+// refuseForeign refuses a ledger with budgets or keys that the store does not have:
+// obeying the store would forget them.
+func (s *shared) refuseForeign(ctx context.Context, l *ledger.Ledger) error {
+	if l.AppliedVersion() > 0 {
+		return nil
+	}
+	rules, _, err := s.store.Rules(ctx, 0)
+	if err != nil {
+		return fmt.Errorf("read the store's budgets and keys: %w", err)
+	}
+	known := map[string]bool{}
+	for _, b := range rules.Budgets {
+		known[b.ID] = true
+	}
+	for _, k := range rules.Keys {
+		known[k.ID] = true
+	}
+	own, err := ownRules(l)
+	if err != nil {
+		return err
+	}
+	for _, id := range own {
+		if !known[id] {
+			return errors.New("the data directory has budgets or keys of its own, such as " + id + ", which the store does not have; move them there with `aigateway store import`, or choose another data_dir")
+		}
+	}
+	return nil
+}
+
+// ownRules are the ids of all budgets and keys of l.
+func ownRules(l *ledger.Ledger) (ids []string, err error) {
+	budgets, err := l.ListBudgets("", 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := l.ListKeys("", 1<<30)
+	for _, b := range budgets {
+		ids = append(ids, b.ID)
+	}
+	for _, k := range keys {
+		ids = append(ids, k.ID)
+	}
+	return ids, err
+}
+
+// run follows the others until leave: also while this gateway drains, for until its
+// end edits have to be obeyed here and costs told.
+func (s *shared) run(ctx context.Context, c *controlPlane) {
+	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(s.done)
+		err := s.fleet.Run(ctx)
+		if err != nil {
+			c.log.Error("following the store ended", "error", err)
+		}
+	}()
+}
+
+// leaveWithin is how long a gateway that stops tries to tell the store what is left
+// to tell: its container's end is near.
+const leaveWithin = 10 * time.Second
+
+// quit tells the last usage. The ledger is closed next, then comes close.
+func (s *shared) quit(ctx context.Context) error {
+	if s == nil || s.fleet == nil {
+		return nil
+	}
+	if s.stop != nil {
+		s.stop()
+		<-s.done
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	err := s.fleet.Push(ctx)
+	if err != nil {
+		return fmt.Errorf("tell the store the last usage: %w", err)
+	}
+	return nil
+}
+
+// close leaves the store, once the ledger has given back what it may. Nothing was
+// lost if that fails: the lease stays charged until this data directory's gateway
+// starts again.
+func (s *shared) close(ctx context.Context, inOrder bool) error {
+	if s == nil {
+		return nil
+	}
+	defer s.store.Close()
+	if m := s.member.Load(); m != nil {
+		defer m.Close()
+	}
+	if !inOrder || s.fleet == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
+	defer cancel()
+	err := s.fleet.Leave(ctx)
+	if err != nil {
+		return fmt.Errorf("leave the store: %w", err)
+	}
+	return nil
+}
+
+// stores are where the admin API keeps and reads what it serves.
+func (c *controlPlane) stores(cfg *adminapi.Config) *adminapi.Config {
+	cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Adjustments, cfg.Audit = c.ledger, c.ledger, c.ledger, c.ledger, c.ledger
+	if c.shared != nil {
+		cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Audit = c.shared.fleet, c.shared.fleet, c.shared.fleet, c.shared.fleet
+		cfg.Adjustments = noAdjustments{}
+	}
+	return cfg
+}
+
+// noAdjustments refuses corrections where gateways share a store: a repeat that a
+// load balancer sends to another gateway would be booked twice.
+type noAdjustments struct{}
+
+func (noAdjustments) Adjust(context.Context, budget.Adjustment, string) (budget.Adjustment, error) {
+	return budget.Adjustment{}, budget.Invalid("not_shared", "", "gateways that share a store take no adjustments yet; set the cap of the budget instead")
+}
+
+func (noAdjustments) Adjustments(context.Context, string, int) ([]budget.Adjustment, error) {
+	return nil, nil
+}
+
+// authenticator knows the operator's key and the ledger's.
+func (c *controlPlane) authenticator() authenticator {
+	auth := authenticator{admin: sha256.Sum256([]byte(c.adminKey)), ledger: c.ledger}
+	if c.shared != nil {
+		auth.ledger = following{c.ledger}
+	}
+	return auth
+}
+
+// following knows keys as long as this gateway may act on what it knows.
+type following struct{ *ledger.Ledger }
+
+// Authenticate is the ledger's, but for a gateway that has not heard of edits for too
+// long: the key may be revoked.
+func (f following) Authenticate(secret string) (*budget.Key, error) {
+	err := f.Ready()
+	if err != nil {
+		return nil, err
+	}
+	return f.Ledger.Authenticate(secret)
+}

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"aigateway/budget"
+	"aigateway/postgres"
+)
+
+// replica is a gateway of a store; the names are those of -o json.
+type replica struct {
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	State    string `json:"state"` // live, silent, or left
+	Seen     string `json:"seen_time"`
+	Pushed   string `json:"usage_complete_until,omitempty"`
+	Leased   string `json:"leased_usd"`
+	Rules    uint64 `json:"rules_version"`
+	Behind   uint64 `json:"rules_behind"`
+	Program  string `json:"program"`
+	ConfigID string `json:"config"`
+}
+
+func newReplicasCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "replicas", Short: "Look after the gateways that share a store",
+		Long: `Reads and changes the store itself, which has to be reached from here: it works
+while gateways are down.`,
+		Example: `  aigateway replicas list --config aigateway.yaml
+  aigateway replicas forget rep_… --charge --reason "its machine is gone" --config aigateway.yaml`,
+	}
+	config := c.PersistentFlags().String("config", "", "configuration `file` of a gateway that has a store (required)")
+	return group(c, newReplicasListCommand(a, config), newReplicasForgetCommand(a, config))
+}
+
+// withStore runs f with the store that a configuration file names.
+func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Context, s *postgres.Store, maxStale time.Duration) error) error {
+	if config == "" {
+		return usagef(c.CommandPath(), "--config is missing; name the configuration file of a gateway that has a store")
+	}
+	cfg, err := a.readConfig(config)
+	if err != nil {
+		return configError(err)
+	}
+	if !cfg.Store.Set() {
+		return fmt.Errorf("%s has no store: its gateway is alone", config)
+	}
+	shared, err := openStore(c.Context(), a, cfg)
+	if err != nil {
+		return err
+	}
+	defer shared.store.Close()
+	return f(c.Context(), shared.store, cfg.Store.MaxStale)
+}
+
+func newReplicasListCommand(a *app, config *string) *cobra.Command {
+	c := &cobra.Command{
+		Use: "list", Short: "List the gateways of a store, and what each may still spend",
+		Long: `LEASED is what a gateway has of all budgets together: spent, reserved, and still
+free there. One that is silent has not reached the store for max_stale and admits
+nothing; its lease stays its own until it is back, or is forgotten. CONFIG differs
+where configuration files do.`,
+		Example: "  aigateway replicas list --config aigateway.yaml -o json",
+		Args:    arguments(),
+	}
+	out := outputFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store, maxStale time.Duration) error {
+			all, err := s.Replicas(ctx)
+			if err != nil {
+				return fmt.Errorf("list the gateways: %w", err)
+			}
+			return a.printReplicas(out, all, maxStale)
+		})
+	}
+	return c
+}
+
+func (a *app) printReplicas(out *format, all []budget.ReplicaStatus, maxStale time.Duration) error {
+	newest := uint64(0)
+	for _, r := range all {
+		newest = max(newest, r.Rules)
+	}
+	doc := []replica{}
+	t := &table{
+		columns: []column{left("ID"), left("NAME"), left("STATE"), left("SEEN"), left("USAGE UNTIL"), money("LEASED USD"), right("RULES"), right("BEHIND"), left("PROGRAM"), left("CONFIG")},
+		empty:   "no gateway has joined this store",
+	}
+	for _, s := range all {
+		r := replica{ID: s.ID, Name: s.Name, State: "live", Seen: s.Seen.UTC().Format(time.RFC3339), Leased: s.Leased.String(), Rules: s.Rules, Behind: newest - s.Rules, Program: s.Program, ConfigID: s.ConfigHash}
+		if !s.Pushed.IsZero() {
+			r.Pushed = s.Pushed.UTC().Format(time.RFC3339)
+		}
+		switch {
+		case s.Left:
+			r.State = "left"
+		case a.now().Sub(s.Seen) > maxStale:
+			r.State = "silent"
+		}
+		doc = append(doc, r)
+		t.add(r.ID, r.Name, r.State, r.Seen, r.Pushed, r.Leased, fmt.Sprint(r.Rules), fmt.Sprint(r.Behind), r.Program, r.ConfigID)
+	}
+	return a.print(out, doc, t)
+}
+
+func newReplicasForgetCommand(a *app, config *string) *cobra.Command {
+	c := &cobra.Command{
+		Use: "forget ID --charge|--release --reason WHY", Short: "End the lease of a gateway whose data directory is lost",
+		Long: `Only for a data directory that will not come back: what its calls cost is known up
+to its last push. --charge counts all of its lease as spent: safe, whatever it
+admitted. --release counts what it had told and gives the rest back, and ASSUMES
+THAT IT ADMITTED NOTHING AFTER THAT. A gateway that comes back with the directory
+is refused; give it an empty one.`,
+		Example: `  aigateway replicas forget rep_… --charge --reason "its disk is gone" --config aigateway.yaml`,
+		Args:    arguments("ID"),
+	}
+	charge := c.Flags().Bool("charge", false, "count all of its lease as spent")
+	release := c.Flags().Bool("release", false, "give back what it had not told as spent or reserved")
+	reason := c.Flags().String("reason", "", "`why` it will not come back, for the audit log")
+	actor := c.Flags().String("actor", "", "`name` of who forgets it, for the audit log (default $USER)")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		switch {
+		case *charge == *release:
+			return usagef(c.CommandPath(), "give one of --charge and --release")
+		case *reason == "":
+			return usagef(c.CommandPath(), "--reason is missing; say why it will not come back")
+		}
+		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store, _ time.Duration) error {
+			by := budget.Author{Actor: cmp.Or(*actor, a.getenv("USER"), "operator"), Reason: *reason}
+			err := s.Forget(ctx, args[0], *charge, by)
+			var known *budget.Error
+			if errors.As(err, &known) {
+				return errors.New(known.Message)
+			}
+			if err != nil {
+				return fmt.Errorf("forget the gateway: %w", err)
+			}
+			a.notef("%s is forgotten; a gateway that comes back with its data directory is refused", args[0])
+			return nil
+		})
+	}
+	return c
+}

@@ -1,0 +1,374 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"aigateway/internal/pgtest"
+)
+
+// gateways are several that share one PostgreSQL, each with an Envoy and providers
+// of its own.
+type gateways []*gateway
+
+// newGateways makes n of them on db and starts none.
+func newGateways(t *testing.T, db *pgtest.Server, n int, maxStale time.Duration) (all gateways) {
+	t.Helper()
+	for range n {
+		g := newGateway(t)
+		g.settings["Extra"] = fmt.Sprintf("store: {postgres: %q, durability: single_node, max_stale: %s}", db.URL("admin"), maxStale)
+		g.settings["MaxWait"] = 3 * time.Second
+		g.writeConfig()
+		all = append(all, g)
+	}
+	return all
+}
+
+// runGateways are n of them, each of one `aigateway run`.
+func runGateways(t *testing.T, n int) gateways {
+	t.Helper()
+	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), n, 30*time.Second)
+	for _, g := range all {
+		g.startRun()
+	}
+	return all
+}
+
+// bill is what all providers together bill for a tag.
+func (all gateways) bill(tag string) (calls, nano int64) {
+	for _, g := range all {
+		b := g.bills()[tag]
+		calls, nano = calls+int64(b.Calls), nano+b.NanoUSD
+	}
+	return calls, nano
+}
+
+// settle waits until nothing runs and nothing is reserved anywhere.
+func (all gateways) settle(within time.Duration) {
+	for _, g := range all {
+		g.settle(within)
+	}
+}
+
+// wantAlike waits until every gateway tells the same of budgets and usage, and that
+// is what was billed.
+func (all gateways) wantAlike(t *testing.T) {
+	t.Helper()
+	report := func(g *gateway) string {
+		budgets := g.mustBudgets()
+		byTag := []struct {
+			Tag      string
+			Requests int64
+		}{}
+		g.get("/v1/usage/by-tag", &byTag)
+		text := ""
+		for _, tag := range slices.Sorted(maps.Keys(budgets)) {
+			text += fmt.Sprintf("budget %s %+v\n", tag, budgets[tag])
+		}
+		usage := g.usage()
+		for _, row := range byTag {
+			text += fmt.Sprintf("usage %s %d %+v\n", row.Tag, row.Requests, usage[row.Tag])
+		}
+		return text
+	}
+	last := ""
+	eventually(t, time.Minute, "all gateways tell the same", func() bool {
+		last = report(all[0])
+		for _, g := range all[1:] {
+			if report(g) != last {
+				return false
+			}
+		}
+		for tag, u := range all[0].usage() {
+			if _, nano := all.bill(tag); nano != u.nano {
+				last += fmt.Sprintf("%s is billed %d", tag, nano)
+				return false
+			}
+		}
+		return true
+	})
+	t.Logf("every gateway tells:\n%s", last)
+}
+
+// admitted makes n calls under a tag from c clients, of which two thirds go to the
+// first gateway and few to the last, and returns how many ended how. Who is told to
+// come again soon does.
+func (all gateways) admitted(n, c int, tag string) map[string]int {
+	var next atomic.Int64
+	l := &load{counts: map[string]int{}}
+	var done sync.WaitGroup
+	for range c {
+		done.Go(func() {
+			for i := int(next.Add(1)); i <= n; i = int(next.Add(1)) {
+				g := all[[]int{0, 0, 0, 1, 0, 0, 0, 1, 1, 2}[i%10]%len(all)]
+				r := g.chat("fake/m1", tag, "fault:out=2950", `,"max_tokens":2950`)
+				for deadline := time.Now().Add(2 * time.Minute); r.status == http.StatusTooManyRequests && time.Now().Before(deadline); {
+					l.count(r)
+					pause(100 * time.Millisecond)
+					r = g.chat("fake/m1", tag, "fault:out=2950", `,"max_tokens":2950`)
+				}
+				l.count(r)
+			}
+		})
+	}
+	done.Wait()
+	return l.counts
+}
+
+// TestThreeGatewaysOneCap spends one cap at three gateways at once: as many calls
+// are admitted as at one, wherever they come.
+func TestThreeGatewaysOneCap(t *testing.T) {
+	t.Parallel()
+	all := runGateways(t, 3)
+	var watch []*sampler
+	for i, c := range []int{1, 10, 50, 200} {
+		all[i%3].setBudget(fmt.Sprintf("cap/%d", c), 10)
+	}
+	for _, g := range all {
+		watch = append(watch, g.sample(t, 100*time.Millisecond))
+	}
+	for _, c := range []int{1, 10, 50, 200} {
+		tag := fmt.Sprintf("cap/%d", c)
+		counts := all.admitted(200, c, tag)
+		calls, nano := all.bill(tag)
+		t.Logf("%d clients: %v, %d calls billed %d nano-USD", c, counts, calls, nano)
+		if counts["200"] != 3 || counts["402"] != 197 || calls != 3 || nano > 100_000_000 {
+			t.Errorf("%d clients: %v, %d calls billed %d nano-USD; want 3 of 200 admitted, the others refused by the cap", c, counts, calls, nano)
+		}
+	}
+	for _, w := range watch {
+		w.end(t)
+	}
+	all.settle(time.Minute)
+	all.wantAlike(t)
+}
+
+// TestEditsAreObeyedEverywhere makes edits at one gateway and calls the others the
+// moment the answer is there.
+func TestEditsAreObeyedEverywhere(t *testing.T) {
+	t.Parallel()
+	all := runGateways(t, 3)
+	want := func(what string, status int, header http.Header) {
+		t.Helper()
+		for i, g := range all {
+			r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", "edit", "hello", `,"max_tokens":9`), header)
+			if r.err != nil || r.status != status {
+				t.Errorf("%s, at gateway %d: %d %s %v; want %d", what, i, r.status, r.body, r.err, status)
+			}
+		}
+	}
+	for i := range 3 {
+		want("without a budget", http.StatusOK, tagged("edit"))
+		made := all[i].setBudget("edit", 0)
+		want("with a cap of nothing", http.StatusPaymentRequired, tagged("edit"))
+		all[(i+1)%3].setBudget("edit", 100)
+		want("with a higher cap", http.StatusOK, tagged("edit"))
+		if r := all[(i+2)%3].try(http.MethodDelete, all[(i+2)%3].rest+"/v1/budgets/"+made.ID, "", nil); r.err != nil || r.status != http.StatusOK {
+			t.Fatalf("delete: %d %s %v", r.status, r.body, r.err)
+		}
+
+		r := all[i].try(http.MethodPost, all[i].rest+"/v1/keys", `{"name":"k","scopes":["inference"]}`, nil)
+		var key struct {
+			Key    struct{ ID string }
+			Secret string
+		}
+		if err := json.Unmarshal(r.body, &key); err != nil || r.status != http.StatusOK {
+			t.Fatalf("create a key: %d %s %v", r.status, r.body, err)
+		}
+		with := tagged("edit")
+		with.Set("Authorization", "Bearer "+key.Secret)
+		want("with a new key", http.StatusOK, with)
+		if r := all[(i+1)%3].try(http.MethodDelete, all[(i+1)%3].rest+"/v1/keys/"+key.Key.ID, "", nil); r.err != nil || r.status != http.StatusOK {
+			t.Fatalf("revoke: %d %s %v", r.status, r.body, r.err)
+		}
+		want("with a revoked key", http.StatusUnauthorized, with)
+	}
+	all.settle(time.Minute)
+	all.wantAlike(t)
+	var audit struct{ Entries []struct{ Action string } }
+	all[0].get("/v1/audit?page_size=1000", &audit)
+	said := ""
+	for _, e := range audit.Entries {
+		said += e.Action + " "
+	}
+	if strings.Count(said, "create_budget") != 3 || strings.Count(said, "delete_key") != 3 {
+		t.Errorf("the audit entries at one gateway: %s", said)
+	}
+}
+
+// mixedAt is mixed at one of the gateways.
+func (all gateways) mixedAt(worker, i int) reply { return all[(worker+i)%len(all)].mixed(worker, i) }
+
+// TestOneOfThreeIsKilled kills a gateway again and again under load: no cap is ever
+// passed, the others go on, and at the end everybody tells what was billed.
+func TestOneOfThreeIsKilled(t *testing.T) {
+	t.Parallel()
+	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), 3, 30*time.Second)
+	for _, g := range all {
+		g.startServe()
+		g.startEnvoy()
+		g.waitReady()
+	}
+	all[0].mixedBudgets()
+	watch := all[0].sample(t, 100*time.Millisecond)
+	clients := startLoad(6, all.mixedAt)
+	for i := range 3 {
+		victim := all[1+i%2]
+		before := clients.answered()
+		eventually(t, time.Minute, "calls are answered", func() bool { return clients.answered() >= before+30 })
+		victim.program.kill()
+		before = clients.answered()
+		eventually(t, time.Minute, "the others answer calls", func() bool { return clients.answered() >= before+10 })
+		victim.startServe()
+	}
+	counts := clients.end(t)
+	wantOnly(t, counts, "200", "402", "429", "503")
+	all.settle(afterDeadline)
+	watch.end(t)
+	for _, g := range all {
+		g.wantNothingHeld(t)
+	}
+	all.wantAlike(t)
+}
+
+// TestStoreIsAway stops the store: what it means for calls and edits, and that all
+// is well when it is back.
+func TestStoreIsAway(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Start(t, "max_connections = 100")
+	all := newGateways(t, db, 2, 5*time.Second)
+	for _, g := range all {
+		g.startRun()
+	}
+	all[0].setBudget("away", 100)
+	calls := func(tag string, status int) bool {
+		for _, g := range all {
+			if r := g.try(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", tag, "hello", `,"max_tokens":9`), tagged(tag)); r.status != status {
+				return false
+			}
+		}
+		return true
+	}
+	eventually(t, time.Minute, "calls are answered", func() bool { return calls("away", http.StatusOK) })
+	if err := db.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	r := all[0].try(http.MethodPost, all[0].rest+"/v1/budgets", `{"tag":"away","monthly_cap_cents":1000}`, nil)
+	wantError(t, r, http.StatusServiceUnavailable, "service_unavailable")
+	// Nobody may admit what a budget could watch that was made meanwhile.
+	eventually(t, time.Minute, "no call is admitted", func() bool {
+		return calls("away", http.StatusServiceUnavailable) && calls("unwatched", http.StatusServiceUnavailable)
+	})
+	if err := db.Serve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, "calls are answered again", func() bool { return calls("away", http.StatusOK) && calls("unwatched", http.StatusOK) })
+	all.settle(time.Minute)
+	all.wantAlike(t)
+	if a := all[1].mustBudgets()["away"]; a.cap != 1_000_000_000 {
+		t.Errorf("the cap is %d", a.cap)
+	}
+}
+
+// TestForeignBooksAreRefused: a gateway neither forgets budgets of its own for a
+// store, nor goes on alone with those of a fleet.
+func TestForeignBooksAreRefused(t *testing.T) {
+	t.Parallel()
+	g := newGateways(t, pgtest.Start(t, "max_connections = 100"), 1, 30*time.Second)[0]
+	with := g.settings["Extra"]
+	start := func(extra any, refused string) {
+		t.Helper()
+		g.settings["Extra"] = extra
+		g.writeConfig()
+		if refused == "" {
+			g.startRun()
+			return
+		}
+		p := startProcess(t, g.dir, "run", nil, binary, "run", "--config", g.config)
+		p.wanted.Store(true)
+		select {
+		case <-p.done:
+		case <-time.After(time.Minute):
+			t.Fatal("it runs")
+		}
+		if out := p.output(); p.cmd.ProcessState.ExitCode() == 0 || !strings.Contains(out, refused) {
+			t.Errorf("exit code %d: %s; want %q", p.cmd.ProcessState.ExitCode(), out, refused)
+		}
+	}
+	start("", "")
+	g.setBudget("own", 100)
+	g.program.stop()
+	start(with, "aigateway store import")
+	g.settings["DataDir"] = g.dir + "/other"
+	start(with, "")
+	g.setBudget("shared", 100)
+	g.program.stop()
+	start("", "set store again")
+	start(with, "")
+	if a := g.mustBudgets()["shared"]; a.cap != 1_000_000_000 {
+		t.Errorf("the cap is %d", a.cap)
+	}
+}
+
+// TestRollingRestart restarts three gateways one after the other under load, as a
+// balancer does that asks whether they are ready: no call fails, and nothing is
+// held or lent for ever afterwards.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), 3, 30*time.Second)
+	in := make([]atomic.Bool, len(all)) // the balancer's
+	for i, g := range all {
+		g.settings["Drain"] = "{accept: 5s, timeout: 30s}"
+		g.writeConfig()
+		g.startRun()
+		in[i].Store(true)
+	}
+	all[0].mixedBudgets()
+	stop, probed := make(chan struct{}), sync.WaitGroup{}
+	probed.Go(func() {
+		for {
+			for i, g := range all {
+				r := g.try(http.MethodGet, g.rest+"/readyz", "", nil)
+				in[i].Store(r.err == nil && r.status == http.StatusOK)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	})
+	clients := startLoad(6, func(worker, i int) reply {
+		for j := range all {
+			if at := (worker + i + j) % len(all); in[at].Load() {
+				return all[at].mixed(worker, i)
+			}
+		}
+		return reply{err: fmt.Errorf("no gateway is ready")}
+	})
+	for _, g := range all {
+		before := clients.answered()
+		eventually(t, time.Minute, "calls are answered", func() bool { return clients.answered() >= before+30 })
+		if code := g.program.stop(); code != 0 {
+			t.Errorf("exit code %d: %s", code, g.program.tail(20))
+		}
+		g.startRun()
+	}
+	counts := clients.end(t)
+	close(stop)
+	probed.Wait()
+	wantOnly(t, counts, "200", "402", "429")
+	all.settle(time.Minute)
+	for _, g := range all {
+		g.wantNothingHeld(t)
+	}
+	all.wantAlike(t)
+}

@@ -20,6 +20,7 @@ type store struct {
 	fail    error         // of everything
 	enforce error
 	left    []string
+	tidied  bool
 	silent  []string
 }
 
@@ -97,7 +98,11 @@ func (s *store) Enforce(ctx context.Context, id string) (uint64, error) {
 	if _, err := s.AwaitVersion(ctx, version); err != nil {
 		return 0, err
 	}
-	return s.edit(func() { s.find(id).Counting = false })
+	version, err := s.edit(func() { s.find(id).Counting = false })
+	if s.tidied { // another gateway was first
+		version = 0
+	}
+	return version, err
 }
 
 func (s *store) find(id string) *budget.SharedBudget {

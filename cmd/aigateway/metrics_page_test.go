@@ -16,6 +16,7 @@ import (
 	"aigateway/gatewayconfig"
 	"aigateway/internal/envoytest"
 	"aigateway/internal/goldentest"
+	"aigateway/internal/pgtest"
 )
 
 // TestMetricsPage compares docs/metrics.md with the metrics of a gateway, and sees
@@ -79,7 +80,7 @@ type metric struct {
 	labels []string
 }
 
-// gatewayMetrics are those of a whole control plane, with or without series yet.
+// gatewayMetrics are those of a whole control plane with a store, with or without series yet.
 func gatewayMetrics(t *testing.T) map[string]metric {
 	t.Helper()
 	dir := envoytest.Dir(t)
@@ -87,7 +88,8 @@ func gatewayMetrics(t *testing.T) map[string]metric {
 listen: {control: "unix:%s/control.sock", rest: "127.0.0.1:0", grpc: "127.0.0.1:0"}
 data_dir: %s
 providers: {openai: {api_key: sk-x}}
-`, dir, filepath.Join(dir, "data"))), os.Getenv)
+store: {postgres: %q, durability: single_node}
+`, dir, filepath.Join(dir, "data"), pgtest.Start(t).URL("admin"))), os.Getenv)
 	if err != nil {
 		t.Fatal(err)
 	}

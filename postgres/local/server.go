@@ -81,12 +81,12 @@ func (s *Server) Remove() error { return os.RemoveAll(s.dir) }
 
 // Init makes an empty cluster. Its superuser is "admin", who needs no password.
 func (s *Server) Init(ctx context.Context) error {
-	return s.Run(ctx, "initdb", "-D", s.Data(), "-U", "admin", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
+	return s.Run(ctx, "initdb", "-D", s.Data(), "-U", "admin", "-A", "trust", "-E", "UTF8", "-N")
 }
 
 // Follow makes a standby of the server of.
 func (s *Server) Follow(ctx context.Context, of *Server) error {
-	return s.Run(ctx, "pg_basebackup", "-D", s.Data(), "-h", of.dir, "-U", "admin", "-R", "-c", "fast", "--no-sync")
+	return s.Run(ctx, "pg_basebackup", "-D", s.Data(), "-h", of.dir, "-U", "admin", "-R", "-c", "fast", "-N")
 }
 
 // Serve starts the server and returns when it answers. Settings are lines of its

@@ -16,12 +16,18 @@ import (
 // reply is what a transaction of an exchange answered.
 type reply struct {
 	grants []budget.Grant
-	ended  []bool // of grants: the window ended a day ago
-	lost   int64  // leases that were less than what their holder had
+	ends   []int64 // of the windows of grants
+	lost   int64   // leases that were less than what their holder had
 
 	generation, asserted int64
 	timeline, server     string // the one that is known, and the server's
 	asOf                 time.Time
+}
+
+// add adds a later reply.
+func (r *reply) add(o *reply) {
+	r.grants, r.lost = append(r.grants, o.grants...), r.lost+o.lost
+	r.generation, r.asserted, r.timeline, r.server = o.generation, o.asserted, o.timeline, o.server
 }
 
 // missing are the asks without a grant.
@@ -90,12 +96,11 @@ summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, re
 	WHERE a.budget_id = c.budget_id AND a.start = c.start
 		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
 SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
-	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, acked > held,
-	"end"::numeric < extract(epoch FROM now() - interval '1 day') * 1000000000 FROM called`
+	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, acked > held, "end" FROM called`
 
 // recallSQL are accounts that were not asked about and of which others lack what is
 // unused here. $4 is the number of rows.
-const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.allocated, a.spent, a.reserved, true, false, false
+const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.allocated, a.spent, a.reserved, true, false, a."end"
 	FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
 	WHERE a.recall_until > now() AND l.lease > l.spent + l.reserved AND ` + fenced + `
 		AND NOT EXISTS (SELECT 1 FROM unnest($5::text[], $6::bigint[]) AS r(budget_id, start) WHERE r.budget_id = a.budget_id AND r.start = a.start)
@@ -145,9 +150,9 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 // though no answer comes.
 func (m *Member) promise(asks []budget.Ask) {
 	for i := range asks {
-		if a, ok := m.told[asks[i].AccountName]; ok {
-			a.Has = min(a.Has, max(asks[i].Has, asks[i].Lease))
-			m.told[a.AccountName] = a
+		if t, ok := m.told[asks[i].AccountName]; ok {
+			t.Has = min(t.Has, max(asks[i].Has, asks[i].Lease))
+			m.told[t.AccountName] = t
 		}
 	}
 }
@@ -201,9 +206,10 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 			return false, err
 		}
 		var g budget.Grant
-		var lost, past bool
-		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &past}, func() error {
-			if r.grants, r.ended = append(r.grants, g), append(r.ended, past); lost {
+		var lost bool
+		var end int64
+		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &end}, func() error {
+			if r.grants, r.ends = append(r.grants, g), append(r.ends, end); lost {
 				r.lost++
 			}
 			return nil

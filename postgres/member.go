@@ -25,7 +25,8 @@ type Member struct {
 	seq int64
 	// told is what was last asked of each account, with what the store has acknowledged
 	// since and was not given back: after a failover that lost commits it is told again.
-	told map[budget.AccountName]budget.Ask
+	told   map[budget.AccountName]told
+	pruned time.Time
 
 	pushing sync.Mutex
 	pushes  int64
@@ -37,7 +38,7 @@ func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
 	if r.ID == "" || len(r.ID) > 128 {
 		return nil, errors.New("a replica's id must have 1 to 128 bytes")
 	}
-	m := &Member{s: s, id: r.ID, own: newPool(1), told: map[budget.AccountName]budget.Ask{}}
+	m := &Member{s: s, id: r.ID, own: newPool(1), told: map[budget.AccountName]told{}}
 	err := s.write(ctx, func(c *conn) error {
 		err := c.QueryRow(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
 			SELECT $1, $2, $3, $4, 1, 0, now(), 0, generation FROM aig_state
@@ -115,16 +116,19 @@ func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Gran
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var grants []budget.Grant
+	m.prune()
+	all := &reply{}
 	for first := true; first || len(asks) > 0; first = false {
 		n := min(len(asks), chunk)
-		got, err := m.exchangeSome(ctx, asks[:n])
-		if err != nil {
+		if err := m.exchangeSome(ctx, asks[:n], all); err != nil {
 			return nil, shown(err)
 		}
-		grants, asks = append(grants, got...), asks[n:]
+		asks = asks[n:]
 	}
-	return grants, nil
+	if err := m.settle(ctx, all); err != nil {
+		return nil, shown(err)
+	}
+	return all.grants, nil
 }
 
 func checkAsks(asks []budget.Ask) error {
@@ -139,27 +143,32 @@ func checkAsks(asks []budget.Ask) error {
 	return nil
 }
 
-// exchangeSome exchanges up to chunk asks.
-func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+// exchangeSome exchanges up to chunk asks and adds what is answered to all.
+func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask, all *reply) error {
 	r, err := m.try(ctx, asks)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if missing := r.missing(asks); len(missing) > 0 {
-		opened, err := m.s.openAccounts(ctx, m.own, missing)
-		if err != nil {
-			return nil, err
-		}
-		if opened {
-			more, err := m.try(ctx, missing)
-			if err != nil {
-				return nil, err
-			}
-			r.grants, r.lost = append(r.grants, more.grants...), r.lost+more.lost
-			r.server = more.server
-		}
+	all.add(r)
+	missing := r.missing(asks)
+	if len(missing) == 0 {
+		return nil
 	}
-	return r.grants, m.settle(ctx, r)
+	opened, err := m.s.openAccounts(ctx, m.own, missing)
+	if err != nil {
+		return err
+	}
+	if opened {
+		if r, err = m.try(ctx, missing); err != nil {
+			return err
+		}
+		all.add(r)
+		missing = r.missing(missing)
+	}
+	for _, a := range missing {
+		delete(m.told, a.AccountName)
+	}
+	return nil
 }
 
 // settle does what a reply says has to be done after a failover.
@@ -196,6 +205,12 @@ func (m *Member) try(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	}
 }
 
+// told is what a member knows of an account.
+type told struct {
+	budget.Ask
+	end int64 // of its window
+}
+
 // note keeps what the store has acknowledged.
 func (m *Member) note(asks []budget.Ask, r *reply) {
 	m.s.lost.Add(r.lost)
@@ -204,15 +219,25 @@ func (m *Member) note(asks []budget.Ask, r *reply) {
 		at[asks[i].AccountName] = &asks[i]
 	}
 	for i, g := range r.grants {
-		a := m.told[g.AccountName]
+		t := m.told[g.AccountName]
 		if asked := at[g.AccountName]; asked != nil {
-			a = *asked
+			t.Ask = *asked
 		}
-		a.AccountName, a.Has = g.AccountName, g.Lease
-		if r.ended[i] {
-			delete(m.told, g.AccountName)
-		} else {
-			m.told[g.AccountName] = a
+		t.AccountName, t.Has, t.end = g.AccountName, g.Lease, r.ends[i]
+		m.told[g.AccountName] = t
+	}
+}
+
+// prune forgets accounts whose window ended two days ago.
+func (m *Member) prune() {
+	now := time.Now()
+	if now.Sub(m.pruned) < time.Hour {
+		return
+	}
+	m.pruned = now
+	for n, t := range m.told {
+		if t.end < now.AddDate(0, 0, -2).UnixNano() {
+			delete(m.told, n)
 		}
 	}
 }
@@ -236,22 +261,14 @@ func (m *Member) rejoin(ctx context.Context) error {
 // assert tells the store all leases again after it may have lost some.
 func (m *Member) assert(ctx context.Context, generation int64) error {
 	all := make([]budget.Ask, 0, len(m.told))
-	for _, a := range m.told {
-		a.Lease, a.Least = a.Has, 0
-		all = append(all, a)
+	for _, t := range m.told {
+		t.Lease, t.Least = t.Has, 0
+		all = append(all, t.Ask)
 	}
 	for len(all) > 0 {
 		n := min(len(all), chunk)
-		r, err := m.try(ctx, all[:n])
-		if err != nil {
+		if err := m.exchangeSome(ctx, all[:n], &reply{}); err != nil {
 			return err
-		}
-		if opened, err := m.s.openAccounts(ctx, m.own, r.missing(all[:n])); err != nil {
-			return err
-		} else if opened {
-			if _, err := m.try(ctx, r.missing(all[:n])); err != nil {
-				return err
-			}
 		}
 		all = all[n:]
 	}

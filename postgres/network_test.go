@@ -16,15 +16,18 @@ import (
 	"aigateway/postgres"
 )
 
+// impatient is a MaxStale of which a third is soon over, but not for a busy machine.
+const impatient = 9 * time.Second
+
 // behind is a store on the other side of a network of its own.
-func (w *world) behind(stale time.Duration) (*tcpproxy.Proxy, *postgres.Store) {
+func (w *world) behind() (*tcpproxy.Proxy, *postgres.Store) {
 	w.Helper()
 	socket := w.server.Socket()
 	dir := w.TempDir()
 	p := tcpproxy.New(w, "unix", filepath.Join(dir, filepath.Base(socket)), socket)
 	escape := strings.NewReplacer("/", "%2F")
 	url := strings.Replace(w.url, escape.Replace(filepath.Dir(socket)), escape.Replace(dir), 1)
-	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: stale})
+	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: impatient})
 	w.must(err)
 	w.Cleanup(s.Close)
 	return p, s
@@ -42,7 +45,7 @@ func (w *world) joinOn(s *postgres.Store, id string) *postgres.Member {
 // testLostReply loses the answer to an exchange that the store has kept.
 func testLostReply(w *world) {
 	b := w.budget("a", 100)
-	p, s := w.behind(3 * time.Second)
+	p, s := w.behind()
 	m, o := w.joinOn(s, "m"), w.join("o")
 	w.exchange(m, ask(b, 10, 10, 0, 0))
 	release := p.Hold(tcpproxy.ToClient)
@@ -78,7 +81,7 @@ func testLostReply(w *world) {
 // process has given back what it asks for, and another one has it.
 func testLateExchange(w *world) {
 	b := w.budget("a", 100)
-	p, s := w.behind(3 * time.Second)
+	p, s := w.behind()
 	m, o := w.joinOn(s, "m"), w.join("o")
 	w.exchange(m, ask(b, 10, 10, 0, 0))
 	release := p.Hold(tcpproxy.ToServer)
@@ -100,7 +103,7 @@ func testLateExchange(w *world) {
 // testPartition cuts a replica off: others go on, and its lease is not lent again.
 func testPartition(w *world) {
 	b := w.budget("a", 100)
-	p, s := w.behind(3 * time.Second)
+	p, s := w.behind()
 	m, o := w.joinOn(s, "m"), w.join("o")
 	w.exchange(m, ask(b, 60, 60, 0, 0))
 	heal := p.Partition()
@@ -133,9 +136,9 @@ func testPartition(w *world) {
 // Each admits only within what it was told; all they spend must be within the caps.
 func testWeather(w *world) {
 	const bound = 7
-	rounds := 60
+	rounds := 40
 	if testing.Short() {
-		rounds = 12
+		rounds = 8
 	}
 	var names []budget.AccountName
 	for i := range 5 {
@@ -144,7 +147,7 @@ func testWeather(w *world) {
 	stop, cancel := context.WithCancel(w.Context())
 	var callers, storms sync.WaitGroup
 	for i := range 4 {
-		p, s := w.behind(1500 * time.Millisecond)
+		p, s := w.behind()
 		m := w.joinOn(s, fmt.Sprintf("r%d", i))
 		storms.Go(func() { storm(stop, p, rand.New(rand.NewPCG(uint64(i), 2))) })
 		callers.Go(func() { callThrough(w, m, names, rounds, bound, uint64(i)) })
@@ -181,12 +184,12 @@ func storm(ctx context.Context, p *tcpproxy.Proxy, r *rand.Rand) {
 		case 3:
 			over = p.Partition()
 		}
-		wait(ctx, time.Duration(r.IntN(900))*time.Millisecond)
+		wait(ctx, time.Duration(r.IntN(4000))*time.Millisecond)
 		if r.IntN(2) == 0 {
 			p.Cut()
 		}
 		over()
-		wait(ctx, time.Duration(r.IntN(900))*time.Millisecond)
+		wait(ctx, time.Duration(r.IntN(500))*time.Millisecond)
 	}
 }
 
@@ -197,12 +200,11 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// callThrough is callTight where exchanges may fail: what is not answered is not had.
+// callThrough is callTight until so many exchanges are answered, where exchanges may fail: what is not answered is not had.
 func callThrough(w *world, m *postgres.Member, names []budget.AccountName, rounds int, bound budget.Amount, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 3))
 	spent, lease := map[budget.AccountName]budget.Amount{}, map[budget.AccountName]budget.Amount{}
-	answered := 0
-	for range rounds {
+	for answered := 0; answered < rounds && w.Context().Err() == nil; {
 		var asks []budget.Ask
 		for _, n := range names {
 			a := budget.Ask{AccountName: n, Lease: spent[n] + 20*bound, Least: spent[n] + bound, Spent: spent[n]}
@@ -233,8 +235,5 @@ func callThrough(w *world, m *postgres.Member, names []budget.AccountName, round
 				}
 			}
 		}
-	}
-	if answered == 0 {
-		w.Error("no exchange was answered")
 	}
 }

@@ -26,7 +26,7 @@ func newPair(t *testing.T, synchronous bool) *pair {
 	if synchronous {
 		run(t, primary.URL("admin"), "ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()")
 	}
-	w := newWorldOn(t, primary, postgres.Config{MaxStale: 6 * time.Second})
+	w := newWorldOn(t, primary, postgres.Config{MaxStale: impatient})
 	return &pair{w, primary, standby}
 }
 
@@ -120,10 +120,10 @@ func TestUnknownCommits(t *testing.T) {
 func TestPromotion(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, true)
-	strict, err := postgres.Open(t.Context(), postgres.Config{URL: p.both(), Durability: postgres.SynchronousStandby, MaxStale: 6 * time.Second})
+	strict, err := postgres.Open(t.Context(), postgres.Config{URL: p.both(), Durability: postgres.SynchronousStandby, MaxStale: impatient})
 	p.must(err)
 	t.Cleanup(strict.Close)
-	p.store = p.open(postgres.Config{URL: p.both(), MaxStale: 6 * time.Second})
+	p.store = p.open(postgres.Config{URL: p.both(), MaxStale: impatient})
 	b := p.budget("a", 100)
 	m, o, s := p.join("m"), p.join("o"), p.joinOn(strict, "s")
 	p.exchange(m, ask(b, 40, 40, 30, 0))
@@ -154,7 +154,7 @@ func TestPromotion(t *testing.T) {
 	}
 	// The old primary is back, and waits for a standby that follows another one.
 	p.primary.Revive()
-	old, err := postgres.Open(t.Context(), postgres.Config{URL: p.urlOf(p.primary), Durability: postgres.SingleNode, MaxStale: 3 * time.Second})
+	old, err := postgres.Open(t.Context(), postgres.Config{URL: p.urlOf(p.primary), Durability: postgres.SingleNode, MaxStale: impatient})
 	p.must(err)
 	t.Cleanup(old.Close)
 	if _, err := old.Join(t.Context(), budget.Replica{ID: "new"}); err == nil {
@@ -167,7 +167,7 @@ func TestPromotion(t *testing.T) {
 func TestLostCommits(t *testing.T) {
 	t.Parallel()
 	p := newPair(t, false)
-	p.store = p.open(postgres.Config{URL: p.both(), MaxStale: 6 * time.Second})
+	p.store = p.open(postgres.Config{URL: p.both(), MaxStale: impatient})
 	b := p.budget("a", 100)
 	m, o := p.join("m"), p.join("o")
 	p.exchange(m, ask(b, 30, 30, 0, 0))

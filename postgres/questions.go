@@ -70,7 +70,7 @@ func (s *Store) answers(ctx context.Context, id int64) (answers map[string][]byt
 
 // Questions are those that m has not answered yet, the oldest first.
 func (m *Member) Questions(ctx context.Context) (out []Question, err error) {
-	err = m.s.with(ctx, m.s.others, func(c *conn) error {
+	err = m.s.look(ctx, func(c *conn) error {
 		rows, err := c.Query(ctx, `SELECT q.id, q.kind, q.body FROM aig_question q WHERE q.asked > now() - $2 * interval '1 microsecond'
 			AND NOT EXISTS (SELECT 1 FROM aig_answer a WHERE a.question = q.id AND a.holder = $1) ORDER BY q.id LIMIT 100`, m.id, questionLife.Microseconds())
 		if err != nil {
@@ -79,7 +79,7 @@ func (m *Member) Questions(ctx context.Context) (out []Question, err error) {
 		out, err = pgx.CollectRows(rows, pgx.RowToStructByPos[Question])
 		return err
 	})
-	return out, shown(err)
+	return out, err
 }
 
 // Answer answers a question of Questions; a second answer changes nothing.

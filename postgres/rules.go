@@ -17,11 +17,9 @@ import (
 
 // Rules returns all budgets and keys if their version is not the given one.
 func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, changed bool, err error) {
-	err = s.with(ctx, s.others, func(c *conn) error {
-		return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version)
-	})
+	err = s.look(ctx, func(c *conn) error { return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version) })
 	if err != nil || r.Version == known {
-		return r, false, shown(err)
+		return r, false, err
 	}
 	err = s.read(ctx, func(c *conn) error {
 		err := c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version)

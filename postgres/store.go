@@ -241,6 +241,23 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 	return shown(s.transact(ctx, s.others, beginRead, f))
 }
 
+// look is a single query, made again where its connection had died meanwhile.
+func (s *Store) look(ctx context.Context, f func(*conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, s.watchdog())
+	defer cancel()
+	for {
+		again := false
+		err := s.with(ctx, s.others, func(c *conn) error {
+			err := f(c)
+			again, c.used = err != nil && c.used, true
+			return err
+		})
+		if !again || ctx.Err() != nil {
+			return shown(err)
+		}
+	}
+}
+
 // shown is err as a user may see it.
 func shown(err error) error {
 	var known *budget.Error

@@ -113,7 +113,7 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
 	err = s.read(ctx, func(c *conn) error {
-		if asOf, err = oldest(ctx, c, "coalesce(pushed, 'epoch')"); err != nil {
+		if asOf, err = oldest(ctx, c, "coalesce(pushed, joined)"); err != nil {
 			return err
 		}
 		found, err := c.Query(ctx, query, args...)

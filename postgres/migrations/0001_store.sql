@@ -18,6 +18,7 @@ CREATE TABLE aig_holder (
   config_hash text NOT NULL,
   epoch       bigint NOT NULL,
   seq         bigint NOT NULL,      -- of its last exchange in this epoch
+  joined      timestamptz NOT NULL DEFAULT now(),
   seen        timestamptz NOT NULL, -- its last exchange
   applied     bigint NOT NULL,      -- the version it obeys; 0: none yet
   asserted    bigint NOT NULL,      -- the generation in which it told all its leases

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"aigateway/budget"
+	"aigateway/gatewayconfig"
 	"aigateway/postgres"
 )
 
@@ -41,15 +42,9 @@ while gateways are down.`,
 
 // withStore runs f with the store that a configuration file names.
 func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Context, s *postgres.Store, maxStale time.Duration) error) error {
-	if config == "" {
-		return usagef(c.CommandPath(), "--config is missing; name the configuration file of a gateway that has a store")
-	}
-	cfg, err := a.readConfig(config)
+	cfg, err := a.sharedConfig(c, config)
 	if err != nil {
-		return configError(err)
-	}
-	if !cfg.Store.Set() {
-		return fmt.Errorf("%s has no store: its gateway is alone", config)
+		return err
 	}
 	shared, err := openStore(c.Context(), a, cfg)
 	if err != nil {
@@ -57,6 +52,21 @@ func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Cont
 	}
 	defer shared.store.Close()
 	return f(c.Context(), shared.store, cfg.Store.MaxStale)
+}
+
+// sharedConfig reads a configuration file that must have a store.
+func (a *app) sharedConfig(c *cobra.Command, file string) (*gatewayconfig.Config, error) {
+	if file == "" {
+		return nil, usagef(c.CommandPath(), "--config is missing; name the configuration file of a gateway that has a store")
+	}
+	cfg, err := a.readConfig(file)
+	if err != nil {
+		return nil, configError(err)
+	}
+	if !cfg.Store.Set() {
+		return nil, fmt.Errorf("%s has no store: its gateway is alone", file)
+	}
+	return cfg, nil
 }
 
 func newReplicasListCommand(a *app, config *string) *cobra.Command {

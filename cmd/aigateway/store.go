@@ -14,13 +14,13 @@ import (
 
 func newStoreCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
-		Use: "store", Short: "Look at a PostgreSQL that gateways are to share",
+		Use: "store", Short: "Check the PostgreSQL that gateways share, or move books into it",
 		Long: `A gateway keeps its books in its data directory; with store in the configuration
-several share budgets and keys through a PostgreSQL. This tells whether yours
+several share budgets and keys through a PostgreSQL. check tells whether yours
 would do.`,
 		Example: "  aigateway store check --postgres 'postgres://aigateway@db.example/aigateway?sslmode=verify-full' --durability single_node",
 	}
-	return group(c, newStoreCheckCommand(a))
+	return group(c, newStoreCheckCommand(a), newStoreImportCommand(a))
 }
 
 // checkedStore is what `store check` found; the names are those of -o json.

@@ -202,6 +202,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	if l.store, err = openStore(ctx, l.config.Dir, l.instant().wall); err != nil {
 		return k, err
 	}
+	l.store.shared = l.config.Lessor != nil
 	at := l.instant()
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {

@@ -370,7 +370,7 @@ func (d *fleetDemo) told(ctx context.Context) (told []string, alike bool, err er
 		}
 		b := list.Budgets[0]
 		told = append(told, fmt.Sprintf("cap $%s, spent $%s, reserved $%s; %s", b.Cap, b.Spent, b.Reserved, rows))
-		alike = alike && told[0] == told[len(told)-1] && strings.Trim(b.Reserved, "0.") == ""
+		alike = alike && len(rows) > len("[]") && told[0] == told[len(told)-1] && strings.Trim(b.Reserved, "0.") == ""
 	}
 	return told, alike, nil
 }

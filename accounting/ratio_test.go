@@ -96,4 +96,7 @@ func TestIdleTagsGiveTheirPlace(t *testing.T) {
 	if got := counted(t, registry, "aig_tag_calls_total", ""); got != 1 {
 		t.Errorf("%v calls beyond the 200 tags, want those of the one that went", got)
 	}
+	if got := counted(t, registry, "aig_bound_ratio", "today"); got != 3 {
+		t.Errorf("the model of today has bounds of %v times its costs, want a series of its own with 3", got)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
-	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -364,9 +363,9 @@ func appendForeign(dst, b []byte) ([]byte, int) {
 
 // escaped reads \uXXXX.
 func escaped(b []byte) rune {
-	v, err := strconv.ParseUint(string(b[2:6]), 16, 16)
-	if err != nil {
+	r, ok := hexRune(b)
+	if !ok {
 		return utf8.RuneError // the body was checked; only its text remains
 	}
-	return rune(v)
+	return r
 }

@@ -22,18 +22,12 @@ const (
 )
 
 // silent are top-level members that no template reads. It is never changed.
-var silent = func() map[string]bool {
-	set := make(map[string]bool)
-	for _, name := range []string{
-		"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of",
-		"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "logprobs", "top_logprobs",
-		"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
-		"parallel_tool_calls", "encoding_format", "dimensions", "include", "truncation",
-	} {
-		set[`"`+name+`"`] = true
-	}
-	return set
-}()
+var silent = nameSet(
+	"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens", "n", "best_of",
+	"temperature", "top_p", "frequency_penalty", "presence_penalty", "seed", "stop", "logit_bias", "logprobs", "top_logprobs",
+	"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
+	"parallel_tool_calls", "encoding_format", "dimensions", "include", "truncation",
+)
 
 // markedText is what a body is to a model with marked messages.
 type markedText struct {
@@ -67,7 +61,7 @@ type markedWalker struct {
 
 func (w *markedWalker) top(name string) error {
 	switch chat := w.call.Endpoint == Chat; {
-	case silent[name]:
+	case silent[name[1:len(name)-1]]: // without its quotes
 		return w.dec.SkipValue()
 	case w.call.Endpoint == Embeddings:
 		if name == `"input"` {

@@ -26,6 +26,7 @@ func newRelease(t *testing.T, out string) *release {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.loose = true
 	return &release{root: "../..", out: out, version: "v1.2.3-test", time: time.Unix(1_700_000_000, 0).UTC(), commit: strings.Repeat("a", 40), lock: l, log: t.Output()}
 }
 
@@ -172,6 +173,24 @@ func TestLibraries(t *testing.T) {
 				t.Errorf("%s: there is %s", arch, not)
 			}
 		}
+	}
+}
+
+// TestReplacedPackage: a version that Debian has no more stops a release, which
+// says what to do, and no test.
+func TestReplacedPackage(t *testing.T) {
+	gone := lock{Tools: []debianPackage{{Name: "ca-certificates", Version: "0", Arch: runtime.GOARCH, SHA256: strings.Repeat("0", 64)}}}
+	_, err := gone.fetchTools(t.Context(), runtime.GOARCH, t.Output())
+	if err == nil || !strings.Contains(err.Error(), "make release-lock") {
+		t.Errorf("a release takes what is not pinned: %v", err)
+	}
+	gone.loose = true
+	found, err := gone.fetchTools(t.Context(), runtime.GOARCH, t.Output())
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	if _, err := os.Stat(found[0].path); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -49,14 +49,17 @@ func TestChart(t *testing.T) {
 // TestValuesAreChecked: a value that is wrong is refused with its name.
 func TestValuesAreChecked(t *testing.T) {
 	for wrong, want := range map[string]string{
-		"replicas: 2":                                    "replicas",
-		"config: {listen: {rest: '0.0.0.0:1'}}":          "listen",
-		"config: {retention: {calls_days: many}}":        "calls_days",
-		"config: {drain: {accept: 1.5s}}":                "drain",
-		"budgets: [{tag: a, monthly: '1'}]":              "adminKey.existingSecret",
-		"budgets: [{tag: a, monthly: 1.5}]":              "monthly",
-		"budgets: [{tag: a, monthly: '1', colour: '1'}]": "colour",
-		"serviceMonitor: {enabled: true}":                "keySecret",
+		"replicas: 0": "replicas",
+		"replicas: 2": "postgres.existingSecret",
+		"{replicas: 2, postgres: {existingSecret: s, durability: single_node}}": "adminKey.existingSecret",
+		"postgres: {existingSecret: s}":                                         "postgres.durability",
+		"config: {listen: {rest: '0.0.0.0:1'}}":                                 "listen",
+		"config: {retention: {calls_days: many}}":                               "calls_days",
+		"config: {drain: {accept: 1.5s}}":                                       "drain",
+		"budgets: [{tag: a, monthly: '1'}]":                                     "adminKey.existingSecret",
+		"budgets: [{tag: a, monthly: 1.5}]":                                     "monthly",
+		"budgets: [{tag: a, monthly: '1', colour: '1'}]":                        "colour",
+		"serviceMonitor: {enabled: true}":                                       "keySecret",
 	} {
 		var values map[string]any
 		if err := yaml.Unmarshal([]byte(wrong), &values); err != nil {
@@ -82,7 +85,7 @@ func TestSchema(t *testing.T) {
 		}
 	}
 	delete(config, "$schema")
-	for _, set := range []string{"listen", "data_dir", "admin_key"} {
+	for _, set := range []string{"listen", "data_dir", "store", "admin_key"} {
 		properties, ok := config["properties"].(map[string]any)
 		if !ok || properties[set] == nil {
 			t.Fatalf("the configuration has no %s", set)

@@ -25,6 +25,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.adminKey.existingSecret }}
 {{- $_ := set $config "admin_key" "${AIGATEWAY_ADMIN_KEY}" }}
 {{- end }}
+{{- if .Values.postgres.existingSecret }}
+{{- $store := dict "postgres" "${AIGATEWAY_POSTGRES}" "durability" (required "postgres.durability: say what keeps a commit when the primary is lost: single_node, shared_storage or synchronous_standby" .Values.postgres.durability) "max_stale" .Values.postgres.maxStale }}
+{{- $_ := set $config "store" $store }}
+{{- end }}
 {{- toYaml $config }}
 {{- end }}
 

@@ -19,6 +19,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v4"
+
+	"aigateway/postgres/local"
 )
 
 const composeFolder = "../compose"
@@ -64,7 +66,7 @@ func TestCompose(t *testing.T) {
 }
 
 // TestComposeShape starts what the compose file starts, as far as there are
-// programs for it here: the gateway, and Debian's Prometheus, which reads it with
+// programs for it here: a PostgreSQL, the gateway, and Debian's Prometheus, which reads it with
 // the key that the documents make, and evaluates every alert.
 func TestComposeShape(t *testing.T) {
 	project := compose(t)
@@ -79,7 +81,8 @@ func TestComposeShape(t *testing.T) {
 	mustRun(t, build)
 	mustRun(t, exec.Command(binary, "envoy", "install"))
 	clients, rest, grpc, web := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	paths := strings.NewReplacer("0.0.0.0:8080", clients, "0.0.0.0:8081", rest, "127.0.0.1:8082", grpc, "aigateway:8081", rest,
+	paths := strings.NewReplacer("postgres://aigateway:${POSTGRES_PASSWORD}@/aigateway?host=/run/postgresql", database(t),
+		"0.0.0.0:8080", clients, "0.0.0.0:8081", rest, "127.0.0.1:8082", grpc, "aigateway:8081", rest,
 		"/etc/prometheus", dir+"/prometheus", "/etc/aigateway", dir+"/etc", "=/prometheus", "="+dir+"/series", "/run/secrets", dir)
 	for _, s := range project.Services {
 		for _, v := range s.Volumes {
@@ -93,6 +96,9 @@ func TestComposeShape(t *testing.T) {
 	}
 	gateway := project.Services["aigateway"]
 	env := []string{"AIGATEWAY_DATA_DIR=" + dir + "/data", "HOME=" + os.Getenv("HOME"), "OPENAI_API_KEY=" + *gateway.Environment["OPENAI_API_KEY"]}
+	if *gateway.Environment["POSTGRES_PASSWORD"] != *project.Services["postgres"].Environment["POSTGRES_PASSWORD"] {
+		t.Error("the gateway does not know the database's password")
+	}
 	start(t, env, append([]string{binary}, replaced(paths, gateway.Command)...)...)
 	await(t, "the gateway", func() error { _, err := getText("http://" + rest + "/readyz"); return err })
 	create := exec.Command(binary, "keys", "create", "--name", "prometheus", "--scope", "usage")
@@ -126,11 +132,30 @@ func TestComposeShape(t *testing.T) {
 	}
 }
 
+// database starts a PostgreSQL and returns its address.
+func database(t *testing.T) string {
+	t.Helper()
+	bin, err := local.Install(t.Context(), t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := local.New(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Remove() })
+	if err := errors.Join(s.Init(t.Context()), s.Serve(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	return s.URL("admin")
+}
+
 func compose(t *testing.T) *types.Project {
 	t.Helper()
 	project, err := loader.LoadWithContext(t.Context(), types.ConfigDetails{
 		WorkingDir: composeFolder, ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(composeFolder, "docker-compose.yaml")}},
-		Environment: types.Mapping{"AIGATEWAY_TAG": "1.2.3", "OPENAI_API_KEY": "sk-test", "GRAFANA_PASSWORD": "x"},
+		Environment: types.Mapping{"AIGATEWAY_TAG": "1.2.3", "OPENAI_API_KEY": "sk-test", "GRAFANA_PASSWORD": "x", "POSTGRES_PASSWORD": "x"},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1045,7 +1045,7 @@ end
 -- piece holds, nil when that cannot be told or would be much longer than what came. The client gets what came.
 local function unpacker(s)
   local a, b = byte(s, 1, 2)
-  if not (a == 31 and (b or 139) == 139 or a == 120 and (b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
+  if not (a == 31 and (b or 139) == 139 or a == 120 and (b == nil or b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
   local parts, came, made = nil, 0, 0
   local inflate = inflater(function(piece)
     made = made + #piece

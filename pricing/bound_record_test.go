@@ -33,6 +33,15 @@ func TestRecordOfAShrunkBound(t *testing.T) {
 			t.Errorf("with %s held (-bound +record): %v\n%s", held, err, diff)
 		}
 	}
+	if lines, err := pricing.RecordedLines(record, 1); lines != nil || err == nil {
+		t.Errorf("less held than one token costs: %v, %v", lines, err)
+	}
+	// A cap that the client sent is what it was.
+	b := mustBound(t, c, pricing.Chat, `{"model":"moonshot/kimi-k2.6","max_tokens":9,"messages":[{"role":"user","content":"hello"}]}`, noon())
+	lines, err := pricing.RecordedLines(b.Record(), b.Amount/2)
+	if diff := cmp.Diff(b.Lines(), lines); err != nil || diff != "" {
+		t.Errorf("half of it held (-bound +record): %v\n%s", err, diff)
+	}
 	if lines, err := pricing.RecordedLines(nil, 5); lines != nil || err != nil {
 		t.Errorf("no record has %v, %v", lines, err)
 	}

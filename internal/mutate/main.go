@@ -1,7 +1,7 @@
 // Command mutate changes the code that decides money, one small change at a
 // time, and sees whether a test fails.
 //
-//	go run ./internal/mutate                     of every file of targets 40 mutants
+//	go run ./internal/mutate                     of every file of targets 12 mutants
 //	go run ./internal/mutate -files 'ledger/*'   of those files that match one of the patterns
 //	go run ./internal/mutate -n 0                all mutants
 //	go run ./internal/mutate -list               what would be changed, and nothing else
@@ -46,7 +46,7 @@ func main() {
 }
 
 // perFile is how many mutants of a file run where nobody says more.
-const perFile = 40
+const perFile = 12
 
 // options are what the command line says.
 type options struct {

@@ -44,6 +44,7 @@ type Providers struct {
 type recent struct {
 	began          time.Time // of this span
 	calls, faults  [2]int64  // of this span and the one before
+	took           [2]time.Duration
 	outcome, cause string    // of the last fault
 	told           time.Time // when the log said so last
 	untold         int64     // faults since then
@@ -125,6 +126,7 @@ func (p *Providers) remember(l *envoy.LogLine, provider, outcome string, now tim
 	}
 	r.turn(now)
 	r.calls[0]++
+	r.took[0] += l.Duration
 	switch outcome {
 	case outcomeOK, outcomeClientLeft, outcomeRequest:
 		return
@@ -145,12 +147,24 @@ func (p *Providers) remember(l *envoy.LogLine, provider, outcome string, now tim
 func (r *recent) turn(now time.Time) {
 	if age := now.Sub(r.began); age >= span {
 		last := [2]int64{0, r.calls[0]}
-		faults := [2]int64{0, r.faults[0]}
+		faults, took := [2]int64{0, r.faults[0]}, [2]time.Duration{0, r.took[0]}
 		if age >= 2*span {
-			last, faults = [2]int64{}, [2]int64{}
+			last, faults, took = [2]int64{}, [2]int64{}, [2]time.Duration{}
 		}
-		r.began, r.calls, r.faults = now, last, faults
+		r.began, r.calls, r.faults, r.took = now, last, faults, took
 	}
+}
+
+// Lately is how providers answered in the last one to two minutes, by name.
+func (p *Providers) Lately(now time.Time) (out []budget.ProviderState) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, r := range p.recent {
+		r.turn(now)
+		out = append(out, budget.ProviderState{Name: name, Calls: r.calls[0] + r.calls[1], Faults: r.faults[0] + r.faults[1], Took: r.took[0] + r.took[1], LastFault: r.outcome})
+	}
+	slices.SortFunc(out, func(a, b budget.ProviderState) int { return strings.Compare(a.Name, b.Name) })
+	return out
 }
 
 // Failing says which providers failed at least half of their calls lately, and at

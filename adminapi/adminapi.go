@@ -36,13 +36,17 @@ type Config struct {
 	Auth         Authenticator
 	Keys         KeyStore
 	Budgets      BudgetStore
+	History      BudgetHistory
 	Usage        UsageReader
 	Calls        CallReader
 	Refusals     RefusalReader // may be nil: none are remembered
+	Refused      RefusedReader // may be nil: none are counted
 	Reservations ReservationReader
 	Adjustments  AdjustmentStore
 	Audit        AuditReader
-	Explainer    Explainer // may be nil: nothing can be explained
+	State        StateReader
+	Providers    func() []budget.ProviderState // may be nil: none are told of
+	Explainer    Explainer                     // may be nil: nothing can be explained
 	Catalog      func() Catalog
 	Now          func() time.Time
 	Zone         *time.Location        // of months and budgets without a time zone of their own; nil is UTC
@@ -54,7 +58,7 @@ type Config struct {
 
 func (c *Config) check() error {
 	switch {
-	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.Usage == nil, c.Calls == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil:
+	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.History == nil, c.Usage == nil, c.Calls == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil, c.State == nil:
 		return errors.New("adminapi: a store is missing")
 	case c.Catalog == nil, c.Now == nil, c.Log == nil:
 		return errors.New("adminapi: Catalog, Now or Log is missing")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
@@ -28,6 +29,9 @@ type budgetService struct {
 	aigatewayv1.UnimplementedBudgetServiceServer
 	keys    KeyStore
 	budgets BudgetStore
+	history BudgetHistory
+	usage   UsageReader
+	now     func() time.Time
 	zone    string // of budgets that name none; empty is UTC
 }
 
@@ -63,7 +67,7 @@ func (s *budgetService) SetBudget(ctx context.Context, req *aigatewayv1.SetBudge
 	if err != nil {
 		return nil, err
 	}
-	return budgetProto(status), nil
+	return s.proto(&status), nil
 }
 
 // target reads tag or key_id, and checks that the caller may limit it.
@@ -151,7 +155,7 @@ func (s *budgetService) ListBudgets(ctx context.Context, req *aigatewayv1.ListBu
 	}
 	resp := &aigatewayv1.ListBudgetsResponse{NextPageToken: next}
 	for _, b := range found {
-		resp.Budgets = append(resp.Budgets, budgetProto(b))
+		resp.Budgets = append(resp.Budgets, s.proto(&b))
 	}
 	return resp, nil
 }
@@ -161,7 +165,7 @@ func (s *budgetService) GetBudget(ctx context.Context, req *aigatewayv1.GetBudge
 	if err != nil {
 		return nil, err
 	}
-	return budgetProto(status), nil
+	return s.proto(&status), nil
 }
 
 // find answers for a budget that the key may not see as for one that does not
@@ -194,7 +198,7 @@ func (s *budgetService) UpdateBudget(ctx context.Context, req *aigatewayv1.Updat
 	if err != nil {
 		return nil, err
 	}
-	return budgetProto(status), nil
+	return s.proto(&status), nil
 }
 
 // changeOf checks a change as far as it can without the budget; the function it

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -216,14 +217,15 @@ func unauthenticated(reason, message string) *budget.Error {
 }
 
 func authorize(key *budget.Key, method string) error {
-	scope, ok := scopeOf(method)
+	scopes, ok := scopesOf(method)
 	if !ok {
 		return apierror.RouteUnknown("rpc", method)
 	}
-	if scope != "" && !key.Has(scope) {
+	may := func(s budget.Scope) bool { return s == "" || key.Has(s) }
+	if !slices.ContainsFunc(scopes, may) {
 		return &budget.Error{
 			Kind: budget.KindPermission, Reason: "scope_missing",
-			Message: fmt.Sprintf("this needs a key with the scope %s; ask an admin for one", scope),
+			Message: fmt.Sprintf("this needs a key with the scope %s; ask an admin for one", scopes[0]),
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func TestSetBudgetIsTheContract(t *testing.T) {
 		"cap_cents":50000,"spent_cents":0,"reserved_cents":0,"remaining_cents":50000,
 		"cap":"500.00","spent":"0.00","reserved":"0.00","remaining":"500.00",
 		"window_start":"2026-04-01T00:00:00Z","resets_at":"2026-05-01T00:00:00Z","etag":` + quoted(budget.Budget{UpdateTime: instant}.Etag()) + `,
-		"create_time":"2026-04-15T10:07:00Z","update_time":"2026-04-15T10:07:00Z","default_max_tokens":0,"default_max_tool_calls":0}`
+		"create_time":"2026-04-15T10:07:00Z","update_time":"2026-04-15T10:07:00Z","default_max_tokens":0,"default_max_tool_calls":0,"forecast":{"method":"straight_line","projected":"0.00"}}`
 	wantJSON(t, got, want)
 	wantJSON(t, w.ok(w.do(finance, "GET", "/v1/budgets/bud_001", ""), "GET /v1/budgets/{id}"), want)
 	wantJSON(t, w.ok(w.do(finance, "GET", "/v1/budgets", ""), "GET /v1/budgets"), `{"budgets":[`+want+`],"next_page_token":""}`)
@@ -451,7 +451,7 @@ func TestFieldConventions(t *testing.T) {
 		aigatewayv1.File_aigateway_v1_reservation_proto, aigatewayv1.File_aigateway_v1_reservation_service_proto,
 		aigatewayv1.File_aigateway_v1_adjustment_proto, aigatewayv1.File_aigateway_v1_adjustment_service_proto,
 		aigatewayv1.File_aigateway_v1_audit_proto, aigatewayv1.File_aigateway_v1_audit_service_proto,
-		aigatewayv1.File_aigateway_v1_explanation_proto, aigatewayv1.File_aigateway_v1_explain_service_proto,
+		aigatewayv1.File_aigateway_v1_overview_service_proto, aigatewayv1.File_aigateway_v1_status_service_proto, aigatewayv1.File_aigateway_v1_explanation_proto, aigatewayv1.File_aigateway_v1_explain_service_proto,
 	} {
 		for i := range f.Messages().Len() {
 			m := f.Messages().Get(i)

@@ -14,7 +14,7 @@ import (
 // budgetProto shows a budget. Cents: spent is rounded up, reserved is what the
 // rounded-up sum adds to it, and remaining is the rest of the cap, so that the
 // three add up to the cap whenever spent + reserved <= cap.
-func budgetProto(s budget.Status) *aigatewayv1.Budget {
+func budgetProto(s *budget.Status) *aigatewayv1.Budget {
 	limit := int64(s.Cap / budget.Cent)
 	spent := s.Spent.CeilCents()
 	reserved := (s.Spent + s.Reserved).CeilCents() - spent
@@ -43,6 +43,15 @@ func budgetProto(s budget.Status) *aigatewayv1.Budget {
 		out.TotalCapCents = &limit
 	default:
 		out.MonthlyCapCents = &limit
+	}
+	return out
+}
+
+// proto is budgetProto with the forecast of now.
+func (s *budgetService) proto(b *budget.Status) *aigatewayv1.Budget {
+	out := budgetProto(b)
+	if f, ok := b.Forecast(s.now()); ok {
+		out.Forecast = &aigatewayv1.Forecast{Method: straightLine, Projected: f.Projected.String(), FullAt: timestamp(f.FullAt)}
 	}
 	return out
 }

@@ -24,7 +24,7 @@ var (
 	CheckBody  = checkBody
 	Covers     = covers
 	Selections = selections
-	ScopeOf    = scopeOf
+	ScopesOf   = scopesOf
 	ErrorOf    = errorOf
 	Status     = statusOf
 )

@@ -20,7 +20,10 @@ type store struct {
 	rows     []budget.UsageRow
 	queries  []budget.UsageQuery
 	open     []budget.Open
-	calls    []budget.Call // the newest first
+	calls    []budget.Call         // the newest first
+	windows  []budget.WindowReport // of every budget
+	changes  []budget.BudgetChange
+	refused  []budget.Refused
 	adjusted []budget.Adjustment
 	audit    []budget.AuditEntry
 	actors   []string
@@ -349,4 +352,38 @@ func (s refusals) Last() (last budget.ReservationID) {
 		last = max(last, c.ID)
 	}
 	return last
+}
+
+func (s *store) Windows(_ context.Context, id string, before time.Time, limit int) ([]budget.WindowReport, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := 0
+	for !before.IsZero() && from < len(s.windows) && !s.windows[from].Start.Before(before) {
+		from++
+	}
+	return s.windows[from:min(len(s.windows), from+limit)], s.fail
+}
+
+func (s *store) BudgetChanges(_ context.Context, id string, before int64, limit int) ([]budget.BudgetChange, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := 0
+	for before != 0 && from < len(s.changes) && s.changes[from].ID >= before {
+		from++
+	}
+	return s.changes[from:min(len(s.changes), from+limit)], s.fail
+}
+
+func (s *store) Refused(context.Context, budget.Window) ([]budget.Refused, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.refused), s.fail
+}
+
+func (s *store) State(context.Context) (budget.LedgerState, error) {
+	return budget.LedgerState{ClockAhead: 20 * time.Millisecond, DatabaseBytes: 1 << 20, FreeBytes: 1 << 30, FullDays: 3651, Head: "42:9f86d0", CheckedAt: s.now(), Mismatches: 1}, s.fail
+}
+
+func (s *store) LastAdjustments(context.Context, int) ([]budget.Adjustment, error) {
+	return s.adjusted, s.fail
 }

@@ -66,7 +66,10 @@ func newWorldIn(t *testing.T, zone *time.Location) *world {
 	}}}
 	registry := prometheus.NewRegistry()
 	server, err := adminapi.New(adminapi.Config{
-		Auth: w.store, Keys: w.store, Budgets: w.store, Usage: w.store, Calls: w.store, Refusals: refusals{w.store}, Reservations: w.store, Adjustments: w.store, Audit: w.store, Explainer: fakeExplainer{},
+		Auth: w.store, Keys: w.store, Budgets: w.store, History: w.store, Refused: w.store, Usage: w.store, Calls: w.store, Refusals: refusals{w.store}, Reservations: w.store, Adjustments: w.store, Audit: w.store, State: w.store, Explainer: fakeExplainer{},
+		Providers: func() []budget.ProviderState {
+			return []budget.ProviderState{{Name: "moonshot", Calls: 4, Faults: 1, Took: time.Second, LastFault: "timeout"}, {Name: "openai"}}
+		},
 		Catalog: func() adminapi.Catalog {
 			return adminapi.Catalog{Version: "c0ffee", CheckedAt: now().Add(-50 * time.Hour), Models: []adminapi.Model{
 				{Slug: "moonshot/kimi-k2.6", Provider: "moonshot", CheckedAt: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, {Slug: "openai/gpt-5.5", Provider: "openai"},

@@ -17,6 +17,7 @@ import (
 type service struct {
 	desc  *grpc.ServiceDesc
 	scope budget.Scope // that a key needs for it; "": any valid key
+	read  budget.Scope // that will do for methods that only read, too
 	rest  func(context.Context, *runtime.ServeMux, *grpc.ClientConn) error
 	serve func(*Config) any // its server
 }
@@ -25,41 +26,60 @@ type service struct {
 // outside its own file. Its REST routes are those of its proto.
 func services() []service {
 	return []service{
-		{&aigatewayv1.AdjustmentService_ServiceDesc, budget.ScopeAdmin, aigatewayv1.RegisterAdjustmentServiceHandler,
+		{&aigatewayv1.AdjustmentService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterAdjustmentServiceHandler,
 			func(c *Config) any { return &adjustmentService{adjustments: c.Adjustments} }},
-		{&aigatewayv1.AuditService_ServiceDesc, budget.ScopeAdmin, aigatewayv1.RegisterAuditServiceHandler,
+		{&aigatewayv1.AuditService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterAuditServiceHandler,
 			func(c *Config) any { return &auditService{audit: c.Audit} }},
-		{&aigatewayv1.BudgetService_ServiceDesc, budget.ScopeBudgets, aigatewayv1.RegisterBudgetServiceHandler,
-			func(c *Config) any {
-				return &budgetService{keys: c.Keys, budgets: c.Budgets, zone: budgetZone(c.Zone)}
-			}},
-		{&aigatewayv1.CallService_ServiceDesc, budget.ScopeUsage, aigatewayv1.RegisterCallServiceHandler,
+		{&aigatewayv1.BudgetService_ServiceDesc, budget.ScopeBudgets, budget.ScopeUsage, aigatewayv1.RegisterBudgetServiceHandler,
+			func(c *Config) any { return newBudgetService(c) }},
+		{&aigatewayv1.CallService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterCallServiceHandler,
 			func(c *Config) any {
 				return &callService{calls: c.Calls, refusals: c.Refusals, zone: c.Zone, log: c.Log}
 			}},
-		{&aigatewayv1.ExplainService_ServiceDesc, budget.ScopeInference, aigatewayv1.RegisterExplainServiceHandler,
+		{&aigatewayv1.ExplainService_ServiceDesc, budget.ScopeInference, "", aigatewayv1.RegisterExplainServiceHandler,
 			func(c *Config) any { return &explainService{explainer: c.Explainer} }},
-		{&aigatewayv1.KeyService_ServiceDesc, budget.ScopeAdmin, aigatewayv1.RegisterKeyServiceHandler,
+		{&aigatewayv1.KeyService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterKeyServiceHandler,
 			func(c *Config) any { return &keyService{keys: c.Keys, now: c.Now} }},
-		{&aigatewayv1.ModelService_ServiceDesc, "", aigatewayv1.RegisterModelServiceHandler,
+		{&aigatewayv1.ModelService_ServiceDesc, "", "", aigatewayv1.RegisterModelServiceHandler,
 			func(c *Config) any { return &modelService{catalog: c.Catalog, now: c.Now} }},
-		{&aigatewayv1.ReservationService_ServiceDesc, budget.ScopeAdmin, aigatewayv1.RegisterReservationServiceHandler,
+		{&aigatewayv1.OverviewService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterOverviewServiceHandler,
+			func(c *Config) any {
+				return &overviewService{usage: newUsageService(c), budgets: newBudgetService(c), reservations: c.Reservations, refused: c.Refused}
+			}},
+		{&aigatewayv1.ReservationService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterReservationServiceHandler,
 			func(c *Config) any { return &reservationService{reservations: c.Reservations} }},
-		{&aigatewayv1.UsageService_ServiceDesc, budget.ScopeUsage, aigatewayv1.RegisterUsageServiceHandler,
-			func(c *Config) any { return &usageService{usage: c.Usage, now: c.Now, zone: c.Zone} }},
+		{&aigatewayv1.StatusService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterStatusServiceHandler,
+			func(c *Config) any {
+				return &statusService{state: c.State, providers: c.Providers, ready: c.Ready, catalog: c.Catalog, usage: newUsageService(c)}
+			}},
+		{&aigatewayv1.UsageService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterUsageServiceHandler,
+			func(c *Config) any { return newUsageService(c) }},
 	}
 }
 
-// scopeOf is what a key needs for a method: a scope, or "" for any valid key.
-// ok is false for a method of no service of ours; it is then refused.
-func scopeOf(fullMethod string) (scope budget.Scope, ok bool) {
-	name, _, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
+func newBudgetService(c *Config) *budgetService {
+	return &budgetService{keys: c.Keys, budgets: c.Budgets, history: c.History, usage: c.Usage, now: c.Now, zone: budgetZone(c.Zone)}
+}
+
+func newUsageService(c *Config) *usageService {
+	return &usageService{usage: c.Usage, now: c.Now, zone: c.Zone}
+}
+
+// scopesOf are what a key needs one of for a method; "" is any valid key. ok is
+// false for a method of no service of ours; it is then refused.
+func scopesOf(fullMethod string) (scopes []budget.Scope, ok bool) {
+	name, method, _ := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
 	for _, s := range services() {
-		if s.desc.ServiceName == name {
-			return s.scope, true
+		if s.desc.ServiceName != name {
+			continue
 		}
+		scopes = append(scopes, s.scope)
+		if s.read != "" && (strings.HasPrefix(method, "Get") || strings.HasPrefix(method, "List")) {
+			scopes = append(scopes, s.read)
+		}
+		return scopes, true
 	}
-	return "", false
+	return nil, false
 }
 
 // serviceNames are the full names of our services.

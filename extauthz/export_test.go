@@ -3,10 +3,12 @@ package extauthz
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/protobuf/proto"
 
+	"aigateway/budget"
 	"aigateway/envoy"
 )
 
@@ -66,4 +68,13 @@ func BodiesAndKeys(most int64) (enter func(ctx context.Context, key string, size
 		defer b.mu.Unlock()
 		return len(b.keys)
 	}
+}
+
+// CountDifferent counts n different refusals at once.
+func CountDifferent(n int) []budget.Refused {
+	var c refusedCounts
+	for i := range n {
+		c.add(maphash.MakeSeed(), &refusedCall{body: uint64(i)})
+	}
+	return c.take()
 }

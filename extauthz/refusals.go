@@ -33,6 +33,7 @@ type Refusals struct {
 	mu     sync.Mutex
 	last   budget.ReservationID     // number of the last one
 	groups map[string]*refusedGroup // by budget or key
+	counts refusedCounts
 }
 
 // refusedGroup is what is remembered of a budget's or a key's refusals, the last
@@ -75,6 +76,24 @@ func (f *Refusals) note(ctx context.Context, r *request, id string, c *call, err
 	f.last++
 	n.ID = f.last
 	f.group(group).add(n)
+	f.counts.add(f.seed, &n)
+}
+
+// TakeCounts returns what was counted since the last time. Who cannot keep it gives it
+// to ReturnCounts.
+func (f *Refusals) TakeCounts() []budget.Refused {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.counts.take()
+}
+
+// ReturnCounts adds what TakeCounts returned.
+func (f *Refusals) ReturnCounts(counts []budget.Refused) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range counts {
+		f.counts.count(&counts[i])
+	}
 }
 
 // group is what is remembered under name. It makes room by forgetting the group

@@ -93,3 +93,58 @@ func TestRefusalsAreBounded(t *testing.T) {
 		t.Errorf("%d calls of many budgets are remembered, the oldest %s; want 1000 from m500 on", len(got), got[len(got)-1].RequestID)
 	}
 }
+
+// TestRefusalsAreCounted counts each call by its budget, reason and quarter of an
+// hour, and what it could have cost once, however often its key sends it again within
+// ten minutes of the last time.
+func TestRefusalsAreCounted(t *testing.T) {
+	now := noon
+	s, known := refusingServer(t, &now)
+	for i := range 25 { // for two hours, every five minutes
+		check(t, s, authorized(fmt.Sprintf("loop-%d", i), sayChat("the same"), "x-aig-tag", "a"))
+		now = now.Add(5 * time.Minute)
+	}
+	check(t, s, authorized("malformed", `{"model":"moonshot/kimi-k2.6","max_tokens":"x"}`, "x-aig-tag", "a"))
+	now = now.Add(11 * time.Minute)
+	check(t, s, authorized("again", sayChat("the same"), "x-aig-tag", "a"))
+	check(t, s, authorized("other", sayChat("another"), "x-aig-tag", "b"))
+	check(t, s, newCheck("stranger", sayChat("no key")))
+
+	count := func() (sums map[string]budget.RefusedSum) {
+		sums = map[string]budget.RefusedSum{}
+		counts := known.TakeCounts()
+		for _, c := range counts {
+			sum := sums[c.BudgetID+" "+c.Reason]
+			sum.Add(c.RefusedSum)
+			sums[c.BudgetID+" "+c.Reason] = sum
+			if !c.Time.Truncate(15*time.Minute).Equal(c.Time) || c.Time.Before(noon) {
+				t.Errorf("counted at %s", c.Time)
+			}
+		}
+		known.ReturnCounts(counts)
+		return sums
+	}
+	bound := known.Calls(&budget.CallQuery{RequestID: "again"})[0].Bound
+	want := map[string]budget.RefusedSum{
+		"bud_a cap_would_be_crossed": {Calls: 26, Distinct: 2, Kept: 2 * bound},
+		"bud_b cap_would_be_crossed": {Calls: 1, Distinct: 1, Kept: known.Calls(&budget.CallQuery{RequestID: "other"})[0].Bound},
+		" field_invalid":             {Calls: 1, Distinct: 1},
+	}
+	for range 2 { // what nobody could keep is not lost
+		if got := count(); fmt.Sprint(got) != fmt.Sprint(want) || bound == 0 {
+			t.Errorf("counted %v, want %v", got, want)
+		}
+	}
+	known.TakeCounts()
+	if got := known.TakeCounts(); len(got) != 0 {
+		t.Errorf("counted twice: %v", got)
+	}
+}
+
+// TestCountsAreBounded refuses more different calls than can be told from others:
+// they count, but not as distinct.
+func TestCountsAreBounded(t *testing.T) {
+	if got := extauthz.CountDifferent(50_100); len(got) != 1 || got[0].Calls != 50_100 || got[0].Distinct != 50_000 {
+		t.Errorf("counted %+v", got)
+	}
+}

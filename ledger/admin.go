@@ -274,6 +274,8 @@ func (l *Ledger) DeleteBudget(ctx context.Context, id, etag string, by budget.Au
 	}
 	return l.applyRule(ctx, ruleEdit{rule: r, deleted: true}, []query{
 		{sql: `DELETE FROM budget WHERE num = ?`, args: []any{r.num}},
+		{sql: `DELETE FROM past_window WHERE budget = ?`, args: []any{r.ID}},
+		{sql: `DELETE FROM refused_window WHERE budget = ?`, args: []any{r.ID}},
 		l.auditBudget(by, "delete_budget", r.Budget),
 	})
 }

@@ -322,6 +322,7 @@ func (l *Ledger) distrust(r *Recount) {
 	for id, a := range l.core.accounts {
 		a.distrusted = bad[id]
 	}
+	l.checked.at, l.checked.mismatches = l.config.Now(), len(r.Mismatches)
 	l.mu.Unlock()
 	l.metrics.mismatches.Set(float64(len(r.Mismatches)))
 	l.metrics.checked.Set(float64(l.config.Now().Unix()))

@@ -42,6 +42,9 @@ func (s *store) prune(ctx context.Context, cutoff, wall int64, current uint64, l
 		if err := s.dropAccounts(ctx, retired); err != nil {
 			return err
 		}
+		if _, err := s.write.ExecContext(ctx, `DELETE FROM refused WHERE bucket < ?`, cutoff/bucketNanos); err != nil {
+			return err
+		}
 		if _, err := s.write.ExecContext(ctx, `DELETE FROM usage_late`); err != nil { // nobody reads
 			return err
 		}
@@ -125,8 +128,9 @@ func (s *store) endedAccounts(ctx context.Context, cutoff int64, limit int) (ids
 	return ids, nil
 }
 
-// dropAccounts deletes the rows of ended windows: they decide nothing any more,
-// and what their calls cost stays in the usage reports.
+// dropAccounts deletes the rows of ended windows: they decide nothing any more.
+// What they spent stays for people, as long as the budget, and what their calls cost
+// in the usage reports.
 func (s *store) dropAccounts(ctx context.Context, ids []int64) error {
 	if len(ids) == 0 {
 		return nil
@@ -137,6 +141,8 @@ func (s *store) dropAccounts(ctx context.Context, ids []int64) error {
 	}
 	for _, st := range []query{
 		{sql: lastAccountSQL},
+		{sql: `INSERT OR REPLACE INTO past_window (budget, start, "end", spent) SELECT b.id, a.start, a."end", a.spent
+			FROM account a JOIN budget b ON b.num = a.budget WHERE a.id IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 		{sql: `DELETE FROM base WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 		{sql: `DELETE FROM sealed_account WHERE account IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},
 		{sql: `DELETE FROM account WHERE id IN (SELECT value FROM json_each(?))`, args: []any{string(list)}},

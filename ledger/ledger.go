@@ -141,7 +141,11 @@ type Ledger struct {
 	storeDown bool          // the last exchange failed; of mu
 
 	checking sync.Mutex // one recount at a time
-	suspects *touched   // what the last recount found to differ; nil before the first. Of checking.
+	checked  struct {   // the last recount; guarded by mu
+		at         time.Time
+		mismatches int
+	}
+	suspects *touched // what the last recount found to differ; nil before the first. Of checking.
 
 	jobs chan func() error // for the sync goroutine
 

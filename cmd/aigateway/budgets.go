@@ -38,6 +38,11 @@ type restBudget struct {
 	Etag            string  `json:"etag"`
 	CreateTime      *string `json:"create_time,omitzero"`
 	UpdateTime      *string `json:"update_time,omitzero"`
+	Forecast        *struct {
+		Method    string  `json:"method"`
+		Projected string  `json:"projected"`
+		FullAt    *string `json:"full_at,omitzero"`
+	} `json:"forecast,omitzero"`
 }
 
 type restBudgetPage struct {
@@ -58,7 +63,8 @@ Amounts are US dollars.`,
 	}
 	f := &clientFlags{}
 	f.bind(c)
-	return group(c, newBudgetsListCommand(a, f), newBudgetsGetCommand(a, f), newBudgetsSetCommand(a, f), newBudgetsDeleteCommand(a, f))
+	return group(c, newBudgetsListCommand(a, f), newBudgetsGetCommand(a, f), newBudgetsSetCommand(a, f), newBudgetsDeleteCommand(a, f),
+		newBudgetsWindowsCommand(a, f), newBudgetsChangesCommand(a, f))
 }
 
 func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {

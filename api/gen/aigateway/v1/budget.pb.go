@@ -93,8 +93,11 @@ type Budget struct {
 	// the budgets and the key of a call the smallest counts, before the provider's.
 	// 0: none; at most 1000.
 	DefaultMaxToolCalls int32 `protobuf:"varint,24,opt,name=default_max_tool_calls,proto3" json:"default_max_tool_calls,omitempty"`
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	// What the running window comes to. Absent for a total budget, and until a
+	// twentieth of the window is over.
+	Forecast      *Forecast `protobuf:"bytes,25,opt,name=forecast,proto3,oneof" json:"forecast,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Budget) Reset() {
@@ -295,11 +298,424 @@ func (x *Budget) GetDefaultMaxToolCalls() int32 {
 	return 0
 }
 
+func (x *Budget) GetForecast() *Forecast {
+	if x != nil {
+		return x.Forecast
+	}
+	return nil
+}
+
+// Forecast is what a window comes to if it goes on as it began.
+type Forecast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How it is computed. straight_line: what was spent since the window began, times
+	// the length of the window, by how much of it is over.
+	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
+	// What the window would cost in all, in US dollars, if no cap were there.
+	Projected string `protobuf:"bytes,2,opt,name=projected,proto3" json:"projected,omitempty"`
+	// When the cap would be used up; now if it is. Absent: not in this window.
+	FullAt        *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=full_at,proto3,oneof" json:"full_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Forecast) Reset() {
+	*x = Forecast{}
+	mi := &file_aigateway_v1_budget_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Forecast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Forecast) ProtoMessage() {}
+
+func (x *Forecast) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Forecast.ProtoReflect.Descriptor instead.
+func (*Forecast) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Forecast) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Forecast) GetProjected() string {
+	if x != nil {
+		return x.Projected
+	}
+	return ""
+}
+
+func (x *Forecast) GetFullAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FullAt
+	}
+	return nil
+}
+
+// BudgetWindow is one window of a budget against its cap.
+type BudgetWindow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the window. Absent for a total budget.
+	Start *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start,proto3,oneof" json:"start,omitempty"`
+	// End of the window, not part of it. Absent for a total budget.
+	End *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end,proto3,oneof" json:"end,omitempty"`
+	// Whether the window is open now.
+	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// The cap with which the window ended, or that is in force, in US dollars. Absent:
+	// the audit log has none from then.
+	Cap *string `protobuf:"bytes,4,opt,name=cap,proto3,oneof" json:"cap,omitempty"`
+	// What calls cost in the window, in US dollars, exact.
+	Spent string `protobuf:"bytes,5,opt,name=spent,proto3" json:"spent,omitempty"`
+	// How many calls the cap refused, repeats too.
+	RefusedCalls int64 `protobuf:"varint,6,opt,name=refused_calls,proto3" json:"refused_calls,omitempty"`
+	// How many of them were different: the same body by the same key within ten minutes
+	// of the last time counts once.
+	DistinctCalls int64 `protobuf:"varint,7,opt,name=distinct_calls,proto3" json:"distinct_calls,omitempty"`
+	// What the different ones could have cost, in US dollars: the sum of their bounds,
+	// so at most what the cap kept from being spent.
+	Kept          string `protobuf:"bytes,8,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetWindow) Reset() {
+	*x = BudgetWindow{}
+	mi := &file_aigateway_v1_budget_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetWindow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetWindow) ProtoMessage() {}
+
+func (x *BudgetWindow) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetWindow.ProtoReflect.Descriptor instead.
+func (*BudgetWindow) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BudgetWindow) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *BudgetWindow) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *BudgetWindow) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *BudgetWindow) GetCap() string {
+	if x != nil && x.Cap != nil {
+		return *x.Cap
+	}
+	return ""
+}
+
+func (x *BudgetWindow) GetSpent() string {
+	if x != nil {
+		return x.Spent
+	}
+	return ""
+}
+
+func (x *BudgetWindow) GetRefusedCalls() int64 {
+	if x != nil {
+		return x.RefusedCalls
+	}
+	return 0
+}
+
+func (x *BudgetWindow) GetDistinctCalls() int64 {
+	if x != nil {
+		return x.DistinctCalls
+	}
+	return 0
+}
+
+func (x *BudgetWindow) GetKept() string {
+	if x != nil {
+		return x.Kept
+	}
+	return ""
+}
+
+// BudgetChange is one edit of a budget.
+type BudgetChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of its entry in the audit log.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When it became durable.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=create_time,proto3,oneof" json:"create_time,omitempty"`
+	// The id of the key that made the change.
+	Actor string `protobuf:"bytes,3,opt,name=actor,proto3" json:"actor,omitempty"`
+	// create_budget, update_budget or delete_budget.
+	Action string `protobuf:"bytes,4,opt,name=action,proto3" json:"action,omitempty"`
+	// Why, in the words of who did it.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What was in force before. Absent: the budget was made.
+	Before *BudgetTerms `protobuf:"bytes,6,opt,name=before,proto3,oneof" json:"before,omitempty"`
+	// What is in force since. Absent: the budget was deleted.
+	After         *BudgetTerms `protobuf:"bytes,7,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BudgetChange) Reset() {
+	*x = BudgetChange{}
+	mi := &file_aigateway_v1_budget_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetChange) ProtoMessage() {}
+
+func (x *BudgetChange) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetChange.ProtoReflect.Descriptor instead.
+func (*BudgetChange) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BudgetChange) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BudgetChange) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *BudgetChange) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *BudgetChange) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *BudgetChange) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BudgetChange) GetBefore() *BudgetTerms {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *BudgetChange) GetAfter() *BudgetTerms {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+// BudgetTerms are what people set of a budget.
+type BudgetTerms struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The cap in US dollars.
+	Cap string `protobuf:"bytes,1,opt,name=cap,proto3" json:"cap,omitempty"`
+	// IANA time zone of its windows.
+	TimeZone string `protobuf:"bytes,2,opt,name=time_zone,proto3" json:"time_zone,omitempty"`
+	// The output cap of calls that name none; 0: none.
+	DefaultMaxTokens int32 `protobuf:"varint,3,opt,name=default_max_tokens,proto3" json:"default_max_tokens,omitempty"`
+	// Uses of the provider's tools by calls that do not limit them; 0: none.
+	DefaultMaxToolCalls int32 `protobuf:"varint,4,opt,name=default_max_tool_calls,proto3" json:"default_max_tool_calls,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *BudgetTerms) Reset() {
+	*x = BudgetTerms{}
+	mi := &file_aigateway_v1_budget_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BudgetTerms) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BudgetTerms) ProtoMessage() {}
+
+func (x *BudgetTerms) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BudgetTerms.ProtoReflect.Descriptor instead.
+func (*BudgetTerms) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BudgetTerms) GetCap() string {
+	if x != nil {
+		return x.Cap
+	}
+	return ""
+}
+
+func (x *BudgetTerms) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *BudgetTerms) GetDefaultMaxTokens() int32 {
+	if x != nil {
+		return x.DefaultMaxTokens
+	}
+	return 0
+}
+
+func (x *BudgetTerms) GetDefaultMaxToolCalls() int32 {
+	if x != nil {
+		return x.DefaultMaxToolCalls
+	}
+	return 0
+}
+
+// CurvePoint is what a budget had spent at a moment.
+type CurvePoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The moment.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3,oneof" json:"time,omitempty"`
+	// What was spent from the start of the window until then, in US dollars, exact.
+	Spent         string `protobuf:"bytes,2,opt,name=spent,proto3" json:"spent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CurvePoint) Reset() {
+	*x = CurvePoint{}
+	mi := &file_aigateway_v1_budget_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CurvePoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CurvePoint) ProtoMessage() {}
+
+func (x *CurvePoint) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CurvePoint.ProtoReflect.Descriptor instead.
+func (*CurvePoint) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CurvePoint) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *CurvePoint) GetSpent() string {
+	if x != nil {
+		return x.Spent
+	}
+	return ""
+}
+
 var File_aigateway_v1_budget_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\n" +
-	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\t\n" +
+	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\n" +
+	"\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x15\n" +
 	"\x03tag\x18\x02 \x01(\tH\x00R\x03tag\x88\x01\x01\x12\x1b\n" +
@@ -325,7 +741,9 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\vcreate_time\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\bR\vcreate_time\x88\x01\x01\x12G\n" +
 	"\vupdate_time\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\tR\vupdate_time\x88\x01\x01\x12.\n" +
 	"\x12default_max_tokens\x18\x17 \x01(\x05R\x12default_max_tokens\x126\n" +
-	"\x16default_max_tool_calls\x18\x18 \x01(\x05R\x16default_max_tool_callsB\x06\n" +
+	"\x16default_max_tool_calls\x18\x18 \x01(\x05R\x16default_max_tool_calls\x12=\n" +
+	"\bforecast\x18\x19 \x01(\v2\x16.aigateway.v1.ForecastB\x04\xe2A\x01\x03H\n" +
+	"R\bforecast\x88\x01\x01B\x06\n" +
 	"\x04_tagB\t\n" +
 	"\a_key_idB\x14\n" +
 	"\x12_monthly_cap_centsB\x12\n" +
@@ -336,7 +754,47 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\n" +
 	"_resets_atB\x0e\n" +
 	"\f_create_timeB\x0e\n" +
-	"\f_update_timeB\x9c\x01\n" +
+	"\f_update_timeB\v\n" +
+	"\t_forecast\"\x87\x01\n" +
+	"\bForecast\x12\x16\n" +
+	"\x06method\x18\x01 \x01(\tR\x06method\x12\x1c\n" +
+	"\tprojected\x18\x02 \x01(\tR\tprojected\x129\n" +
+	"\afull_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\afull_at\x88\x01\x01B\n" +
+	"\n" +
+	"\b_full_at\"\xc3\x02\n" +
+	"\fBudgetWindow\x125\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05start\x88\x01\x01\x121\n" +
+	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x01R\x03end\x88\x01\x01\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12\x15\n" +
+	"\x03cap\x18\x04 \x01(\tH\x02R\x03cap\x88\x01\x01\x12\x14\n" +
+	"\x05spent\x18\x05 \x01(\tR\x05spent\x12(\n" +
+	"\rrefused_calls\x18\x06 \x01(\x03B\x020\x02R\rrefused_calls\x12*\n" +
+	"\x0edistinct_calls\x18\a \x01(\x03B\x020\x02R\x0edistinct_calls\x12\x12\n" +
+	"\x04kept\x18\b \x01(\tR\x04keptB\b\n" +
+	"\x06_startB\x06\n" +
+	"\x04_endB\x06\n" +
+	"\x04_cap\"\xba\x02\n" +
+	"\fBudgetChange\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12A\n" +
+	"\vcreate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\vcreate_time\x88\x01\x01\x12\x14\n" +
+	"\x05actor\x18\x03 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x04 \x01(\tR\x06action\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x126\n" +
+	"\x06before\x18\x06 \x01(\v2\x19.aigateway.v1.BudgetTermsH\x01R\x06before\x88\x01\x01\x124\n" +
+	"\x05after\x18\a \x01(\v2\x19.aigateway.v1.BudgetTermsH\x02R\x05after\x88\x01\x01B\x0e\n" +
+	"\f_create_timeB\t\n" +
+	"\a_beforeB\b\n" +
+	"\x06_after\"\xa5\x01\n" +
+	"\vBudgetTerms\x12\x10\n" +
+	"\x03cap\x18\x01 \x01(\tR\x03cap\x12\x1c\n" +
+	"\ttime_zone\x18\x02 \x01(\tR\ttime_zone\x12.\n" +
+	"\x12default_max_tokens\x18\x03 \x01(\x05R\x12default_max_tokens\x126\n" +
+	"\x16default_max_tool_calls\x18\x04 \x01(\x05R\x16default_max_tool_calls\"`\n" +
+	"\n" +
+	"CurvePoint\x123\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04time\x88\x01\x01\x12\x14\n" +
+	"\x05spent\x18\x02 \x01(\tR\x05spentB\a\n" +
+	"\x05_timeB\x9c\x01\n" +
 	"\x10com.aigateway.v1B\vBudgetProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -351,21 +809,34 @@ func file_aigateway_v1_budget_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_budget_proto_rawDescData
 }
 
-var file_aigateway_v1_budget_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_aigateway_v1_budget_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_aigateway_v1_budget_proto_goTypes = []any{
 	(*Budget)(nil),                // 0: aigateway.v1.Budget
-	(*timestamppb.Timestamp)(nil), // 1: google.protobuf.Timestamp
+	(*Forecast)(nil),              // 1: aigateway.v1.Forecast
+	(*BudgetWindow)(nil),          // 2: aigateway.v1.BudgetWindow
+	(*BudgetChange)(nil),          // 3: aigateway.v1.BudgetChange
+	(*BudgetTerms)(nil),           // 4: aigateway.v1.BudgetTerms
+	(*CurvePoint)(nil),            // 5: aigateway.v1.CurvePoint
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_aigateway_v1_budget_proto_depIdxs = []int32{
-	1, // 0: aigateway.v1.Budget.window_start:type_name -> google.protobuf.Timestamp
-	1, // 1: aigateway.v1.Budget.resets_at:type_name -> google.protobuf.Timestamp
-	1, // 2: aigateway.v1.Budget.create_time:type_name -> google.protobuf.Timestamp
-	1, // 3: aigateway.v1.Budget.update_time:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6,  // 0: aigateway.v1.Budget.window_start:type_name -> google.protobuf.Timestamp
+	6,  // 1: aigateway.v1.Budget.resets_at:type_name -> google.protobuf.Timestamp
+	6,  // 2: aigateway.v1.Budget.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 3: aigateway.v1.Budget.update_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: aigateway.v1.Budget.forecast:type_name -> aigateway.v1.Forecast
+	6,  // 5: aigateway.v1.Forecast.full_at:type_name -> google.protobuf.Timestamp
+	6,  // 6: aigateway.v1.BudgetWindow.start:type_name -> google.protobuf.Timestamp
+	6,  // 7: aigateway.v1.BudgetWindow.end:type_name -> google.protobuf.Timestamp
+	6,  // 8: aigateway.v1.BudgetChange.create_time:type_name -> google.protobuf.Timestamp
+	4,  // 9: aigateway.v1.BudgetChange.before:type_name -> aigateway.v1.BudgetTerms
+	4,  // 10: aigateway.v1.BudgetChange.after:type_name -> aigateway.v1.BudgetTerms
+	6,  // 11: aigateway.v1.CurvePoint.time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_budget_proto_init() }
@@ -374,13 +845,17 @@ func file_aigateway_v1_budget_proto_init() {
 		return
 	}
 	file_aigateway_v1_budget_proto_msgTypes[0].OneofWrappers = []any{}
+	file_aigateway_v1_budget_proto_msgTypes[1].OneofWrappers = []any{}
+	file_aigateway_v1_budget_proto_msgTypes[2].OneofWrappers = []any{}
+	file_aigateway_v1_budget_proto_msgTypes[3].OneofWrappers = []any{}
+	file_aigateway_v1_budget_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_budget_proto_rawDesc), len(file_aigateway_v1_budget_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   1,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

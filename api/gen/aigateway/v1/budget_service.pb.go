@@ -397,6 +397,336 @@ func (x *DeleteBudgetRequest) GetReason() string {
 	return ""
 }
 
+// ListBudgetWindowsRequest asks for ListBudgetWindows.
+type ListBudgetWindowsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many windows to return at most, 1-1000. Default: 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetWindowsRequest) Reset() {
+	*x = ListBudgetWindowsRequest{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetWindowsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetWindowsRequest) ProtoMessage() {}
+
+func (x *ListBudgetWindowsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetWindowsRequest.ProtoReflect.Descriptor instead.
+func (*ListBudgetWindowsRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListBudgetWindowsRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListBudgetWindowsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBudgetWindowsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListBudgetWindowsResponse is one page of windows.
+type ListBudgetWindowsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The windows, the last one first.
+	Windows []*BudgetWindow `protobuf:"bytes,1,rep,name=windows,proto3" json:"windows,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetWindowsResponse) Reset() {
+	*x = ListBudgetWindowsResponse{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetWindowsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetWindowsResponse) ProtoMessage() {}
+
+func (x *ListBudgetWindowsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetWindowsResponse.ProtoReflect.Descriptor instead.
+func (*ListBudgetWindowsResponse) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListBudgetWindowsResponse) GetWindows() []*BudgetWindow {
+	if x != nil {
+		return x.Windows
+	}
+	return nil
+}
+
+func (x *ListBudgetWindowsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// ListBudgetChangesRequest asks for ListBudgetChanges.
+type ListBudgetChangesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget's id.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How many changes to return at most, 1-1000. Default: 100.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,proto3" json:"page_size,omitempty"`
+	// next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetChangesRequest) Reset() {
+	*x = ListBudgetChangesRequest{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetChangesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetChangesRequest) ProtoMessage() {}
+
+func (x *ListBudgetChangesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetChangesRequest.ProtoReflect.Descriptor instead.
+func (*ListBudgetChangesRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListBudgetChangesRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ListBudgetChangesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListBudgetChangesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListBudgetChangesResponse is one page of changes.
+type ListBudgetChangesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The changes, the last one first.
+	Changes []*BudgetChange `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Token of the next page; empty on the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBudgetChangesResponse) Reset() {
+	*x = ListBudgetChangesResponse{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBudgetChangesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBudgetChangesResponse) ProtoMessage() {}
+
+func (x *ListBudgetChangesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBudgetChangesResponse.ProtoReflect.Descriptor instead.
+func (*ListBudgetChangesResponse) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListBudgetChangesResponse) GetChanges() []*BudgetChange {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ListBudgetChangesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GetBudgetCurveRequest asks for GetBudgetCurve.
+type GetBudgetCurveRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The budget's id.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetCurveRequest) Reset() {
+	*x = GetBudgetCurveRequest{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetCurveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetCurveRequest) ProtoMessage() {}
+
+func (x *GetBudgetCurveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetCurveRequest.ProtoReflect.Descriptor instead.
+func (*GetBudgetCurveRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetBudgetCurveRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// GetBudgetCurveResponse answers GetBudgetCurve.
+type GetBudgetCurveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The points, the earliest first; the last one is the moment of the answer.
+	Points        []*CurvePoint `protobuf:"bytes,1,rep,name=points,proto3" json:"points,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBudgetCurveResponse) Reset() {
+	*x = GetBudgetCurveResponse{}
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBudgetCurveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBudgetCurveResponse) ProtoMessage() {}
+
+func (x *GetBudgetCurveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_budget_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBudgetCurveResponse.ProtoReflect.Descriptor instead.
+func (*GetBudgetCurveResponse) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_budget_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetBudgetCurveResponse) GetPoints() []*CurvePoint {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
 var File_aigateway_v1_budget_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_service_proto_rawDesc = "" +
@@ -425,13 +755,38 @@ const file_aigateway_v1_budget_service_proto_rawDesc = "" +
 	"\x13DeleteBudgetRequest\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x12\n" +
 	"\x04etag\x18\x02 \x01(\tR\x04etag\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason2\x85\x04\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"n\n" +
+	"\x18ListBudgetWindowsRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x1c\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\tpage_size\x12\x1e\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\n" +
+	"page_token\"{\n" +
+	"\x19ListBudgetWindowsResponse\x124\n" +
+	"\awindows\x18\x01 \x03(\v2\x1a.aigateway.v1.BudgetWindowR\awindows\x12(\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\x0fnext_page_token\"n\n" +
+	"\x18ListBudgetChangesRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\x12\x1c\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\tpage_size\x12\x1e\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\n" +
+	"page_token\"{\n" +
+	"\x19ListBudgetChangesResponse\x124\n" +
+	"\achanges\x18\x01 \x03(\v2\x1a.aigateway.v1.BudgetChangeR\achanges\x12(\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\x0fnext_page_token\"-\n" +
+	"\x15GetBudgetCurveRequest\x12\x14\n" +
+	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x02R\x02id\"J\n" +
+	"\x16GetBudgetCurveResponse\x120\n" +
+	"\x06points\x18\x01 \x03(\v2\x18.aigateway.v1.CurvePointR\x06points2\x94\a\n" +
 	"\rBudgetService\x12^\n" +
 	"\tSetBudget\x12\x1e.aigateway.v1.SetBudgetRequest\x1a\x14.aigateway.v1.Budget\"\x1b\x82\xd3\xe4\x93\x02\x15:\x06budget\"\v/v1/budgets\x12g\n" +
 	"\vListBudgets\x12 .aigateway.v1.ListBudgetsRequest\x1a!.aigateway.v1.ListBudgetsResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\v/v1/budgets\x12[\n" +
 	"\tGetBudget\x12\x1e.aigateway.v1.GetBudgetRequest\x1a\x14.aigateway.v1.Budget\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/budgets/{id}\x12i\n" +
 	"\fUpdateBudget\x12!.aigateway.v1.UpdateBudgetRequest\x1a\x14.aigateway.v1.Budget\" \x82\xd3\xe4\x93\x02\x1a:\x06budget2\x10/v1/budgets/{id}\x12c\n" +
-	"\fDeleteBudget\x12!.aigateway.v1.DeleteBudgetRequest\x1a\x16.google.protobuf.Empty\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/budgets/{id}B\xa3\x01\n" +
+	"\fDeleteBudget\x12!.aigateway.v1.DeleteBudgetRequest\x1a\x16.google.protobuf.Empty\"\x18\x82\xd3\xe4\x93\x02\x12*\x10/v1/budgets/{id}\x12\x86\x01\n" +
+	"\x11ListBudgetWindows\x12&.aigateway.v1.ListBudgetWindowsRequest\x1a'.aigateway.v1.ListBudgetWindowsResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/budgets/{id}/windows\x12\x86\x01\n" +
+	"\x11ListBudgetChanges\x12&.aigateway.v1.ListBudgetChangesRequest\x1a'.aigateway.v1.ListBudgetChangesResponse\" \x82\xd3\xe4\x93\x02\x1a\x12\x18/v1/budgets/{id}/changes\x12{\n" +
+	"\x0eGetBudgetCurve\x12#.aigateway.v1.GetBudgetCurveRequest\x1a$.aigateway.v1.GetBudgetCurveResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/v1/budgets/{id}/curveB\xa3\x01\n" +
 	"\x10com.aigateway.v1B\x12BudgetServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -446,38 +801,56 @@ func file_aigateway_v1_budget_service_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_budget_service_proto_rawDescData
 }
 
-var file_aigateway_v1_budget_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_aigateway_v1_budget_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_aigateway_v1_budget_service_proto_goTypes = []any{
-	(*SetBudgetRequest)(nil),      // 0: aigateway.v1.SetBudgetRequest
-	(*ListBudgetsRequest)(nil),    // 1: aigateway.v1.ListBudgetsRequest
-	(*ListBudgetsResponse)(nil),   // 2: aigateway.v1.ListBudgetsResponse
-	(*GetBudgetRequest)(nil),      // 3: aigateway.v1.GetBudgetRequest
-	(*UpdateBudgetRequest)(nil),   // 4: aigateway.v1.UpdateBudgetRequest
-	(*DeleteBudgetRequest)(nil),   // 5: aigateway.v1.DeleteBudgetRequest
-	(*Budget)(nil),                // 6: aigateway.v1.Budget
-	(*fieldmaskpb.FieldMask)(nil), // 7: google.protobuf.FieldMask
-	(*emptypb.Empty)(nil),         // 8: google.protobuf.Empty
+	(*SetBudgetRequest)(nil),          // 0: aigateway.v1.SetBudgetRequest
+	(*ListBudgetsRequest)(nil),        // 1: aigateway.v1.ListBudgetsRequest
+	(*ListBudgetsResponse)(nil),       // 2: aigateway.v1.ListBudgetsResponse
+	(*GetBudgetRequest)(nil),          // 3: aigateway.v1.GetBudgetRequest
+	(*UpdateBudgetRequest)(nil),       // 4: aigateway.v1.UpdateBudgetRequest
+	(*DeleteBudgetRequest)(nil),       // 5: aigateway.v1.DeleteBudgetRequest
+	(*ListBudgetWindowsRequest)(nil),  // 6: aigateway.v1.ListBudgetWindowsRequest
+	(*ListBudgetWindowsResponse)(nil), // 7: aigateway.v1.ListBudgetWindowsResponse
+	(*ListBudgetChangesRequest)(nil),  // 8: aigateway.v1.ListBudgetChangesRequest
+	(*ListBudgetChangesResponse)(nil), // 9: aigateway.v1.ListBudgetChangesResponse
+	(*GetBudgetCurveRequest)(nil),     // 10: aigateway.v1.GetBudgetCurveRequest
+	(*GetBudgetCurveResponse)(nil),    // 11: aigateway.v1.GetBudgetCurveResponse
+	(*Budget)(nil),                    // 12: aigateway.v1.Budget
+	(*fieldmaskpb.FieldMask)(nil),     // 13: google.protobuf.FieldMask
+	(*BudgetWindow)(nil),              // 14: aigateway.v1.BudgetWindow
+	(*BudgetChange)(nil),              // 15: aigateway.v1.BudgetChange
+	(*CurvePoint)(nil),                // 16: aigateway.v1.CurvePoint
+	(*emptypb.Empty)(nil),             // 17: google.protobuf.Empty
 }
 var file_aigateway_v1_budget_service_proto_depIdxs = []int32{
-	6, // 0: aigateway.v1.SetBudgetRequest.budget:type_name -> aigateway.v1.Budget
-	6, // 1: aigateway.v1.ListBudgetsResponse.budgets:type_name -> aigateway.v1.Budget
-	6, // 2: aigateway.v1.UpdateBudgetRequest.budget:type_name -> aigateway.v1.Budget
-	7, // 3: aigateway.v1.UpdateBudgetRequest.update_mask:type_name -> google.protobuf.FieldMask
-	0, // 4: aigateway.v1.BudgetService.SetBudget:input_type -> aigateway.v1.SetBudgetRequest
-	1, // 5: aigateway.v1.BudgetService.ListBudgets:input_type -> aigateway.v1.ListBudgetsRequest
-	3, // 6: aigateway.v1.BudgetService.GetBudget:input_type -> aigateway.v1.GetBudgetRequest
-	4, // 7: aigateway.v1.BudgetService.UpdateBudget:input_type -> aigateway.v1.UpdateBudgetRequest
-	5, // 8: aigateway.v1.BudgetService.DeleteBudget:input_type -> aigateway.v1.DeleteBudgetRequest
-	6, // 9: aigateway.v1.BudgetService.SetBudget:output_type -> aigateway.v1.Budget
-	2, // 10: aigateway.v1.BudgetService.ListBudgets:output_type -> aigateway.v1.ListBudgetsResponse
-	6, // 11: aigateway.v1.BudgetService.GetBudget:output_type -> aigateway.v1.Budget
-	6, // 12: aigateway.v1.BudgetService.UpdateBudget:output_type -> aigateway.v1.Budget
-	8, // 13: aigateway.v1.BudgetService.DeleteBudget:output_type -> google.protobuf.Empty
-	9, // [9:14] is the sub-list for method output_type
-	4, // [4:9] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	12, // 0: aigateway.v1.SetBudgetRequest.budget:type_name -> aigateway.v1.Budget
+	12, // 1: aigateway.v1.ListBudgetsResponse.budgets:type_name -> aigateway.v1.Budget
+	12, // 2: aigateway.v1.UpdateBudgetRequest.budget:type_name -> aigateway.v1.Budget
+	13, // 3: aigateway.v1.UpdateBudgetRequest.update_mask:type_name -> google.protobuf.FieldMask
+	14, // 4: aigateway.v1.ListBudgetWindowsResponse.windows:type_name -> aigateway.v1.BudgetWindow
+	15, // 5: aigateway.v1.ListBudgetChangesResponse.changes:type_name -> aigateway.v1.BudgetChange
+	16, // 6: aigateway.v1.GetBudgetCurveResponse.points:type_name -> aigateway.v1.CurvePoint
+	0,  // 7: aigateway.v1.BudgetService.SetBudget:input_type -> aigateway.v1.SetBudgetRequest
+	1,  // 8: aigateway.v1.BudgetService.ListBudgets:input_type -> aigateway.v1.ListBudgetsRequest
+	3,  // 9: aigateway.v1.BudgetService.GetBudget:input_type -> aigateway.v1.GetBudgetRequest
+	4,  // 10: aigateway.v1.BudgetService.UpdateBudget:input_type -> aigateway.v1.UpdateBudgetRequest
+	5,  // 11: aigateway.v1.BudgetService.DeleteBudget:input_type -> aigateway.v1.DeleteBudgetRequest
+	6,  // 12: aigateway.v1.BudgetService.ListBudgetWindows:input_type -> aigateway.v1.ListBudgetWindowsRequest
+	8,  // 13: aigateway.v1.BudgetService.ListBudgetChanges:input_type -> aigateway.v1.ListBudgetChangesRequest
+	10, // 14: aigateway.v1.BudgetService.GetBudgetCurve:input_type -> aigateway.v1.GetBudgetCurveRequest
+	12, // 15: aigateway.v1.BudgetService.SetBudget:output_type -> aigateway.v1.Budget
+	2,  // 16: aigateway.v1.BudgetService.ListBudgets:output_type -> aigateway.v1.ListBudgetsResponse
+	12, // 17: aigateway.v1.BudgetService.GetBudget:output_type -> aigateway.v1.Budget
+	12, // 18: aigateway.v1.BudgetService.UpdateBudget:output_type -> aigateway.v1.Budget
+	17, // 19: aigateway.v1.BudgetService.DeleteBudget:output_type -> google.protobuf.Empty
+	7,  // 20: aigateway.v1.BudgetService.ListBudgetWindows:output_type -> aigateway.v1.ListBudgetWindowsResponse
+	9,  // 21: aigateway.v1.BudgetService.ListBudgetChanges:output_type -> aigateway.v1.ListBudgetChangesResponse
+	11, // 22: aigateway.v1.BudgetService.GetBudgetCurve:output_type -> aigateway.v1.GetBudgetCurveResponse
+	15, // [15:23] is the sub-list for method output_type
+	7,  // [7:15] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_budget_service_proto_init() }
@@ -492,7 +865,7 @@ func file_aigateway_v1_budget_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_budget_service_proto_rawDesc), len(file_aigateway_v1_budget_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

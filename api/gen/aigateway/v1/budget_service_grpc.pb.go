@@ -20,18 +20,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	BudgetService_SetBudget_FullMethodName    = "/aigateway.v1.BudgetService/SetBudget"
-	BudgetService_ListBudgets_FullMethodName  = "/aigateway.v1.BudgetService/ListBudgets"
-	BudgetService_GetBudget_FullMethodName    = "/aigateway.v1.BudgetService/GetBudget"
-	BudgetService_UpdateBudget_FullMethodName = "/aigateway.v1.BudgetService/UpdateBudget"
-	BudgetService_DeleteBudget_FullMethodName = "/aigateway.v1.BudgetService/DeleteBudget"
+	BudgetService_SetBudget_FullMethodName         = "/aigateway.v1.BudgetService/SetBudget"
+	BudgetService_ListBudgets_FullMethodName       = "/aigateway.v1.BudgetService/ListBudgets"
+	BudgetService_GetBudget_FullMethodName         = "/aigateway.v1.BudgetService/GetBudget"
+	BudgetService_UpdateBudget_FullMethodName      = "/aigateway.v1.BudgetService/UpdateBudget"
+	BudgetService_DeleteBudget_FullMethodName      = "/aigateway.v1.BudgetService/DeleteBudget"
+	BudgetService_ListBudgetWindows_FullMethodName = "/aigateway.v1.BudgetService/ListBudgetWindows"
+	BudgetService_ListBudgetChanges_FullMethodName = "/aigateway.v1.BudgetService/ListBudgetChanges"
+	BudgetService_GetBudgetCurve_FullMethodName    = "/aigateway.v1.BudgetService/GetBudgetCurve"
 )
 
 // BudgetServiceClient is the client API for BudgetService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// BudgetService sets and reads hard caps. It needs the scope budgets or admin.
+// BudgetService sets and reads hard caps. It needs the scope budgets or admin; to
+// read, the scope usage will do.
 // A key limited to some tags sees and changes the budgets of those tags only;
 // other budgets are answered as if they did not exist.
 type BudgetServiceClient interface {
@@ -55,6 +59,18 @@ type BudgetServiceClient interface {
 	// it; what they cost stays in the usage reports. Errors: 404 budget_not_found;
 	// 409 etag_mismatch. Repeating it is safe: the repeat is answered with 404.
 	DeleteBudget(ctx context.Context, in *DeleteBudgetRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// ListBudgetWindows lists the windows of a budget, the last one first: the one that
+	// runs, and those that ended since the budget was made. Errors: 400 field_invalid;
+	// 404 budget_not_found. Repeating it is safe.
+	ListBudgetWindows(ctx context.Context, in *ListBudgetWindowsRequest, opts ...grpc.CallOption) (*ListBudgetWindowsResponse, error)
+	// ListBudgetChanges lists who changed a budget and why, with the terms before and
+	// after, the last change first. Errors: 400 field_invalid; 404 budget_not_found.
+	// Repeating it is safe.
+	ListBudgetChanges(ctx context.Context, in *ListBudgetChangesRequest, opts ...grpc.CallOption) (*ListBudgetChangesResponse, error)
+	// GetBudgetCurve tells how the spending of the running window came about: by the
+	// hour for a day or a week, else by the day of the budget's time zone, the last 400
+	// of them. Errors: 404 budget_not_found. Repeating it is safe.
+	GetBudgetCurve(ctx context.Context, in *GetBudgetCurveRequest, opts ...grpc.CallOption) (*GetBudgetCurveResponse, error)
 }
 
 type budgetServiceClient struct {
@@ -115,11 +131,42 @@ func (c *budgetServiceClient) DeleteBudget(ctx context.Context, in *DeleteBudget
 	return out, nil
 }
 
+func (c *budgetServiceClient) ListBudgetWindows(ctx context.Context, in *ListBudgetWindowsRequest, opts ...grpc.CallOption) (*ListBudgetWindowsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBudgetWindowsResponse)
+	err := c.cc.Invoke(ctx, BudgetService_ListBudgetWindows_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *budgetServiceClient) ListBudgetChanges(ctx context.Context, in *ListBudgetChangesRequest, opts ...grpc.CallOption) (*ListBudgetChangesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBudgetChangesResponse)
+	err := c.cc.Invoke(ctx, BudgetService_ListBudgetChanges_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *budgetServiceClient) GetBudgetCurve(ctx context.Context, in *GetBudgetCurveRequest, opts ...grpc.CallOption) (*GetBudgetCurveResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBudgetCurveResponse)
+	err := c.cc.Invoke(ctx, BudgetService_GetBudgetCurve_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // BudgetServiceServer is the server API for BudgetService service.
 // All implementations must embed UnimplementedBudgetServiceServer
 // for forward compatibility.
 //
-// BudgetService sets and reads hard caps. It needs the scope budgets or admin.
+// BudgetService sets and reads hard caps. It needs the scope budgets or admin; to
+// read, the scope usage will do.
 // A key limited to some tags sees and changes the budgets of those tags only;
 // other budgets are answered as if they did not exist.
 type BudgetServiceServer interface {
@@ -143,6 +190,18 @@ type BudgetServiceServer interface {
 	// it; what they cost stays in the usage reports. Errors: 404 budget_not_found;
 	// 409 etag_mismatch. Repeating it is safe: the repeat is answered with 404.
 	DeleteBudget(context.Context, *DeleteBudgetRequest) (*emptypb.Empty, error)
+	// ListBudgetWindows lists the windows of a budget, the last one first: the one that
+	// runs, and those that ended since the budget was made. Errors: 400 field_invalid;
+	// 404 budget_not_found. Repeating it is safe.
+	ListBudgetWindows(context.Context, *ListBudgetWindowsRequest) (*ListBudgetWindowsResponse, error)
+	// ListBudgetChanges lists who changed a budget and why, with the terms before and
+	// after, the last change first. Errors: 400 field_invalid; 404 budget_not_found.
+	// Repeating it is safe.
+	ListBudgetChanges(context.Context, *ListBudgetChangesRequest) (*ListBudgetChangesResponse, error)
+	// GetBudgetCurve tells how the spending of the running window came about: by the
+	// hour for a day or a week, else by the day of the budget's time zone, the last 400
+	// of them. Errors: 404 budget_not_found. Repeating it is safe.
+	GetBudgetCurve(context.Context, *GetBudgetCurveRequest) (*GetBudgetCurveResponse, error)
 	mustEmbedUnimplementedBudgetServiceServer()
 }
 
@@ -167,6 +226,15 @@ func (UnimplementedBudgetServiceServer) UpdateBudget(context.Context, *UpdateBud
 }
 func (UnimplementedBudgetServiceServer) DeleteBudget(context.Context, *DeleteBudgetRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteBudget not implemented")
+}
+func (UnimplementedBudgetServiceServer) ListBudgetWindows(context.Context, *ListBudgetWindowsRequest) (*ListBudgetWindowsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBudgetWindows not implemented")
+}
+func (UnimplementedBudgetServiceServer) ListBudgetChanges(context.Context, *ListBudgetChangesRequest) (*ListBudgetChangesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBudgetChanges not implemented")
+}
+func (UnimplementedBudgetServiceServer) GetBudgetCurve(context.Context, *GetBudgetCurveRequest) (*GetBudgetCurveResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBudgetCurve not implemented")
 }
 func (UnimplementedBudgetServiceServer) mustEmbedUnimplementedBudgetServiceServer() {}
 func (UnimplementedBudgetServiceServer) testEmbeddedByValue()                       {}
@@ -279,6 +347,60 @@ func _BudgetService_DeleteBudget_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _BudgetService_ListBudgetWindows_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBudgetWindowsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BudgetServiceServer).ListBudgetWindows(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BudgetService_ListBudgetWindows_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BudgetServiceServer).ListBudgetWindows(ctx, req.(*ListBudgetWindowsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BudgetService_ListBudgetChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBudgetChangesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BudgetServiceServer).ListBudgetChanges(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BudgetService_ListBudgetChanges_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BudgetServiceServer).ListBudgetChanges(ctx, req.(*ListBudgetChangesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _BudgetService_GetBudgetCurve_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBudgetCurveRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(BudgetServiceServer).GetBudgetCurve(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: BudgetService_GetBudgetCurve_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(BudgetServiceServer).GetBudgetCurve(ctx, req.(*GetBudgetCurveRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // BudgetService_ServiceDesc is the grpc.ServiceDesc for BudgetService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -305,6 +427,18 @@ var BudgetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteBudget",
 			Handler:    _BudgetService_DeleteBudget_Handler,
+		},
+		{
+			MethodName: "ListBudgetWindows",
+			Handler:    _BudgetService_ListBudgetWindows_Handler,
+		},
+		{
+			MethodName: "ListBudgetChanges",
+			Handler:    _BudgetService_ListBudgetChanges_Handler,
+		},
+		{
+			MethodName: "GetBudgetCurve",
+			Handler:    _BudgetService_GetBudgetCurve_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -3,10 +3,12 @@ package e2e_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,8 +16,10 @@ import (
 
 // seen is what the browser read: of each table the rows of its body, then its foot.
 type seen struct {
-	Usage, Budgets, Refused, Calls, Lines [2][][]string
-	Problems                              []string
+	Usage, Budgets, Refused, Calls, Lines, Pressed, Reasons, Windows, Changes [2][][]string
+	Today                                                                     []string
+	Sentence                                                                  string
+	Problems                                                                  []string
 }
 
 // TestPage opens every page of /ui/ in a real browser, from 360 to 1280 pixels, light
@@ -39,6 +43,7 @@ func TestPage(t *testing.T) {
 	var spent budgetJSON
 	g.get("/v1/budgets/"+b.ID, &spent)
 	calls := g.calls("tag=found")
+	history := g.history(t, b.ID)
 
 	page := g.browse(t)
 	for _, p := range page.Problems {
@@ -52,6 +57,13 @@ func TestPage(t *testing.T) {
 		{"usage by tag", cell(page.Usage[0], 0, 0) + " " + cell(page.Usage[0], 0, 6), "found " + usd(report.Rows[0].Cost)},
 		{"the total", cell(page.Usage[1], 0, 6), usd(report.Rows[0].Cost)},
 		{"the budget", strings.Join(rowOf(page.Budgets[0], 0)[:6], " "), strings.Join([]string{"found month", usd(spent.Cap), usd(spent.Spent), usd(spent.Reserved), usd(spent.Remaining)}, " ")},
+		{"today", strings.Join(page.Today, " "), strings.Join([]string{usd(history.overview.Spent), usd(history.overview.Reserved), projected(history.overview.Projected), usd(history.overview.Kept)}, " ")},
+		{"the sentence", page.Sentence[:len(usd(history.overview.Spent))], usd(history.overview.Spent)},
+		{"the budget under pressure", cell(page.Pressed[0], 0, 0) + " " + cell(page.Pressed[0], 0, 2), "found, month " + usd(spent.Spent)},
+		{"refusals by reason", strings.Join(rowOf(page.Reasons[0], 0), " "), fmt.Sprintf("%s %d %d %s", history.refusals.Rows[0].Reason, history.refusals.Rows[0].Calls, history.refusals.Rows[0].Distinct, usd(history.refusals.Rows[0].Kept))},
+		{"what was kept", usd(history.refusals.Total.Kept), usd(told["bound"].(string))},
+		{"the window", strings.Join(rowOf(page.Windows[0], 0)[3:8], " "), fmt.Sprintf("%s %s %d %d %s", usd(history.windows[0].Cap), usd(history.windows[0].Spent), history.windows[0].Refused, history.windows[0].Distinct, usd(history.windows[0].Kept))},
+		{"the change", strings.Join(rowOf(page.Changes[0], 0)[2:6], " "), "$0.02 $0.03 UTC seen in the browser"},
 		{"the refused call's bound", cell(page.Refused[0], 0, 3), usd(told["bound"].(string))},
 		{"the calls", cell(page.Calls[0], 0, 1) + " " + cell(page.Calls[0], 1, 1), calls[0].State + " " + calls[1].State},
 		{"a call's cost", cell(page.Calls[0], 1, 5), usd(calls[1].Cost)},
@@ -65,6 +77,77 @@ func TestPage(t *testing.T) {
 	audit := g.try(http.MethodGet, g.rest+"/v1/audit?page_size=1000", "", nil)
 	if spent.Cap != "0.03" || !strings.Contains(string(audit.body), "seen in the browser") {
 		t.Errorf("the cap is %s; the audit log: %s", spent.Cap, audit.body)
+	}
+}
+
+// pastJSON is what of a budget and a month REST and the CLI both tell.
+type pastJSON struct {
+	overview struct {
+		Spent, Reserved, Kept string
+		Projected             *string
+	}
+	refusals struct {
+		Rows  []refusalJSON
+		Total refusalJSON
+	}
+	windows []windowJSON
+}
+
+type refusalJSON struct {
+	Reason   string
+	Calls    int
+	Distinct int `json:"distinct_calls"`
+	Kept     string
+}
+
+type windowJSON struct {
+	Cap, Spent, Kept string
+	Refused          int `json:"refused_calls"`
+	Distinct         int `json:"distinct_calls"`
+}
+
+// history asks REST and the CLI, which must say the same.
+func (g *gateway) history(t *testing.T, id string) (rest pastJSON) {
+	t.Helper()
+	var cli pastJSON
+	var page struct{ Windows []windowJSON }
+	g.get("/v1/overview", &rest.overview)
+	g.get("/v1/refusals", &rest.refusals)
+	g.get("/v1/budgets/"+id+"/windows", &page)
+	rest.windows = page.Windows
+	g.cli(t, &cli.overview, "overview")
+	g.cli(t, &cli.refusals, "refusals")
+	g.cli(t, &cli.windows, "budgets", "windows", id)
+	if !reflect.DeepEqual(rest, cli) || len(rest.windows) != 1 || len(rest.refusals.Rows) != 1 {
+		t.Fatalf("REST says %+v, the CLI %+v", rest, cli)
+	}
+	return rest
+}
+
+func projected(p *string) string {
+	if p == nil {
+		return "too early"
+	}
+	return "$" + *p
+}
+
+// cli runs a command against g and reads its JSON into v; a *string gets the text.
+func (g *gateway) cli(t *testing.T, v any, args ...string) {
+	t.Helper()
+	text, plain := v.(*string)
+	if !plain {
+		args = append(args, "-o", "json")
+	}
+	c := exec.CommandContext(t.Context(), binary, args...)
+	c.Env = append(os.Environ(), "AIGATEWAY_URL="+g.rest, "AIGATEWAY_API_KEY="+adminKey)
+	out, err := c.CombinedOutput()
+	if err == nil && plain {
+		*text = strings.TrimSpace(string(out))
+	} else if err == nil {
+		err = json.Unmarshal(out, v)
+	}
+	if err != nil {
+		t.Fatalf("aigateway %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 }
 
@@ -100,7 +183,13 @@ func (g *gateway) browse(t *testing.T) (page seen) {
 	if err := os.MkdirAll(shots, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	script := exec.CommandContext(t.Context(), node, filepath.Join("browser", "browse.mjs"), g.rest, adminKey, shots)
+	var address string
+	g.cli(t, &address, "ui")
+	ticket, ok := strings.CutPrefix(address, g.rest)
+	if !ok {
+		t.Fatalf("aigateway ui prints %s", address)
+	}
+	script := exec.CommandContext(t.Context(), node, filepath.Join("browser", "browse.mjs"), g.rest, adminKey, shots, ticket)
 	script.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
 	var stderr bytes.Buffer
 	script.Stderr = &stderr

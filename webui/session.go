@@ -134,16 +134,24 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 		return nil, budget.Invalid("field_invalid", "content-type", "send JSON, with content-type: application/json")
 	}
 	var body struct {
-		Key string `json:"key"`
+		Key    string `json:"key"`
+		Ticket string `json:"ticket"`
 	}
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxSignIn)).Decode(&body); err != nil {
 		return nil, budget.Invalid("field_invalid", "key", `the body must be {"key":"`+budget.KeyPrefix+`…"}`)
 	}
-	key, err := h.Auth.Authenticate(strings.TrimSpace(body.Key))
+	secret := strings.TrimSpace(body.Key)
+	if body.Ticket != "" {
+		var err error
+		if secret, err = h.tickets.use(body.Ticket, h.Now()); err != nil {
+			return nil, err
+		}
+	}
+	key, err := h.Auth.Authenticate(secret)
 	if err != nil {
 		return nil, err
 	}
-	http.SetCookie(w, cookie(r, h.sessions.add(strings.TrimSpace(body.Key), h.Now()), int(sessionFor/time.Second)))
+	http.SetCookie(w, cookie(r, h.sessions.add(secret, h.Now()), int(sessionFor/time.Second)))
 	return key, nil
 }
 

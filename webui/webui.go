@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"aigateway/apierror"
@@ -35,11 +37,16 @@ type Config struct {
 	Now  func() time.Time
 }
 
-// Handler is the page in front of the API. It is safe for concurrent use.
+// Handler is the page in front of the API. It is safe for concurrent use. Close it when
+// its server shuts down.
 type Handler struct {
 	Config
 	sessions sessions
+	tickets  tickets
 	files    map[string]file
+	streams  atomic.Int64 // that are open
+	closed   chan struct{}
+	once     sync.Once // closes closed
 }
 
 // file is one of the page's.
@@ -51,7 +58,7 @@ type file struct {
 
 // New returns a Handler.
 func New(c Config) (*Handler, error) {
-	h := &Handler{Config: c, files: map[string]file{}}
+	h := &Handler{Config: c, files: map[string]file{}, closed: make(chan struct{})}
 	err := fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -88,6 +95,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case at == "/ui/session":
 		h.session(w, r)
+	case at == "/ui/ticket":
+		h.ticket(w, r)
+	case at == "/ui/events" && r.Method == http.MethodGet:
+		h.events(w, r)
 	case strings.HasPrefix(at, "/ui/api/v1/"):
 		h.api(w, r)
 	default:

@@ -1,9 +1,12 @@
 package webui_test
 
 import (
+	"bufio"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +36,10 @@ func newWorld(t *testing.T) *world {
 		"sk-aig-one": {ID: "key_1", Name: "finance", Scopes: []budget.Scope{budget.ScopeUsage}, AllowedTags: []budget.TagPattern{"a/**"}},
 	}}
 	h, err := webui.New(webui.Config{Auth: w.keys, Now: func() time.Time { return w.now }, REST: http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/calls" { // one call between any two cursors
+			fmt.Fprintf(out, "{\"calls\":[{\"id\":%q}],\n\"cursor\":\"c8\"}", r.URL.RawQuery)
+			return
+		}
 		fmt.Fprint(out, r.Method, " ", r.URL.RequestURI(), " ", r.Header.Get("Authorization"), " ", r.Header.Get("Cookie"))
 	})})
 	if err != nil {
@@ -163,5 +170,96 @@ func TestFiles(t *testing.T) {
 	}
 	if a := w.do("GET", "/ui", "", ""); a.Code != http.StatusFound || a.Header().Get("Location") != "/ui/" {
 		t.Errorf("/ui: %d %v", a.Code, a.Header())
+	}
+}
+
+// TestTicket signs a browser in once, for five minutes, and only who has a key gets one.
+func TestTicket(t *testing.T) {
+	w := newWorld(t)
+	make := func(headers ...string) *httptest.ResponseRecorder {
+		return w.do("POST", "/ui/ticket", "", "", append([]string{"Sec-Fetch-Site", "-"}, headers...)...)
+	}
+	ticket := func() string {
+		a := make("Authorization", "Bearer sk-aig-one")
+		var body struct{ Path string }
+		if err := json.Unmarshal(a.Body.Bytes(), &body); a.Code != http.StatusOK || err != nil || strings.Contains(a.Body.String(), "sk-aig") {
+			t.Fatalf("%d %s", a.Code, a.Body)
+		}
+		return strings.TrimPrefix(body.Path, "/ui/#/ticket/")
+	}
+	use := func(id string) *httptest.ResponseRecorder {
+		return w.do("POST", "/ui/session", `{"ticket":"`+id+`"}`, "")
+	}
+	id := ticket()
+	if a := use(id); a.Code != http.StatusOK || len(a.Result().Cookies()) != 1 {
+		t.Errorf("%d %s", a.Code, a.Body)
+	}
+	if a := use(id); a.Code != http.StatusUnauthorized || !strings.Contains(a.Body.String(), "ticket_used") || a.Header().Get("Set-Cookie") != "" {
+		t.Errorf("the second time: %d %s", a.Code, a.Body)
+	}
+	id = ticket()
+	w.now = w.now.Add(5 * time.Minute)
+	if a := use(id); a.Code != http.StatusUnauthorized {
+		t.Errorf("after five minutes: %d %s", a.Code, a.Body)
+	}
+	id = ticket()
+	for range 100 {
+		w.now = w.now.Add(time.Second)
+		ticket()
+	}
+	if a := use(id); a.Code != http.StatusUnauthorized {
+		t.Errorf("the oldest of more than 100: %d %s", a.Code, a.Body)
+	}
+	for name, a := range map[string]*httptest.ResponseRecorder{
+		"no key": make(), "an unknown key": make("Authorization", "Bearer sk-aig-two"), "a page": make("Authorization", "Bearer sk-aig-one", "Sec-Fetch-Site", "same-origin"),
+	} {
+		if a.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d %s", name, a.Code, a.Body)
+		}
+	}
+}
+
+// TestEvents streams what ended, from a cursor on, and ends when the key is revoked or
+// the server shuts down.
+func TestEvents(t *testing.T) {
+	w := newWorld(t)
+	id := w.signIn(t)
+	s := httptest.NewServer(w.handler)
+	defer s.Close()
+	open := func(cursor, cookie, site string) (*http.Response, *bufio.Scanner) {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL+"/ui/events?tag=a", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Sec-Fetch-Site", site)
+		r.Header.Set("Cookie", "aig_session="+cookie)
+		r.Header.Set("Last-Event-ID", cursor)
+		a, err := s.Client().Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { a.Body.Close() })
+		return a, bufio.NewScanner(a.Body)
+	}
+	for _, refused := range [][2]string{{id, "cross-site"}, {"nobody", "same-origin"}} {
+		if a, _ := open("", refused[0], refused[1]); a.StatusCode < 400 {
+			t.Errorf("%v: %d", refused, a.StatusCode)
+		}
+	}
+	a, lines := open("c7", id, "same-origin")
+	if a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("%d %v", a.StatusCode, a.Header)
+	}
+	var got []string
+	for len(got) < 2 && lines.Scan() {
+		if text := lines.Text(); text != "" && text[0] != ':' {
+			got = append(got, text)
+		}
+	}
+	if want := []string{"id: c8", `data: {"calls":[{"id":"after=c7&tag=a"}],"cursor":"c8"}`}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	w.handler.(*webui.Handler).Close()
+	for lines.Scan() { // to the end
 	}
 }

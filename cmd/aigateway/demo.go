@@ -24,8 +24,8 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use: "demo", Short: "Show the gateway at work: a fake provider, a real Envoy, a one-cent budget",
 		Long: `demo starts the whole gateway on a real Envoy with a built-in fake provider,
 caps a tag at one cent, and shows an answered call, a streamed call, the usage
-by tag, and a refusal. It needs no provider key and keeps nothing: its data
-directory is removed at the end.
+by tag, and a refusal. The page has a made-up week before it. It needs no provider
+key and keeps nothing: its data directory is removed at the end.
 
 With --replicas it starts several gateways, each on an Envoy of its own, and a
 PostgreSQL that they share, and shows one cap held across all of them.`,
@@ -62,6 +62,9 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 		return fmt.Errorf("listen for the fake provider: %w", err)
 	}
 	cfg, err := a.demoConfig(dir, address, provider.Addr().String(), path)
+	if err == nil {
+		err = week(ctx, cfg.DataDir, started)
+	}
 	if err != nil {
 		return err
 	}
@@ -93,9 +96,7 @@ func (a *app) demo(ctx context.Context, address string, exit bool) error {
 			stop()
 			return nil
 		}
-		s.curls()
-		fmt.Fprintln(a.stdout, "Serving until Ctrl-C.")
-		return nil
+		return s.curls(ctx)
 	})
 	if err != nil {
 		fmt.Fprintf(a.stderr, "The demo's log:\n%s\n", log)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -123,7 +124,7 @@ func (s *story) usageByTag(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
 	for {
-		status, answer, err := s.get(ctx, "/v1/usage/by-tag")
+		status, answer, err := s.get(ctx, "/v1/usage/by-tag?tag=summarize")
 		if err != nil {
 			return err
 		}
@@ -132,8 +133,8 @@ func (s *story) usageByTag(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if len(rows) == 1 && rows[0] == (row{"summarize", 2, 1}) {
-			s.show("GET /v1/usage/by-tag", status, answer)
+		if slices.Contains(rows, row{"summarize", 2, 1}) {
+			s.show("GET /v1/usage/by-tag?tag=summarize", status, answer)
 			return nil
 		}
 		select {
@@ -170,20 +171,53 @@ func (s *story) refusedCall(ctx context.Context) error {
 }
 
 // curls prints the commands that repeat the story by hand.
-func (s *story) curls() {
+func (s *story) curls(ctx context.Context) error {
+	page, err := s.address(ctx)
+	if err != nil {
+		return err
+	}
 	auth := `-H "authorization: Bearer $KEY"`
 	json := `-H "content-type: application/json"`
 	fmt.Fprintf(s.out, `
-Now you. The page, where the admin key of this demo signs in, and the same by hand:
+Now you. The page, with a week behind it; the address signs in once and for five minutes,
+after that the key does, at %s:
 
   %s
+
+The same by hand:
+
   export KEY=%s
   curl %s/v1/chat/completions %s %s -H "x-aig-tag: summarize" -d '%s'
   curl %s/v1/chat/completions %s %s -H "x-aig-tag: summarize" -d '%s'
   curl "%s/v1/usage/by-tag" %s
   curl %s/v1/budgets %s %s -d '{"tag":"summarize","monthly_cap_cents":500}'
 
-`, s.page, s.key, s.base, auth, json, chatBody(200, false), s.base, auth, json, chatBody(5000, false), s.base, auth, s.base, auth, json)
+Serving until Ctrl-C.
+`, s.page, page, s.key, s.base, auth, json, chatBody(200, false), s.base, auth, json, chatBody(5000, false), s.base, auth, s.base, auth, json)
+	return nil
+}
+
+// address is one of the page that signs in once.
+func (s *story) address(ctx context.Context) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.page, "/")+"/ticket", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+s.key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", err
+	}
+	var made struct {
+		Path string `json:"path"`
+	}
+	err = expect(res.StatusCode, http.StatusOK, answer, &made)
+	return strings.TrimSuffix(s.page, "/ui/") + made.Path, err
 }
 
 func (s *story) show(request string, status int, answer []byte) {

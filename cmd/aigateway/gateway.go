@@ -24,6 +24,7 @@ import (
 
 	"aigateway/accounting"
 	"aigateway/adminapi"
+	"aigateway/budget"
 	"aigateway/envoy"
 	"aigateway/envoy/wire"
 	"aigateway/extauthz"
@@ -56,6 +57,7 @@ type controlPlane struct {
 	providers *accounting.Providers
 	presets   atomic.Pointer[map[string]string] // by provider
 	telemetry *telemetry.Exporter
+	refused   *refusedCounts
 	origins   *accounting.Origins
 	admin     *adminapi.Server
 
@@ -275,6 +277,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
+	c.refused = &refusedCounts{refusals: refusals, ledger: c.ledger, log: a.log}
 	check, err := extauthz.New(extauthz.Config{
 		Told: decided,
 		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
@@ -323,7 +326,8 @@ func (c *controlPlane) servers(a *app) error {
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
 	admin := adminapi.Config{
-		Auth: auth, Calls: c.ledger, Refusals: refusals, Reservations: c.ledger,
+		Auth: auth, Calls: c.ledger, Refusals: refusals, Refused: c.refused, Reservations: c.ledger, State: c.ledger,
+		Providers: func() []budget.ProviderState { return c.providers.Lately(time.Now()) },
 		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
 		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
@@ -344,6 +348,7 @@ func (c *controlPlane) restServer(a *app, auth authenticator) error {
 		Handler: pages, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
+	c.rest.RegisterOnShutdown(pages.Close)
 	return nil
 }
 
@@ -445,6 +450,7 @@ func (c *controlPlane) Run(ctx context.Context) error {
 		}
 	})
 	parts.Go(func() error { return c.watcher.Run(ctx) })
+	parts.Go(func() error { return c.refused.run(ctx) })
 	if c.withEnvoy {
 		err := c.startEnvoy(ctx)
 		if err != nil {

@@ -49,3 +49,17 @@ func (c *refusedCounts) Refused(ctx context.Context, w budget.Window) ([]budget.
 	c.keep(ctx)
 	return c.ledger.Refused(ctx, w)
 }
+
+// sharedHistory has nothing: what a replica knows of a shared budget's windows is its
+// own part alone, which would be a wrong number.
+type sharedHistory struct{}
+
+func (sharedHistory) Windows(context.Context, string, time.Time, int) ([]budget.WindowReport, error) {
+	return nil, errSharedHistory
+}
+
+func (sharedHistory) BudgetChanges(context.Context, string, int64, int) ([]budget.BudgetChange, error) {
+	return nil, errSharedHistory
+}
+
+var errSharedHistory = budget.NotFound("history_not_shared", "gateways that share budgets do not keep the past of one yet; GET /v1/audit lists who changed what")

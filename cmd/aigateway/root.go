@@ -81,7 +81,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + rootHelp + "{{end}}")
 	addGroup(root, "serve", "Serve:", newRunCommand(a), newServeCommand(a), newDemoCommand(a))
 	addGroup(root, "money", "Budgets and usage (talk to a running gateway):",
-		newBudgetsCommand(a), newUsageCommand(a), newCallsCommand(a), newKeysCommand(a), newReservationsCommand(a),
+		newUICommand(a), newOverviewCommand(a), newBudgetsCommand(a), newUsageCommand(a), newCallsCommand(a), newRefusalsCommand(a), newKeysCommand(a), newReservationsCommand(a),
 		newAdjustmentsCommand(a), newReconcileCommand(a), newAuditCommand(a))
 	addGroup(root, "books", "Books (read the data directory):", newLedgerCommand(a), newStatementCommand(a))
 	addGroup(root, "offline", "Understand and configure (offline):",

@@ -48,6 +48,9 @@ func (c *controlPlane) Close(ctx context.Context) error {
 		errs = append(errs, c.origins.Close())
 	}
 	errs = append(errs, c.shared.quit(ctx))
+	if c.refused != nil && c.ledger != nil {
+		c.refused.keep(ctx)
+	}
 	if c.ledger != nil {
 		errs = append(errs, c.closeLedger(ctx))
 	}

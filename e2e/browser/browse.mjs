@@ -2,11 +2,11 @@
 // first thing that is wrong: an error in the console, a request to another origin, a
 // finding of axe, a page that is wider than its window. Prints what it read as JSON.
 //
-// node browse.mjs BASE KEY DIRECTORY: screenshots go there.
+// node browse.mjs BASE KEY DIRECTORY TICKET: screenshots go to the directory.
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 
-const [base, key, out] = process.argv.slice(2);
+const [base, key, out, ticket] = process.argv.slice(2);
 const require = createRequire(process.env.BROWSER_MODULES + '/');
 const { chromium } = require('playwright-core');
 const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
@@ -58,11 +58,23 @@ try {
   await page.getByRole('status').filter({ hasText: 'key' }).waitFor();
   await page.getByLabel('Key').fill(key);
   await page.keyboard.press('Enter');
+  await heading('Today');
+  read.today = await page.locator('.numbers dd').allTextContents();
+  read.sentence = await page.locator('.sentence').textContent();
+  read.pressed = await cells('Budgets under pressure');
+  read.reasons = await cells('Refusals by reason');
+  await look('today');
+  await page.emulateMedia({ media: 'print' });
+  await page.screenshot({ path: `${out}/today-print.png`, fullPage: true });
+  await page.emulateMedia({ media: 'screen' });
+
+  await page.keyboard.press('g'); // keys alone from here on
+  await page.keyboard.press('u');
   await heading('Usage');
   await look('usage');
   read.usage = await cells('Usage');
 
-  await page.keyboard.press('g'); // keys alone from here on
+  await page.keyboard.press('g');
   await page.keyboard.press('b');
   await heading('Budgets');
   await look('budgets');
@@ -72,11 +84,13 @@ try {
   await heading('Budget of found');
   await look('budget');
   read.refused = await cells('Refused calls');
+  read.windows = await cells('Windows');
   await page.getByLabel('Cap in USD').fill('0.03');
   await page.getByLabel('Reason, for the audit log').fill('seen in the browser');
   await page.keyboard.press('Enter');
   await page.getByText('The cap of found was changed.').waitFor();
   await page.locator('.numbers dd', { hasText: '$0.03' }).first().waitFor();
+  read.changes = await cells('Changes');
 
   await page.keyboard.press('Tab');
   await page.evaluate(() => document.activeElement.blur());
@@ -103,16 +117,35 @@ try {
   await page.keyboard.press('k');
   await heading('Keys');
   await look('keys');
+  for (const [key, name] of [['h', 'Health'], ['o', 'Books']]) {
+    await page.keyboard.press('g');
+    await page.keyboard.press(key);
+    await heading(name);
+    await look(name.toLowerCase());
+  }
   await page.keyboard.press('?');
   await page.getByRole('dialog').waitFor();
   await look('help');
   await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'detached' });
 
   await context.clearCookies(); // the session is over
   expected = 1;
   await page.keyboard.press('g');
   await page.keyboard.press('u');
   await heading('Sign in');
+
+  if (ticket) { // an address that signs in, once
+    await page.goto(base + ticket);
+    await page.reload();
+    await heading('Today');
+    check(!page.url().includes('ticket'), `the address keeps the ticket: ${page.url()}`);
+    await context.clearCookies();
+    expected = 1;
+    await page.goto('about:blank');
+    await page.goto(base + ticket);
+    await page.getByRole('status').filter({ hasText: 'used already' }).waitFor();
+  }
 } catch (e) {
   problems.push(String(e));
   await page.screenshot({ path: `${out}/failed.png`, fullPage: true });

@@ -1,27 +1,7 @@
-// Budgets: all, as a tree of their tags, and one, with what it refused and its edit.
-import { ask, count, facts, field, get, h, link, moment, numbers, questions, table, usd } from './lib.js';
-
-async function every(path, member) {
-  const all = [];
-  for (let token = ''; ;) {
-    const answer = await get(path, { page_size: 500, page_token: token });
-    all.push(...answer[member]);
-    token = answer.next_page_token;
-    if (!token) return all;
-  }
-}
-
-const target = (b) => b.tag || `key ${b.key_id}`;
-
-// bar draws what the numbers beside it say.
-function bar(b) {
-  const [cap, spent, reserved] = [b.cap, b.spent, b.reserved].map(Number); // for lengths alone
-  const whole = Math.max(cap, spent + reserved) || 1;
-  const part = (kind, amount) => { const i = h('i', { class: kind }); i.style.width = `${100 * amount / whole}%`; return i; };
-  return h('div', { class: 'bar', role: 'img', 'aria-label': `${usd(b.spent)} spent and ${usd(b.reserved)} held of ${usd(b.cap)}` }, part('spent', spent), part('reserved', reserved));
-}
-
-const pressure = (b) => (Number(b.spent) + Number(b.reserved)) / (Number(b.cap) || 1e-9); // for the order alone
+// Budgets: all, as a tree of their tags, and one: its curve, what holds it, what it
+// refused, its past windows, and who changed it.
+import { bar, curve } from './charts.js';
+import { ask, count, every, facts, field, get, h, link, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
 
 export async function budgets({ part, query }, page) {
   if (part) return one(part, page);
@@ -42,24 +22,40 @@ export async function budgets({ part, query }, page) {
     }))];
 }
 
+const request = (c) => h('a', { href: link('calls', c.request_id) }, c.request_id.slice(0, 8));
+
+// past is what a fleet does not tell: then there is none.
+const past = (path, query) => get(path, query).catch((err) => { if (err.reason === 'history_not_shared') return { changes: [], windows: [] }; throw err; });
+
 async function one(id, page) {
-  const b = await get('budgets/' + encodeURIComponent(id));
-  const mine = page.may('usage') ? await get('calls', { ...(b.tag ? { tag: b.tag } : { key: b.key_id }), page_size: 500 }) : { calls: [] };
-  const refused = mine.calls.filter((c) => c.state === 'refused' && c.budgets.includes(id));
-  const running = mine.calls.filter((c) => c.state === 'running' && c.budgets.includes(id));
-  const request = (c) => h('a', { href: link('calls', c.request_id) }, c.request_id.slice(0, 8));
+  const path = 'budgets/' + encodeURIComponent(id);
+  const b = await get(path);
+  const calls = async (state) => (page.may('usage') ? (await get('calls', { ...(b.tag ? { tag: b.tag } : { key: b.key_id }), state, page_size: 200 })).calls.filter((c) => c.budgets.includes(id)) : []);
+  const [{ points }, { changes }, { windows }, running, refused] = await Promise.all([get(path + '/curve'), past(path + '/changes', { page_size: 50 }), past(path + '/windows', { page_size: 60 }), calls('running'), calls('refused')]);
+  page.live(() => page.show(true), 5000);
+  const f = b.forecast;
   return [h('h1', {}, `Budget of ${target(b)}`),
-    numbers([['Cap', usd(b.cap)], ['Spent', usd(b.spent)], ['Held by running calls', usd(b.reserved)], ['Left', usd(b.remaining)]]), bar(b),
+    numbers([['Cap', money(b.cap)], ['Spent', money(b.spent)], ['Held by running calls', money(b.reserved)], ['Left', money(b.remaining)], ['At this pace, by a straight line', f ? money(f.projected) : b.resets_at ? 'too early' : 'no end']]), bar(b),
+    f?.full_at && h('p', { class: 'bad' }, b.remaining === '0.00' ? 'The cap is used up.' : `At this pace the cap is used up on ${moment(f.full_at)}.`),
+    h('h2', {}, 'This window'), curve(`What was spent since ${b.window_start?.slice(0, 10) ?? 'the beginning'}, against the cap`, points, b, changes),
+    h('ul', { class: 'legend' }, h('li', {}, h('i', { class: 'key spentline' }), 'spent'), f && h('li', {}, h('i', { class: 'key pace' }), 'at this pace'), h('li', {}, h('i', { class: 'key capline' }), 'cap'), h('li', {}, h('i', { class: 'key edit' }), 'an edit')),
+    h('details', {}, h('summary', {}, 'The same as a table'), table('Spent by then', [{ title: 'By' }, { title: 'Spent', n: true }], points.map((p) => [moment(p.time), usd(p.spent)]))),
     facts([['Period', b.period], ['Time zone', b.time_zone], ['Since', moment(b.window_start)], ['Starts anew', moment(b.resets_at) || 'never'],
-      ['Default output cap', b.default_max_tokens ? `${count(b.default_max_tokens)} tokens` : 'none of its own'], ['Last changed', moment(b.update_time)], ['Id', h('code', {}, b.id)]]),
+      ['Default output cap', b.default_max_tokens ? `${count(b.default_max_tokens)} tokens` : 'none of its own'], ['Usage', h('a', { href: link('usage', '', b.tag ? { tag: b.tag } : { key: b.key_id }) }, 'of its calls')], ['Id', h('code', {}, b.id)]]),
     page.may('budgets') && edit(b, page),
     h('h2', {}, 'What holds it now'),
     running.length ? table('Running calls', [{ title: 'Since' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Holds', n: true }, { title: 'Request' }], running.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), request(c)]))
-      : h('p', { class: 'empty' }, page.may('usage') ? 'No running call holds it, of the last 500.' : 'A key with the scope usage sees its calls.'),
+      : h('p', { class: 'empty' }, page.may('usage') ? 'No running call holds it.' : 'A key with the scope usage sees its calls.'),
     h('h2', {}, 'What it refused last'),
     refused.length ? table('Refused calls', [{ title: 'When' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Could have cost', n: true }, { title: 'Left then', n: true }, { title: 'Would have fit' }, { title: 'Again', n: true }, { title: 'Request' }],
       refused.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), usd(c.refusal?.remaining_usd), c.refusal?.max_tokens_that_fit ? `max_tokens ${count(c.refusal.max_tokens_that_fit)}` : 'no output at all', count(c.repeats), request(c)]))
-      : h('p', { class: 'empty' }, 'It has refused none of the last 500 calls since the gateway started.')];
+      : h('p', { class: 'empty' }, 'No refusal of it is remembered since the gateway started.'),
+    h('h2', {}, 'Its windows against their caps'),
+    table('Windows', [{ title: 'From' }, { title: 'To' }, { title: 'Spent of the cap' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Refused calls', n: true }, { title: 'Different', n: true }, { title: 'Kept from being spent', n: true }],
+      windows.map((w) => [w.start?.slice(0, 10) ?? 'the beginning', w.running ? 'runs' : w.end.slice(0, 10), w.cap ? bar({ cap: w.cap, spent: w.spent }) : '', w.cap ? money(w.cap) : 'unknown', money(w.spent), count(w.refused_calls), count(w.distinct_calls), money(w.kept)])),
+    h('h2', {}, 'Who changed it'),
+    table('Changes', [{ title: 'When' }, { title: 'Who' }, { title: 'Cap before', n: true }, { title: 'Cap after', n: true }, { title: 'Time zone' }, { title: 'Why' }],
+      changes.map((c) => [moment(c.create_time), c.actor, c.before ? usd(c.before.cap) : 'made', usd(c.after?.cap), c.after?.time_zone, c.reason || 'no reason given']))];
 }
 
 const capField = { month: 'monthly_cap_cents', week: 'weekly_cap_cents', day: 'daily_cap_cents', total: 'total_cap_cents' };

@@ -29,16 +29,13 @@ export async function calls({ part, query }, page) {
       draw();
     },
   }, 'Older calls');
-  let cursor = answer.cursor;
-  page.every(2000, async () => {
-    const news = await get('calls', { ...asked, after: cursor });
-    cursor = news.cursor;
-    if (news.calls.length === 0) return;
+  page.live((news) => {
+    if (!news?.calls.length) return;
     const ended = new Set(news.calls.map((c) => c.id || c.request_id));
     const others = shown.filter((c) => !ended.has(c.id || c.request_id));
     shown.splice(0, shown.length, ...news.calls.reverse(), ...others);
     draw();
-  });
+  }, 0, { ...asked, after: answer.cursor });
   return [h('h1', {}, 'Calls'), filter(query, [
     field('State', select('state', query, states)),
     field('Tag', input('tag', query, { placeholder: 'all; team/**', size: 14 })),

@@ -42,11 +42,26 @@ export function questions(query) {
   return text ? '?' + text : '';
 }
 
+// every reads all pages of a list.
+export async function every(path, member, query) {
+  const all = [];
+  for (let token = ''; ;) {
+    const answer = await get(path, { ...query, page_size: 1000, page_token: token });
+    all.push(...answer[member]);
+    token = answer.next_page_token;
+    if (!token) return all;
+  }
+}
+
+// Of budgets.
+export const target = (b) => b.tag || `key ${b.key_id}`;
+export const pressure = (b) => (Number(b.spent) + Number(b.reserved)) / (Number(b.cap) || 1e-9); // for the order alone
+
 // The address is #/page/part?query.
 export function place() {
   const [path, query] = location.hash.replace(/^#\/?/, '').split('?');
   const [page, ...rest] = path.split('/');
-  return { page: page || 'usage', part: decodeURIComponent(rest.join('/')), query: Object.fromEntries(new URLSearchParams(query || '')) };
+  return { page: page || 'today', part: decodeURIComponent(rest.join('/')), query: Object.fromEntries(new URLSearchParams(query || '')) };
 }
 export const link = (page, part, query) => `#/${page}${part ? '/' + encodeURIComponent(part) : ''}${questions(query)}`;
 export function go(address) { location.hash = address; }
@@ -57,18 +72,27 @@ export function usd(text) {
   const [whole, part] = String(text).split('.');
   return (whole.startsWith('-') ? '−$' : '$') + whole.replace('-', '').replace(/\B(?=(\d{3})+$)/g, ',') + (part ? '.' + part : '');
 }
+// money is usd with what is below a cent in small: exact, and easy to read.
+export function money(text) {
+  const m = /^(.*\.\d\d)(\d+)$/.exec(usd(text));
+  return m ? h('span', { class: 'money' }, m[1], h('small', {}, m[2])) : usd(text);
+}
 export const count = (n) => String(n ?? '').replace(/\B(?=(\d{3})+$)/g, ',');
 
 // moment shows a time of the gateway, in UTC, which it says.
 export const moment = (t) => (t ? t.replace('T', ' ').replace(/\.\d+/, '').replace('Z', ' UTC') : '');
 
+const most = 500; // rows of a table until somebody asks for all
+
 // table has a caption for those who do not see it, and scrolls by itself.
 export function table(caption, columns, rows, foot) {
   const cell = (tag) => (c, i) => h(tag, { class: columns[i].n && 'n', scope: tag === 'th' && 'col' }, c);
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-    h('table', {}, h('thead', {}, h('tr', {}, columns.map((c, i) => cell('th')(c.title, i)))),
-      h('tbody', {}, rows.map((r) => h('tr', {}, r.map(cell('td'))))),
-      foot && h('tfoot', {}, h('tr', {}, foot.map((c, i) => h('th', { class: columns[i].n && 'n', scope: i === 0 && 'row' }, c))))));
+  const line = (r) => h('tr', {}, r.map(cell('td')));
+  const body = h('tbody', {}, rows.slice(0, most).map(line));
+  const all = rows.length > most && h('p', { class: 'noprint' }, h('button', { type: 'button', onclick: () => { body.append(...rows.slice(most).map(line)); all.remove(); } }, `Show all ${count(rows.length)} rows`));
+  return h('div', {}, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    h('table', {}, h('thead', {}, h('tr', {}, columns.map((c, i) => cell('th')(c.title, i)))), body,
+      foot && h('tfoot', {}, h('tr', {}, foot.map((c, i) => h('th', { class: columns[i].n && 'n', scope: i === 0 && 'row' }, c)))))), all);
 }
 
 export const field = (label, input) => h('label', {}, label, input);

@@ -2,15 +2,19 @@
 import { budgets, keys } from './budgets.js';
 import { calls } from './calls.js';
 import { ask, field, h, link, place, Refused } from './lib.js';
+import { watch } from './live.js';
+import { books, health } from './status.js';
+import { today } from './today.js';
 import { usage } from './usage.js';
 
-const pages = { budgets: ['Budgets', budgets, 'b'], usage: ['Usage', usage, 'u'], calls: ['Calls', calls, 'c'], keys: ['Keys', keys, 'k'] };
+const pages = { today: ['Today', today, 't'], budgets: ['Budgets', budgets, 'b'], usage: ['Usage', usage, 'u'], calls: ['Calls', calls, 'c'], books: ['Books', books, 'o'], keys: ['Keys', keys, 'k'], health: ['Health', health, 'h'] };
 const main = document.getElementById('main');
 const top_ = document.getElementById('top');
 const notice = document.getElementById('notice');
 let who = null;
 let turn = 0; // of what is shown: what an earlier one still asks for is dropped
 let timers = [];
+let streams = []; // what ends those of this page
 
 const page = {
   may: (scope) => who.scopes.includes(scope) || who.scopes.includes('admin'),
@@ -29,7 +33,28 @@ const page = {
     }, ms);
     timers.push(timer);
   },
+  // live calls f with what ended or was refused, at most once in ms, while this page is
+  // shown: from an event stream, or by asking where there is none.
+  live(f, ms, query) {
+    const mine = turn;
+    const guard = async (news) => {
+      if (mine !== turn || document.hidden) return;
+      try { await f(news); } catch (err) { if (mine === turn) failed(err); }
+    };
+    streams.push(watch(query, ms, guard, (err) => {
+      if (mine !== turn) return;
+      if (err) failed(err);
+      else if (notice.dataset.away) { delete notice.dataset.away; page.say(''); }
+    }));
+  },
 };
+
+function rest() {
+  timers.forEach(clearInterval);
+  streams.forEach((end) => end());
+  timers = [];
+  streams = [];
+}
 
 function failed(err) {
   if (err instanceof Refused && err.status === 401) {
@@ -41,18 +66,24 @@ function failed(err) {
   page.say(err instanceof TypeError ? 'The gateway does not answer; what is shown may be old. This page asks again by itself.' : err.message);
 }
 
-async function show() {
-  const mine = ++turn;
-  timers.forEach(clearInterval);
-  timers = [];
+// show draws the page of the address. again keeps what is there until it is drawn, where
+// nobody writes, and what was opened.
+async function show(again) {
   const at = place();
-  const [title, draw] = pages[at.page] || pages.usage;
-  frame(at.page);
+  const [title, draw] = pages[at.page] || pages.today;
+  if (again && main.contains(document.activeElement) && document.activeElement.matches('input, select')) return;
+  const mine = ++turn;
+  const open = again ? [...main.querySelectorAll('details')].map((d) => d.open) : [];
+  rest();
+  if (!again) frame(pages[at.page] ? at.page : 'today');
   document.title = `${title} · aigateway`;
   try {
     const content = await draw(at, page);
     if (mine !== turn) return;
+    const focus = again && main.contains(document.activeElement) ? [...main.querySelectorAll('a, button, [tabindex], summary')].indexOf(document.activeElement) : -1;
     main.replaceChildren(...content.flat(Infinity).filter(Boolean));
+    [...main.querySelectorAll('details')].forEach((d, i) => { d.open = !!open[i]; });
+    if (focus >= 0) [...main.querySelectorAll('a, button, [tabindex], summary')][focus]?.focus({ preventScroll: true });
   } catch (err) {
     if (mine !== turn) return;
     main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', h('button', { type: 'button', onclick: show }, 'Ask again')));
@@ -69,7 +100,7 @@ function frame(current) {
 
 function signIn(why) {
   turn++;
-  timers.forEach(clearInterval);
+  rest();
   top_.replaceChildren(h('strong', {}, 'aigateway'));
   document.title = 'Sign in · aigateway';
   const said = h('p', { class: 'bad', role: 'status' }, why || '');
@@ -85,7 +116,7 @@ function signIn(why) {
         } catch (err) { said.textContent = err instanceof TypeError ? 'The gateway does not answer.' : err.message; key.select(); }
       },
     }, field('Key', key), h('button', { class: 'main' }, 'Sign in'), said),
-    h('p', { class: 'soft' }, 'On the gateway’s machine the admin key is in admin.key of the data directory.')));
+    h('p', { class: 'soft' }, 'On the gateway’s machine ', h('code', {}, 'aigateway ui'), ' prints an address that signs in once; the admin key is in admin.key of the data directory.')));
   key.focus();
 }
 
@@ -105,19 +136,23 @@ function help() {
 
 let went = 0; // when g was pressed
 addEventListener('keydown', (e) => {
-  if (!who || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('input, select, textarea') || document.querySelector('dialog')) return;
+  if (!who || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('input, select, textarea') || document.querySelector('dialog[open]')) return;
   const to = Object.entries(pages).find(([, [, , key]]) => key === e.key);
   if (e.key === 'g') went = e.timeStamp;
-  else if (to && e.timeStamp - went < 1500) { location.hash = link(to[0]); went = 0; } else if (e.key === '/') {
+  else if (to && e.timeStamp - went < 5000) { location.hash = link(to[0]); went = 0; } else if (e.key === '/') {
     const first = main.querySelector('form input');
     if (first) { e.preventDefault(); first.focus(); }
   } else if (e.key === '?') help();
 });
 addEventListener('hashchange', async () => { if (who) { page.say(''); await show(); main.focus(); } });
 
+const ticket = place();
 try {
-  who = await ask('GET', '/ui/session');
+  if (ticket.page === 'ticket') { // once, and out of the history
+    history.replaceState(null, '', location.pathname);
+    who = await ask('POST', '/ui/session', { ticket: ticket.part });
+  } else who = await ask('GET', '/ui/session');
   show();
 } catch (err) {
-  signIn(err instanceof TypeError ? 'The gateway does not answer.' : '');
+  signIn(err instanceof TypeError ? 'The gateway does not answer.' : ticket.page === 'ticket' ? err.message : '');
 }

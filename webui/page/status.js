@@ -1,0 +1,45 @@
+// Health and Books: whether the gateway works, and whether its sums can be trusted.
+import { count, facts, get, h, link, moment, money, table } from './lib.js';
+
+const good = (ok, yes, no) => h('span', { class: ok ? 'good' : 'bad' }, ok ? '✓ ' + yes : '✗ ' + no);
+
+const parts = { stopping: 'not stopping', ledger: 'ledger', spool: 'access log read to its end', envoy: 'Envoy', envoy_config: 'configuration of Envoy', config_file: 'configuration file' };
+
+// size shows bytes for people.
+function size(bytes) {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  let n = bytes; let i = 0;
+  while (n >= 1024 && i < units.length - 1) { n /= 1024; i++; }
+  return `${i ? n.toFixed(1) : n} ${units[i]}`;
+}
+
+export async function health(_, page) {
+  if (!page.may('usage')) return [h('h1', {}, 'Health'), h('p', { class: 'empty' }, 'A key with the scope usage is needed.')];
+  const s = await get('health');
+  page.every(5000, async () => page.show(true));
+  return [h('h1', {}, 'Health'), h('p', { class: 'sentence' }, good(s.ready, 'Calls are served.', 'Calls are not served.')),
+    h('h2', {}, 'Parts'), table('Parts', [{ title: 'Part' }, { title: 'State' }, { title: 'What to look at' }], s.conditions.map((c) => [parts[c.name] || c.name.replaceAll('_', ' '), good(c.ready, c.warning ? 'works, see there' : 'works', 'does not work'), c.message || c.warning])),
+    h('h2', {}, 'Providers, of the last minute or two'),
+    s.providers.length ? table('Providers', [{ title: 'Provider' }, { title: 'Calls', n: true }, { title: 'Failed', n: true }, { title: 'Mean time', n: true }, { title: 'The last failure' }],
+      s.providers.map((p) => [h('a', { href: link('usage', '', { provider: p.provider, by: 'model' }) }, p.provider), count(p.calls), h('span', { class: p.faults > 0 && 'bad' }, count(p.faults)), p.mean_ms !== undefined ? `${count(p.mean_ms)} ms` : 'none ended', p.last_fault.replaceAll('_', ' ') || 'none']))
+      : h('p', { class: 'empty' }, 'No call has ended since the gateway started.'),
+    h('h2', {}, 'Prices'), facts([['Checked', s.prices_checked_at ? `${s.prices_checked_at.slice(0, 10)}, ${count(s.prices_age_days)} days ago` : 'unknown'], ['List', h('code', {}, s.catalog_version.slice(0, 12))]]),
+    s.unpriced_models.length ? table('Models without a price', [{ title: 'Model' }, { title: 'Calls without a price this month', n: true }], s.unpriced_models.map((m) => [h('a', { href: link('calls', '', { model: m.model }) }, m.model), count(m.calls)]))
+      : h('p', { class: 'soft' }, 'Every call of this month had a price.'),
+    h('h2', {}, 'Machine'), facts([['Clock', `${count(s.clock_ahead_ms)} ms ahead of the time that windows go by`], ['Database', size(s.database_bytes)], ['Free disk', `${size(s.disk_free_bytes)}, ${s.disk_full_days > 3650 ? 'for ten years and more' : `for ${count(s.disk_full_days)} days`} at the growth of the last day`]])];
+}
+
+export async function books(_, page) {
+  if (!page.may('usage')) return [h('h1', {}, 'Books'), h('p', { class: 'empty' }, 'A key with the scope usage is needed.')];
+  const b = await get('books');
+  return [h('h1', {}, 'Books'),
+    h('p', { class: 'sentence' }, b.checked_at ? good(b.mismatches === 0, `All totals agreed with their rows at ${moment(b.checked_at)}.`, `${count(b.mismatches)} totals differed from their rows at ${moment(b.checked_at)}; run aigateway ledger check.`) : 'The totals have not been compared with their rows since the gateway started; that is done a minute after it, and every hour.'),
+    h('h2', {}, 'Head of the chain'), h('p', {}, h('code', { class: 'long' }, b.head)),
+    h('p', { class: 'soft' }, 'It covers every settled call, correction and change. Note it elsewhere; later ', h('code', {}, 'aigateway ledger verify --expect'), ' proves with it that nothing was altered.'),
+    h('h2', {}, 'Corrections'),
+    b.corrections.length ? table('Corrections', [{ title: 'When' }, { title: 'Of' }, { title: 'USD', n: true }, { title: 'Why' }, { title: 'Who' }], b.corrections.map((c) => [moment(c.create_time), c.subject, money(c.amount), c.reason, c.actor]))
+      : h('p', { class: 'empty' }, 'Nothing was corrected.'),
+    h('h2', {}, 'The provider’s own books'),
+    h('div', { class: 'empty' }, h('p', {}, 'Compare a month with what the provider billed, day by day; what differs can be booked from there:'), h('pre', { tabindex: '0' }, 'aigateway reconcile --provider openai --month 2026-04 -f costs.json')),
+    h('h2', {}, 'Statements'), h('div', { class: 'empty' }, h('p', {}, 'A signed statement of a month, with the head of the chain in it:'), h('pre', { tabindex: '0' }, 'aigateway statement --help'))];
+}

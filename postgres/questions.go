@@ -35,14 +35,15 @@ func (s *Store) Ask(ctx context.Context, kind string, body []byte, wait time.Dur
 	err = s.write(ctx, func(c *conn) error {
 		return c.QueryRow(ctx, `INSERT INTO aig_question (kind, body) VALUES ($1, $2) RETURNING id`, kind, body).Scan(&id)
 	})
-	for until := time.Now().Add(wait); err == nil; {
-		answers, missing, err = s.answers(ctx, id)
-		if err != nil || len(missing) == 0 || time.Now().After(until) {
-			return answers, missing, err
-		}
-		err = pause(ctx, askEvery)
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, nil, err
+	over := time.Now().Add(wait)
+	err = until(ctx, askEvery, func() (bool, error) {
+		answers, missing, err = s.answers(ctx, id)
+		return len(missing) == 0 || time.Now().After(over), err
+	})
+	return answers, missing, err
 }
 
 func (s *Store) answers(ctx context.Context, id int64) (answers map[string][]byte, missing []string, err error) {

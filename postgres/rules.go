@@ -249,35 +249,44 @@ const enforceEvery = 100 * time.Millisecond
 
 // Enforce waits until every live replica has told what the budget's target cost it,
 // adds what those who are gone told in their usage, and lets the cap limit. It
-// returns the version that has this, which AwaitVersion waits for; 0 if it was so.
+// returns a version that has this, which AwaitVersion waits for.
 func (s *Store) Enforce(ctx context.Context, id string) (version uint64, err error) {
-	for {
+	err = until(ctx, enforceEvery, func() (bool, error) {
 		var waiting int
 		err := s.read(ctx, func(c *conn) error {
 			return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder h WHERE `+live+` AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = $2 AND l.holder = h.id)`,
 				s.stale().Microseconds(), id).Scan(&waiting)
 		})
-		if err != nil {
-			return 0, err
-		}
-		if waiting == 0 {
-			return s.enforce(ctx, id)
-		}
-		if err := pause(ctx, enforceEvery); err != nil {
-			return 0, err
-		}
+		return waiting == 0, err
+	})
+	if err != nil {
+		return 0, err
 	}
+	return s.enforce(ctx, id)
 }
 
 // live selects the replicas h that count: $1 is the longest silence in microseconds.
 const live = `NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $1 * interval '1 microsecond'`
 
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return budget.Unavailable("store_replicas_silent", "not every gateway has taken the edit yet; it is kept, and read it again to see", ctx.Err())
-	case <-time.After(d):
-		return nil
+// until looks again and again, until done or ctx is.
+func until(ctx context.Context, every time.Duration, look func() (done bool, err error)) error {
+	for {
+		done, err := look()
+		if err == nil && done {
+			return nil
+		}
+		if err == nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(every):
+			}
+		}
+		switch {
+		case ctx.Err() != nil:
+			return budget.Unavailable("store_replicas_silent", "not every gateway has answered yet; an edit is kept, and read it again to see", errors.Join(ctx.Err(), err))
+		case err != nil:
+			return err
+		}
 	}
 }
 
@@ -312,8 +321,8 @@ func (s *Store) enforce(ctx context.Context, id string) (version uint64, err err
 		_, err = c.Exec(ctx, `UPDATE aig_budget SET counting = false WHERE id = $1`, id)
 		return err
 	})
-	if errors.Is(err, already) {
-		return 0, nil
+	if errors.Is(err, already) { // another replica was first; not all may have heard of it
+		err = s.look(ctx, func(c *conn) error { return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&version) })
 	}
 	return version, err
 }
@@ -341,7 +350,7 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 // silent so long that it admits nothing: those are named, and have to acknowledge the
 // rules before they exchange again.
 func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []string, err error) {
-	for {
+	err = until(ctx, enforceEvery, func() (bool, error) {
 		var waiting int
 		err := s.read(ctx, func(c *conn) error {
 			return c.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+live+`), coalesce(array_agg(h.id ORDER BY h.id), '{}')
@@ -350,16 +359,12 @@ func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []stri
 		if err == nil && waiting == 0 && len(silent) > 0 {
 			waiting, err = s.leaveBehind(ctx, version, len(silent))
 		}
-		if err != nil {
-			return nil, err
-		}
-		if waiting == 0 {
-			return silent, nil
-		}
-		if err := pause(ctx, enforceEvery); err != nil {
-			return nil, err
-		}
+		return waiting == 0, err
+	})
+	if err != nil {
+		return nil, err
 	}
+	return silent, nil
 }
 
 // lagging selects the replicas h that do not obey version $2 yet.

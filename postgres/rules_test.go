@@ -151,8 +151,9 @@ func testCounting(w *world) {
 	if g := w.exchange(gone, ask(n, 31, 0, 31, 0)); g.Lease != 31 || g.Free != 44 {
 		w.Errorf("%+v", g)
 	}
-	if v, err := w.store.Enforce(ctx, id); v != 0 || err != nil {
-		w.Errorf("enforced again: %d, %v", v, err)
+	// Another one was first: not all may obey yet.
+	if v, err := w.store.Enforce(ctx, id); v != version || err != nil {
+		w.Errorf("enforced again: %d, %v, want %d", v, err, version)
 	}
 }
 

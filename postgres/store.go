@@ -238,7 +238,11 @@ func (s *Store) write(ctx context.Context, f func(*conn) error) error {
 }
 
 func (s *Store) read(ctx context.Context, f func(*conn) error) error {
-	return shown(s.transact(ctx, s.others, beginRead, f))
+	err := s.transact(ctx, s.others, beginRead, f)
+	if errors.Is(err, errUnknown) {
+		err = errors.New(err.Error()) // nothing was to be kept
+	}
+	return shown(err)
 }
 
 // look is a single query, made again where its connection had died meanwhile.

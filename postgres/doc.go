@@ -10,6 +10,4 @@
 // A commit counts only if the server says so and nothing else: any notice, error or
 // silence leaves it unknown. Then the connection is given up, and the next exchange,
 // which writes, both finds out and makes sure (docs of Member.Exchange).
-//
-// No gateway depends on this package yet.
 package postgres

@@ -1,0 +1,130 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"aigateway/budget"
+)
+
+// lender is a store in memory that does what Lessor asks of one. Replicas are
+// numbers; share is what a raise that no call waits for may take of what is free:
+// its 2N-th part.
+type lender struct {
+	mu      sync.Mutex
+	budgets map[string]budget.Amount
+	share   budget.Amount
+	lent    map[budget.AccountName]map[int]holding
+	lacker  map[budget.AccountName]int // who lacked last, plus 1: the others are to give back
+	down    bool
+	delay   time.Duration
+	calls   int
+}
+
+type holding struct{ lease, spent, reserved budget.Amount }
+
+func newLender(share budget.Amount) *lender {
+	return &lender{budgets: map[string]budget.Amount{}, share: share, lent: map[budget.AccountName]map[int]holding{}, lacker: map[budget.AccountName]int{}}
+}
+
+func (s *lender) clone() *lender {
+	out := newLender(s.share)
+	for k, v := range s.budgets {
+		out.budgets[k] = v
+	}
+	for name, m := range s.lent {
+		out.lent[name] = map[int]holding{}
+		for who, h := range m {
+			out.lent[name][who] = h
+		}
+	}
+	for k, v := range s.lacker {
+		out.lacker[k] = v
+	}
+	return out
+}
+
+// exchange is one transaction of replica who.
+func (s *lender) exchange(who int, asks []budget.Ask) []budget.Grant {
+	var grants []budget.Grant
+	for _, k := range asks {
+		limit, known := s.budgets[k.BudgetID]
+		if !known {
+			continue
+		}
+		if s.lent[k.AccountName] == nil {
+			s.lent[k.AccountName] = map[int]holding{}
+		}
+		h, free := s.lent[k.AccountName][who], limit-s.allocated(k.AccountName)
+		floor := max(k.Has, k.Spent+k.Reserved)
+		switch raise := min(k.Lease-h.lease, max(k.Least-h.lease, free/s.share), max(0, free)); {
+		case k.Lease < h.lease:
+			h.lease = k.Lease
+		case h.lease+raise >= k.Least:
+			h.lease += max(0, raise)
+		}
+		h = holding{max(h.lease, floor), k.Spent, k.Reserved}
+		s.lent[k.AccountName][who] = h
+		switch {
+		case h.lease < k.Least:
+			s.lacker[k.AccountName] = who + 1
+		case s.lacker[k.AccountName] == who+1:
+			delete(s.lacker, k.AccountName)
+		}
+		grants = append(grants, s.grant(k.AccountName, who))
+	}
+	return grants
+}
+
+func (s *lender) allocated(name budget.AccountName) (sum budget.Amount) {
+	for _, h := range s.lent[name] {
+		sum += h.lease
+	}
+	return sum
+}
+
+func (s *lender) grant(name budget.AccountName, who int) budget.Grant {
+	g := budget.Grant{AccountName: name, Lease: s.lent[name][who].lease, Cap: s.budgets[name.BudgetID]}
+	g.Free = g.Cap - s.allocated(name)
+	for _, h := range s.lent[name] {
+		g.Spent += h.spent
+		g.Reserved += h.reserved
+	}
+	l := s.lacker[name]
+	g.Recall = l != 0 && l != who+1
+	return g
+}
+
+// replica is the Lessor of one of them.
+type replica struct {
+	*lender
+	who int
+}
+
+func (r replica) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+	r.mu.Lock()
+	down, delay := r.down, r.delay
+	r.mu.Unlock()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if down {
+		return nil, errors.New("the store is down")
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls++
+	grants := r.exchange(r.who, asks)
+	for name, m := range r.lent { // and what it did not ask about, where others lack it
+		if h, ok := m[r.who]; ok && r.lacker[name] != 0 && r.lacker[name] != r.who+1 && h.lease > h.spent+h.reserved {
+			grants = append(grants, r.grant(name, r.who))
+		}
+	}
+	return grants, nil
+}

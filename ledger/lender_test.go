@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,24 +30,8 @@ func newLender(share budget.Amount) *lender {
 	return &lender{budgets: map[string]budget.Amount{}, share: share, lent: map[budget.AccountName]map[int]holding{}, lacker: map[budget.AccountName]int{}}
 }
 
-func (s *lender) clone() *lender {
-	out := newLender(s.share)
-	for k, v := range s.budgets {
-		out.budgets[k] = v
-	}
-	for name, m := range s.lent {
-		out.lent[name] = map[int]holding{}
-		for who, h := range m {
-			out.lent[name][who] = h
-		}
-	}
-	for k, v := range s.lacker {
-		out.lacker[k] = v
-	}
-	return out
-}
-
-// exchange is one transaction of replica who.
+// exchange is one transaction of replica who. It also tells of what was not asked
+// about, where another lacks what is unused there.
 func (s *lender) exchange(who int, asks []budget.Ask) []budget.Grant {
 	var grants []budget.Grant
 	for _, k := range asks {
@@ -74,6 +59,12 @@ func (s *lender) exchange(who int, asks []budget.Ask) []budget.Grant {
 			delete(s.lacker, k.AccountName)
 		}
 		grants = append(grants, s.grant(k.AccountName, who))
+	}
+	for name, m := range s.lent {
+		asked := slices.ContainsFunc(asks, func(k budget.Ask) bool { return k.AccountName == name })
+		if h, ok := m[who]; ok && !asked && s.lacker[name] != 0 && s.lacker[name] != who+1 && h.lease > h.spent+h.reserved {
+			grants = append(grants, s.grant(name, who))
+		}
 	}
 	return grants
 }
@@ -120,11 +111,13 @@ func (r replica) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Gran
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls++
-	grants := r.exchange(r.who, asks)
-	for name, m := range r.lent { // and what it did not ask about, where others lack it
-		if h, ok := m[r.who]; ok && r.lacker[name] != 0 && r.lacker[name] != r.who+1 && h.lease > h.spent+h.reserved {
-			grants = append(grants, r.grant(name, r.who))
-		}
-	}
-	return grants, nil
+	return r.exchange(r.who, asks), nil
+}
+
+// Lent makes c a replica, the only one, of a store with these caps by budget.
+func Lent(c Config, caps map[string]budget.Amount) Config {
+	s := newLender(2)
+	s.budgets = caps
+	c.Lessor = replica{s, 0}
+	return c
 }

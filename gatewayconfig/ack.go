@@ -32,7 +32,9 @@ func (n Nack) Error() string {
 // ackBook knows what every connected Envoy accepted. It is the callbacks of the
 // xDS server, which calls it from each stream's goroutine.
 type ackBook struct {
-	onNack func(Nack, *Snapshot) // gets what was served when it was sent
+	// onNack gets what was served when it was sent. It is called under mu, before
+	// those who wait hear of the rejection.
+	onNack func(Nack, *Snapshot)
 
 	mu        sync.Mutex // guards all below
 	target    *Snapshot  // last given to Apply
@@ -153,13 +155,11 @@ func (b *ackBook) OnStreamDeltaRequest(id int64, q *discoveryv3.DeltaDiscoveryRe
 		}
 		b.mu.Unlock()
 	}
-	if nack, of := b.settle(id, q.GetResponseNonce(), q.GetNode().GetId(), q.GetErrorDetail()); nack != nil {
-		b.onNack(*nack, of)
-	}
+	b.settle(id, q.GetResponseNonce(), q.GetNode().GetId(), q.GetErrorDetail())
 	return nil
 }
 
-func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Status) (*Nack, *Snapshot) {
+func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Status) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.streams[id]
@@ -167,7 +167,7 @@ func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Statu
 		s.node = node // only a stream's first request names it
 	}
 	if s == nil || s.pending[nonce] == nil {
-		return nil, nil
+		return
 	}
 	defer b.wake()
 	a := s.pending[nonce]
@@ -178,7 +178,8 @@ func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Statu
 		if a.target == b.target {
 			b.nack = nack
 		}
-		return nack, a.of
+		b.onNack(*nack, a.of)
+		return
 	}
 	if s.accepted[a.typeURL] == nil {
 		s.accepted[a.typeURL] = map[string]string{}
@@ -187,7 +188,6 @@ func (b *ackBook) settle(id int64, nonce, node string, rejection *statuspb.Statu
 	for _, name := range a.removed {
 		delete(s.accepted[a.typeURL], name)
 	}
-	return nil, nil
 }
 
 // maxNackMessage keeps a dump of the whole configuration out of the log.

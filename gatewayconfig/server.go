@@ -128,7 +128,8 @@ func (s *Server) Alone() bool { return s.acks.alone() }
 // connected Envoy, or nil. It is a Nack when one rejected it.
 func (s *Server) Lagging() error { return s.acks.lagging() }
 
-// onNack runs in the stream's goroutine, which must not wait for the cache.
+// onNack runs in the stream's goroutine and under the lock of acks: it must not wait
+// for the cache.
 func (s *Server) onNack(n Nack, rejected *Snapshot) {
 	s.nacks.WithLabelValues(n.Type).Inc()
 	s.log.Error("envoy rejected a configuration; the last good one stays in force",

@@ -130,8 +130,10 @@ func (s *budgetService) GetBudgetCurve(ctx context.Context, req *aigatewayv1.Get
 		Window: budget.Window{Start: from, End: now.Add(quarter - 1).Truncate(quarter)}, Zone: zone, GroupBy: []budget.Dimension{budget.ByDay},
 		Tags: status.Target.Tags, KeyID: status.Target.KeyID,
 	}
+	window := func(t time.Time) budget.Window { return budget.Day.WindowAt(t, zone) }
 	if status.Period == budget.Day || status.Period == budget.Week {
 		q.GroupBy[0] = budget.ByHour
+		window = func(t time.Time) budget.Window { return budget.Window{Start: t, End: t.Add(time.Hour)} }
 	}
 	var rows []budget.UsageRow
 	if q.Window.Start.Before(q.Window.End) {
@@ -140,31 +142,33 @@ func (s *budgetService) GetBudgetCurve(ctx context.Context, req *aigatewayv1.Get
 		}
 	}
 	slices.SortFunc(rows, func(a, b budget.UsageRow) int { return a.Time.Compare(b.Time) })
-	return &aigatewayv1.GetBudgetCurveResponse{Points: curve(rows, from, now, status.Spent)}, nil
+	return &aigatewayv1.GetBudgetCurveResponse{Points: curve(rows, window, from, now, status.Spent)}, nil
 }
 
 // curve goes back from what is spent now: what no call in the reports explains, such
 // as a correction, is there from the start.
-func curve(rows []budget.UsageRow, from, now time.Time, spent budget.Amount) []*aigatewayv1.CurvePoint {
+func curve(rows []budget.UsageRow, window func(time.Time) budget.Window, from, now time.Time, spent budget.Amount) []*aigatewayv1.CurvePoint {
 	at := spent
 	for _, r := range rows {
 		at -= r.Cost
 	}
 	at = max(at, 0)
-	points := []*aigatewayv1.CurvePoint{{Time: timestamp(from), Spent: at.String()}}
-	for i, r := range rows {
+	var points []*aigatewayv1.CurvePoint
+	last := time.Time{}
+	add := func(t time.Time) {
+		if t.After(last) {
+			points, last = append(points, &aigatewayv1.CurvePoint{Time: timestamp(t), Spent: at.String()}), t
+		}
+	}
+	add(from)
+	for _, r := range rows { // what a row cost was spent between its beginning and its end
+		add(r.Time)
 		at += r.Cost
-		end := now
-		if i+1 < len(rows) { // a row is its beginning; what it cost is spent at its end
-			end = rows[i+1].Time
+		if end := window(r.Time).End; end.Before(now) {
+			add(end)
 		}
-		if i == len(rows)-1 {
-			at = spent
-		}
-		points = append(points, &aigatewayv1.CurvePoint{Time: timestamp(end), Spent: at.String()})
 	}
-	if len(rows) == 0 {
-		points = append(points, &aigatewayv1.CurvePoint{Time: timestamp(now), Spent: spent.String()})
-	}
+	at = spent
+	add(now)
 	return points
 }

@@ -51,7 +51,8 @@ func TestBudgetHistory(t *testing.T) {
 		w.store.rows = append(w.store.rows, budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Time: time.Date(2026, 4, d, 0, 0, 0, 0, time.UTC), Cost: cost})
 	}
 	wantJSON(t, w.ok(w.do(finance, "GET", "/v1/budgets/bud_1/curve", ""), "GET /v1/budgets/{id}/curve"), `{"points":[
-		{"time":"2026-04-01T00:00:00Z","spent":"1.00"},{"time":"2026-04-05T00:00:00Z","spent":"2.00"},{"time":"2026-04-15T10:07:00Z","spent":"4.00"}]}`)
+		{"time":"2026-04-01T00:00:00Z","spent":"1.00"},{"time":"2026-04-02T00:00:00Z","spent":"1.00"},{"time":"2026-04-03T00:00:00Z","spent":"2.00"},
+		{"time":"2026-04-05T00:00:00Z","spent":"2.00"},{"time":"2026-04-06T00:00:00Z","spent":"4.00"},{"time":"2026-04-15T10:07:00Z","spent":"4.00"}]}`)
 
 	for _, part := range []string{"windows", "changes", "curve"} {
 		w.wantError(w.do(teamA, "GET", "/v1/budgets/bud_1/"+part, ""), 404, "budget_not_found", "")

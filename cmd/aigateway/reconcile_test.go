@@ -45,7 +45,7 @@ func newBooksWorld(t *testing.T) *booksWorld {
 		}
 	})
 	api, err := adminapi.New(adminapi.Config{
-		Auth: adminOnly{w.ledger}, Keys: w.ledger, Budgets: w.ledger, Usage: w.ledger, Calls: w.ledger, Reservations: w.ledger, Adjustments: w.ledger, Audit: w.ledger, State: w.ledger,
+		Auth: adminOnly{w.ledger}, Keys: w.ledger, Budgets: w.ledger, History: w.ledger, Usage: w.ledger, Calls: w.ledger, Reservations: w.ledger, Adjustments: w.ledger, Audit: w.ledger, State: w.ledger,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -228,6 +228,9 @@ func writeError(w http.ResponseWriter, r *http.Request, e *budget.Error) {
 	if retry, ok := apierror.RetryHeader(e); ok {
 		header.Set("X-Should-Retry", retry)
 	}
+	if after, ok := apierror.RetryAfter(e); ok {
+		header.Set("Retry-After", after)
+	}
 	if e.Kind == budget.KindUnauthenticated {
 		header.Set("WWW-Authenticate", "Bearer")
 	}

@@ -90,6 +90,16 @@ func RetryHeader(e *budget.Error) (value string, ok bool) {
 	return v, v != ""
 }
 
+// RetryAfter is the value of the retry-after response header, in seconds; ok is false
+// where it is left out. What is refused because too much runs at once may come
+// again a second later.
+func RetryAfter(e *budget.Error) (seconds string, ok bool) {
+	if e.Kind != budget.KindRateLimited {
+		return "", false
+	}
+	return "1", true
+}
+
 // From makes any error one that may be shown. A *budget.Error anywhere in the
 // chain is returned itself; a deadline or a cancelled call becomes unavailable,
 // since nothing was decided; all else is internal, with err as the cause and

@@ -119,6 +119,9 @@ func TestStatusTypeRetry(t *testing.T) {
 		if retry != tt.retry || ok != (tt.retry != "") {
 			t.Errorf("RetryHeader(%d) = %q, %v, want %q", tt.kind, retry, ok, tt.retry)
 		}
+		if after, ok := apierror.RetryAfter(e); ok != (tt.status == 429) || ok && after != "1" {
+			t.Errorf("RetryAfter(%d) = %q, %v", tt.kind, after, ok)
+		}
 		if apierror.Reason(e) == "" {
 			t.Errorf("Reason(%d) is empty", tt.kind)
 		}

@@ -261,6 +261,7 @@ func (s *Server) refuse(r *request, id string, err error) *answer {
 		dialect = apierror.Anthropic
 	}
 	out := &answer{requestID: id, status: apierror.Status(e), reason: apierror.Reason(e), failed: outcome == "failed", body: apierror.Body(dialect, e, id), retry: retry}
+	out.retryAfter, _ = apierror.RetryAfter(e)
 	if e.Refusal != nil {
 		out.waited = e.Refusal.Waited
 	}

@@ -26,6 +26,22 @@ func refusing(reason string, remaining budget.Amount) *fakeLedger {
 	}}
 }
 
+// TestContended: what other gateways hold of a budget is back within a second, and
+// clients are told to try then.
+func TestContended(t *testing.T) {
+	ledger := &fakeLedger{reserve: func(context.Context, budget.Request) (budget.Reservation, error) {
+		return budget.Reservation{}, budget.Contended(&budget.Refusal{Budget: budget.Budget{Target: budget.Target{Tags: "summarize"}, Cap: budget.Dollar}})
+	}}
+	out := check(t, newServer(t, keysWith(nil), ledger), authorized("req-1", goodBody))
+	e, err := refusal(out)
+	if err != nil || e.Error.Code != 429 || e.reason() != "budget_contended" || e.Error.Type != "rate_limit_error" {
+		t.Errorf("%+v, %v", e, err)
+	}
+	if got := headerOf(out.GetDeniedResponse().GetHeaders(), "retry-after"); got != "1" {
+		t.Errorf("retry-after is %q, want 1", got)
+	}
+}
+
 func TestRefusalExplainsItself(t *testing.T) {
 	body := `{"model":"moonshot/kimi-k2.6","max_tokens":100000,"messages":[{"role":"user","content":"hi"}]}`
 	out := check(t, newServer(t, keysWith(nil), refusing("cap_would_be_crossed", 30*budget.Cent)), authorized("req-9", body))

@@ -20,6 +20,8 @@ type answer struct {
 	failed bool // by a fault of ours
 	body   []byte
 	retry  string // value of x-should-retry; empty leaves it out
+	// retryAfter is the value of retry-after; empty leaves it out
+	retryAfter string
 
 	// a yes to a key alone, which leaves the request as it is
 	keyOnly bool
@@ -60,6 +62,9 @@ func (a *answer) appendDenied(dst []byte) []byte {
 	}
 	if a.retry != "" {
 		dst = wire.AppendDeniedHeader(dst, envoy.HeaderShouldRetry, a.retry)
+	}
+	if a.retryAfter != "" {
+		dst = wire.AppendDeniedHeader(dst, "retry-after", a.retryAfter)
 	}
 	return dst
 }

@@ -1047,13 +1047,14 @@ local function unpacker(s)
   local a, b = byte(s, 1, 2)
   if not (a == 31 and (b or 139) == 139 or a == 120 and (b == nil or b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
   local parts, came, made = nil, 0, 0
-  local inflate = inflater(function(piece)
-    made = made + #piece
+  local inflate = inflater(function(piece, cost)
+    made = made + cost
     if made > MAX_UNPACKED or made > MIN_UNPACKED + MAX_RATIO * came then error("unpacks to too much") end
     parts[#parts + 1] = piece
   end)
   return function(piece)
     parts, came = {}, came + #piece
+    if came > MAX_UNPACKED then return nil end -- of blocks that hold nothing
     return pcall(inflate, piece) and concat(parts) or nil
   end
 end

@@ -1,9 +1,10 @@
 -- Unpacks gzip (RFC 1952) and zlib (RFC 1950), which hold deflate (RFC 1951), in pieces cut anywhere. Plain Lua 5.1, so
--- bits are arithmetic. What it makes is bounded by its caller through emit, so its time is linear in that. Check sums are
--- not compared: what is read of an answer proves itself, and a doubtful one costs its bound.
+-- bits are arithmetic. Its time is linear in what it takes and in what emit is told, both of which its caller bounds. Check
+-- sums are not compared: what is read of an answer proves itself, and a doubtful one costs its bound.
 local inflater = (function()
   local byte, char, floor, unpack = string.byte, string.char, math.floor, unpack
   local WINDOW, PIECE = 32768, 4096 -- bytes a copy may reach back, and bytes told at a time
+  local CODES = 512 -- a block's own codes, which take a dozen bytes, cost as much as so many bytes that are made
   local LENGTH = { 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258 }
   local LENGTH_BITS = { 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 0 }
   local DISTANCE = { 1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129, 193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577 }
@@ -38,7 +39,7 @@ local inflater = (function()
   for i = 0, 29 do FIXED_DISTANCE[i] = 5 end
   FIXED, FIXED_DISTANCE = code(FIXED, 0, 287), code(FIXED_DISTANCE, 0, 29)
 
-  -- The function that is called with each piece. emit gets what is unpacked, and may end it by an error.
+  -- The function that is called with each piece. emit gets what is unpacked and what it cost, and may end it by an error.
   return function(emit)
     local s, i, n = "", 0, 0 -- the piece at hand, and the bytes of it that are taken
     local hold, held = 0, 0 -- bits that are taken and not used
@@ -51,7 +52,7 @@ local inflater = (function()
         local to = math.min(from + PIECE, from + pos - told)
         to = math.min(to, from - from % PIECE + PIECE) -- no piece goes around
         told = told + to - from
-        emit(char(unpack(window, from + 1, to)))
+        emit(char(unpack(window, from + 1, to)), to - from)
       end
     end
 
@@ -121,6 +122,7 @@ local inflater = (function()
 
     local function dynamic()
       local literals, distances, codes = bits(5) + 257, bits(5) + 1, bits(4) + 4
+      emit("", CODES)
       local lengths = {}
       for k = 0, 18 do lengths[k] = 0 end
       for k = 1, codes do lengths[ORDER[k]] = bits(3) end

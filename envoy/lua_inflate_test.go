@@ -156,6 +156,19 @@ func TestPackedBombs(t *testing.T) {
 			t.Errorf("%s: %v", name, got.Report)
 		}
 	}
+	// Blocks that hold nothing: each byte of them is two steps, until they are left alone.
+	for name, b := range map[string]struct {
+		block []byte
+		steps int64
+	}{"with codes of their own": {emptyBlock(), 80_000}, "with nothing at all": {[]byte{0, 0, 0, 0xff, 0xff}, 2_300_000}} {
+		var w worker
+		v := newVMWith(t, w.count)
+		body := "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03" + strings.Repeat(string(b.block), 2_000_000/len(b.block))
+		got := v.respond(jsn, false, chop(body, 16384)...)
+		if got.Report["unread"] != true || got.Body != body || w.steps > b.steps {
+			t.Errorf("blocks %s: %v after %d steps", name, got.Report, w.steps)
+		}
+	}
 	// What a long answer may be is read.
 	var words strings.Builder
 	for i := range 40_000 {
@@ -164,5 +177,41 @@ func TestPackedBombs(t *testing.T) {
 	long := document + words.String() + `"}`
 	if got := v.respond(jsn, false, chop(packed(t, long), 1400)...); cmp.Diff(got.Report["usage"], use) != "" || got.Report["done"] != true {
 		t.Errorf("a long answer: %v", got.Report)
+	}
+}
+
+// emptyBlock is a block of deflate that says how bytes are coded and has none,
+// several times over so that it ends with a byte.
+func emptyBlock() []byte {
+	var out []byte
+	bits := 0
+	put := func(v, n int) {
+		for range n {
+			if bits%8 == 0 {
+				out = append(out, 0)
+			}
+			out[bits/8] |= byte(v&1) << (bits % 8)
+			bits, v = bits+1, v>>1
+		}
+	}
+	for {
+		put(0, 1)  // not the last
+		put(2, 2)  // codes of its own
+		put(0, 5)  // 257 literals
+		put(0, 5)  // one distance
+		put(14, 4) // lengths of 18 of the lengths' codes: 18 and 1 have one of one bit
+		for i := range 18 {
+			put(map[int]int{2: 1, 17: 1}[i], 3)
+		}
+		for _, zeros := range []int{138, 118} {
+			put(1, 1)
+			put(zeros-11, 7)
+		}
+		put(0, 1) // the end of a block is 0
+		put(0, 1) // and so is a distance
+		put(0, 1) // the end of this block
+		if bits%8 == 0 {
+			return out
+		}
 	}
 }

@@ -52,7 +52,6 @@ const (
 	losesGrant
 	believesLost
 	doneLate
-	restartsWithLease
 	ignoresMark
 	limitIsCap
 )
@@ -144,13 +143,19 @@ func TestModelLeasesMutants(t *testing.T) {
 	}
 	t.Parallel()
 	for _, m := range []struct {
-		name string
-		g    leaseConfig
+		name, broken string
+		g            leaseConfig
 	}{
-		{"a silent replica's lease is released", leaseConfig{cap: 1, calls: 2, how: takesBack}},
-		{"what admission still obeys is returned to the store first", leaseConfig{cap: 1, calls: 2, idles: 1, how: returnsEarly}},
+		{"a silent replica's lease is released", "I4", leaseConfig{cap: 1, calls: 2, how: takesBack}},
+		{"what admission still obeys is returned to the store first", "I4", leaseConfig{cap: 1, calls: 2, idles: 1, how: returnsEarly}},
+		{"a reply is applied twice", "I4", leaseConfig{cap: 1, calls: 2, idles: 1, how: appliesTwice}},
+		{"a failover loses a grant", "I4", leaseConfig{cap: 1, calls: 2, how: losesGrant}},
+		{"an exchange without an answer counts as done", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, how: believesLost}},
+		{"an exchange without an answer is done later", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, idles: 1, how: doneLate}},
+		{"the limit is the cap", "I4", leaseConfig{cap: 1, calls: 2, how: limitIsCap}},
+		{"a return does not wait for the mark", "I10", leaseConfig{cap: 2, calls: 2, crashes: 1, idles: 1, how: ignoresMark}},
 	} {
-		states, trace := m.g.search("I4")
+		states, trace := m.g.search(m.broken)
 		if trace == nil {
 			t.Errorf("%s: not noticed in %d states", m.name, states)
 			continue

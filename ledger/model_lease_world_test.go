@@ -41,7 +41,6 @@ type leaseLedger struct {
 	grants []budget.Grant
 	kept   []budget.Grant // mutants: the last answer
 	lost   []budget.Ask   // mutants: the last exchange without an answer
-	had    budget.Amount  // mutants: the largest lease
 }
 
 type leaseWorld struct {
@@ -76,9 +75,6 @@ func (w *leaseWorld) start(who int, epoch uint64) {
 	l := &w.ledgers[who]
 	l.start(budget.Amount(w.g.cap), epoch, leaseNow)
 	l.a.active = leaseNow.mono
-	if w.g.how == restartsWithLease {
-		l.a.share.lease = l.had
-	}
 }
 
 // start is a start of the process on what is on its disk.
@@ -173,11 +169,8 @@ func (w *leaseWorld) take(st leaseStep) bool {
 		l.asking, l.grants = true, w.store.exchange(int(st.who), l.asks)
 	case leaseTold:
 		l.c.told(l.grants, leaseNow)
-		switch w.g.how {
-		case appliesTwice:
+		if w.g.how == appliesTwice {
 			l.kept = l.grants
-		case restartsWithLease:
-			l.had = max(l.had, s.lease)
 		}
 		l.asking, l.asks, l.grants = false, nil, nil
 		if w.g.how == limitIsCap {
@@ -340,7 +333,7 @@ func (w *leaseWorld) hash() uint64 {
 		l := &w.ledgers[i]
 		a, s := l.a, l.a.share
 		for _, v := range []budget.Amount{a.limit, a.spent, a.orphan, a.residue, a.hw, a.held, a.rise, a.falling, a.usable, a.need, a.soon.spent, a.soon.orphan, a.soon.residue, a.largest,
-			s.lease, s.told.Lease, s.told.Free, s.told.Spent, s.told.Reserved, s.own.spent, s.own.reserved, s.short, s.first, s.lack, s.rate, l.had,
+			s.lease, s.told.Lease, s.told.Free, s.told.Spent, s.told.Reserved, s.own.spent, s.own.reserved, s.short, s.first, s.lack, s.rate,
 			l.disk.row.spent, l.disk.row.orphan, l.disk.row.residue, l.disk.row.hw, w.store.lent[leaseName][i].lease, w.store.lent[leaseName][i].spent, w.store.lent[leaseName][i].reserved} {
 			put(int64(v))
 		}

@@ -19,7 +19,7 @@ func (f *Fleet) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 	}
 	if created {
 		f.look()
-		version, err = f.enforce(ctx, id)
+		version, err = f.c.Store.Enforce(ctx, id)
 		if err != nil {
 			return budget.Status{}, unconfirmed(err)
 		}
@@ -29,16 +29,6 @@ func (f *Fleet) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 		return budget.Status{}, err
 	}
 	return f.budget(ctx, id)
-}
-
-// enforce ends the counting of a new budget, and returns a version that has that.
-func (f *Fleet) enforce(ctx context.Context, id string) (uint64, error) {
-	version, err := f.c.Store.Enforce(ctx, id)
-	if err != nil || version > 0 {
-		return version, err
-	}
-	rules, _, err := f.c.Store.Rules(ctx, 0)
-	return rules.Version, err
 }
 
 // UpdateBudget lets change edit a budget, under the contract of SetBudget.

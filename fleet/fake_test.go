@@ -20,7 +20,6 @@ type store struct {
 	fail    error         // of everything
 	enforce error
 	left    []string
-	tidied  bool
 	silent  []string
 }
 
@@ -98,11 +97,7 @@ func (s *store) Enforce(ctx context.Context, id string) (uint64, error) {
 	if _, err := s.AwaitVersion(ctx, version); err != nil {
 		return 0, err
 	}
-	version, err := s.edit(func() { s.find(id).Counting = false })
-	if s.tidied { // another gateway was first
-		version = 0
-	}
-	return version, err
+	return s.edit(func() { s.find(id).Counting = false })
 }
 
 func (s *store) find(id string) *budget.SharedBudget {

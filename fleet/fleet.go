@@ -24,7 +24,7 @@ type Store interface {
 	// those that were silent for so long that they admit nothing.
 	AwaitVersion(ctx context.Context, version uint64) (silent []string, err error)
 	// Enforce waits until every gateway has put its calls on a new budget, and ends
-	// its counting. The version is 0 where another gateway did that first.
+	// its counting, or finds that another gateway did. version has that.
 	Enforce(ctx context.Context, id string) (version uint64, err error)
 	// Tidy ends what a gateway began that is gone, and forgets ended windows.
 	Tidy(ctx context.Context) error

@@ -3,7 +3,6 @@ package fleet_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -77,22 +76,6 @@ func TestEditsAreObeyedWhenAnswered(t *testing.T) {
 	}
 	if err := a.DeleteBudget(t.Context(), st.ID, "", budget.Author{}); err != nil || len(obeys.rules.Budgets) != 0 {
 		t.Errorf("%v; the other obeys %+v", err, obeys.rules)
-	}
-}
-
-// TestAnotherEndsTheCounting: who makes a budget awaits its cap, whoever put that in
-// force.
-func TestAnotherEndsTheCounting(t *testing.T) {
-	t.Parallel()
-	s := newStore()
-	s.tidied = true
-	a, _, _ := gateway(t, s, "a", t.TempDir())
-	_, obeys, _ := gateway(t, s, "b", t.TempDir())
-	for i := range 20 {
-		tag := budget.TagPattern(fmt.Sprint(i))
-		if _, err := a.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: tag}}, budget.Author{}); err != nil || obeys.rules.Budgets[i].Counting {
-			t.Fatalf("%v; the other obeys %+v", err, obeys.rules)
-		}
 	}
 }
 

@@ -14,17 +14,24 @@ import (
 const (
 	cookieName = "aig_session"
 	// sessionFor is how long a sign-in lasts.
-	sessionFor = 12 * time.Hour
-	// maxSessions is how many are kept: of more, the oldest end.
-	maxSessions = 1000
+	sessionFor  = 12 * time.Hour
+	maxSessions = 1000 // that are kept
 	maxSignIn   = 4096 // bytes of its body
 )
 
-// sessions are who signed in, in memory: a restart ends them. The secret stays
-// here, and is asked about at each request, so revoking the key ends its sessions.
-type sessions struct {
+// signIns are secrets by the ids that stand for them, in memory: a restart ends them.
+type signIns struct {
+	lasts time.Duration
+	most  int // of more, the oldest end
+
 	mu   sync.Mutex
 	byID map[string]signIn
+}
+
+// newSessions are who signed in. The secret of each is asked about at each request, so
+// revoking the key ends its sessions.
+func newSessions() *signIns {
+	return &signIns{lasts: sessionFor, most: maxSessions, byID: map[string]signIn{}}
 }
 
 type signIn struct {
@@ -32,14 +39,11 @@ type signIn struct {
 	until  time.Time
 }
 
-// add begins a session and returns its id.
-func (s *sessions) add(secret string, now time.Time) string {
+// add keeps a secret and returns the id that stands for it.
+func (s *signIns) add(secret string, now time.Time) string {
 	id := rand.Text() // 130 bits
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byID == nil {
-		s.byID = map[string]signIn{}
-	}
 	oldest := ""
 	for have, in := range s.byID {
 		if !now.Before(in.until) {
@@ -48,21 +52,30 @@ func (s *sessions) add(secret string, now time.Time) string {
 			oldest = have
 		}
 	}
-	if len(s.byID) >= maxSessions {
+	if len(s.byID) >= s.most {
 		delete(s.byID, oldest)
 	}
-	s.byID[id] = signIn{secret, now.Add(sessionFor)}
+	s.byID[id] = signIn{secret, now.Add(s.lasts)}
 	return id
 }
 
-func (s *sessions) secret(id string, now time.Time) (string, bool) {
+func (s *signIns) secret(id string, now time.Time) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in, ok := s.byID[id]
 	return in.secret, ok && now.Before(in.until)
 }
 
-func (s *sessions) end(id string) {
+// take is secret, once.
+func (s *signIns) take(id string, now time.Time) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in, ok := s.byID[id]
+	delete(s.byID, id)
+	return in.secret, ok && now.Before(in.until)
+}
+
+func (s *signIns) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, id)
@@ -143,7 +156,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 	secret := strings.TrimSpace(body.Key)
 	if body.Ticket != "" {
 		var err error
-		if secret, err = h.tickets.use(body.Ticket, h.Now()); err != nil {
+		if secret, err = h.useTicket(body.Ticket); err != nil {
 			return nil, err
 		}
 	}

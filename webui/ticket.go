@@ -1,11 +1,9 @@
 package webui
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"aigateway/budget"
@@ -13,47 +11,21 @@ import (
 
 const (
 	ticketFor  = 5 * time.Minute
-	maxTickets = 100 // of more, the oldest end
+	maxTickets = 100 // that are kept
 )
 
-// tickets are addresses of the page that sign in once, in memory.
-type tickets struct {
-	mu   sync.Mutex
-	byID map[string]signIn
+// newTickets are addresses of the page that sign in once.
+func newTickets() *signIns {
+	return &signIns{lasts: ticketFor, most: maxTickets, byID: map[string]signIn{}}
 }
 
-func (t *tickets) add(secret string, now time.Time) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	oldest := ""
-	for id, in := range t.byID {
-		if !now.Before(in.until) {
-			delete(t.byID, id)
-		} else if oldest == "" || in.until.Before(t.byID[oldest].until) {
-			oldest = id
-		}
-	}
-	if len(t.byID) >= maxTickets {
-		delete(t.byID, oldest)
-	}
-	if t.byID == nil {
-		t.byID = map[string]signIn{}
-	}
-	id := rand.Text()
-	t.byID[id] = signIn{secret, now.Add(ticketFor)}
-	return id
-}
-
-// use is the secret of a ticket, once.
-func (t *tickets) use(id string, now time.Time) (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	in, ok := t.byID[id]
-	delete(t.byID, id)
-	if !ok || !now.Before(in.until) {
+// useTicket is the secret of a ticket, once.
+func (h *Handler) useTicket(id string) (string, error) {
+	secret, ok := h.tickets.take(id, h.Now())
+	if !ok {
 		return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: "ticket_used", Message: "this address was used already, or is older than five minutes; `aigateway ui` prints another, and a key signs in too"}
 	}
-	return in.secret, nil
+	return secret, nil
 }
 
 // ticket answers a program that has a key with an address that signs a browser in. The

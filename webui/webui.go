@@ -41,8 +41,8 @@ type Config struct {
 // its server shuts down.
 type Handler struct {
 	Config
-	sessions sessions
-	tickets  tickets
+	sessions *signIns
+	tickets  *signIns
 	files    map[string]file
 	streams  atomic.Int64 // that are open
 	closed   chan struct{}
@@ -58,7 +58,7 @@ type file struct {
 
 // New returns a Handler.
 func New(c Config) (*Handler, error) {
-	h := &Handler{Config: c, files: map[string]file{}, closed: make(chan struct{})}
+	h := &Handler{Config: c, sessions: newSessions(), tickets: newTickets(), files: map[string]file{}, closed: make(chan struct{})}
 	err := fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

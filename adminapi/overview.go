@@ -52,11 +52,7 @@ func (s *overviewService) GetOverview(ctx context.Context, _ *aigatewayv1.GetOve
 			continue
 		}
 		resp.RunningCalls++
-		sum, fits := reserved.Add(o.Bound)
-		if !fits {
-			sum = budget.MaxAmount
-		}
-		reserved = sum
+		reserved = reserved.Plus(o.Bound)
 	}
 	resp.Reserved = reserved.String()
 	refused, err := s.refusals(ctx, month, "")
@@ -151,15 +147,21 @@ func (s *overviewService) refusals(ctx context.Context, w budget.Window, id stri
 		return nil, err
 	}
 	key := caller(ctx)
-	seen := map[string]bool{"": len(key.AllowedTags) == 0}
+	seen := map[string]bool{"": false}
 	rows = slices.DeleteFunc(rows, func(r budget.Refused) bool {
+		if id != "" && r.BudgetID != id {
+			return true
+		}
+		if len(key.AllowedTags) == 0 { // a shared store is not asked about each budget
+			return false
+		}
 		may, known := seen[r.BudgetID]
 		if !known {
 			b, err := s.budgets.budgets.GetBudget(r.BudgetID)
-			may = len(key.AllowedTags) == 0 || err == nil && seesBudget(key, b.Budget)
+			may = err == nil && seesBudget(key, b.Budget)
 			seen[r.BudgetID] = may
 		}
-		return !may || id != "" && r.BudgetID != id
+		return !may
 	})
 	slices.SortFunc(rows, mostKept)
 	return rows, nil

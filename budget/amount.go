@@ -46,6 +46,24 @@ func (a Amount) Add(b Amount) (Amount, bool) {
 	return s, s <= MaxAmount && s >= a == (b >= 0)
 }
 
+// Plus is a+b, at most MaxAmount; neither is negative.
+func (a Amount) Plus(b Amount) Amount {
+	if s, fits := a.Add(b); fits {
+		return s
+	}
+	return MaxAmount
+}
+
+// MulDiv is a*b/c in 128 bits, at most MaxAmount; none is negative, and c is not 0.
+func (a Amount) MulDiv(b, c int64) Amount {
+	hi, lo := bits.Mul64(uint64(a), uint64(b))
+	if hi >= uint64(c) {
+		return MaxAmount
+	}
+	q, _ := bits.Div64(hi, lo, uint64(c))
+	return Amount(min(q, uint64(MaxAmount)))
+}
+
 // String is a in US dollars as an exact decimal with at least two decimals,
 // without a currency sign: "500.00", "0.3225".
 func (a Amount) String() string { return string(a.Append(make([]byte, 0, 24))) }

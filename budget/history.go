@@ -1,9 +1,6 @@
 package budget
 
-import (
-	"math/bits"
-	"time"
-)
+import "time"
 
 // WindowReport is a budget's window, what it cost against its cap, and what the
 // cap refused in it.
@@ -29,11 +26,7 @@ type RefusedSum struct {
 func (s *RefusedSum) Add(o RefusedSum) {
 	s.Calls += o.Calls
 	s.Distinct += o.Distinct
-	sum, fits := s.Kept.Add(o.Kept)
-	if !fits {
-		sum = MaxAmount
-	}
-	s.Kept = sum
+	s.Kept = s.Kept.Plus(o.Kept)
 }
 
 // Refused is what one budget refused for one reason.
@@ -74,7 +67,7 @@ func (s *Status) Forecast(now time.Time) (f Forecast, ok bool) {
 		f.FullAt = now
 	} else if f.Projected >= s.Cap {
 		over := now.Sub(s.Window.Start)
-		f.FullAt = s.Window.Start.Add(time.Duration(mulDiv(uint64(over), uint64(s.Cap), uint64(s.Spent))))
+		f.FullAt = s.Window.Start.Add(time.Duration(s.Cap.MulDiv(int64(over), int64(s.Spent))))
 	}
 	return f, true
 }
@@ -85,15 +78,5 @@ func Straight(spent Amount, w Window, now time.Time) (Amount, bool) {
 	if w.End.IsZero() || spent < 0 || !w.Contains(now) || over < length/forecastAfter || over <= 0 {
 		return 0, false
 	}
-	return Amount(mulDiv(uint64(spent), uint64(length), uint64(over))), true
-}
-
-// mulDiv is a*b/c in 128 bits, at most MaxAmount; c is not 0.
-func mulDiv(a, b, c uint64) uint64 {
-	hi, lo := bits.Mul64(a, b)
-	if hi >= c {
-		return uint64(MaxAmount)
-	}
-	q, _ := bits.Div64(hi, lo, c)
-	return min(q, uint64(MaxAmount))
+	return spent.MulDiv(int64(length), int64(over)), true
 }

@@ -1,10 +1,6 @@
 package ledger
 
-import (
-	"math/bits"
-
-	"aigateway/budget"
-)
+import "aigateway/budget"
 
 // counters is the arithmetic of one account: rules R1 and R2 of DESIGN.md. It
 // is a plain value, so a model checker can copy, compare and hash it.
@@ -140,21 +136,10 @@ func (p *pace) note(b budget.Amount, now int64) {
 // one commit, whichever is more. It moves up at once and down slowly.
 func (p *pace) size(now, latency int64) budget.Amount {
 	if dt := now - p.since; dt >= paceWindow {
-		rate := mulDiv(p.sum, second, dt)
+		rate := p.sum.MulDiv(second, dt)
 		p.perSecond = max(rate, p.perSecond/4*3+rate/4)
 		p.sum, p.since = 0, now
 	}
-	burst := mulDiv(p.perSecond, latency, second)
+	burst := p.perSecond.MulDiv(latency, second)
 	return max(2*min(max(p.largest, p.previous), budget.MaxAmount/2), 4*min(burst, budget.MaxAmount/4))
-}
-
-// mulDiv is a*b/c in 128 bits, at most MaxAmount; a and b are not negative and
-// c is positive.
-func mulDiv(a budget.Amount, b, c int64) budget.Amount {
-	hi, lo := bits.Mul64(uint64(a), uint64(b))
-	if hi >= uint64(c) {
-		return budget.MaxAmount
-	}
-	q, _ := bits.Div64(hi, lo, uint64(c))
-	return budget.Amount(min(q, uint64(budget.MaxAmount)))
 }

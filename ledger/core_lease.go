@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"math/bits"
 	"slices"
 
 	"aigateway/budget"
@@ -179,18 +178,10 @@ func (c *core) lack(legs []*account, bound budget.Amount, at instant) {
 		if s.first == 0 {
 			s.first = bound
 		}
-		s.lack = plus(s.lack, bound)
+		s.lack = s.lack.Plus(bound)
 		c.leases.urgent = true
 		c.tell(a)
 	}
-}
-
-// plus is a+b, at most MaxAmount.
-func plus(a, b budget.Amount) budget.Amount {
-	if sum, carry := bits.Add64(uint64(a), uint64(b), 0); carry == 0 && sum < uint64(budget.MaxAmount) {
-		return budget.Amount(sum)
-	}
-	return budget.MaxAmount
 }
 
 // ask begins an exchange with the store and returns what to ask: of all accounts
@@ -252,14 +243,14 @@ func (c *core) askFor(a *account, at instant) asked {
 	case c.leases.closing:
 		c.lower(a, used)
 	case s.lack > 0 && at.wall < a.end:
-		wish = plus(used, plus(s.lack, ahead))
-		out.Least = plus(used, s.first)
+		wish = used.Plus(s.lack.Plus(ahead))
+		out.Least = used.Plus(s.first)
 	case s.recall || at.mono-a.active >= idleAfter || at.wall >= a.end:
 		c.lower(a, used)
 	case s.lease-used < ahead/2:
-		wish = plus(used, ahead)
+		wish = used.Plus(ahead)
 	case s.lease-used > 2*min(ahead, budget.MaxAmount/2):
-		c.lower(a, plus(used, ahead))
+		c.lower(a, used.Plus(ahead))
 	}
 	s.asking, s.first, s.lack, s.recall = s.lack > 0, 0, 0, false
 	own := a.spending()
@@ -274,12 +265,12 @@ func (c *core) askFor(a *account, at instant) asked {
 func (a *account) ahead(at instant) budget.Amount {
 	s, used := a.share, a.used()
 	if dt := at.mono - s.pacedAt; dt >= paceWindow {
-		rate := mulDiv(max(0, used-s.usedThen), second, dt)
+		rate := max(0, used-s.usedThen).MulDiv(second, dt)
 		s.rate = max(rate, s.rate/4*3+rate/4)
 		s.usedThen, s.pacedAt = used, at.mono
 	}
 	largest := max(a.largest, a.previous)
-	return plus(mulDiv(s.rate, leaseAhead, 1), plus(largest, largest))
+	return s.rate.MulDiv(leaseAhead, 1).Plus(largest.Plus(largest))
 }
 
 // lower takes a's lease down to what is used, or to lease where that is more. The
@@ -338,7 +329,7 @@ func (c *core) grant(k *asked, g *budget.Grant, at instant) {
 		c.want(a)
 	}
 	denied := k.Least > 0 && g.Lease < k.Least
-	s.short = plus(max(0, a.room()), max(0, g.Free)) + 1
+	s.short = max(0, a.room()).Plus(max(0, g.Free)) + 1
 	if denied {
 		s.short = min(s.short, k.bound)
 	}

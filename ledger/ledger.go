@@ -189,7 +189,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		return nil, errors.Join(err, l.store.close(), lock.release())
 	}
 	l.openRing(key)
-	l.store.step, l.store.shared = l.config.step, l.config.Lessor != nil
+	l.store.step = l.config.step
 	l.journal = l.store
 	if config.wrapJournal != nil {
 		l.journal = config.wrapJournal(l.store)

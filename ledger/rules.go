@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
+	"reflect"
 	"time"
 
 	"aigateway/budget"
@@ -144,7 +144,7 @@ func (l *Ledger) applyKeys(ctx context.Context, keys []budget.SharedKey) error {
 			if err != nil {
 				return err
 			}
-			if sameArgs(was.args, q.args) {
+			if reflect.DeepEqual(was.args, q.args) {
 				continue
 			}
 		}
@@ -164,22 +164,4 @@ func (l *Ledger) applyKeys(ctx context.Context, keys []budget.SharedKey) error {
 			l.keys.add(e)
 		}
 	})
-}
-
-// sameArgs reports whether two rows of a key are alike.
-func sameArgs(a, b []any) bool { return fmt.Sprint(flat(a)...) == fmt.Sprint(flat(b)...) }
-
-// flat has what pointers point to.
-func flat(args []any) []any {
-	out := make([]any, 0, 2*len(args))
-	for _, v := range args {
-		if p, ok := v.(*int64); ok {
-			v = sql.NullInt64{}
-			if p != nil {
-				v = sql.NullInt64{Int64: *p, Valid: true}
-			}
-		}
-		out = append(out, v, "\x00")
-	}
-	return out
 }

@@ -25,6 +25,14 @@ type Target struct {
 	KeyID string
 }
 
+// Label is what t watches, in one word: tags or a key's id.
+func (t Target) Label() string {
+	if t.KeyID != "" {
+		return t.KeyID
+	}
+	return string(t.Tags)
+}
+
 // Watches reports whether a call with this tag and key is on t's budget.
 func (t Target) Watches(tag Tag, keyID string) bool {
 	if t.KeyID != "" {
@@ -66,4 +74,36 @@ func (b *Budget) Check() (*time.Location, error) {
 		}
 	}
 	return ParseZone("time_zone", b.Zone)
+}
+
+// CheckEtag refuses an edit of b by who read it before another edit; an empty etag is
+// of who did not look.
+func (b *Budget) CheckEtag(etag string) error {
+	if etag == "" || etag == b.Etag() {
+		return nil
+	}
+	return &Error{Kind: KindConflict, Reason: "etag_mismatch", Field: "etag",
+		Message: "the budget has changed since it was read; read it again and retry"}
+}
+
+// Edited is what change makes of a copy of b, with its zone. Only Cap, Zone and
+// Defaults may change: another target or period is another budget.
+func (b Budget) Edited(change func(*Budget) error) (Budget, *time.Location, error) {
+	next := b
+	if err := change(&next); err != nil {
+		return b, nil, err
+	}
+	if next.Target != b.Target || next.Period != b.Period || next.ID != b.ID {
+		return b, nil, Invalid("field_immutable", "target", "target and period of a budget cannot change; set another budget and delete this one")
+	}
+	next.CreateTime = b.CreateTime
+	loc, err := next.Check()
+	return next, loc, err
+}
+
+// Terms are what the audit log keeps of an edit that made b.
+func (b *Budget) Terms() map[string]any {
+	return map[string]any{
+		"target": b.Target.Label(), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens, "default_max_tool_calls": b.DefaultMaxToolCalls,
+	}
 }

@@ -1,6 +1,9 @@
 package budget
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Kind is the class of an error; each edge maps kinds to its own codes in one
 // place (package apierror).
@@ -89,6 +92,15 @@ func Invalid(reason, field, message string) *Error {
 // NotFound is a KindNotFound error.
 func NotFound(reason, message string) *Error {
 	return &Error{Kind: KindNotFound, Reason: reason, Message: message}
+}
+
+// NoBudget and NoKey are the errors for an id that nothing has.
+func NoBudget(id string) *Error {
+	return NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
+}
+
+func NoKey(id string) *Error {
+	return NotFound("key_not_found", fmt.Sprintf("there is no key %q", id))
 }
 
 // Contended is the answer while there is room below a cap, but other replicas hold

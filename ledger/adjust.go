@@ -169,7 +169,7 @@ func (c *core) adjust(a *adjustment, at instant) (*event, error) {
 	if a.BudgetID != "" {
 		r := c.rules.byID[a.BudgetID]
 		if r == nil {
-			return nil, noBudget(a.BudgetID)
+			return nil, budget.NoBudget(a.BudgetID)
 		}
 		legs = append(legs, c.account(r, at.wall))
 	} else {

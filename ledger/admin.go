@@ -205,9 +205,7 @@ func (l *Ledger) applyEdits(ctx context.Context, edits []ruleEdit, stored func(*
 }
 
 func (l *Ledger) auditBudget(by budget.Author, action string, b budget.Budget) query {
-	return l.audit(by, action, b.ID, map[string]any{
-		"target": targetLabel(b.Target), "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens, "default_max_tool_calls": b.DefaultMaxToolCalls,
-	})
+	return l.audit(by, action, b.ID, b.Terms())
 }
 
 // UpdateBudget lets change edit a copy of the budget and makes the result
@@ -224,18 +222,10 @@ func (l *Ledger) UpdateBudget(ctx context.Context, id, etag string, change func(
 	if err != nil {
 		return budget.Status{}, err
 	}
-	next := r.Budget
-	if err := change(&next); err != nil {
-		return budget.Status{}, err
-	}
-	if next.Target != r.Target || next.Period != r.Period || next.ID != r.ID {
-		return budget.Status{}, budget.Invalid("field_immutable", "target", "target and period of a budget cannot change; set another budget and delete this one")
-	}
-	loc, err := next.Check()
+	next, loc, err := r.Edited(change)
 	if err != nil {
 		return budget.Status{}, err
 	}
-	next.CreateTime = r.CreateTime
 	return l.replaceBudget(ctx, r, next, loc, by)
 }
 
@@ -245,19 +235,10 @@ func (l *Ledger) find(id, etag string) (*rule, error) {
 	l.mu.Lock()
 	r := l.core.rules.byID[id]
 	l.mu.Unlock()
-	switch {
-	case r == nil:
-		return nil, noBudget(id)
-	case etag != "" && etag != r.Etag():
-		return nil, &budget.Error{Kind: budget.KindConflict, Reason: "etag_mismatch", Field: "etag",
-			Message: "the budget has changed since it was read; read it again and retry"}
-	default:
-		return r, nil
+	if r == nil {
+		return nil, budget.NoBudget(id)
 	}
-}
-
-func noBudget(id string) error {
-	return budget.NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
+	return r, r.CheckEtag(etag)
 }
 
 // DeleteBudget removes a budget; it is durable on return. Its cap holds until
@@ -287,7 +268,7 @@ func (l *Ledger) GetBudget(id string) (budget.Status, error) {
 	defer l.mu.Unlock()
 	r := l.core.rules.byID[id]
 	if r == nil {
-		return budget.Status{}, noBudget(id)
+		return budget.Status{}, budget.NoBudget(id)
 	}
 	l.core.advance(&at)
 	return *l.core.status(r, at.wall), nil

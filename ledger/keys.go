@@ -210,11 +210,7 @@ func (l *Ledger) GetKey(id string) (budget.Key, error) {
 	if e := l.keys.get(id); e != nil {
 		return e.Key, nil
 	}
-	return budget.Key{}, noKey(id)
-}
-
-func noKey(id string) error {
-	return budget.NotFound("key_not_found", fmt.Sprintf("there is no key %q", id))
+	return budget.Key{}, budget.NoKey(id)
 }
 
 // ListKeys returns up to limit keys in order of id, after the given one; the
@@ -247,7 +243,7 @@ func (l *Ledger) DeleteKey(ctx context.Context, id string, by budget.Author) err
 	l.admin.Lock()
 	defer l.admin.Unlock()
 	if !l.keys.remove(id) {
-		return noKey(id)
+		return budget.NoKey(id)
 	}
 	return l.edit(ctx, []query{{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}}, l.audit(by, "delete_key", id, map[string]any{})}, nil)
 }

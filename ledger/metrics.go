@@ -165,17 +165,10 @@ func (m *metrics) read() []reading {
 	for _, id := range c.rules.ids[:min(len(c.rules.ids), l.config.MetricBudgets)] {
 		r := c.rules.byID[id]
 		st := c.status(r, at.wall)
-		labels := []string{r.ID, targetLabel(r.Target), r.Period.String()}
+		labels := []string{r.ID, r.Target.Label(), r.Period.String()}
 		out = append(out, reading{m.descSpent, usd(st.Spent), labels}, reading{m.descReserved, usd(st.Reserved), labels}, reading{m.descCap, usd(st.Cap), labels})
 	}
 	return out
-}
-
-func targetLabel(t budget.Target) string {
-	if t.KeyID != "" {
-		return t.KeyID
-	}
-	return string(t.Tags)
 }
 
 // usd is for a graph; nothing is computed from it.

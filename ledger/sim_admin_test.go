@@ -62,7 +62,7 @@ func (w *simWorld) countBudget() bool {
 	w.making, w.made = &simMaking{r, a, past + queued}, r
 	w.accounts[a.id] = &simAccount{budget: r.num, start: a.start, end: a.end, allowed: a.limit}
 	w.joined(r, a)
-	w.note("%s %s counts: account %d, cap %d, past %d and %d queued", targetLabel(b.Target), b.Period, a.id, b.Cap, past, queued)
+	w.note("%s %s counts: account %d, cap %d, past %d and %d queued", b.Target.Label(), b.Period, a.id, b.Cap, past, queued)
 	return true
 }
 

@@ -122,6 +122,6 @@ func (s *simSQLite) compareCost(w *simWorld, target budget.Target, start, end in
 		s.t.Fatal(err)
 	}
 	if got != want {
-		w.broken("SQLite says that %s cost %d, the simulated disk %d", targetLabel(target), got, want)
+		w.broken("SQLite says that %s cost %d, the simulated disk %d", target.Label(), got, want)
 	}
 }

@@ -59,7 +59,7 @@ func (s *Store) DeleteKey(ctx context.Context, id string, by budget.Author) (ver
 	return s.edit(ctx, func(c *conn, now time.Time) error {
 		tag, err := c.Exec(ctx, `DELETE FROM aig_key WHERE id = $1`, id)
 		if err == nil && tag.RowsAffected() == 0 {
-			err = noKey(id)
+			err = budget.NoKey(id)
 		}
 		if err != nil {
 			return err
@@ -73,7 +73,7 @@ func (s *Store) Key(ctx context.Context, id string) (k budget.Key, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		found, err := readKeys(ctx, c, `WHERE id = $1`, id)
 		if err == nil && len(found) == 0 {
-			err = noKey(id)
+			err = budget.NoKey(id)
 		}
 		if err == nil {
 			k = found[0].Key
@@ -81,10 +81,6 @@ func (s *Store) Key(ctx context.Context, id string) (k budget.Key, err error) {
 		return err
 	})
 	return k, err
-}
-
-func noKey(id string) error {
-	return budget.NotFound("key_not_found", fmt.Sprintf("there is no key %q", id))
 }
 
 // Keys returns up to limit keys in order of id, after the given one.

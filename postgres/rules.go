@@ -172,17 +172,10 @@ func findBudget(ctx context.Context, c *conn, id, etag string) (*budget.SharedBu
 	case err != nil:
 		return nil, err
 	case len(found) == 0:
-		return nil, noBudget(id)
-	case etag != "" && etag != found[0].Etag():
-		return nil, &budget.Error{Kind: budget.KindConflict, Reason: "etag_mismatch", Field: "etag",
-			Message: "the budget has changed since it was read; read it again and retry"}
+		return nil, budget.NoBudget(id)
 	default:
-		return &found[0], nil
+		return &found[0], found[0].CheckEtag(etag)
 	}
-}
-
-func noBudget(id string) error {
-	return budget.NotFound("budget_not_found", fmt.Sprintf("there is no budget %q", id))
 }
 
 // UpdateBudget lets change edit a copy of the budget and keeps the result. Only Cap,
@@ -197,14 +190,7 @@ func (s *Store) UpdateBudget(ctx context.Context, id, etag string, change func(*
 		if err != nil {
 			return err
 		}
-		next := old.Budget
-		if err := change(&next); err != nil {
-			return err
-		}
-		if next.Target != old.Target || next.Period != old.Period || next.ID != old.ID {
-			return budget.Invalid("field_immutable", "target", "target and period of a budget cannot change; set another budget and delete this one")
-		}
-		loc, err := next.Check()
+		next, loc, err := old.Edited(change)
 		if err != nil {
 			return err
 		}
@@ -235,13 +221,7 @@ func (s *Store) DeleteBudget(ctx context.Context, id, etag string, by budget.Aut
 }
 
 func auditBudget(ctx context.Context, c *conn, now time.Time, by budget.Author, action string, b budget.Budget) error {
-	label := string(b.Target.Tags)
-	if b.Target.KeyID != "" {
-		label = b.Target.KeyID
-	}
-	return audit(ctx, c, now, by, action, b.ID, map[string]any{
-		"target": label, "period": b.Period.String(), "time_zone": b.Zone, "cap_nano_usd": int64(b.Cap), "default_max_tokens": b.DefaultMaxTokens, "default_max_tool_calls": b.DefaultMaxToolCalls,
-	})
+	return audit(ctx, c, now, by, action, b.ID, b.Terms())
 }
 
 // enforceEvery spaces looks at replicas that are awaited.
@@ -299,7 +279,7 @@ func (s *Store) enforce(ctx context.Context, id string) (version uint64, err err
 		case err != nil:
 			return err
 		case len(found) == 0:
-			return noBudget(id)
+			return budget.NoBudget(id)
 		case !found[0].Counting:
 			return &budget.Error{Err: already}
 		}

@@ -15,7 +15,7 @@ import (
 func (s *Store) Budget(ctx context.Context, id string) (st budget.Status, asOf time.Time, err error) {
 	all, asOf, err := s.statuses(ctx, `WHERE NOT counting AND id = $1`, id)
 	if err == nil && len(all) == 0 {
-		err = noBudget(id)
+		err = budget.NoBudget(id)
 	}
 	if err != nil {
 		return budget.Status{}, asOf, err

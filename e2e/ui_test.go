@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"aigateway/internal/oidctest"
 )
 
 // seen is what the browser read: of each table the rows of its body, then its foot.
@@ -77,6 +80,51 @@ func TestPage(t *testing.T) {
 	audit := g.try(http.MethodGet, g.rest+"/v1/audit?page_size=1000", "", nil)
 	if spent.Cap != "0.03" || !strings.Contains(string(audit.body), "seen in the browser") {
 		t.Errorf("the cap is %s; the audit log: %s", spent.Cap, audit.body)
+	}
+}
+
+// TestPageByOIDC signs in by an issuer on another site: edits are audited under who made
+// them, and a group that may look can do no more.
+func TestPageByOIDC(t *testing.T) {
+	t.Parallel()
+	g := newGateway(t)
+	issuer := oidctest.New(t, time.Now)
+	issuer.URL = strings.Replace(issuer.URL, "127.0.0.1", "localhost", 1) // another site than the page's
+	issuer.Named = issuer.URL
+	issuer.Claims = map[string]any{"groups": []string{"leads"}, "email": "anna@example.com", "email_verified": true}
+	g.settings["Extra"] = fmt.Sprintf(`oidc: {issuer: %q, client_id: %q, client_secret: %q, redirect_url: "%s/ui/oidc/callback", groups: [{group: leads, scopes: [usage, budgets]}, {group: finance, scopes: [usage]}]}`,
+		issuer.URL, issuer.ClientID, issuer.ClientSecret, g.rest)
+	g.writeConfig()
+	g.startRun()
+	b := g.setBudget("found", 2)
+	var read struct {
+		Changes  [2][][]string
+		Problems []string
+	}
+	g.script(t, &read, func(what string) {
+		switch what {
+		case "look only":
+			issuer.Claims["groups"] = []string{"finance"}
+		case "nobody":
+			issuer.Claims["groups"] = []string{}
+		case "expired":
+			issuer.Claims["exp"] = 1
+		}
+	}, "oidc.mjs", issuer.URL, b.ID)
+	for _, p := range read.Problems {
+		t.Error(p)
+	}
+	if got := strings.Join(rowOf(read.Changes[0], 0)[1:6], " "); got != "oidc:anna@example.com $0.02 $0.05 UTC by her group" {
+		t.Errorf("the change is of %q", got)
+	}
+	var spent budgetJSON
+	g.get("/v1/budgets/"+b.ID, &spent)
+	if spent.Cap != "0.05" {
+		t.Errorf("the cap is %s", spent.Cap)
+	}
+	audit := g.try(http.MethodGet, g.rest+"/v1/audit?page_size=1000", "", nil)
+	if !strings.Contains(string(audit.body), `"actor":"oidc:anna@example.com"`) {
+		t.Errorf("the audit log: %s", audit.body)
 	}
 }
 
@@ -168,6 +216,20 @@ func cell(rows [][]string, row, column int) string {
 // browse runs browser/browse.mjs against g.
 func (g *gateway) browse(t *testing.T) (page seen) {
 	t.Helper()
+	var address string
+	g.cli(t, &address, "ui")
+	ticket, ok := strings.CutPrefix(address, g.rest)
+	if !ok {
+		t.Fatalf("aigateway ui prints %s", address)
+	}
+	g.script(t, &page, nil, "browse.mjs", adminKey, ticket)
+	return page
+}
+
+// script runs one of browser/ against g and reads what it prints last into v. do does
+// what it asks for between.
+func (g *gateway) script(t *testing.T, v any, do func(what string), name string, args ...string) {
+	t.Helper()
 	modules, err := filepath.Abs("../bin/browser/node_modules")
 	if err != nil {
 		t.Fatal(err)
@@ -183,19 +245,34 @@ func (g *gateway) browse(t *testing.T) (page seen) {
 	if err := os.MkdirAll(shots, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	var address string
-	g.cli(t, &address, "ui")
-	ticket, ok := strings.CutPrefix(address, g.rest)
-	if !ok {
-		t.Fatalf("aigateway ui prints %s", address)
-	}
-	script := exec.CommandContext(t.Context(), node, filepath.Join("browser", "browse.mjs"), g.rest, adminKey, shots, ticket)
+	script := exec.CommandContext(t.Context(), node, append([]string{filepath.Join("browser", name), g.rest, shots}, args...)...)
 	script.Env = append(os.Environ(), "BROWSER_MODULES="+modules)
 	var stderr bytes.Buffer
 	script.Stderr = &stderr
-	out, err := script.Output()
-	if err != nil || json.Unmarshal(out, &page) != nil {
-		t.Fatalf("%v: %s\n%s", err, out, stderr.String())
+	in, err := script.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return page
+	out, err := script.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := script.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var last []byte
+	lines := bufio.NewScanner(out)
+	for lines.Buffer(nil, 1<<24); lines.Scan(); {
+		last = bytes.Clone(lines.Bytes())
+		var asked struct{ Do string }
+		if json.Unmarshal(last, &asked) == nil && asked.Do != "" {
+			do(asked.Do)
+			if _, err := fmt.Fprintln(in, "done"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := script.Wait(); err != nil || json.Unmarshal(last, v) != nil {
+		t.Fatalf("%s: %v: %s\n%s", name, err, last, stderr.String())
+	}
 }

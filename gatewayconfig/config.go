@@ -49,6 +49,7 @@ type Config struct {
 	AdminKey       Secret // empty: none configured
 	LogFormat      string // text or json
 	OTLP           OTLP
+	OIDC           OIDC
 
 	// Reloadable.
 
@@ -249,6 +250,7 @@ type file struct {
 	AdminKey      secretText       `yaml:"admin_key"`
 	LogFormat     string           `yaml:"log_format"`
 	OTLP          fileOTLP         `yaml:"otlp"`
+	OIDC          *fileOIDC        `yaml:"oidc"`
 }
 
 type fileListen struct {

@@ -63,6 +63,7 @@ func (v *validator) config(f *file, c *Config) {
 		v.fail("log_format", "is %s; write text or json", shown(c.LogFormat))
 	}
 	c.OTLP = v.otlp(f.OTLP)
+	c.OIDC = v.oidc(f.OIDC)
 	c.Providers = v.providers(f.Providers, c.Listen)
 	c.AllowedOrigins = v.origins(f.CORS.AllowedOrigins)
 	if v.secrets.strict {

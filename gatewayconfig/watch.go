@@ -280,6 +280,7 @@ func NeedsRestart(running, next *Config) []string {
 	check("envoy", running.Envoy == next.Envoy)
 	check("log_format", running.LogFormat == next.LogFormat)
 	check("otlp", reflect.DeepEqual(running.OTLP, next.OTLP))
+	check("oidc", reflect.DeepEqual(running.OIDC, next.OIDC))
 	check("admin_key", running.AdminKey == next.AdminKey)
 	return fields
 }

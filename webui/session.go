@@ -19,28 +19,25 @@ const (
 	maxSignIn   = 4096 // bytes of its body
 )
 
-// signIns are secrets by the ids that stand for them, in memory: a restart ends them.
-type signIns struct {
-	lasts time.Duration
-	most  int // of more, the oldest end
+// signIns are values by the ids that stand for them, in memory: a restart ends them.
+type signIns[T any] struct {
+	most int // of more, those that end first go
 
 	mu   sync.Mutex
-	byID map[string]signIn
+	byID map[string]signIn[T]
 }
 
-// newSessions are who signed in. The secret of each is asked about at each request, so
-// revoking the key ends its sessions.
-func newSessions() *signIns {
-	return &signIns{lasts: sessionFor, most: maxSessions, byID: map[string]signIn{}}
+func newSignIns[T any](most int) *signIns[T] {
+	return &signIns[T]{most: most, byID: map[string]signIn[T]{}}
 }
 
-type signIn struct {
-	secret string
-	until  time.Time
+type signIn[T any] struct {
+	of    T
+	until time.Time
 }
 
-// add keeps a secret and returns the id that stands for it.
-func (s *signIns) add(secret string, now time.Time) string {
+// add keeps a value until then and returns the id that stands for it.
+func (s *signIns[T]) add(of T, now, until time.Time) string {
 	id := rand.Text() // 130 bits
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,27 +52,27 @@ func (s *signIns) add(secret string, now time.Time) string {
 	if len(s.byID) >= s.most {
 		delete(s.byID, oldest)
 	}
-	s.byID[id] = signIn{secret, now.Add(s.lasts)}
+	s.byID[id] = signIn[T]{of, until}
 	return id
 }
 
-func (s *signIns) secret(id string, now time.Time) (string, bool) {
+func (s *signIns[T]) get(id string, now time.Time) (T, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in, ok := s.byID[id]
-	return in.secret, ok && now.Before(in.until)
+	return in.of, ok && now.Before(in.until)
 }
 
-// take is secret, once.
-func (s *signIns) take(id string, now time.Time) (string, bool) {
+// take is get, once.
+func (s *signIns[T]) take(id string, now time.Time) (T, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	in, ok := s.byID[id]
 	delete(s.byID, id)
-	return in.secret, ok && now.Before(in.until)
+	return in.of, ok && now.Before(in.until)
 }
 
-func (s *signIns) end(id string) {
+func (s *signIns[T]) end(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.byID, id)
@@ -88,11 +85,15 @@ func (h *Handler) signedIn(r *http.Request) (string, error) {
 	}
 	c, err := r.Cookie(cookieName)
 	if err == nil {
-		if secret, ok := h.sessions.secret(c.Value, h.Now()); ok {
+		if secret, ok := h.sessions.get(c.Value, h.Now()); ok {
 			return secret, nil
 		}
 	}
-	return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: "session_missing", Message: "nobody is signed in, or the session has ended; sign in with a key"}
+	return "", sessionMissing()
+}
+
+func sessionMissing() *budget.Error {
+	return &budget.Error{Kind: budget.KindUnauthenticated, Reason: "session_missing", Message: "nobody is signed in, or the session has ended; sign in again"}
 }
 
 // who is what the page is told of the key it acts for.
@@ -164,8 +165,14 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 	if err != nil {
 		return nil, err
 	}
-	http.SetCookie(w, cookie(r, h.sessions.add(secret, h.Now()), int(sessionFor/time.Second)))
+	h.start(w, r, secret, sessionFor)
 	return key, nil
+}
+
+// start begins a session with a secret.
+func (h *Handler) start(w http.ResponseWriter, r *http.Request, secret string, lasts time.Duration) {
+	now := h.Now()
+	http.SetCookie(w, cookie(r, h.sessions.add(secret, now, now.Add(lasts)), int(lasts/time.Second)))
 }
 
 // cookie is out of reach for scripts and other sites. It is for TLS alone where the

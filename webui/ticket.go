@@ -14,11 +14,6 @@ const (
 	maxTickets = 100 // that are kept
 )
 
-// newTickets are addresses of the page that sign in once.
-func newTickets() *signIns {
-	return &signIns{lasts: ticketFor, most: maxTickets, byID: map[string]signIn{}}
-}
-
 // useTicket is the secret of a ticket, once.
 func (h *Handler) useTicket(id string) (string, error) {
 	secret, ok := h.tickets.take(id, h.Now())
@@ -45,6 +40,7 @@ func (h *Handler) ticket(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, err)
 		return
 	}
+	now := h.Now()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"path": "/ui/#/ticket/" + h.tickets.add(secret, h.Now())})
+	_ = json.NewEncoder(w).Encode(map[string]string{"path": "/ui/#/ticket/" + h.tickets.add(secret, now, now.Add(ticketFor))})
 }

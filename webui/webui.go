@@ -30,19 +30,20 @@ type Authenticator interface {
 	Authenticate(secret string) (*budget.Key, error)
 }
 
-// Config is what a Handler needs; all of it is required.
+// Config is what a Handler needs; all of it is required, but Issuer.
 type Config struct {
-	Auth Authenticator
-	REST http.Handler // the API, which also gets what is not below /ui
-	Now  func() time.Time
+	Auth   Authenticator
+	REST   http.Handler // the API, which also gets what is not below /ui
+	Now    func() time.Time
+	Issuer *Issuer // signs people in, whom Auth must know; nil: keys alone do
 }
 
 // Handler is the page in front of the API. It is safe for concurrent use. Close it when
 // its server shuts down.
 type Handler struct {
 	Config
-	sessions *signIns
-	tickets  *signIns
+	sessions *signIns[string] // of secrets, which are asked about at each request: a revoked key ends its own
+	tickets  *signIns[string] // addresses of the page that sign in once, by secrets
 	files    map[string]file
 	streams  atomic.Int64 // that are open
 	closed   chan struct{}
@@ -58,7 +59,7 @@ type file struct {
 
 // New returns a Handler.
 func New(c Config) (*Handler, error) {
-	h := &Handler{Config: c, sessions: newSessions(), tickets: newTickets(), files: map[string]file{}, closed: make(chan struct{})}
+	h := &Handler{Config: c, sessions: newSignIns[string](maxSessions), tickets: newSignIns[string](maxTickets), files: map[string]file{}, closed: make(chan struct{})}
 	err := fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -95,6 +96,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case at == "/ui/session":
 		h.session(w, r)
+	case at == "/ui/oidc" || strings.HasPrefix(at, "/ui/oidc/"):
+		h.oidc(w, r)
 	case at == "/ui/ticket":
 		h.ticket(w, r)
 	case at == "/ui/events" && r.Method == http.MethodGet:

@@ -45,6 +45,7 @@ type controlPlane struct {
 	withEnvoy bool
 	stopping  atomic.Bool // it drains: not ready any more
 	adminKey  string
+	auth      visitors // at the page and the API; Envoy's calls know keys alone
 
 	shared  *shared // nil: alone
 	ledger  *ledger.Ledger
@@ -128,6 +129,11 @@ func (c *controlPlane) open(ctx context.Context, a *app, cfg *gatewayconfig.Conf
 	if err != nil {
 		return err
 	}
+	issuer, err := c.issuer(a)
+	if err != nil {
+		return err
+	}
+	c.auth = visitors{c.authenticator(), issuer}
 	err = c.listen()
 	if err != nil {
 		return err
@@ -266,7 +272,6 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	auth := c.authenticator()
 	answers := accounting.NewAnswers()
 	c.origins, err = accounting.OpenOrigins(filepath.Join(c.cfg.DataDir, fileOrigins), a.log)
 	if err != nil {
@@ -280,7 +285,7 @@ func (c *controlPlane) servers(a *app) error {
 	c.refused = &refusedCounts{refusals: refusals, ledger: c.ledger, log: a.log}
 	check, err := extauthz.New(extauthz.Config{
 		Told: decided,
-		Keys: auth, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
+		Keys: c.auth.authenticator, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,
 		Now: a.now, Log: a.log, Metrics: c.metrics,
 		Betas:      func(provider string) []string { return (*c.betas.Load())[provider] },
 		BodyMemory: bodyMemory(""),
@@ -326,7 +331,7 @@ func (c *controlPlane) servers(a *app) error {
 	healthpb.RegisterHealthServer(c.control, health.NewServer())
 
 	admin := adminapi.Config{
-		Auth: auth, Calls: c.ledger, Refusals: refusals, Refused: c.refused, Reservations: c.ledger, State: c.ledger,
+		Auth: c.auth, Calls: c.ledger, Refusals: refusals, Refused: c.refused, Reservations: c.ledger, State: c.ledger,
 		Providers: func() []budget.ProviderState { return c.providers.Lately(time.Now()) },
 		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
 		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
@@ -336,11 +341,11 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.restServer(a, auth)
+	return c.restServer(a)
 }
 
-func (c *controlPlane) restServer(a *app, auth authenticator) error {
-	pages, err := webui.New(webui.Config{Auth: auth, REST: c.admin.REST(), Now: a.now})
+func (c *controlPlane) restServer(a *app) error {
+	pages, err := webui.New(webui.Config{Auth: c.auth, REST: c.admin.REST(), Now: a.now, Issuer: c.auth.issuer})
 	if err != nil {
 		return err
 	}

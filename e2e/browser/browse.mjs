@@ -2,57 +2,19 @@
 // first thing that is wrong: an error in the console, a request to another origin, a
 // finding of axe, a page that is wider than its window. Prints what it read as JSON.
 //
-// node browse.mjs BASE KEY DIRECTORY TICKET: screenshots go to the directory.
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
+// node browse.mjs BASE DIRECTORY KEY TICKET: screenshots go to the directory.
+import { run } from './page.mjs';
 
-const [base, key, out, ticket] = process.argv.slice(2);
-const require = createRequire(process.env.BROWSER_MODULES + '/');
-const { chromium } = require('playwright-core');
-const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const [base, out, key, ticket] = process.argv.slice(2);
 
-const problems = [];
-const check = (ok, what) => { if (!ok) problems.push(what); };
-const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] });
-const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
-const page = await context.newPage();
-let expected = 0; // answers that a step refuses on purpose, which Chromium reports
-page.on('console', (m) => { if (m.type() === 'error' && !(expected > 0 && /status of 4/.test(m.text()) && expected--)) problems.push(`console: ${m.text()}`); });
-page.on('pageerror', (e) => problems.push(`script: ${e}`));
-page.on('request', (r) => check(r.url().startsWith(base + '/'), `asked another origin: ${r.url()}`));
-
-const heading = (name) => page.getByRole('heading', { level: 1, name }).waitFor();
-const button = (name) => page.getByRole('button', { name, exact: true });
-
-async function look(name) {
-  for (const width of [1280, 768, 360]) {
-    for (const colorScheme of ['light', 'dark']) {
-      await page.setViewportSize({ width, height: 800 });
-      await page.emulateMedia({ colorScheme });
-      await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: true });
-      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      check(wide <= 0, `${name} is ${wide} px wider than a window of ${width}`);
-      if (width === 768) continue;
-      await page.evaluate(axe);
-      const found = await page.evaluate(() => window.axe.run());
-      for (const v of found.violations) problems.push(`axe, ${name} at ${width} ${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join('; ')}`);
-    }
-  }
-  await page.setViewportSize({ width: 1280, height: 800 });
-  await page.emulateMedia({ colorScheme: 'light' });
-}
-
-// cells is a table as text: rows of the body, and the foot.
-const cells = (label) => page.getByRole('region', { name: label, exact: true }).evaluate((e) => ['tbody', 'tfoot'].map((part) =>
-  [...e.querySelectorAll(part + ' tr')].map((r) => [...r.children].map((c) => c.textContent))));
-
-const read = {};
-try {
-  expected = 1; // nobody is signed in
+await run(base, out, async (b) => {
+  const { page, context, check, heading, look, cells } = b;
+  const read = {};
+  b.refusals = 1; // nobody is signed in
   await page.goto(base + '/ui/');
   await heading('Sign in');
   await look('signin');
-  expected = 1;
+  b.refusals = 1;
   await page.getByLabel('Key').fill('sk-aig-wrong');
   await page.keyboard.press('Enter');
   await page.getByRole('status').filter({ hasText: 'key' }).waitFor();
@@ -130,7 +92,7 @@ try {
   await page.getByRole('dialog').waitFor({ state: 'detached' });
 
   await context.clearCookies(); // the session is over
-  expected = 1;
+  b.refusals = 1;
   await page.keyboard.press('g');
   await page.keyboard.press('u');
   await heading('Sign in');
@@ -141,14 +103,10 @@ try {
     await heading('Today');
     check(!page.url().includes('ticket'), `the address keeps the ticket: ${page.url()}`);
     await context.clearCookies();
-    expected = 1;
+    b.refusals = 1;
     await page.goto('about:blank');
     await page.goto(base + ticket);
     await page.getByRole('status').filter({ hasText: 'used already' }).waitFor();
   }
-} catch (e) {
-  problems.push(String(e));
-  await page.screenshot({ path: `${out}/failed.png`, fullPage: true });
-}
-await browser.close();
-console.log(JSON.stringify({ ...read, problems }));
+  return read;
+});

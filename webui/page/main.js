@@ -98,6 +98,24 @@ function frame(current) {
   h('span', { class: 'soft' }, who.name || who.key_id), h('button', { type: 'button', onclick: signOut }, 'Sign out'), h('button', { type: 'button', 'aria-label': 'Keyboard shortcuts', onclick: help }, '?'));
 }
 
+// Why an issuer's sign-in did not work, by the reasons of the gateway.
+const reasons = {
+  issuer: 'The sign-in of your organization does not answer as it should. Try again later, or sign in with a key.',
+  state: 'This sign-in was begun in another browser, or too long ago. Begin it again.',
+  denied: 'Your organization did not sign you in.',
+  token: 'What your organization says of you could not be verified; the gateway’s log says why. Begin again.',
+  groups: 'You are in no group that may do anything here. Ask who runs the gateway to add yours to oidc.groups.',
+  refused: 'Another site asked for this sign-in. Begin it here.',
+};
+
+// organization offers the issuer's sign-in where there is one, and comes back to where
+// one was.
+async function organization(box) {
+  const { enabled } = await ask('GET', '/ui/oidc');
+  if (!enabled) return;
+  box.append(h('p', {}, h('a', { class: 'button', href: '/ui/oidc/start', onclick: () => { if (pages[place().page]) sessionStorage.setItem('back', location.hash); } }, 'Sign in with your organization')), h('p', { class: 'soft' }, 'or with a key:'));
+}
+
 function signIn(why) {
   turn++;
   rest();
@@ -105,7 +123,9 @@ function signIn(why) {
   document.title = 'Sign in · aigateway';
   const said = h('p', { class: 'bad', role: 'status' }, why || '');
   const key = h('input', { type: 'password', name: 'key', required: true, autocomplete: 'current-password' });
-  main.replaceChildren(h('div', { class: 'signin' }, h('h1', {}, 'Sign in'), h('p', {}, 'With a key of this gateway. The page may then do what the key may, for twelve hours.'),
+  const box = h('div', {});
+  page.try(() => organization(box));
+  main.replaceChildren(h('div', { class: 'signin' }, h('h1', {}, 'Sign in'), box, h('p', {}, 'With a key of this gateway. The page may then do what the key may, for twelve hours.'),
     h('form', {
       onsubmit: async (e) => {
         e.preventDefault();
@@ -151,8 +171,14 @@ try {
   if (ticket.page === 'ticket') { // once, and out of the history
     history.replaceState(null, '', location.pathname);
     who = await ask('POST', '/ui/session', { ticket: ticket.part });
+  } else if (ticket.page === 'failed') {
+    history.replaceState(null, '', location.pathname);
+    throw new Error(reasons[ticket.part] || reasons.token);
   } else who = await ask('GET', '/ui/session');
+  const back = sessionStorage.getItem('back');
+  sessionStorage.removeItem('back');
+  if (back && !location.hash) history.replaceState(null, '', location.pathname + back);
   show();
 } catch (err) {
-  signIn(err instanceof TypeError ? 'The gateway does not answer.' : ticket.page === 'ticket' ? err.message : '');
+  signIn(err instanceof TypeError ? 'The gateway does not answer.' : ticket.page === 'ticket' || ticket.page === 'failed' ? err.message : '');
 }

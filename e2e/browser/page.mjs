@@ -1,0 +1,80 @@
+// One page of a real browser that collects what is wrong with it: an error in the
+// console, a request to another origin, a finding of axe, a page wider than its window.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createInterface } from 'node:readline';
+
+const require = createRequire(process.env.BROWSER_MODULES + '/');
+const { chromium } = require('playwright-core');
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+// run opens a browser and hands f what it needs, then prints what f read, with the
+// problems, as JSON. base is the gateway's address; screenshots go to out; others are
+// origins that may be asked, too.
+export async function run(base, out, f, others = []) {
+  const problems = [];
+  const check = (ok, what) => { if (!ok) problems.push(what); };
+  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+  const page = await context.newPage();
+  const b = {
+    page, context, check,
+    refusals: 0, // answers that a step refuses on purpose, which Chromium reports
+    away: false, // the gateway is: Chromium reports each try
+    heading: (name) => page.getByRole('heading', { level: 1, name }).waitFor(),
+    // go is what keys alone do.
+    async go(key, name) {
+      await page.evaluate(() => document.activeElement.blur());
+      await page.keyboard.press('g');
+      await page.keyboard.press(key);
+      await b.heading(name);
+    },
+    async signIn(key) {
+      await page.getByLabel('Key').fill(key);
+      await page.keyboard.press('Enter');
+    },
+    // cells is a table as text: rows of the body, and the foot.
+    cells: (label) => page.getByRole('region', { name: label, exact: true }).evaluate((e) => ['tbody', 'tfoot'].map((part) =>
+      [...e.querySelectorAll(part + ' tr')].map((r) => [...r.children].map((c) => c.textContent)))),
+    async look(name) {
+      for (const width of [1280, 768, 360]) {
+        for (const colorScheme of ['light', 'dark']) {
+          await page.setViewportSize({ width, height: 800 });
+          await page.emulateMedia({ colorScheme });
+          await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: true });
+          const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+          check(wide <= 0, `${name} is ${wide} px wider than a window of ${width}`);
+          if (width === 768) continue;
+          await page.evaluate(axe);
+          const found = await page.evaluate(() => window.axe.run());
+          for (const v of found.violations) problems.push(`axe, ${name} at ${width} ${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join('; ')}`);
+        }
+      }
+      await page.setViewportSize({ width: 1280, height: 800 });
+      await page.emulateMedia({ colorScheme: 'light' });
+    },
+    // tell asks who started this to do something, and waits until it is done.
+    async tell(what) {
+      console.log(JSON.stringify({ do: what }));
+      await answers.next();
+    },
+  };
+  page.on('console', (m) => {
+    if (m.type() !== 'error' || (b.refusals > 0 && /status of [45]/.test(m.text()) && b.refusals--)) return;
+    if (b.away && /ERR_CONNECTION_REFUSED|ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|status of 503/.test(m.text())) return;
+    problems.push(`console: ${m.text()}`);
+  });
+  page.on('pageerror', (e) => problems.push(`script: ${e}`));
+  page.on('request', (r) => check([base, ...others].some((o) => r.url().startsWith(o + '/')), `asked another origin: ${r.url()}`));
+  let read = {};
+  try {
+    read = await f(b);
+  } catch (e) {
+    problems.push(String(e));
+    await page.screenshot({ path: `${out}/failed.png`, fullPage: true });
+  }
+  await browser.close();
+  console.log(JSON.stringify({ ...read, problems }));
+  process.exit(0);
+}

@@ -1,0 +1,336 @@
+package webui
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+
+	"aigateway/budget"
+)
+
+const (
+	pendingCookie = "aig_oidc"
+	pendingFor    = 10 * time.Minute // somebody may take at the issuer
+	issuerWithin  = 10 * time.Second // an answer of the issuer's
+	maxSession    = 24 * time.Hour   // however long an ID token lasts
+	maxUser       = 128              // bytes of a name
+)
+
+// OIDC is an issuer of ID tokens (OpenID Connect Core 1.0) and what its people may do.
+type OIDC struct {
+	Issuer, ClientID, ClientSecret string   // without a secret: a public client
+	RedirectURL                    string   // the callback, as the issuer knows it
+	Scopes                         []string // besides openid
+	UserClaim, GroupsClaim         string   // of the ID token
+	SessionFor                     time.Duration
+	Roles                          []Role // the first whose group somebody is in decides
+	CA                             []byte // PEM; empty: the system's
+	// Told hears of each sign-in for the log, by who it is or why there is none. It is
+	// called by many goroutines.
+	Told func(key *budget.Key, err error)
+	Now  func() time.Time
+}
+
+// Role is what members of a group may do.
+type Role struct {
+	Group  string
+	Scopes []budget.Scope
+	Tags   []budget.TagPattern // empty: all
+}
+
+// Issuer signs people in by the authorization code flow with PKCE. It is safe for
+// concurrent use.
+type Issuer struct {
+	OIDC
+	client *http.Client
+	people *signIns[*budget.Key]
+
+	mu    sync.Mutex
+	found *oidc.Provider // nil: not asked yet
+}
+
+// NewIssuer returns an Issuer, which is asked for its addresses at the first sign-in.
+func NewIssuer(c OIDC) (*Issuer, error) {
+	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions)}
+	pool, err := x509.SystemCertPool()
+	if len(c.CA) > 0 {
+		pool, err = x509.NewCertPool(), nil
+		if !pool.AppendCertsFromPEM(c.CA) {
+			err = errors.New("no certificate in it")
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("webui: certificates that verify the issuer: %w", err)
+	}
+	i.client = &http.Client{
+		Timeout:   issuerWithin,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, Proxy: http.ProxyFromEnvironment},
+		// The code and the client's secret go to the issuer and nowhere else.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	return i, nil
+}
+
+// Authenticate finds the rights of somebody who signed in: secret is what a session
+// stands for, and never leaves the process. Its errors are *budget.Error of kind
+// unauthenticated.
+func (i *Issuer) Authenticate(secret string) (*budget.Key, error) {
+	id, _ := strings.CutPrefix(secret, personPrefix)
+	if key, ok := i.people.get(id, i.Now()); ok {
+		return key, nil
+	}
+	return nil, sessionMissing()
+}
+
+// personPrefix starts what stands for somebody's rights in the process, which REST takes
+// as it takes a key.
+const personPrefix = budget.KeyPrefix + "oidc-"
+
+// Known reports whether secret is one that an Issuer made.
+func Known(secret string) bool { return strings.HasPrefix(secret, personPrefix) }
+
+// provider asks the issuer for its addresses, until it has answered once.
+func (i *Issuer) provider() (*oidc.Provider, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.found != nil {
+		return i.found, nil
+	}
+	p, err := oidc.NewProvider(i.asked(context.Background()), i.OIDC.Issuer) // which keeps the context
+	if err == nil {
+		i.found = p
+	}
+	return p, err
+}
+
+func (i *Issuer) asked(ctx context.Context) context.Context { return oidc.ClientContext(ctx, i.client) }
+
+func (i *Issuer) config(p *oidc.Provider) *oauth2.Config {
+	return &oauth2.Config{ClientID: i.ClientID, ClientSecret: i.ClientSecret, Endpoint: p.Endpoint(), RedirectURL: i.RedirectURL, Scopes: append([]string{oidc.ScopeOpenID}, i.Scopes...)}
+}
+
+// pending is a sign-in that somebody has begun. It is in a cookie of theirs and nowhere
+// else, so nobody can fill a memory with it.
+type pending struct{ state, nonce, verifier string }
+
+func (p pending) text() string { return p.state + "." + p.nonce + "." + p.verifier }
+
+// ofRequest is who the callback is for. An attacker's code in another browser has none.
+func ofRequest(r *http.Request) (p pending, ok bool) {
+	c, err := r.Cookie(pendingCookie)
+	if err != nil {
+		return p, false
+	}
+	parts := strings.Split(c.Value, ".")
+	if len(parts) != 3 || slices.Contains(parts, "") {
+		return p, false
+	}
+	p = pending{parts[0], parts[1], parts[2]}
+	return p, subtle.ConstantTimeCompare([]byte(p.state), []byte(r.URL.Query().Get("state"))) == 1
+}
+
+func pendingOf(r *http.Request, value string, seconds int) *http.Cookie {
+	c := cookie(r, value, seconds)
+	c.Name, c.Path = pendingCookie, "/ui/oidc/"
+	c.SameSite = http.SameSiteLaxMode // the issuer sends the browser back
+	return c
+}
+
+// The reasons why a sign-in failed, which the page has words for.
+const (
+	failedIssuer = "issuer"  // it does not answer, or is not who it should be
+	failedState  = "state"   // not begun in this browser, or too long ago
+	failedDenied = "denied"  // the issuer says no
+	failedToken  = "token"   // none, or none that is good
+	failedGroups = "groups"  // nobody who may do anything here
+	failedAway   = "refused" // asked for by another site
+)
+
+// failed is a sign-in that did not work.
+type failed struct {
+	reason string
+	err    error
+}
+
+func (f *failed) Error() string { return "sign-in: " + f.err.Error() }
+
+func (f *failed) Unwrap() error { return f.err }
+
+// oidc tells whether people can sign in so, and signs them in.
+func (h *Handler) oidc(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet {
+		refuse(w, r, budget.NotFound("route_unknown", "use GET"))
+		return
+	}
+	if r.URL.Path == "/ui/oidc" {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]bool{"enabled": h.Issuer != nil})
+		return
+	}
+	if h.Issuer == nil {
+		refuse(w, r, budget.NotFound("route_unknown", "no issuer is configured; set oidc, or sign in with a key"))
+		return
+	}
+	var to string
+	var err error
+	switch r.URL.Path {
+	case "/ui/oidc/start":
+		to, err = h.begin(w, r)
+	case "/ui/oidc/callback":
+		to, err = h.callback(w, r)
+	default:
+		refuse(w, r, budget.NotFound("route_unknown", "open /ui/"))
+		return
+	}
+	if err != nil {
+		h.Issuer.Told(nil, err)
+		reason := failedToken
+		var f *failed
+		if errors.As(err, &f) {
+			reason = f.reason
+		}
+		to = "/ui/#/failed/" + reason
+	}
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// begin sends the browser to the issuer.
+func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (to string, err error) {
+	if err := ownPage(r); err != nil {
+		return "", &failed{failedAway, err}
+	}
+	p, err := h.Issuer.provider()
+	if err != nil {
+		return "", &failed{failedIssuer, err}
+	}
+	in := pending{rand.Text(), rand.Text(), oauth2.GenerateVerifier()}
+	http.SetCookie(w, pendingOf(r, in.text(), int(pendingFor/time.Second)))
+	return h.Issuer.config(p).AuthCodeURL(in.state, oidc.Nonce(in.nonce), oauth2.S256ChallengeOption(in.verifier)), nil
+}
+
+// callback is where the issuer sends the browser with a code.
+func (h *Handler) callback(w http.ResponseWriter, r *http.Request) (to string, err error) {
+	in, ok := ofRequest(r)
+	http.SetCookie(w, pendingOf(r, "", -1)) // whatever comes of it, once
+	if !ok {
+		return "", &failed{failedState, errors.New("the state is not one of this browser")}
+	}
+	key, lasts, err := h.Issuer.signIn(r, in)
+	if err != nil {
+		return "", err
+	}
+	now := h.Now()
+	h.start(w, r, personPrefix+h.Issuer.people.add(key, now, now.Add(lasts)), lasts)
+	h.Issuer.Told(key, nil)
+	return "/ui/", nil
+}
+
+// signIn turns the code of a callback into rights, and says for how long.
+func (i *Issuer) signIn(r *http.Request, in pending) (*budget.Key, time.Duration, error) {
+	q := r.URL.Query()
+	switch iss := q.Get("iss"); { // RFC 9207
+	case iss != "" && iss != i.OIDC.Issuer:
+		return nil, 0, &failed{failedIssuer, fmt.Errorf("the answer is of the issuer %q", budget.Clip(iss, 200))}
+	case q.Get("error") != "":
+		return nil, 0, &failed{failedDenied, fmt.Errorf("the issuer answers %q", budget.Clip(q.Get("error"), 100))}
+	}
+	p, err := i.provider()
+	if err != nil {
+		return nil, 0, &failed{failedIssuer, err}
+	}
+	ctx := i.asked(r.Context())
+	token, err := i.config(p).Exchange(ctx, q.Get("code"), oauth2.VerifierOption(in.verifier))
+	if err != nil {
+		var refused *oauth2.RetrieveError
+		if errors.As(err, &refused) { // whose body may have anything in it
+			err = fmt.Errorf("the code was not taken: %s %s", refused.Response.Status, budget.Clip(refused.ErrorCode, 100))
+		}
+		return nil, 0, &failed{failedToken, err}
+	}
+	raw, ok := token.Extra("id_token").(string)
+	if !ok {
+		return nil, 0, &failed{failedToken, errors.New("no ID token came with the code")}
+	}
+	id, err := p.Verifier(&oidc.Config{ClientID: i.ClientID, Now: i.Now}).Verify(ctx, raw)
+	if err != nil {
+		return nil, 0, &failed{failedToken, err}
+	}
+	if subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(in.nonce)) != 1 {
+		return nil, 0, &failed{failedToken, errors.New("the nonce is another: the ID token is of another sign-in")}
+	}
+	key, err := i.rights(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	if i.SessionFor > 0 {
+		return key, i.SessionFor, nil
+	}
+	return key, min(id.Expiry.Sub(i.Now()), maxSession), nil
+}
+
+// rights are those of the first role whose group id names.
+func (i *Issuer) rights(id *oidc.IDToken) (*budget.Key, error) {
+	var claims map[string]any
+	if err := id.Claims(&claims); err != nil {
+		return nil, &failed{failedToken, err}
+	}
+	if azp, ok := claims["azp"].(string); len(id.Audience) > 1 && (!ok || azp != i.ClientID) {
+		return nil, &failed{failedToken, errors.New("the ID token has several audiences, and was made for another")}
+	}
+	who := i.who(id.Subject, claims)
+	if who == "" {
+		return nil, &failed{failedToken, errors.New("the ID token has no subject of 1 to 128 printable bytes")}
+	}
+	groups := groupsOf(claims[i.GroupsClaim])
+	for _, role := range i.Roles {
+		if slices.Contains(groups, role.Group) {
+			return &budget.Key{ID: "oidc:" + who, Name: who, Scopes: role.Scopes, AllowedTags: role.Tags}, nil
+		}
+	}
+	return nil, &failed{failedGroups, fmt.Errorf("%s is in no group of oidc.groups; the claim %s names %d", who, i.GroupsClaim, len(groups))}
+}
+
+// who is whom the audit log names: an address that nobody has verified may be anybody's.
+func (i *Issuer) who(subject string, claims map[string]any) string {
+	name, _ := claims[i.UserClaim].(string)
+	verified, _ := claims["email_verified"].(bool)
+	if !plain(name) || i.UserClaim == "email" && !verified {
+		name = subject
+	}
+	if !plain(name) {
+		return ""
+	}
+	return name
+}
+
+func plain(name string) bool {
+	return name != "" && len(name) <= maxUser && !strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
+}
+
+func groupsOf(claim any) (names []string) {
+	switch c := claim.(type) {
+	case string:
+		return []string{c}
+	case []any:
+		for _, g := range c {
+			if name, ok := g.(string); ok {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

@@ -129,7 +129,7 @@ func TestDecodeReport(t *testing.T) {
 		t.Errorf("edits %q, want %q", got, want)
 	}
 	decision := envoytest.Metadata(envoy.Decision{Token: "tok", StripUsage: true, Edits: edits})
-	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2upstream_status 3:402", "later": []any{1.0}})
+	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2finished 4:8192upstream_status 3:402", "later": []any{1.0}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestDecodeReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := envoy.Report{Token: "tok", Usage: "{}", FirstUsage: "{}", Done: true, UpstreamStatus: 402}
+	want := envoy.Report{Token: "tok", Usage: "{}", FirstUsage: "{}", Done: true, Finished: 8192, UpstreamStatus: 402}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -145,7 +145,7 @@ func TestDecodeReport(t *testing.T) {
 		t.Errorf("no metadata: %+v, %v", got, err)
 	}
 	for _, bad := range []any{
-		1.0, nil, "usage", "usage ", "usage 2", "usage 2:{", "usage -1:{}", "usage +2:{}", "usage 99999999999999999999:{}", "2:{}", "upstream_status 4:1000", "upstream_status 1:x",
+		1.0, nil, "usage", "usage ", "usage 2", "usage 2:{", "usage -1:{}", "usage +2:{}", "usage 99999999999999999999:{}", "2:{}", "upstream_status 4:1000", "upstream_status 1:x", "finished 5:16384",
 	} {
 		s, err := structpb.NewStruct(map[string]any{"report": bad})
 		if err != nil {

@@ -227,6 +227,8 @@ func TestSeenOfOddEvents(t *testing.T) {
 		{"another API", `data: {"type":"chunk","response":"abc"}`, 39 + 2},
 		{"an item that came in no parts", `data: {"type":"response.output_item.done","item":{"type":"message","content":[{"type":"output_text","text":"abcdef"}]}}`, 6},
 		{"parts and the item", "data: {\"type\":\"response.output_text.delta\",\"delta\":\"abcdef\"}\n\ndata: {\"type\":\"response.output_item.done\",\"item\":{\"type\":\"message\",\"content\":[{\"type\":\"output_text\",\"text\":\"abcdef\"}]}}", 6},
+		{"a block that begins", `data: {"type":"content_block_start","index":0,"content_block":{"type":"text","text":"abcdefgh"}}`, 8},
+		{"an item that begins", `data: {"type":"response.output_item.added","item":{"type":"reasoning","summary":["abcdefgh"]}}`, 8},
 		{"two choices in a chunk", `data: {"choices":[{"index":0,"delta":{"content":"abc"}},{"index":1,"delta":{"content":"abc"}}]}`, 6},
 		{"a thought", `data: {"choices":[{"index":0,"delta":{"content":null,"reasoning_content":"abc"}}]}`, 3},
 		{"a delta that is no text", `data: {"choices":[{"index":0,"delta":17}]}`, 42 + 2},

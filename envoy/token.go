@@ -140,8 +140,8 @@ func readToken(b []byte) (Token, error) {
 	return t, nil
 }
 
-// tokenReader consumes a payload; after any defect bad is set and every read
-// returns zero.
+// tokenReader consumes a payload; after any defect bad is set, and what is read
+// means nothing.
 type tokenReader struct {
 	b   []byte
 	bad bool
@@ -159,7 +159,7 @@ func (r *tokenReader) varint() int64 {
 
 // advance skips n bytes and returns 1, or 0 after a defect.
 func (r *tokenReader) advance(n int) uint64 {
-	if r.bad || n <= 0 {
+	if n <= 0 {
 		r.bad = true
 		return 0
 	}
@@ -169,7 +169,7 @@ func (r *tokenReader) advance(n int) uint64 {
 
 func (r *tokenReader) text() string {
 	n := r.uvarint()
-	if r.bad || n > uint64(len(r.b)) {
+	if n > uint64(len(r.b)) {
 		r.bad = true
 		return ""
 	}

@@ -96,6 +96,40 @@ func TestSealerConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
+// A defect anywhere is one, also where what follows can be read.
+func TestTokenDefects(t *testing.T) {
+	s := sealer(t, 1)
+	const whole = "\x01\x07\x01\x02\x04\x06\x01k\x01t\x01m\x01p\x01x"
+	if tok, err := s.Open(envoy.SealRaw(s, []byte(whole))); err != nil || tok.Accounts[0] != 1 || tok.Pin != "x" {
+		t.Fatalf("%+v, %v", tok, err)
+	}
+	for name, payload := range map[string]string{
+		"another version":                "\x02" + whole[1:],
+		"an id without end":              "\x01" + strings.Repeat("\xff", 11) + whole[2:],
+		"too many accounts":              "\x01\x07\x81\x20",
+		"more accounts than there are":   "\x01\x07\x02\x02\x04\x06",
+		"a key longer than what is left": "\x01\x07\x01\x02\x04\x06\x7f\x01t\x01m\x01p\x01x",
+		"a pin longer than what is left": whole[:len(whole)-2] + "\x02x",
+		"more behind it":                 whole + "x",
+	} {
+		if tok, err := s.Open(envoy.SealRaw(s, []byte(payload))); !errors.Is(err, envoy.ErrToken) {
+			t.Errorf("%s: %+v, %v", name, tok, err)
+		}
+	}
+}
+
+// A token costs its text and no more memory: every call seals one.
+func TestSealKeepsItsMemory(t *testing.T) {
+	if raceDetector {
+		t.Skip("with it, pools forget")
+	}
+	s := sealer(t, 1)
+	tok := envoy.Token{ID: 1 << 40, Accounts: []int64{3, 9}, Pin: strings.Repeat("p", 2000)}
+	if n := testing.AllocsPerRun(100, func() { s.Seal(tok) }); n > 2 { // its copy, and the text
+		t.Errorf("%.0f allocations", n)
+	}
+}
+
 // FuzzTokenPayload opens arbitrary payloads under a correct MAC, so that the
 // reader behind the MAC is exercised too.
 func FuzzTokenPayload(f *testing.F) {

@@ -354,6 +354,31 @@ func TestMarksNeedNoTemplate(t *testing.T) {
 	if a, b := inputOf(t, unknown), inputOf(t, known); a != int64(len(body))+1000 || b > 20 {
 		t.Errorf("%d tokens without a template, %d with one", a, b)
 	}
+	// Its texts are counted all the same, those of tools where nothing refers to them,
+	// as some encoders write them: without a plain >.
+	text := strings.TrimSpace(strings.Repeat("a > b, which is more than three words. ", 20))
+	words, plain := load(""), mustOverlay(t, `[{model: strict/own, prices: [{input: "1", output: "1"}]}]`)
+	written := codec(t, tokenizer.O200kBase)(strings.ReplaceAll(text, ">", `\u003e`))
+	for name, tt := range map[string]struct {
+		members string
+		saved   int64 // at least
+	}{
+		"a part":                {`"messages":[{"role":"user","content":[{"type":"text","text":"` + text + `"}]}]`, 500},
+		"an unknown member":     {`"messages":[{"role":"user","content":"` + text + `"}],"pet":"` + text + `"`, 500},
+		"a tool":                {`"messages":[],"tools":[{"type":"function","function":{"name":"f","description":"` + text + `"}}]`, 400},
+		"a tool with $defs":     {`"messages":[],"tools":[{"type":"function","function":{"name":"f","description":"` + text + `","parameters":{"$defs":{}}}}]`, 0},
+		"a tool that is strict": {`"messages":[],"tools":[{"type":"function","function":{"name":"f","description":"` + text + `","parameters":{"x":{}}}}]`, 400},
+	} {
+		body := `{"model":"strict/own","max_tokens":5,` + tt.members + `}`
+		own, bytes := inputOf(t, mustBound(t, words, pricing.Chat, body, noon())), inputOf(t, mustBound(t, plain, pricing.Chat, body, noon()))
+		most := tt.saved * 2
+		if strings.HasPrefix(name, "a tool") && most > 0 {
+			most = int64(len(text)) - written
+		}
+		if saved := bytes - own; saved < tt.saved || saved > most {
+			t.Errorf("%s: %d tokens, %d by bytes", name, own, bytes)
+		}
+	}
 	labels := func(b *pricing.Bound) (out []string) {
 		for _, l := range b.Lines() {
 			out = append(out, l.Label)

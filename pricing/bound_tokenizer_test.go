@@ -56,6 +56,9 @@ func TestTextWithoutAWordInside(t *testing.T) {
 		"one long word":   strings.Repeat("ä", 300),
 		"U+007F":          "a\x7f\x7f\x7f",
 		"a new character": "\U00010d50\U00010d51",
+		"the long s":      "Mi\u017f\u017ftrauen", // which a pattern may fold to s
+		"the Kelvin sign": "\u212a",
+		"a special token": "<|endoftext|>",
 	} {
 		if got, err := pricing.MostTokens("o200k_base", text, true); err != nil || got != int64(len(text)) {
 			t.Errorf("%s: %d, %v; want the %d bytes", name, got, err, len(text))
@@ -65,6 +68,24 @@ func TestTextWithoutAWordInside(t *testing.T) {
 	got, err := pricing.MostTokens("o200k_base", long, true)
 	if rest := int64(len(long) - 256<<10); err != nil || got < rest || got > rest+100_000 {
 		t.Errorf("%d bytes: %d, %v; want some %d by bytes, the rest by words", len(long), got, err, rest)
+	}
+}
+
+// TestWordsAreFound: what no vocabulary's pattern takes together is counted apart,
+// so that little of a text is at its ends, and no word is a long one.
+func TestWordsAreFound(t *testing.T) {
+	for _, tt := range []struct {
+		text  string
+		alone bool
+		want  int64
+	}{
+		{"10 times 20", true, 4},
+		{"of the 2026th", false, int64(len("of")) + 1 + 3 + int64(len("th"))}, // " 2026" has three
+		{strings.Repeat("\u180eword", 50), true, 50 * 4},                      // U+180E was a space once, and has three
+	} {
+		if got, err := pricing.MostTokens("o200k_base", tt.text, tt.alone); err != nil || got != tt.want {
+			t.Errorf("%q: %d, %v; want %d", tt.text, got, err, tt.want)
+		}
 	}
 }
 

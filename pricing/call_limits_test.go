@@ -80,15 +80,40 @@ func TestDefaultLimitOfHostedTools(t *testing.T) {
 			}
 		})
 	}
-	// Nobody else's default is the usual one of calls that a budget watches.
+	if _, err := tryBound(without, pricing.Responses, responses(""), noon()); err == nil || !strings.Contains(err.Error(), "default_max_tool_calls") {
+		t.Errorf("without a default: %v", err)
+	}
+}
+
+// Nobody else's default is the usual one of calls that a budget watches.
+func TestDefaultLimitOfWatchedCalls(t *testing.T) {
+	without := mustLoad(t)
+	responses := func(more string) string {
+		return `{"model":"` + storing + `","max_output_tokens":10,"input":"hi",` + more + `"tools":[{"type":"web_search"}]}`
+	}
 	for _, watched := range []bool{true, false} {
 		q, err := without.Quote(t.Context(), pricing.Query{Endpoint: pricing.Responses, Body: []byte(responses("")), At: noon()}, watcher(watched))
 		if err != nil || watched && (q.Unbounded != nil || q.Bound.InjectedToolCalls != 3) || !watched && (q.Unbounded == nil || q.Bound.InjectedToolCalls != 0) {
 			t.Errorf("watched %t: %+v, %v", watched, q, err)
 		}
 	}
-	if _, err := tryBound(without, pricing.Responses, responses(""), noon()); err == nil || !strings.Contains(err.Error(), "default_max_tool_calls") {
-		t.Errorf("without a default: %v", err)
+	// The provider's default counts for those, too, whatever it is.
+	for _, n := range []int64{1, 5} {
+		q, err := limited(t, n).Quote(t.Context(), pricing.Query{Endpoint: pricing.Responses, Body: []byte(responses("")), At: noon()}, watcher(true))
+		if err != nil || q.Bound.InjectedToolCalls != n {
+			t.Errorf("a default of %d: %d, %v", n, q.Bound.InjectedToolCalls, err)
+		}
+	}
+	// Whether a budget watches is asked only where it matters.
+	for _, body := range []string{responses(`"max_tool_calls":7,`), chatBody(storing, `"max_tokens":10`)} {
+		e := pricing.Responses
+		if strings.Contains(body, "messages") {
+			e = pricing.Chat
+		}
+		asked := askedWatcher{asked: new(int)}
+		if _, err := without.Quote(t.Context(), pricing.Query{Endpoint: e, Body: []byte(body), At: noon()}, asked); err != nil || *asked.asked > 0 {
+			t.Errorf("%s: asked %d times, %v", body, *asked.asked, err)
+		}
 	}
 }
 
@@ -101,6 +126,27 @@ func (watcher) DefaultCap() int64                                               
 func (w watcher) Watched() bool                                                    { return bool(w) }
 func (watcher) MayName(string, []string) error                                     { return nil }
 func (watcher) Settled(string, []pricing.StoredName, bool) (tokens int64, ok bool) { return 0, false }
+
+// askedWatcher counts how often it is asked about tools without a limit.
+type askedWatcher struct {
+	watcher
+	asked *int
+}
+
+func (w askedWatcher) Watched() bool           { *w.asked++; return true }
+func (w askedWatcher) DefaultToolCalls() int64 { *w.asked++; return 0 }
+
+// Of a provider of which nobody says that the cap is for all rounds of a response,
+// each round may take all of it. Its code tools are billed by their containers.
+func TestHostedToolsOfOthers(t *testing.T) {
+	c := mustOverlay(t, `[{model: strict/own, limits: {context: 1000}, prices: [{input: "0", output: "1", fees: {web_search: "0.01", code_container: "0.03"}}]}]`)
+	for tool, fee := range map[string]budget.Amount{"web_search": budget.Cent, "code_interpreter": 3 * budget.Cent, "code_execution_20250825": 3 * budget.Cent} {
+		b := mustBound(t, c, pricing.Responses, `{"model":"strict/own","max_output_tokens":10,"max_tool_calls":2,"input":"hi","tools":[{"type":"`+tool+`"}]}`, noon())
+		if want := 3*tokensAt(0, 0, 10, 1_000_000) + 2*fee; b.Amount != want {
+			t.Errorf("%s: bound is %s, want %s\n%+v", tool, b.Amount, want, b.Lines())
+		}
+	}
+}
 
 // The cap that a refusal names still fits once it is sent, with rounds that grow
 // by what the model wrote.

@@ -156,6 +156,19 @@ func TestWholeNumbersInAnySpelling(t *testing.T) {
 			t.Errorf("n %s: %d choices", spelling, got)
 		}
 	}
+	calls := func(spelling string) string {
+		return `{"model":"` + storing + `","max_output_tokens":10,"max_tool_calls":` + spelling + `,"input":"hi","tools":[{"type":"web_search"}]}`
+	}
+	for _, none := range []string{"0.0", "0e5"} {
+		got, want := mustBound(t, c, pricing.Responses, calls(none), noon()), mustBound(t, c, pricing.Responses, calls(strings.Repeat(" ", len(none)-1)+"0"), noon())
+		if got.Amount != want.Amount {
+			t.Errorf("max_tool_calls %s: bound is %s, want %s", none, got.Amount, want.Amount)
+		}
+	}
+	// Longer than any honest number, one is none.
+	if _, err := tryBound(c, pricing.Responses, calls("5."+strings.Repeat("0", 40)), noon()); err == nil || refusal(t, err).Field != "max_tool_calls" {
+		t.Errorf("a number of 42 characters: %v", err)
+	}
 	ids := mustBound(t, c, pricing.Embeddings, `{"model":"openai/text-embedding-3-small","input":[1.0,2e2,3]}`, noon())
 	if whole := mustBound(t, c, pricing.Embeddings, `{"model":"openai/text-embedding-3-small","input":[1,200,3]}`, noon()); ids.Amount != whole.Amount {
 		t.Errorf("token ids: %s and %s", ids.Amount, whole.Amount)

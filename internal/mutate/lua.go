@@ -15,17 +15,20 @@ import (
 	"github.com/yuin/gopher-lua/parse"
 )
 
-// luaVariable names a file that is run instead of the filter's source.
-const luaVariable = "AIG_MUTANT_LUA"
+// luaVariable begins the name of a variable, which the name of a text's variable
+// ends, that names a file which is run instead of that text.
+const luaVariable = "AIG_MUTANT_"
 
-// findLua makes the mutants of the filter, each a whole text of its own, and
-// lets the package read that text from a file.
+// findLua makes the mutants of the filter's texts, each a whole text of its own,
+// and lets the package read them from a file.
 func (b *build) findLua(overlay map[string]string) error {
+	dir := filepath.Join(b.root, b.target.dir)
+	source := filepath.Join(dir, "lua.go")
+	changed := ""
 	for _, name := range b.target.files {
 		if path.Ext(name) != ".lua" {
 			continue
 		}
-		dir := filepath.Join(b.root, b.target.dir)
 		text, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -35,31 +38,37 @@ func (b *build) findLua(overlay map[string]string) error {
 			return err
 		}
 		b.all = append(b.all, list...)
-		source := filepath.Join(dir, "lua.go")
-		own, err := os.ReadFile(source)
-		if err != nil {
-			return err
+		if changed == "" {
+			own, err := os.ReadFile(source)
+			if err != nil {
+				return err
+			}
+			changed = strings.Replace(string(own), "import ", "import \"os\"\nimport ", 1)
 		}
-		const declared = "var luaSource string"
-		if strings.Count(string(own), declared) != 1 {
-			return fmt.Errorf("lua.go no longer declares %q; mend internal/mutate", declared)
+		embedded := regexp.MustCompile(`(//go:embed ` + regexp.QuoteMeta(name) + `\nvar )(\w+) string\n`)
+		m := embedded.FindStringSubmatch(changed)
+		if m == nil {
+			return fmt.Errorf("lua.go no longer embeds %s as a string; mend internal/mutate", name)
 		}
-		changed := strings.Replace(string(own), declared, `var luaEmbedded string
+		for _, mutant := range list {
+			mutant.variable = luaVariable + m[2]
+		}
+		changed = embedded.ReplaceAllString(changed, `${1}${2}Embedded string
 
-var luaSource = func() string {
-	if text, err := os.ReadFile(os.Getenv("`+luaVariable+`")); err == nil {
+var ${2} = func() string {
+	if text, err := os.ReadFile(os.Getenv("`+luaVariable+`${2}")); err == nil {
 		return string(text)
 	}
-	return luaEmbedded
-}()`, 1)
-		changed = strings.Replace(changed, "import ", "import \"os\"\nimport ", 1)
-		at := filepath.Join(b.work, "lua.go")
-		if err := os.WriteFile(at, []byte(changed), 0o600); err != nil {
-			return err
-		}
-		overlay[source] = at
+	return ${2}Embedded
+}()
+`)
 	}
-	return nil
+	if changed == "" {
+		return nil
+	}
+	at := filepath.Join(b.work, "lua.go")
+	overlay[source] = at
+	return os.WriteFile(at, []byte(changed), 0o600)
 }
 
 // luaTests are the tests in files that drive the filter outside of Envoy.
@@ -86,7 +95,9 @@ func (b *build) luaTests() map[string]bool {
 var (
 	// Long names first; a comment and a string are tokens that stay.
 	luaToken    = regexp.MustCompile(`--[^\n]*|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|\.\.\.?|[<>=~]=|[<>+*/%#^-]|0x[0-9a-fA-F]+|\d+|[A-Za-z_]\w*`)
-	luaFunction = regexp.MustCompile(`^(?:local )?function (\w+)`)
+	luaFunction = regexp.MustCompile(`^\s*(?:local )?function (\w+)`)
+	// A member that is absent is nil, and no less false.
+	luaAbsent = regexp.MustCompile(`^\s*\w+ = (?:false|nil),`)
 	// A line that is a statement of its own.
 	luaStatement = regexp.MustCompile(`^\s*(?:[\w.:\[\]#, ]+ = .*|[\w.:]+\(.*\)|return\b.*|break)\s*(?:--.*)?$`)
 )
@@ -119,7 +130,7 @@ func luaMutants(name, src string) ([]*mutant, error) {
 			function = m[1]
 		}
 		body := strings.TrimSuffix(text, "\n")
-		if luaStatement.MatchString(body) && !strings.HasPrefix(strings.TrimSpace(body), "local") {
+		if luaStatement.MatchString(body) && !luaAbsent.MatchString(body) && !strings.HasPrefix(strings.TrimSpace(body), "local") {
 			add(line, offset, offset+len(body), "", body, removed)
 		}
 		for _, at := range luaToken.FindAllStringIndex(body, -1) {

@@ -14,7 +14,8 @@ type mutant struct {
 	from, to string // source text, in one line
 	nth      int    // 2 for the second of that kind in the function, and so on
 
-	text string // what replaces the source, as code
+	text     string // what replaces the source, as code
+	variable string // of a mutant of Lua: of the environment; names the file with text
 
 	// finer is, for the opposite of a comparison, the mutant of its boundary: what
 	// notices that notices the opposite, too.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,33 @@ func TestMutate(t *testing.T) {
 	}
 }
 
+// A busy machine neither notices a mutant nor lets one go: a test counts that
+// passes without it, and fails with it again.
+func TestConfirm(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fails  string // of the shell: a condition on the number of the run, and on AIG_MUTANT
+		killer string
+		busy   bool
+	}{
+		"the mutant":       {`[ "$AIG_MUTANT" = 7 ]`, "TestX", false},
+		"the machine once": {`[ $n = 1 ]`, "", false},
+		"neither again":    {`false`, "", false},
+		"the machine":      {`true`, "", true},
+	} {
+		dir := t.TempDir()
+		script := "#!/bin/sh\necho >>" + dir + "/runs\nn=$(wc -l <" + dir + "/runs)\nif " + tt.fails + "; then echo '--- FAIL: TestX (0.00s)'; exit 1; fi\n"
+		b := &build{binary: filepath.Join(dir, "tests"), root: dir}
+		if err := os.WriteFile(b.binary, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		w := worker{build: b, dir: filepath.Join(dir, "tmp")}
+		killer, err := w.confirm(t.Context(), &mutant{id: 7}, []string{"TestX"}, 0)
+		if killer != tt.killer || errors.Is(err, errBusy) != tt.busy || !tt.busy && err != nil {
+			t.Errorf("%s: %q, %v", name, killer, err)
+		}
+	}
+}
+
 func TestSurvivorsText(t *testing.T) {
 	got, err := parseSurvivors("# a comment\na f: x => y\nb g: x => y #2\n\ta reason\n\tof two lines\n\nc h: x => y\n\tanother\n")
 	want := survivors{"a f: x => y": "a reason of two lines", "b g: x => y #2": "a reason of two lines", "c h: x => y": "another"}
@@ -75,7 +103,7 @@ func TestCommittedSurvivors(t *testing.T) {
 }
 
 func TestLuaMutants(t *testing.T) {
-	list, err := luaMutants("f.lua", "local function f(a)\n  -- a < b stays\n  if a < 3 and \"x < y\" then\n    a = 1\n  end\n  return a\nend\n")
+	list, err := luaMutants("f.lua", "local function f(a)\n  -- a < b stays\n  if a < 3 and \"x < y\" then\n    a = 1\n  end\n  local t = {\n    b = false, -- not yet\n  }\n  return a\nend\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +115,7 @@ func TestLuaMutants(t *testing.T) {
 	want := []string{
 		"f.lua f: " + line + ` => if a <= 3 and "x < y" then`, "f.lua f: " + line + ` => if a >= 3 and "x < y" then`,
 		"f.lua f: " + line + ` => if a < 4 and "x < y" then`, "f.lua f: " + line + ` => if a < 3 or "x < y" then`,
-		"f.lua f: a = 1 => nothing", "f.lua f: a = 1 => a = 2", "f.lua f: return a => nothing",
+		"f.lua f: a = 1 => nothing", "f.lua f: a = 1 => a = 2", "f.lua f: b = false, -- not yet => b = true, -- not yet", "f.lua f: return a => nothing",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -41,7 +41,7 @@ func (b *build) run(ctx context.Context, sum *tally) error {
 	if err := b.compile(ctx); err != nil {
 		return err
 	}
-	tests, err := b.trace(ctx, sum)
+	tests, err := b.trace(ctx)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (w worker) run(ctx context.Context, work <-chan []*mutant, tests []*test, s
 
 // trace runs each test alone, without a mutant, to learn what it reaches and
 // how long it takes.
-func (b *build) trace(ctx context.Context, sum *tally) ([]*test, error) {
+func (b *build) trace(ctx context.Context) ([]*test, error) {
 	w := worker{build: b, dir: b.tmp}
 	out, err := w.command(ctx, "-test.list", "^(Test|Fuzz|Example)").Output()
 	if err != nil {
@@ -118,32 +118,44 @@ func (b *build) trace(ctx context.Context, sum *tally) ([]*test, error) {
 		if b.target.slow != nil && b.target.slow.MatchString(name) {
 			continue
 		}
-		t := &test{name: name, lua: luaTests[name], reaches: map[int]bool{}}
-		file := filepath.Join(b.work, "trace")
-		cmd := w.command(ctx, "-test.run", "^"+name+"$")
-		cmd.Env = append(cmd.Env, "AIG_MUTANT_TRACE="+file)
-		text, err := runGroup(cmd, 10*time.Minute)
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if s := cmd.ProcessState; s != nil { // its own time, however busy the machine is
-			t.took = s.UserTime() + s.SystemTime()
-		}
-		if err != nil {
-			fmt.Fprintf(sum.out, "%s: %s fails alone or when it is traced, and is left out: %v\n%s", b.target.dir, name, err, tail(text))
-		}
-		reached, _ := os.ReadFile(file)
-		_ = os.Remove(file)
-		for _, id := range strings.Fields(string(reached)) {
-			if n, bad := strconv.Atoi(id); bad == nil {
-				t.reaches[n] = true
+		t := &test{name: name, lua: luaTests[name]}
+		for try := 1; ; try++ {
+			text, err := w.traceOne(ctx, t)
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+			if err == nil {
+				break
+			}
+			if try == tries {
+				return nil, fmt.Errorf("%s fails without a mutant: %w\n%s", name, err, tail(text))
 			}
 		}
-		if err == nil && (len(t.reaches) > 0 || t.lua) {
+		if len(t.reaches) > 0 || t.lua {
 			tests = append(tests, t)
 		}
 	}
 	return tests, nil
+}
+
+// traceOne runs one test and notes what it reaches. It returns what it wrote.
+func (w worker) traceOne(ctx context.Context, t *test) ([]byte, error) {
+	file := filepath.Join(w.work, "trace")
+	cmd := w.command(ctx, "-test.run", "^"+t.name+"$")
+	cmd.Env = append(cmd.Env, "AIG_MUTANT_TRACE="+file)
+	text, err := runGroup(cmd, 10*time.Minute)
+	if s := cmd.ProcessState; s != nil { // its own time, however busy the machine is
+		t.took = s.UserTime() + s.SystemTime()
+	}
+	reached, _ := os.ReadFile(file)
+	_ = os.Remove(file)
+	t.reaches = map[int]bool{}
+	for _, id := range strings.Fields(string(reached)) {
+		if n, bad := strconv.Atoi(id); bad == nil {
+			t.reaches[n] = true
+		}
+	}
+	return text, err
 }
 
 func tail(text []byte) []byte { return text[max(0, len(text)-2000):] }
@@ -161,7 +173,7 @@ func (w worker) try(ctx context.Context, m *mutant, tests []*test, listed bool) 
 			return "", nil
 		}
 		if killer, err = w.once(ctx, m, names, sum); killer != "" && w.target.clock {
-			killer, err = w.once(ctx, m, names, sum) // a busy machine fails such a test, too, but not twice
+			killer, err = w.confirm(ctx, m, names, sum)
 		}
 		names, sum = nil, 0
 		return killer, err
@@ -185,13 +197,34 @@ func (w worker) try(ctx context.Context, m *mutant, tests []*test, listed bool) 
 	return flush()
 }
 
-// once runs some tests with a mutant, and returns the one that failed; took is
-// the time of theirs on a processor without it.
+// confirm tells whether it is the mutant that tests fail with, or a busy machine:
+// without it they pass, and with it they fail once more. It returns the one that
+// failed.
+func (w worker) confirm(ctx context.Context, m *mutant, names []string, took time.Duration) (killer string, err error) {
+	for range tries {
+		if killer, err = w.once(ctx, nil, names, took); err != nil {
+			return "", err
+		}
+		if killer == "" {
+			return w.once(ctx, m, names, took)
+		}
+	}
+	return "", fmt.Errorf("%s fails without a mutant, too: %w", killer, errBusy)
+}
+
+// tries is how often a test may fail without a mutant before nothing is said of
+// any: either the machine is too busy, or the test is at fault.
+const tries = 4
+
+// once runs some tests with a mutant, nil for none, and returns the one that
+// failed; took is the time of theirs on a processor without it.
 func (w worker) once(ctx context.Context, m *mutant, names []string, took time.Duration) (killer string, err error) {
 	cmd := w.command(ctx, "-test.failfast", "-test.run", "^("+strings.Join(names, "|")+")$")
 	cmd.Env = append(cmd.Env, "AIG_MUTANT_SECONDS="+strconv.Itoa(int(5+4*took.Seconds())))
-	if err := w.set(cmd, m); err != nil {
-		return "", err
+	if m != nil {
+		if err := w.set(cmd, m); err != nil {
+			return "", err
+		}
 	}
 	out, err := runGroup(cmd, time.Minute+20*took)
 	if ctx.Err() != nil {
@@ -210,7 +243,7 @@ func (w worker) set(cmd *exec.Cmd, m *mutant) error {
 		return nil
 	}
 	file := filepath.Join(w.dir, "mutant.lua")
-	cmd.Env = append(cmd.Env, luaVariable+"="+file)
+	cmd.Env = append(cmd.Env, m.variable+"="+file)
 	return os.WriteFile(file, []byte(m.text), 0o600)
 }
 

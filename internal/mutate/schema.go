@@ -29,12 +29,10 @@ var aigTracing = aigTrace != ""
 var aigSeen [%d]atomic.Bool
 
 func init() {
-	if aigMutant != 0 {
-		const most = 6 << 30
-		_ = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most})
-	}
 	if s, err := strconv.ParseUint(os.Getenv("AIG_MUTANT_SECONDS"), 10, 64); err == nil {
 		_ = syscall.Setrlimit(0, &syscall.Rlimit{Cur: s, Max: s}) // RLIMIT_CPU, which syscall does not name
+		const most = 6 << 30
+		_ = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most})
 	}
 }
 

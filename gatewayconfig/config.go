@@ -132,6 +132,9 @@ type Store struct {
 	// MaxStale is for how long an edit may be unknown here: a gateway that has not
 	// reached the store for so long admits nothing on a budget; 5 s to 10 min.
 	MaxStale time.Duration
+	// ForgetAfter is the silence after which a gateway is forgotten and what it was
+	// lent counts as spent; 2 × MaxStale to 720 h, or 0: only a person does that.
+	ForgetAfter time.Duration
 }
 
 // Set reports whether there is one.
@@ -315,9 +318,10 @@ type fileRetention struct {
 }
 
 type fileStore struct {
-	Postgres   secretText    `yaml:"postgres"`
-	Durability string        `yaml:"durability"`
-	MaxStale   time.Duration `yaml:"max_stale"`
+	Postgres    secretText    `yaml:"postgres"`
+	Durability  string        `yaml:"durability"`
+	MaxStale    time.Duration `yaml:"max_stale"`
+	ForgetAfter time.Duration `yaml:"forget_after"`
 }
 
 type fileEnvoy struct {

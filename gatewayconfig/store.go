@@ -32,6 +32,9 @@ func (v *validator) store(f *fileStore) Store {
 	if f.MaxStale != 0 {
 		s.MaxStale = v.between("store.max_stale", f.MaxStale, 5*time.Second, 10*time.Minute)
 	}
+	if f.ForgetAfter != 0 {
+		s.ForgetAfter = v.between("store.forget_after", f.ForgetAfter, 2*s.MaxStale, 30*24*time.Hour)
+	}
 	return s
 }
 

@@ -15,10 +15,10 @@ func TestStore(t *testing.T) {
 		t.Errorf("a store that nobody set: %+v", s)
 	}
 	s := mustParse(t, "store: {postgres: 'postgres://gw:hush@db.example/gw?sslmode=verify-full', durability: shared_storage}").Store
-	if !s.Set() || s.Postgres.Reveal() != "postgres://gw:hush@db.example/gw?sslmode=verify-full" || s.Durability != "shared_storage" || s.MaxStale != 30*time.Second {
+	if !s.Set() || s.Postgres.Reveal() != "postgres://gw:hush@db.example/gw?sslmode=verify-full" || s.Durability != "shared_storage" || s.MaxStale != 30*time.Second || s.ForgetAfter != 0 {
 		t.Errorf("%+v", s)
 	}
-	if s := mustParse(t, "store: {postgres: 'postgres:///gw?host=/run/postgresql', durability: single_node, max_stale: 10s}").Store; s.MaxStale != 10*time.Second {
+	if s := mustParse(t, "store: {postgres: 'postgres:///gw?host=/run/postgresql', durability: single_node, max_stale: 10s, forget_after: 20s}").Store; s.MaxStale != 10*time.Second || s.ForgetAfter != 20*time.Second {
 		t.Errorf("%+v", s)
 	}
 	file := filepath.Join(t.TempDir(), "address")
@@ -35,16 +35,17 @@ func TestStoreProblems(t *testing.T) {
 	for text, want := range map[string]string{
 		"store: {}":                           "store.postgres: is missing; write postgres://",
 		"store: {postgres: 'postgres://h/d'}": "store.durability: is missing; say what keeps",
-		"store: {postgres: 'postgres://h/d', durability: synchronous_standy}":         `store.durability: is "synchronous_standy"; did you mean "synchronous_standby"?`,
-		"store: {postgres: 'mysql://u:hush@h/d', durability: single_node}":            "store.postgres: must begin with postgres://",
-		"store: {postgres: 'host=h password=hush', durability: single_node}":          "store.postgres: must begin with postgres://",
-		"store: {postgres: 'postgres://u:hu%sh@h/d', durability: single_node}":        "store.postgres: is no URL",
-		"store: {postgres: 'postgres:///d', durability: single_node}":                 "store.postgres: names no host",
-		"store: {postgres: 'postgres://u:hush@h', durability: single_node}":           "store.postgres: names no database",
-		"store: {postgres: '${NO_SUCH}', durability: single_node}":                    "store.postgres: the environment variable NO_SUCH is not set",
-		"store: {postgres: 'file:/no/such', durability: single_node}":                 "store.postgres: read file",
-		"store: {postgres: 'postgres://h/d', durability: single_node, max_stale: 1s}": "store.max_stale: is 1s; write 5s to 10m0s",
-		"store: {postgres: 'postgres://h/d', durability: single_node, max_stall: 1m}": "store.max_stall: unknown key",
+		"store: {postgres: 'postgres://h/d', durability: synchronous_standy}":             `store.durability: is "synchronous_standy"; did you mean "synchronous_standby"?`,
+		"store: {postgres: 'mysql://u:hush@h/d', durability: single_node}":                "store.postgres: must begin with postgres://",
+		"store: {postgres: 'host=h password=hush', durability: single_node}":              "store.postgres: must begin with postgres://",
+		"store: {postgres: 'postgres://u:hu%sh@h/d', durability: single_node}":            "store.postgres: is no URL",
+		"store: {postgres: 'postgres:///d', durability: single_node}":                     "store.postgres: names no host",
+		"store: {postgres: 'postgres://u:hush@h', durability: single_node}":               "store.postgres: names no database",
+		"store: {postgres: '${NO_SUCH}', durability: single_node}":                        "store.postgres: the environment variable NO_SUCH is not set",
+		"store: {postgres: 'file:/no/such', durability: single_node}":                     "store.postgres: read file",
+		"store: {postgres: 'postgres://h/d', durability: single_node, max_stale: 1s}":     "store.max_stale: is 1s; write 5s to 10m0s",
+		"store: {postgres: 'postgres://h/d', durability: single_node, forget_after: 59s}": "store.forget_after: is 59s; write 1m0s to 720h0m0s",
+		"store: {postgres: 'postgres://h/d', durability: single_node, max_stall: 1m}":     "store.max_stall: unknown key",
 	} {
 		_, err := parse(t, text)
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hush") {

@@ -41,9 +41,14 @@ func (s *Store) Forget(ctx context.Context, id string, charge bool, by budget.Au
 	if err := by.Check(); err != nil {
 		return err
 	}
+	return s.forget(ctx, id, charge, nil, by)
+}
+
+// forget is Forget, for a replica that was last heard of at since; nil: whenever.
+func (s *Store) forget(ctx context.Context, id string, charge bool, since *time.Time, by budget.Author) error {
 	_, err := s.edit(ctx, func(c *conn, now time.Time) error {
 		var seen time.Time
-		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten RETURNING seen`, id).Scan(&seen)
+		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten AND ($2::timestamptz IS NULL OR seen = $2) RETURNING seen`, id, since).Scan(&seen)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return budget.NotFound("replica_not_found", fmt.Sprintf("there is no replica %q; `aigateway replicas list` names them", budget.Clip(id, 100)))
 		}

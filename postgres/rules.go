@@ -389,6 +389,9 @@ func (s *Store) Tidy(ctx context.Context) error {
 			_, err = s.enforce(ctx, id)
 		}
 	}
+	if err == nil && s.config.ForgetAfter > 0 {
+		err = s.forgetGone(ctx)
+	}
 	return err
 }
 

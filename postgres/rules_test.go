@@ -400,6 +400,41 @@ func testForget(w *world) {
 	}
 }
 
+// testForgetGone: who is silent for Config.ForgetAfter is forgotten, and all that it
+// was lent is spent, whoever notices; who is heard of is not.
+func testForgetGone(w *world) {
+	ctx := w.Context()
+	const after = 2 * time.Second
+	stores := []*postgres.Store{w.open(postgres.Config{ForgetAfter: after}), w.open(postgres.Config{ForgetAfter: after})}
+	b := w.budget("a", 100)
+	m, gone, left := w.join("m"), w.join("gone"), w.join("left")
+	w.exchange(gone, ask(b, 40, 40, 10, 5))
+	w.exchange(left, ask(b, 3, 3, 3, 0))
+	w.must(left.Leave(ctx))
+	for end := time.Now().Add(after + time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		w.exchange(m, ask(b, 20, 20, 20, 0))
+		w.must(w.store.Tidy(ctx)) // as a replica's does that was not told to forget
+		for _, s := range stores {
+			w.must(s.Tidy(ctx))
+		}
+	}
+	w.sums()
+	if st := w.status(b.BudgetID); st.Spent != 63 || st.Reserved != 0 {
+		w.Errorf("%+v, want all of what is gone's lease spent", st)
+	}
+	if all, err := w.store.Replicas(ctx); err != nil || len(all) != 1 || all[0].ID != "m" {
+		w.Errorf("%+v, %v", all, err)
+	}
+	if _, err := gone.Exchange(ctx, []budget.Ask{ask(b, 40, 40, 20, 0)}); !errors.Is(err, budget.ErrFenced) {
+		w.Errorf("it is back: %v", err)
+	}
+	log, err := w.store.AuditLog(ctx, 1, 10)
+	w.must(err)
+	if len(log) != 2 || log[0].Action != "forget_replica" || log[0].Actor != "store.forget_after" || !strings.Contains(log[0].Detail, "silent for 2s") {
+		w.Errorf("%+v", log)
+	}
+}
+
 func testUsage(w *world) {
 	ctx := w.Context()
 	m, o := w.join("m"), w.join("o")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,9 @@ type Config struct {
 	// MaxStale is how long a replica may be silent before edits are answered without
 	// it: it admits nothing by then. 0: 30 s.
 	MaxStale time.Duration
+	// ForgetAfter is the silence after which Tidy forgets a replica, as Forget does
+	// that charges. 0: never.
+	ForgetAfter time.Duration
 }
 
 // Store is what several gateways share. Its methods may be called concurrently.
@@ -35,6 +39,9 @@ type Store struct {
 	others pool
 
 	failovers, lost atomic.Int64
+
+	watching sync.Mutex // guards watch
+	watch    watch
 }
 
 const (

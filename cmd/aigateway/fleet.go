@@ -39,7 +39,7 @@ type shared struct {
 // openStore connects to the store of the configuration.
 func openStore(ctx context.Context, a *app, cfg *gatewayconfig.Config) (*shared, error) {
 	store, err := postgres.Open(ctx, postgres.Config{
-		URL: cfg.Store.Postgres.Reveal(), Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale,
+		URL: cfg.Store.Postgres.Reveal(), Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

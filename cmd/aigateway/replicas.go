@@ -126,7 +126,8 @@ func newReplicasForgetCommand(a *app, config *string) *cobra.Command {
 to its last push. --charge counts all of its lease as spent: safe, whatever it
 admitted. --release counts what it had told and gives the rest back, and ASSUMES
 THAT IT ADMITTED NOTHING AFTER THAT. A gateway that comes back with the directory
-is refused; give it an empty one.`,
+is refused; give it an empty one. With store.forget_after in their configuration,
+gateways forget, and charge, each other.`,
 		Example: `  aigateway replicas forget rep_… --charge --reason "its disk is gone" --config aigateway.yaml`,
 		Args:    arguments("ID"),
 	}

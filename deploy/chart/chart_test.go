@@ -28,10 +28,10 @@ const folder = "../helm/aigateway"
 
 var update = flag.Bool("update", false, "write goldens and the schema")
 
-// TestChart renders the chart with the defaults and with everything on, lints it,
+// TestChart renders the chart with the defaults, with everything on and as a Deployment, lints it,
 // reads each object strictly as what Kubernetes takes, and compares with goldens.
 func TestChart(t *testing.T) {
-	for _, name := range []string{"defaults", "everything"} {
+	for _, name := range []string{"defaults", "everything", "deployment"} {
 		values := readValues(t, "testdata/"+name+".values.yaml")
 		for _, m := range lint.RunAll(folder, values, "llm").Messages {
 			if m.Severity > support.InfoSev {
@@ -53,13 +53,16 @@ func TestValuesAreChecked(t *testing.T) {
 		"replicas: 2": "postgres.existingSecret",
 		"{replicas: 2, postgres: {existingSecret: s, durability: single_node}}": "adminKey.existingSecret",
 		"postgres: {existingSecret: s}":                                         "postgres.durability",
-		"config: {listen: {rest: '0.0.0.0:1'}}":                                 "listen",
-		"config: {retention: {calls_days: many}}":                               "calls_days",
-		"config: {drain: {accept: 1.5s}}":                                       "drain",
-		"budgets: [{tag: a, monthly: '1'}]":                                     "adminKey.existingSecret",
-		"budgets: [{tag: a, monthly: 1.5}]":                                     "monthly",
-		"budgets: [{tag: a, monthly: '1', colour: '1'}]":                        "colour",
-		"serviceMonitor: {enabled: true}":                                       "keySecret",
+		"kind: DaemonSet":                                                       "kind",
+		"kind: Deployment":                                                      "postgres.existingSecret",
+		"{kind: Deployment, postgres: {existingSecret: s, durability: single_node}}": "adminKey.existingSecret",
+		"config: {listen: {rest: '0.0.0.0:1'}}":                                      "listen",
+		"config: {retention: {calls_days: many}}":                                    "calls_days",
+		"config: {drain: {accept: 1.5s}}":                                            "drain",
+		"budgets: [{tag: a, monthly: '1'}]":                                          "adminKey.existingSecret",
+		"budgets: [{tag: a, monthly: 1.5}]":                                          "monthly",
+		"budgets: [{tag: a, monthly: '1', colour: '1'}]":                             "colour",
+		"serviceMonitor: {enabled: true}":                                            "keySecret",
 	} {
 		var values map[string]any
 		if err := yaml.Unmarshal([]byte(wrong), &values); err != nil {
@@ -160,7 +163,7 @@ func readStrictly(t *testing.T, object string) any {
 		t.Fatalf("%v in:\n%s", err, object)
 	}
 	into := map[string]any{
-		"apps/v1 StatefulSet": &appsv1.StatefulSet{}, "batch/v1 Job": &batchv1.Job{},
+		"apps/v1 StatefulSet": &appsv1.StatefulSet{}, "apps/v1 Deployment": &appsv1.Deployment{}, "batch/v1 Job": &batchv1.Job{},
 		"v1 Service": &corev1.Service{}, "v1 ConfigMap": &corev1.ConfigMap{},
 		"networking.k8s.io/v1 NetworkPolicy": &networkingv1.NetworkPolicy{}, "policy/v1 PodDisruptionBudget": &policyv1.PodDisruptionBudget{},
 		"monitoring.coreos.com/v1 ServiceMonitor": &map[string]any{}, "monitoring.coreos.com/v1 PrometheusRule": &map[string]any{},

@@ -2,7 +2,10 @@ module aigateway/deploy/chart
 
 go 1.26.8
 
+replace aigateway => ../..
+
 require (
+	aigateway v0.0.0
 	helm.sh/helm/v4 v4.3.2
 	k8s.io/api v0.37.2
 	sigs.k8s.io/yaml v1.6.0

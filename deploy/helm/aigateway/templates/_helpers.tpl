@@ -21,12 +21,18 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- if .Values.tls.existingSecret }}
 {{- $_ := set $listen "tls" (dict "cert_file" "/etc/aigateway-tls/tls.crt" "key_file" "/etc/aigateway-tls/tls.key") }}
 {{- end }}
+{{- if .Values.adminTLS.existingSecret }}
+{{- $_ := set $listen "admin_tls" (dict "cert_file" "/etc/aigateway-admin-tls/tls.crt" "key_file" "/etc/aigateway-admin-tls/tls.key" "ca_file" "/etc/aigateway-admin-tls/ca.crt") }}
+{{- end }}
 {{- $config := merge (dict "listen" $listen "data_dir" "/var/lib/aigateway") .Values.config }}
 {{- if .Values.adminKey.existingSecret }}
 {{- $_ := set $config "admin_key" "${AIGATEWAY_ADMIN_KEY}" }}
 {{- end }}
 {{- if .Values.postgres.existingSecret }}
 {{- $store := dict "postgres" "${AIGATEWAY_POSTGRES}" "durability" (required "postgres.durability: say what keeps a commit when the primary is lost: single_node, shared_storage or synchronous_standby" .Values.postgres.durability) "max_stale" .Values.postgres.maxStale }}
+{{- if ne .Values.kind "StatefulSet" }}
+{{- $_ := set $store "forget_after" .Values.postgres.forgetAfter }}
+{{- end }}
 {{- $_ := set $config "store" $store }}
 {{- end }}
 {{- toYaml $config }}
@@ -54,6 +60,21 @@ securityContext:
 {{- if .Values.tls.existingSecret }}
 - {name: tls, mountPath: /etc/aigateway-tls, readOnly: true}
 {{- end }}
+{{- if .Values.adminTLS.existingSecret }}
+- {name: admin-tls, mountPath: /etc/aigateway-admin-tls, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "aigateway.volume" -}}
+accessModes: [{{ .Values.persistence.accessMode }}]
+{{- with .Values.persistence.storageClassName }}
+storageClassName: {{ . }}
+{{- end }}
+resources: {requests: {storage: {{ .Values.persistence.size }}}}
+{{- end }}
+
+{{- define "aigateway.adminScheme" -}}
+{{ if .Values.adminTLS.existingSecret }}https{{ else }}http{{ end }}
 {{- end }}
 
 {{- define "aigateway.podSecurity" -}}
@@ -63,6 +84,19 @@ runAsGroup: 65532
 fsGroup: 65532
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{/* What a command needs to ask the admin API by its service. */}}
+{{- define "aigateway.client" -}}
+env:
+- {name: AIGATEWAY_URL, value: "{{ include "aigateway.adminScheme" . }}://{{ include "aigateway.name" . }}-admin:8081"}
+- name: AIGATEWAY_API_KEY
+  valueFrom: {{ include "aigateway.adminKey" . }}
+{{- if .Values.adminTLS.existingSecret }}
+- {name: SSL_CERT_FILE, value: /etc/aigateway-admin-tls/ca.crt}
+volumeMounts:
+- {name: admin-ca, mountPath: /etc/aigateway-admin-tls, readOnly: true}
+{{- end }}
 {{- end }}
 
 {{- define "aigateway.adminKey" -}}

@@ -67,15 +67,8 @@ type byTagRequest interface {
 // byTag is the report by tag that the caller may see, the highest cost first.
 // It holds one small row for each tag, because only the whole can be sorted.
 func (s *usageService) byTag(ctx context.Context, req byTagRequest) ([]budget.TagCost, error) {
-	window := budget.Month.WindowAt(s.now(), s.zone)
-	if req.GetMonth() != "" {
-		w, err := budget.ParseMonth("month", req.GetMonth(), s.zone)
-		if err != nil {
-			return nil, err
-		}
-		window = w
-	}
-	if err := checkSpan("month", window); err != nil {
+	window, err := s.month(req.GetMonth())
+	if err != nil {
 		return nil, err
 	}
 	m := req.ProtoReflect()
@@ -87,23 +80,43 @@ func (s *usageService) byTag(ctx context.Context, req byTagRequest) ([]budget.Ta
 	if err != nil {
 		return nil, err
 	}
-	parts, err := selections(caller(ctx), tags)
+	rows, err := s.tagCosts(ctx, window, tags)
 	if err != nil {
 		return nil, err
-	}
-	var rows []budget.TagCost
-	for _, p := range parts { // disjoint, so no tag comes twice
-		more, err := s.usage.TagCosts(ctx, window, p)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, more...)
 	}
 	slices.SortFunc(rows, func(a, b budget.TagCost) int {
 		return cmp.Or(cmp.Compare(b.Cost, a.Cost), cmp.Compare(a.Tag, b.Tag))
 	})
 	if limited {
 		rows = rows[:min(len(rows), int(req.GetLimit()))]
+	}
+	return rows, nil
+}
+
+// month reads YYYY-MM; the empty text is this month.
+func (s *usageService) month(text string) (budget.Window, error) {
+	if text == "" {
+		return budget.Month.WindowAt(s.now(), s.zone), nil
+	}
+	w, err := budget.ParseMonth("month", text, s.zone)
+	if err != nil {
+		return budget.Window{}, err
+	}
+	return w, checkSpan("month", w)
+}
+
+// tagCosts is the report by tag of w, in any order, for what the caller may see.
+func (s *usageService) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (rows []budget.TagCost, err error) {
+	parts, err := selections(caller(ctx), tags)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range parts { // disjoint, so no tag comes twice
+		more, err := s.usage.TagCosts(ctx, w, p)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
 	}
 	return rows, nil
 }

@@ -59,7 +59,7 @@ func TestPage(t *testing.T) {
 	}{
 		{"usage by tag", cell(page.Usage[0], 0, 0) + " " + cell(page.Usage[0], 0, 6), "found " + usd(report.Rows[0].Cost)},
 		{"the total", cell(page.Usage[1], 0, 6), usd(report.Rows[0].Cost)},
-		{"the budget", strings.Join(rowOf(page.Budgets[0], 0)[:6], " "), strings.Join([]string{"found month", usd(spent.Cap), usd(spent.Spent), usd(spent.Reserved), usd(spent.Remaining)}, " ")},
+		{"the budget", strings.Join(rowOf(page.Budgets[0], 1)[:8], " "), strings.Join([]string{"found", usd(report.Rows[0].Cost), "1 month", usd(spent.Cap), usd(spent.Spent), usd(spent.Reserved), usd(spent.Remaining)}, " ")},
 		{"today", strings.Join(page.Today, " "), strings.Join([]string{usd(history.overview.Spent), usd(history.overview.Reserved), projected(history.overview.Projected), usd(history.overview.Kept)}, " ")},
 		{"the sentence", page.Sentence[:len(usd(history.overview.Spent))], usd(history.overview.Spent)},
 		{"the budget under pressure", cell(page.Pressed[0], 0, 0) + " " + cell(page.Pressed[0], 0, 2), "found, month " + usd(spent.Spent)},

@@ -41,7 +41,7 @@ await run(base, out, async (b) => {
   await heading('Budgets');
   await look('budgets');
   read.budgets = await cells('Budgets');
-  await page.getByRole('link', { name: 'found' }).focus();
+  await page.getByRole('link', { name: 'month, budget of found', exact: true }).focus();
   await page.keyboard.press('Enter');
   await heading('Budget of found');
   await look('budget');

@@ -30,7 +30,7 @@ await run(base, out, async (b) => {
   await organization().click();
   await b.heading('Keys');
   await b.go('b', 'Budgets');
-  await page.getByRole('link', { name: 'found' }).click();
+  await page.getByRole('link', { name: 'month, budget of found', exact: true }).click();
   await b.heading('Budget of found');
   check(await page.getByLabel('Cap in USD').count() === 0, 'who may look is offered an edit');
   b.refusals = 1;

@@ -3,23 +3,57 @@
 import { bar, curve } from './charts.js';
 import { ask, count, every, facts, field, get, h, link, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
 
+const figures = [{ title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Spent and held' }, { title: 'Starts anew' }];
+const row = (b) => [usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), moment(b.resets_at) || 'never'];
+const flat = (caption, all) => table(caption, [{ title: 'Target' }, { title: 'Period' }, ...figures], all.map((b) => [h('a', { href: link('budgets', b.id) }, target(b)), b.period, ...row(b)]));
+
+const none = () => h('div', { class: 'empty' }, h('p', {}, 'No tag has a cap yet. This gives one to a tag and all below it:'), h('pre', { tabindex: '0' }, "aigateway budgets set --tag 'team/**' --monthly 500.00"));
+
 export async function budgets({ part, query }, page) {
   if (part) return one(part, page);
+  page.live(() => page.show(true), 5000);
+  const tree = page.may('usage') && query.order !== 'pressure';
+  const other = page.may('usage') && h('p', { class: 'noprint' }, tree ? h('a', { href: link('budgets', '', { order: 'pressure' }) }, 'Those nearest to their cap first') : h('a', { href: link('budgets') }, 'As a tree of tags'));
+  if (tree) return [h('h1', {}, 'Budgets'), other, await tags(query, page)];
   const all = await every('budgets', 'budgets');
-  if (all.length === 0) {
-    return [h('h1', {}, 'Budgets'), h('div', { class: 'empty' }, h('p', {}, 'No tag has a cap yet. This gives one to a tag and all below it:'),
-      h('pre', { tabindex: '0' }, "aigateway budgets set --tag 'team/**' --monthly 500.00"))];
-  }
-  const order = query.order === 'pressure' ? (a, b) => pressure(b) - pressure(a) : (a, b) => (target(a) < target(b) ? -1 : target(a) > target(b) ? 1 : 0);
-  const depth = (b) => (query.order === 'pressure' || !b.tag ? 0 : b.tag.replace(/\/?\*\*$/, '').split('/').filter(Boolean).length);
-  const columns = [{ title: 'Target' }, { title: 'Period' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Spent and held' }, { title: 'Starts anew' }];
-  return [h('h1', {}, 'Budgets'),
-    h('p', { class: 'noprint' }, query.order === 'pressure' ? h('a', { href: link('budgets') }, 'As a tree') : h('a', { href: link('budgets', '', { order: 'pressure' }) }, 'Those nearest to their cap first')),
-    table('Budgets', columns, all.sort(order).map((b) => {
-      const name = h('a', { href: link('budgets', b.id) }, target(b));
-      name.style.marginLeft = `${Math.max(0, depth(b) - 1) * 1.2}rem`;
-      return [name, b.period, usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), moment(b.resets_at) || 'never'];
-    }))];
+  return [h('h1', {}, 'Budgets'), other, all.length ? flat('Budgets', all.sort((a, b) => pressure(b) - pressure(a))) : none()];
+}
+
+const few = 200; // tags of a level until somebody asks for all
+
+// tags is the tree: what each path cost this month, with its budgets. What is open is in
+// the address.
+async function tags(query, page) {
+  const open = (query.open || '').split('\n').filter(Boolean);
+  const whole = (query.all || '').split('\n');
+  const level = (parent) => get('usage/tree', { parent, limit: whole.includes(parent || '.') ? '' : few });
+  const levels = new Map(await Promise.all(['', ...open].map(async (parent) => [parent, await level(parent)])));
+  const top = levels.get('');
+  if (top.nodes.length === 0 && top.parent.budgets.length === 0 && top.key_budgets.length === 0) return none();
+  const set = (change) => { history.replaceState(null, '', link('budgets', '', { ...query, ...change })); page.show(true); };
+  const below = (n) => [`${count(n.tags_below)} below`, n.budgets_below && `${count(n.budgets_below)} budget${n.budgets_below === 1 ? '' : 's'}`, n.full_below && `${count(n.full_below)} used up`].filter(Boolean).join(', ');
+  const rows = [];
+  const add = (n, depth) => {
+    const shown = open.includes(n.tag);
+    const name = h('span', { class: 'node' }, n.tags_below > 0 && n.tag ? h('button', {
+      type: 'button', class: 'toggle', 'aria-expanded': String(shown), 'aria-label': `${shown ? 'Hide' : 'Show'} what is below ${n.tag}`,
+      onclick: () => set({ open: (shown ? open.filter((t) => t !== n.tag && !t.startsWith(n.tag + '/')) : [...open, n.tag]).join('\n') }),
+    }, shown ? '▾' : '▸') : h('span', { class: 'toggle' }), h('a', { href: link('usage', '', n.tag ? { tag: n.tags_below ? n.tag + '/**' : n.tag } : {}) }, n.tag || 'all tags'), n.tags_below > 0 && h('small', { class: 'soft' }, below(n)));
+    name.style.marginLeft = `${depth * 1.4}rem`;
+    const budget = (b) => [h('a', { href: link('budgets', b.id), 'aria-label': `${b.period}, budget of ${target(b)}` }, b.period), b.tag !== n.tag && b.tag !== '**' && n.tags_below > 0 ? ' of all below' : ''];
+    const cells = n.budgets.map((b) => [budget(b), ...row(b)]);
+    rows.push([name, usd(n.cost_usd), count(n.requests), ...(cells[0] ?? ['', '', '', '', '', '', ''])], ...cells.slice(1).map((c) => ['', '', '', ...c]));
+    if (!shown && n.tag) return;
+    const children = levels.get(n.tag);
+    children.nodes.forEach((c) => add(c, depth + 1));
+    if (children.nodes.length < children.node_count) {
+      rows.push([h('button', { type: 'button', onclick: () => set({ all: [...whole, n.tag || '.'].join('\n') }) }, `Show all ${count(children.node_count)} tags${n.tag ? ' below ' + n.tag : ''}`), '', '', '', '', '', '', '', '', '']);
+    }
+  };
+  add(top.parent, 0);
+  return [table('Budgets', [{ title: 'Tag' }, { title: 'Cost this month', n: true }, { title: 'Calls', n: true }, { title: 'Budget' }, ...figures], rows),
+    h('p', { class: 'soft' }, `Cost is of each tag with all below it, from ${top.from.slice(0, 10)} on, in the time zone ${top.time_zone}; what a budget has spent is of its own window.`),
+    top.key_budgets.length > 0 && [h('h2', {}, 'Of keys'), flat('Budgets of keys', top.key_budgets)]];
 }
 
 const request = (c) => h('a', { href: link('calls', c.request_id) }, c.request_id.slice(0, 8));

@@ -23,6 +23,280 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// GetTagTreeRequest asks for GetTagTree.
+type GetTagTreeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tag below which to look, such as team. Default: all tags.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The month, YYYY-MM, in the gateway's time zone. Default: this month.
+	Month string `protobuf:"bytes,2,opt,name=month,proto3" json:"month,omitempty"`
+	// Only this many nodes, 1 or more. Default: all.
+	Limit         *int32 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagTreeRequest) Reset() {
+	*x = GetTagTreeRequest{}
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagTreeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagTreeRequest) ProtoMessage() {}
+
+func (x *GetTagTreeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagTreeRequest.ProtoReflect.Descriptor instead.
+func (*GetTagTreeRequest) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetTagTreeRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *GetTagTreeRequest) GetMonth() string {
+	if x != nil {
+		return x.Month
+	}
+	return ""
+}
+
+func (x *GetTagTreeRequest) GetLimit() int32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+// GetTagTreeResponse answers GetTagTree.
+type GetTagTreeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the month, RFC 3339.
+	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// End of the month, not part of it, RFC 3339.
+	To string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	// The time zone of the month.
+	TimeZone string `protobuf:"bytes,3,opt,name=time_zone,proto3" json:"time_zone,omitempty"`
+	// The parent with all below it.
+	Parent *TagNode `protobuf:"bytes,4,opt,name=parent,proto3" json:"parent,omitempty"`
+	// What is right below it and has calls or a budget, there or further below: the
+	// highest cost first, then by name.
+	Nodes []*TagNode `protobuf:"bytes,5,rep,name=nodes,proto3" json:"nodes,omitempty"`
+	// How many of those there are.
+	NodeCount int32 `protobuf:"varint,6,opt,name=node_count,proto3" json:"node_count,omitempty"`
+	// The budgets of keys. Without a parent only.
+	KeyBudgets    []*Budget `protobuf:"bytes,7,rep,name=key_budgets,proto3" json:"key_budgets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTagTreeResponse) Reset() {
+	*x = GetTagTreeResponse{}
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTagTreeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTagTreeResponse) ProtoMessage() {}
+
+func (x *GetTagTreeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTagTreeResponse.ProtoReflect.Descriptor instead.
+func (*GetTagTreeResponse) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetTagTreeResponse) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *GetTagTreeResponse) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *GetTagTreeResponse) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *GetTagTreeResponse) GetParent() *TagNode {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *GetTagTreeResponse) GetNodes() []*TagNode {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *GetTagTreeResponse) GetNodeCount() int32 {
+	if x != nil {
+		return x.NodeCount
+	}
+	return 0
+}
+
+func (x *GetTagTreeResponse) GetKeyBudgets() []*Budget {
+	if x != nil {
+		return x.KeyBudgets
+	}
+	return nil
+}
+
+// TagNode is a tag with all below it, of what the caller may see.
+type TagNode struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tag. Empty: all tags.
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// How many calls ended, of the tag and all below it.
+	Requests int64 `protobuf:"varint,2,opt,name=requests,proto3" json:"requests,omitempty"`
+	// What they cost, in US dollars, exact.
+	CostUsd string `protobuf:"bytes,3,opt,name=cost_usd,proto3" json:"cost_usd,omitempty"`
+	// What the calls of the tag itself cost, in US dollars, exact.
+	OwnCostUsd string `protobuf:"bytes,4,opt,name=own_cost_usd,proto3" json:"own_cost_usd,omitempty"`
+	// How many tags below it have calls or a budget.
+	TagsBelow int32 `protobuf:"varint,5,opt,name=tags_below,proto3" json:"tags_below,omitempty"`
+	// The budgets of the tag, and of the tag and all below it.
+	Budgets []*Budget `protobuf:"bytes,6,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// How many budgets further below there are.
+	BudgetsBelow int32 `protobuf:"varint,7,opt,name=budgets_below,proto3" json:"budgets_below,omitempty"`
+	// How many of those have used up their cap.
+	FullBelow     int32 `protobuf:"varint,8,opt,name=full_below,proto3" json:"full_below,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagNode) Reset() {
+	*x = TagNode{}
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagNode) ProtoMessage() {}
+
+func (x *TagNode) ProtoReflect() protoreflect.Message {
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagNode.ProtoReflect.Descriptor instead.
+func (*TagNode) Descriptor() ([]byte, []int) {
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TagNode) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *TagNode) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *TagNode) GetCostUsd() string {
+	if x != nil {
+		return x.CostUsd
+	}
+	return ""
+}
+
+func (x *TagNode) GetOwnCostUsd() string {
+	if x != nil {
+		return x.OwnCostUsd
+	}
+	return ""
+}
+
+func (x *TagNode) GetTagsBelow() int32 {
+	if x != nil {
+		return x.TagsBelow
+	}
+	return 0
+}
+
+func (x *TagNode) GetBudgets() []*Budget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *TagNode) GetBudgetsBelow() int32 {
+	if x != nil {
+		return x.BudgetsBelow
+	}
+	return 0
+}
+
+func (x *TagNode) GetFullBelow() int32 {
+	if x != nil {
+		return x.FullBelow
+	}
+	return 0
+}
+
 // GetOverviewRequest asks for GetOverview.
 type GetOverviewRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -32,7 +306,7 @@ type GetOverviewRequest struct {
 
 func (x *GetOverviewRequest) Reset() {
 	*x = GetOverviewRequest{}
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[0]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -44,7 +318,7 @@ func (x *GetOverviewRequest) String() string {
 func (*GetOverviewRequest) ProtoMessage() {}
 
 func (x *GetOverviewRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[0]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -57,7 +331,7 @@ func (x *GetOverviewRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOverviewRequest.ProtoReflect.Descriptor instead.
 func (*GetOverviewRequest) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{0}
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{3}
 }
 
 // GetOverviewResponse answers GetOverview.
@@ -102,7 +376,7 @@ type GetOverviewResponse struct {
 
 func (x *GetOverviewResponse) Reset() {
 	*x = GetOverviewResponse{}
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[1]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -114,7 +388,7 @@ func (x *GetOverviewResponse) String() string {
 func (*GetOverviewResponse) ProtoMessage() {}
 
 func (x *GetOverviewResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[1]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -127,7 +401,7 @@ func (x *GetOverviewResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetOverviewResponse.ProtoReflect.Descriptor instead.
 func (*GetOverviewResponse) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{1}
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetOverviewResponse) GetFrom() string {
@@ -258,7 +532,7 @@ type ListRefusalsRequest struct {
 
 func (x *ListRefusalsRequest) Reset() {
 	*x = ListRefusalsRequest{}
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[2]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -270,7 +544,7 @@ func (x *ListRefusalsRequest) String() string {
 func (*ListRefusalsRequest) ProtoMessage() {}
 
 func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[2]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -283,7 +557,7 @@ func (x *ListRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*ListRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{2}
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListRefusalsRequest) GetFrom() string {
@@ -328,7 +602,7 @@ type ListRefusalsResponse struct {
 
 func (x *ListRefusalsResponse) Reset() {
 	*x = ListRefusalsResponse{}
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -340,7 +614,7 @@ func (x *ListRefusalsResponse) String() string {
 func (*ListRefusalsResponse) ProtoMessage() {}
 
 func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -353,7 +627,7 @@ func (x *ListRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*ListRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{3}
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRefusalsResponse) GetFrom() string {
@@ -417,7 +691,7 @@ type RefusalRow struct {
 
 func (x *RefusalRow) Reset() {
 	*x = RefusalRow{}
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[4]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -429,7 +703,7 @@ func (x *RefusalRow) String() string {
 func (*RefusalRow) ProtoMessage() {}
 
 func (x *RefusalRow) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_overview_service_proto_msgTypes[4]
+	mi := &file_aigateway_v1_overview_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -442,7 +716,7 @@ func (x *RefusalRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefusalRow.ProtoReflect.Descriptor instead.
 func (*RefusalRow) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{4}
+	return file_aigateway_v1_overview_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RefusalRow) GetBudgetId() string {
@@ -484,7 +758,35 @@ var File_aigateway_v1_overview_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\n" +
-	"#aigateway/v1/overview_service.proto\x12\faigateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x14\n" +
+	"#aigateway/v1/overview_service.proto\x12\faigateway.v1\x1a\x19aigateway/v1/budget.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"f\n" +
+	"\x11GetTagTreeRequest\x12\x16\n" +
+	"\x06parent\x18\x01 \x01(\tR\x06parent\x12\x14\n" +
+	"\x05month\x18\x02 \x01(\tR\x05month\x12\x19\n" +
+	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01B\b\n" +
+	"\x06_limit\"\x8a\x02\n" +
+	"\x12GetTagTreeResponse\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
+	"\ttime_zone\x18\x03 \x01(\tR\ttime_zone\x12-\n" +
+	"\x06parent\x18\x04 \x01(\v2\x15.aigateway.v1.TagNodeR\x06parent\x12+\n" +
+	"\x05nodes\x18\x05 \x03(\v2\x15.aigateway.v1.TagNodeR\x05nodes\x12\x1e\n" +
+	"\n" +
+	"node_count\x18\x06 \x01(\x05R\n" +
+	"node_count\x126\n" +
+	"\vkey_budgets\x18\a \x03(\v2\x14.aigateway.v1.BudgetR\vkey_budgets\"\x91\x02\n" +
+	"\aTagNode\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x1e\n" +
+	"\brequests\x18\x02 \x01(\x03B\x020\x02R\brequests\x12\x1a\n" +
+	"\bcost_usd\x18\x03 \x01(\tR\bcost_usd\x12\"\n" +
+	"\fown_cost_usd\x18\x04 \x01(\tR\fown_cost_usd\x12\x1e\n" +
+	"\n" +
+	"tags_below\x18\x05 \x01(\x05R\n" +
+	"tags_below\x12.\n" +
+	"\abudgets\x18\x06 \x03(\v2\x14.aigateway.v1.BudgetR\abudgets\x12$\n" +
+	"\rbudgets_below\x18\a \x01(\x05R\rbudgets_below\x12\x1e\n" +
+	"\n" +
+	"full_below\x18\b \x01(\x05R\n" +
+	"full_below\"\x14\n" +
 	"\x12GetOverviewRequest\"\xc3\x04\n" +
 	"\x13GetOverviewResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
@@ -527,10 +829,12 @@ const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\x0edistinct_calls\x18\x04 \x01(\x03B\x020\x02R\x0edistinct_calls\x12\x12\n" +
 	"\x04kept\x18\x05 \x01(\tR\x04keptB\f\n" +
 	"\n" +
-	"_budget_id2\xe8\x01\n" +
+	"_budget_id2\xd1\x02\n" +
 	"\x0fOverviewService\x12h\n" +
 	"\vGetOverview\x12 .aigateway.v1.GetOverviewRequest\x1a!.aigateway.v1.GetOverviewResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/overview\x12k\n" +
-	"\fListRefusals\x12!.aigateway.v1.ListRefusalsRequest\x1a\".aigateway.v1.ListRefusalsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusalsB\xa5\x01\n" +
+	"\fListRefusals\x12!.aigateway.v1.ListRefusalsRequest\x1a\".aigateway.v1.ListRefusalsResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/refusals\x12g\n" +
+	"\n" +
+	"GetTagTree\x12\x1f.aigateway.v1.GetTagTreeRequest\x1a .aigateway.v1.GetTagTreeResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/usage/treeB\xa5\x01\n" +
 	"\x10com.aigateway.v1B\x14OverviewServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (
@@ -545,29 +849,39 @@ func file_aigateway_v1_overview_service_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_overview_service_proto_rawDescData
 }
 
-var file_aigateway_v1_overview_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_aigateway_v1_overview_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_aigateway_v1_overview_service_proto_goTypes = []any{
-	(*GetOverviewRequest)(nil),    // 0: aigateway.v1.GetOverviewRequest
-	(*GetOverviewResponse)(nil),   // 1: aigateway.v1.GetOverviewResponse
-	(*ListRefusalsRequest)(nil),   // 2: aigateway.v1.ListRefusalsRequest
-	(*ListRefusalsResponse)(nil),  // 3: aigateway.v1.ListRefusalsResponse
-	(*RefusalRow)(nil),            // 4: aigateway.v1.RefusalRow
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*GetTagTreeRequest)(nil),     // 0: aigateway.v1.GetTagTreeRequest
+	(*GetTagTreeResponse)(nil),    // 1: aigateway.v1.GetTagTreeResponse
+	(*TagNode)(nil),               // 2: aigateway.v1.TagNode
+	(*GetOverviewRequest)(nil),    // 3: aigateway.v1.GetOverviewRequest
+	(*GetOverviewResponse)(nil),   // 4: aigateway.v1.GetOverviewResponse
+	(*ListRefusalsRequest)(nil),   // 5: aigateway.v1.ListRefusalsRequest
+	(*ListRefusalsResponse)(nil),  // 6: aigateway.v1.ListRefusalsResponse
+	(*RefusalRow)(nil),            // 7: aigateway.v1.RefusalRow
+	(*Budget)(nil),                // 8: aigateway.v1.Budget
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
 }
 var file_aigateway_v1_overview_service_proto_depIdxs = []int32{
-	5, // 0: aigateway.v1.GetOverviewResponse.next_full_at:type_name -> google.protobuf.Timestamp
-	4, // 1: aigateway.v1.ListRefusalsResponse.rows:type_name -> aigateway.v1.RefusalRow
-	4, // 2: aigateway.v1.ListRefusalsResponse.reasons:type_name -> aigateway.v1.RefusalRow
-	4, // 3: aigateway.v1.ListRefusalsResponse.total:type_name -> aigateway.v1.RefusalRow
-	0, // 4: aigateway.v1.OverviewService.GetOverview:input_type -> aigateway.v1.GetOverviewRequest
-	2, // 5: aigateway.v1.OverviewService.ListRefusals:input_type -> aigateway.v1.ListRefusalsRequest
-	1, // 6: aigateway.v1.OverviewService.GetOverview:output_type -> aigateway.v1.GetOverviewResponse
-	3, // 7: aigateway.v1.OverviewService.ListRefusals:output_type -> aigateway.v1.ListRefusalsResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2,  // 0: aigateway.v1.GetTagTreeResponse.parent:type_name -> aigateway.v1.TagNode
+	2,  // 1: aigateway.v1.GetTagTreeResponse.nodes:type_name -> aigateway.v1.TagNode
+	8,  // 2: aigateway.v1.GetTagTreeResponse.key_budgets:type_name -> aigateway.v1.Budget
+	8,  // 3: aigateway.v1.TagNode.budgets:type_name -> aigateway.v1.Budget
+	9,  // 4: aigateway.v1.GetOverviewResponse.next_full_at:type_name -> google.protobuf.Timestamp
+	7,  // 5: aigateway.v1.ListRefusalsResponse.rows:type_name -> aigateway.v1.RefusalRow
+	7,  // 6: aigateway.v1.ListRefusalsResponse.reasons:type_name -> aigateway.v1.RefusalRow
+	7,  // 7: aigateway.v1.ListRefusalsResponse.total:type_name -> aigateway.v1.RefusalRow
+	3,  // 8: aigateway.v1.OverviewService.GetOverview:input_type -> aigateway.v1.GetOverviewRequest
+	5,  // 9: aigateway.v1.OverviewService.ListRefusals:input_type -> aigateway.v1.ListRefusalsRequest
+	0,  // 10: aigateway.v1.OverviewService.GetTagTree:input_type -> aigateway.v1.GetTagTreeRequest
+	4,  // 11: aigateway.v1.OverviewService.GetOverview:output_type -> aigateway.v1.GetOverviewResponse
+	6,  // 12: aigateway.v1.OverviewService.ListRefusals:output_type -> aigateway.v1.ListRefusalsResponse
+	1,  // 13: aigateway.v1.OverviewService.GetTagTree:output_type -> aigateway.v1.GetTagTreeResponse
+	11, // [11:14] is the sub-list for method output_type
+	8,  // [8:11] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_overview_service_proto_init() }
@@ -575,15 +889,17 @@ func file_aigateway_v1_overview_service_proto_init() {
 	if File_aigateway_v1_overview_service_proto != nil {
 		return
 	}
-	file_aigateway_v1_overview_service_proto_msgTypes[1].OneofWrappers = []any{}
+	file_aigateway_v1_budget_proto_init()
+	file_aigateway_v1_overview_service_proto_msgTypes[0].OneofWrappers = []any{}
 	file_aigateway_v1_overview_service_proto_msgTypes[4].OneofWrappers = []any{}
+	file_aigateway_v1_overview_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_overview_service_proto_rawDesc), len(file_aigateway_v1_overview_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

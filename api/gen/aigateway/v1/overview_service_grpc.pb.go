@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	OverviewService_GetOverview_FullMethodName  = "/aigateway.v1.OverviewService/GetOverview"
 	OverviewService_ListRefusals_FullMethodName = "/aigateway.v1.OverviewService/ListRefusals"
+	OverviewService_GetTagTree_FullMethodName   = "/aigateway.v1.OverviewService/GetTagTree"
 )
 
 // OverviewServiceClient is the client API for OverviewService service.
@@ -36,6 +37,10 @@ type OverviewServiceClient interface {
 	// ListRefusals counts the calls that were refused, for as long as finished calls
 	// are kept (retention.calls_days). Errors: 400 field_invalid. Repeating it is safe.
 	ListRefusals(ctx context.Context, in *ListRefusalsRequest, opts ...grpc.CallOption) (*ListRefusalsResponse, error)
+	// GetTagTree reports one month by the paths of tags, one level at a time, with the
+	// budgets of each. Errors: 400 field_invalid, tag_invalid, usage_folded. Repeating it
+	// is safe.
+	GetTagTree(ctx context.Context, in *GetTagTreeRequest, opts ...grpc.CallOption) (*GetTagTreeResponse, error)
 }
 
 type overviewServiceClient struct {
@@ -66,6 +71,16 @@ func (c *overviewServiceClient) ListRefusals(ctx context.Context, in *ListRefusa
 	return out, nil
 }
 
+func (c *overviewServiceClient) GetTagTree(ctx context.Context, in *GetTagTreeRequest, opts ...grpc.CallOption) (*GetTagTreeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetTagTreeResponse)
+	err := c.cc.Invoke(ctx, OverviewService_GetTagTree_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OverviewServiceServer is the server API for OverviewService service.
 // All implementations must embed UnimplementedOverviewServiceServer
 // for forward compatibility.
@@ -79,6 +94,10 @@ type OverviewServiceServer interface {
 	// ListRefusals counts the calls that were refused, for as long as finished calls
 	// are kept (retention.calls_days). Errors: 400 field_invalid. Repeating it is safe.
 	ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error)
+	// GetTagTree reports one month by the paths of tags, one level at a time, with the
+	// budgets of each. Errors: 400 field_invalid, tag_invalid, usage_folded. Repeating it
+	// is safe.
+	GetTagTree(context.Context, *GetTagTreeRequest) (*GetTagTreeResponse, error)
 	mustEmbedUnimplementedOverviewServiceServer()
 }
 
@@ -94,6 +113,9 @@ func (UnimplementedOverviewServiceServer) GetOverview(context.Context, *GetOverv
 }
 func (UnimplementedOverviewServiceServer) ListRefusals(context.Context, *ListRefusalsRequest) (*ListRefusalsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRefusals not implemented")
+}
+func (UnimplementedOverviewServiceServer) GetTagTree(context.Context, *GetTagTreeRequest) (*GetTagTreeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTagTree not implemented")
 }
 func (UnimplementedOverviewServiceServer) mustEmbedUnimplementedOverviewServiceServer() {}
 func (UnimplementedOverviewServiceServer) testEmbeddedByValue()                         {}
@@ -152,6 +174,24 @@ func _OverviewService_ListRefusals_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OverviewService_GetTagTree_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTagTreeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverviewServiceServer).GetTagTree(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverviewService_GetTagTree_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverviewServiceServer).GetTagTree(ctx, req.(*GetTagTreeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OverviewService_ServiceDesc is the grpc.ServiceDesc for OverviewService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -166,6 +206,10 @@ var OverviewService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRefusals",
 			Handler:    _OverviewService_ListRefusals_Handler,
+		},
+		{
+			MethodName: "GetTagTree",
+			Handler:    _OverviewService_GetTagTree_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

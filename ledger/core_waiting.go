@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 
 	"aigateway/budget"
@@ -137,21 +138,21 @@ func (c *core) lineUp(w *waiter, blocked []*account) {
 			c.waiting.at = append(c.waiting.at, a)
 			a.patience = w.patience
 		}
-		a.line = slices.Insert(a.line, a.place(w), w)
+		a.line = slices.Insert(a.line, a.place(w.no), w)
 		a.patience = min(a.patience, w.patience)
 	}
 }
 
-// place is w's in a's line, whether it is there or not.
-func (a *account) place(w *waiter) int {
-	i, _ := slices.BinarySearchFunc(a.line, w.no, func(o *waiter, no uint64) int { return cmp.Compare(o.no, no) })
+// place is that of number no in a's line, or of the first that came later.
+func (a *account) place(no uint64) int {
+	i, _ := slices.BinarySearchFunc(a.line, no, func(o *waiter, no uint64) int { return cmp.Compare(o.no, no) })
 	return i
 }
 
 // stepOut takes w out of every line.
 func (c *core) stepOut(w *waiter) {
 	for _, a := range w.at {
-		i := a.place(w)
+		i := a.place(w.no)
 		a.line = slices.Delete(a.line, i, i+1)
 		if len(a.line) == 0 {
 			c.waiting.at = slices.DeleteFunc(c.waiting.at, func(o *account) bool { return o == a })
@@ -184,39 +185,83 @@ func (w *waiter) stale(a *account, at instant) bool {
 }
 
 // serve looks again at those who wait at the accounts in todo, in the order they
-// came, and returns those whose wait is over. Each place in a line costs a
-// comparison unless there is room for it.
+// came wherever they wait, and returns those whose wait is over. Each place in a
+// line costs a comparison unless there is room for it.
 func (c *core) serve(todo []*account, at instant) []*waiter {
 	var over []*waiter
-	todo = slices.Clone(todo)
-	for len(todo) > 0 {
-		a := todo[0]
-		todo = todo[1:]
-		a.lookAtPatience()
-		for i := 0; i < len(a.line); {
-			w := a.line[i]
-			if w.stale(a, at) {
-				lines := w.at
-				if c.again(w, at) {
-					over = append(over, w)
-					for _, o := range lines {
-						if o != a && !slices.Contains(todo, o) {
-							todo = append(todo, o) // whom it kept waiting there may go
-						}
-					}
-					continue
-				}
-				if i >= len(a.line) || a.line[i] != w {
-					continue // it waits elsewhere now
+	r := round{cursors: map[*account]*cursor{}}
+	for _, a := range todo {
+		r.look(a, 0)
+	}
+	for len(r.next) > 0 {
+		k := heap.Pop(&r.next).(*cursor)
+		w, lines := k.w, k.w.at
+		k.w = nil
+		if slices.Contains(lines, k.a) && w.stale(k.a, at) {
+			if c.again(w, at) {
+				over = append(over, w)
+			}
+			for _, a := range lines {
+				if !slices.Contains(w.at, a) {
+					r.left(a, w) // whom it kept waiting there may go
 				}
 			}
-			if at.mono >= w.patience {
-				break // nobody passes it
-			}
-			i++
+		}
+		if at.mono >= w.patience && slices.Contains(w.at, k.a) {
+			k.barred = w // nobody passes it
+		} else {
+			r.look(k.a, w.no+1)
 		}
 	}
 	return over
+}
+
+// round is one look at lines. It only goes on to those who came later.
+type round struct {
+	cursors map[*account]*cursor
+	next    cursors
+}
+
+// cursor is where a round is in the line of an account.
+type cursor struct {
+	a      *account
+	w      *waiter // to be looked at next; nil: nobody
+	barred *waiter // whom nobody passes
+}
+
+// look goes on in a's line with whoever came as number no or later.
+func (r *round) look(a *account, no uint64) {
+	k := r.cursors[a]
+	if k == nil {
+		a.lookAtPatience()
+		k = &cursor{a: a}
+		r.cursors[a] = k
+	}
+	if i := a.place(no); k.w == nil && k.barred == nil && i < len(a.line) {
+		k.w = a.line[i]
+		heap.Push(&r.next, k)
+	}
+}
+
+// left goes on in a's line, which w left.
+func (r *round) left(a *account, w *waiter) {
+	if k := r.cursors[a]; k != nil && k.barred == w {
+		k.barred = nil
+	}
+	r.look(a, w.no+1)
+}
+
+// cursors is a heap: the one whose waiter came first is at the front.
+type cursors []*cursor
+
+func (s cursors) Len() int           { return len(s) }
+func (s cursors) Less(i, j int) bool { return s[i].w.no < s[j].w.no }
+func (s cursors) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
+func (s *cursors) Push(k any)        { *s = append(*s, k.(*cursor)) }
+func (s *cursors) Pop() any {
+	k := (*s)[len(*s)-1]
+	*s = (*s)[:len(*s)-1]
+	return k
 }
 
 // again decides on w anew and reports whether its wait is over.

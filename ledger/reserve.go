@@ -56,7 +56,7 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error
 	switch out {
 	case held:
 		l.exchangeSoon()
-		return budget.Reservation{}, later{turn: l.core.wait(heap(r), blocked, at)}, nil
+		return budget.Reservation{}, later{turn: l.core.wait(copied(r), blocked, at)}, nil
 	case waitSettle, waitMark:
 		l.metrics.waits.Inc()
 		l.signal(true)
@@ -69,8 +69,8 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error
 	return res, later{}, err
 }
 
-// heap keeps r from being allocated for calls that need not wait.
-func heap(r *budget.Request) *budget.Request {
+// copied keeps r from being allocated for calls that need not wait.
+func copied(r *budget.Request) *budget.Request {
 	c := *r
 	return &c
 }

@@ -103,6 +103,11 @@ func (w *simWorld) ask(r budget.Request) bool {
 func (w *simWorld) admitted(h *hold, r budget.Request, watching map[int64]bool) {
 	call := &simCall{r: h.reservation(), request: r, running: true}
 	call.r.Accounts = slices.Clone(call.r.Accounts)
+	for _, o := range w.calls { // it may have waited since its id was reused
+		if r.RequestID != "" && o.request.RequestID == r.RequestID {
+			o.ambiguous, call.ambiguous = true, true
+		}
+	}
 	w.calls = append(w.calls, call)
 	w.note("%s on %s bound %d of %d: id %d.%d, accounts %v", r.RequestID, r.Tag, h.bound, r.Bound, epochOf(h.id), seqOf(h.id), h.ids)
 	if len(h.legs) > 1 {
@@ -118,15 +123,11 @@ func (w *simWorld) repeatCheck() bool {
 		return false
 	}
 	call.ambiguous = true
-	r, n := call.request, len(w.calls)
+	r := call.request
 	if w.rng.IntN(3) == 0 {
 		r.Bound++
 	}
-	w.ask(r)
-	if len(w.calls) > n {
-		w.calls[n].ambiguous = true
-	}
-	return true
+	return w.ask(r)
 }
 
 // finish ends a running call: the provider bills, Envoy writes the log.

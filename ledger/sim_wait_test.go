@@ -116,6 +116,8 @@ func (w *simWorld) checkServed(at instant) {
 		return // what a mark has to rise for is served after the commit
 	}
 	for _, t := range w.turns {
+		lines := t.at
+		w.c.stepOut(t) // as it is when it is decided on: its own place takes no share
 		legs := w.c.match(nil, t.request.Tag, t.request.KeyID, at.wall)
 		bound := t.request.Bound
 		if t.request.Fit != nil {
@@ -124,6 +126,7 @@ func (w *simWorld) checkServed(at instant) {
 		if out, _ := decide(legs, bound, instant{}); out == refused && t.request.Fit != nil {
 			bound = t.request.Fit(max(0, leastRoom(legs)))
 		}
+		w.c.lineUp(t, lines)
 		if out, _ := decide(legs, bound, instant{}); bound < 0 || out != admitted {
 			continue
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"math/bits"
 	"strconv"
-	"strings"
 	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -311,10 +310,11 @@ func (l *level) add(name []byte, others [][]byte) bool {
 	return true
 }
 
-// StackPointer points to what was read last.
-func (r *reader) StackPointer() jsontext.Pointer {
-	var b strings.Builder
-	for i := range r.open {
+// path names what was read last, as pointerPath does. Of what is nested ten thousand
+// deep it looks at no more than a message shows: a body may have as many faults.
+func (r *reader) path() string {
+	var path []byte
+	for i := 0; i < len(r.open) && len(path) <= longestPath; i++ {
 		l, end := &r.open[i], len(r.names)
 		if i+1 < len(r.open) {
 			end = r.open[i+1].first
@@ -322,17 +322,14 @@ func (r *reader) StackPointer() jsontext.Pointer {
 		switch {
 		case l.parts == 0: // only the innermost
 		case l.object:
-			b.WriteByte('/')
-			_, _ = pointerEscapes.WriteString(&b, string(r.names[end-1])) // a Builder does not fail
+			name := r.names[end-1]
+			path = appendStep(path, string(name[:min(len(name), longestPath+1)]))
 		default:
-			b.WriteByte('/')
-			b.WriteString(strconv.Itoa(l.parts - 1))
+			path = appendStep(path, strconv.Itoa(l.parts-1))
 		}
 	}
-	return jsontext.Pointer(b.String())
+	return clipPath(path)
 }
-
-var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 const (
 	ones  = 0x0101010101010101

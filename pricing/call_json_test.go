@@ -16,23 +16,22 @@ import (
 
 // step is what two readers must agree on.
 type step struct {
-	kind    jsontext.Kind
-	raw     string
-	offset  int64
-	pointer jsontext.Pointer
-	fault   bool
+	kind   jsontext.Kind
+	raw    string
+	offset int64
+	path   string
+	fault  bool
 }
 
-// eitherReader is what both readers have, but for the reading of a bracket.
+// eitherReader is what both readers have in common.
 type eitherReader interface {
 	PeekKind() jsontext.Kind
 	InputOffset() int64
-	StackPointer() jsontext.Pointer
 }
 
 // steps reads a document to its end or its first fault. Where walk says so of a
 // value in brackets, it goes inside, else it reads it whole.
-func steps(s eitherReader, bracket func() error, value func() (string, error), walk func(int) bool) []step {
+func steps(s eitherReader, bracket func() error, value func() (string, error), path func() string, walk func(int) bool) []step {
 	var all []step
 	for depth := 0; ; {
 		k := s.PeekKind()
@@ -49,7 +48,7 @@ func steps(s eitherReader, bracket func() error, value func() (string, error), w
 			now.raw, err = value()
 		}
 		if now.fault = err != nil; !now.fault {
-			now.offset, now.pointer = s.InputOffset(), s.StackPointer()
+			now.offset, now.path = s.InputOffset(), path()
 		}
 		all = append(all, now)
 		if now.fault || depth == 0 {
@@ -67,7 +66,8 @@ type theirs struct {
 // UnmarshalJSONFrom is called by the JSON package.
 func (t *theirs) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	t.all = steps(dec, func() error { _, err := dec.ReadToken(); return err },
-		func() (string, error) { raw, err := dec.ReadValue(); return string(raw), err }, t.walk)
+		func() (string, error) { raw, err := dec.ReadValue(); return string(raw), err },
+		func() string { return pointerPath(dec.StackPointer()) }, t.walk)
 	if t.all[len(t.all)-1].fault {
 		return errors.New("fault")
 	}
@@ -78,7 +78,7 @@ func agree(t *testing.T, body []byte, walk func(int) bool) {
 	t.Helper()
 	r := newReader(body)
 	defer r.release()
-	ours := steps(r, r.bracket, func() (string, error) { raw, err := r.ReadValue(); return string(raw), err }, walk)
+	ours := steps(r, r.bracket, func() (string, error) { raw, err := r.ReadValue(); return string(raw), err }, r.path, walk)
 	whole := !ours[len(ours)-1].fault && r.end()
 	want := theirs{walk: walk}
 	err := json.Unmarshal(body, &want)

@@ -234,27 +234,36 @@ func (p *parser) invalid(what string) error {
 }
 
 // path names the member or element the decoder is at.
-func (p *parser) path() string { return pointerPath(p.dec.StackPointer()) }
+func (p *parser) path() string { return p.dec.path() }
 
 // pointerPath writes a JSON pointer the way API errors do: messages[0].content.
 // A name that is all digits is taken for an index.
 func pointerPath(ptr jsontext.Pointer) string {
-	var b strings.Builder
-	for tok := range ptr.Tokens() {
-		if _, err := strconv.ParseUint(tok, 10, 31); err == nil && b.Len() > 0 {
-			b.WriteString("[" + tok + "]")
-			continue
-		}
-		if b.Len() > 0 {
-			b.WriteByte('.')
-		}
-		b.WriteString(tok)
+	var path []byte
+	for step := range ptr.Tokens() {
+		path = appendStep(path, step)
 	}
-	s := b.String()
-	if len(s) > 200 {
-		s = strings.ToValidUTF8(s[:200], "") + "…"
+	return clipPath(path)
+}
+
+func appendStep(path []byte, step string) []byte {
+	switch {
+	case len(path) == 0:
+		return append(path, step...)
+	case step != "" && len(step) < 10 && strings.Trim(step, "0123456789") == "":
+		return append(append(append(path, '['), step...), ']')
 	}
-	return s
+	return append(append(path, '.'), step...)
+}
+
+// longestPath is how many bytes of a path a message shows.
+const longestPath = 200
+
+func clipPath(path []byte) string {
+	if len(path) > longestPath {
+		return strings.ToValidUTF8(string(path[:longestPath]), "") + "…"
+	}
+	return string(path)
 }
 
 // isEncodingFault tells bad text from bad JSON.

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"aigateway/budget"
 	"aigateway/pricing"
@@ -118,6 +119,37 @@ func TestNobodyWaitsForTheParser(t *testing.T) {
 		}
 		if _, err := pricing.ParseCall(e, []byte(body)); err != nil {
 			t.Errorf("%s: %v", e, err)
+		}
+	}
+}
+
+// However deep its parts are, and however many have something to say, a body costs
+// no more than linear time: of a path that nobody may see, or of tools within tools.
+func TestDeepBodiesCostLinearTime(t *testing.T) {
+	const deep, many, enough = 4_000, 40_000, 20 * time.Second
+	deepest := func(block string) string {
+		return `,"messages":[{"role":"user","content":[` + strings.Repeat(`{"type":"tool_result","tool_use_id":"t","content":[`, deep) +
+			block + strings.Repeat(","+block, many) + strings.Repeat("]}", deep) + "]}]"
+	}
+	tools := func(inner string) string {
+		return `,"tools":[` + strings.Repeat(`{"name":"t","tools":[`, deep) + inner + strings.Repeat("]}", deep) +
+			`],"messages":[{"role":"user","content":[{"type":"tool_reference","tool_name":"t"}]}]`
+	}
+	for name, members := range map[string]string{
+		"images":          deepest(`{"type":"image","source":{"type":"url","url":"https://a.example/b.png"}}`),
+		"no images":       deepest(`{"type":"image"}`),
+		"documents":       deepest(`{"type":"document","source":{"type":"text","data":"a"}}`),
+		"files":           deepest(`{"type":"document","source":{"type":"file","file_id":"f"}}`),
+		"unknown blocks":  deepest(`{"type":"hologram"}`),
+		"tools in tools":  tools(`{"name":"u","description":"` + strings.Repeat("a", 7<<20) + `"}`),
+		"tools and tools": tools(`{"name":"u"}` + strings.Repeat(`,{"name":"u"}`, many)),
+	} {
+		ctx, stop := context.WithTimeout(t.Context(), enough)
+		start := time.Now()
+		_, err := pricing.ParseCallContext(ctx, pricing.Messages, []byte(`{"model":"anthropic/claude-sonnet-4.6","max_tokens":5`+members+"}"))
+		stop()
+		if took := time.Since(start); err != nil || took > enough {
+			t.Errorf("%s: %v after %s", name, err, took)
 		}
 	}
 }

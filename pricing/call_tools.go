@@ -84,8 +84,12 @@ func (c *Call) expand() {
 		return
 	}
 	sizes, most := make(map[string]int64, len(c.named)), int64(0)
-	for _, t := range c.named {
-		n := toolFrame + renderedSize(c.body[t.at:t.end], false)
+	outer, n := len(c.body), int64(0) // where the latest tool begins that is in no other, and what it counts
+	for i := len(c.named) - 1; i >= 0; i-- {
+		t := &c.named[i]
+		if t.at < outer { // else it is within that one, and is taken for all of it: each byte is measured once
+			outer, n = t.at, toolFrame+renderedSize(c.body[t.at:t.end], false)
+		}
 		sizes[t.name], most = max(sizes[t.name], n), max(most, n)
 	}
 	for _, name := range c.references {

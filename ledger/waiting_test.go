@@ -267,6 +267,53 @@ func TestWaitingIsBounded(t *testing.T) {
 	}
 }
 
+// Who leaves gives back its part of what a key may have, and no more.
+func TestWaitingGivesBackItsShare(t *testing.T) {
+	const each = 48 << 10 // with what the ledger adds
+	b := start(t, func(c *ledger.Config) { c.WaitBytes = 8 * 64 << 10 })
+	b.budget("**", budget.Month, 100)
+	b.reserve("a", 80)
+	all, leave := context.WithCancel(t.Context())
+	ask := func(ctx context.Context) *turn {
+		r := b.wait("a", 50)
+		r.KeyID, r.Size = "greedy", each
+		return b.ask(ctx, r)
+	}
+	one, leaveOne := context.WithCancel(t.Context())
+	turns := []*turn{ask(one), ask(all), ask(all)}
+	leaveOne()
+	<-turns[0].done
+	turns = append(turns, ask(all), ask(all))
+	if last := ask(all); turns[3].over() || turns[4].over() || !last.over() {
+		t.Errorf("%d wait, want four", b.Waiting())
+	}
+	leave()
+	for _, tr := range turns {
+		<-tr.done
+	}
+}
+
+// A call that waited at one budget goes on to wait at another, where others took
+// the room meanwhile.
+func TestWaitGoesOnElsewhere(t *testing.T) {
+	b := start(t)
+	b.budget("**", budget.Month, 100)
+	b.budget("a", budget.Month, 60)
+	running := b.reserve("x", 80)
+	tr := b.ask(t.Context(), b.wait("a", 50))
+	other := b.reserve("a", 20)
+	b.settle(settlement(running, 0))
+	if b.Waiting() != 1 || tr.over() {
+		t.Fatal(tr.res, tr.err)
+	}
+	b.settle(settlement(other, 0))
+	<-tr.done
+	if tr.err != nil {
+		t.Fatal(tr.err)
+	}
+	b.sound()
+}
+
 // Those who wait for the same budget are served in the order they came.
 func TestWaitingKeepsOrder(t *testing.T) {
 	b := start(t)

@@ -1,0 +1,165 @@
+package ledger
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"aigateway/budget"
+)
+
+// lending is a core that shares the caps of n budgets of 100 each, with their
+// accounts at leaseNow.
+func lending(n int, p budget.Period) (*core, []*account) {
+	c := newCore(forever / 4)
+	c.epoch = 1
+	c.lend(forever / 4)
+	at := leaseNow
+	c.advance(&at)
+	accounts := make([]*account, n)
+	for i := range accounts {
+		r := &rule{Budget: budget.Budget{ID: fmt.Sprintf("bud_%06d", i), Target: budget.Target{Tags: budget.TagPattern(fmt.Sprintf("tag%d", i))}, Period: p, Cap: 100}, num: int64(i + 1), loc: time.UTC}
+		c.rules.add(r)
+		accounts[i] = c.account(r, at.wall)
+	}
+	return c, accounts
+}
+
+// granted ends an exchange by which each account of budgets has lease.
+func granted(c *core, lease, free budget.Amount, at instant, accounts ...*account) {
+	var grants []budget.Grant
+	for _, a := range accounts {
+		grants = append(grants, budget.Grant{AccountName: budget.AccountName{BudgetID: a.rule.ID, Start: a.start}, Lease: lease, Free: free, Cap: a.rule.Cap})
+	}
+	c.told(grants, at)
+	c.apply(c.begin(at, 0)) // rows, and marks
+}
+
+// later is leaseNow and some time.
+func (at instant) later(d int64) instant { return instant{at.wall + d, at.mono + d} }
+
+// TestExchangesAreBounded: an exchange asks of so many accounts at most, of those
+// first for which somebody waits, and of none whose window is to come.
+func TestExchangesAreBounded(t *testing.T) {
+	c, accounts := lending(maxAsks+2, budget.Day)
+	last := accounts[len(accounts)-1]
+	last.share.lack = 1
+	r := accounts[0].rule
+	start, end := windowAt(budget.Day, time.UTC, accounts[0].end)
+	r.next = c.newAccount(r, start, end)
+	if asks := c.ask(leaseNow, false); len(asks) != 1 || asks[0].BudgetID != last.rule.ID {
+		t.Fatalf("%d are in a hurry", len(asks))
+	}
+	c.unanswered(leaseNow)
+	last.share.lack = 1
+	asks := c.ask(leaseNow, true)
+	if len(asks) != maxAsks || asks[0].BudgetID != last.rule.ID {
+		t.Errorf("asked of %d, of %s first", len(asks), asks[0].BudgetID)
+	}
+	c.told(nil, leaseNow)
+	rest := c.ask(leaseNow, true)
+	if len(rest) != 2 {
+		t.Errorf("then of %d, want the two that are left", len(rest))
+	}
+	for _, k := range rest {
+		if k.Start != accounts[0].start {
+			t.Errorf("asked of a window that begins %s later", time.Duration(k.Start-leaseNow.wall))
+		}
+	}
+	c.told(nil, leaseNow)
+	at := leaseNow.later(start - leaseNow.wall)
+	if asks := c.ask(at, true); len(asks) != 1 || asks[0].Start != start {
+		t.Errorf("once it has begun: %+v", asks)
+	}
+}
+
+// TestUnusedLeasesGoBack: of an account that is idle, or whose window is over.
+func TestUnusedLeasesGoBack(t *testing.T) {
+	for name, tt := range map[string]struct {
+		idle, after int64
+		want        budget.Amount
+	}{
+		"in use":           {idleAfter - 1, 0, 80},
+		"idle":             {idleAfter, 0, 10},
+		"its window ended": {0, 24 * 3600 * second, 10},
+	} {
+		c, accounts := lending(1, budget.Day)
+		a := accounts[0]
+		c.ask(leaseNow, true)
+		granted(c, 80, 20, leaseNow, a)
+		a.held, a.largest = 10, 30 // neither too little nor too much is ahead
+		a.active = leaseNow.mono + tt.after - tt.idle
+		c.tell(a)
+		asks := c.ask(leaseNow.later(tt.after), true)
+		if a.share.lease != tt.want || a.limit != tt.want || len(asks) != 1 || asks[0].Lease < a.floor() {
+			t.Errorf("%s: lease %d, limit %d, asks %+v; want %d", name, a.share.lease, a.limit, asks, tt.want)
+		}
+	}
+}
+
+// TestLeaseRunsAhead of its use by some seconds at the pace of late, which rises at
+// once and falls slowly.
+func TestLeaseRunsAhead(t *testing.T) {
+	_, accounts := lending(1, budget.Total)
+	a := accounts[0]
+	a.largest, a.held = 3, 1000
+	for i, step := range []struct{ use, rate budget.Amount }{{0, 1000}, {400, 850}, {0, 636}, {2000, 2000}} {
+		if i > 0 { // the first second had all of it
+			a.held += step.use
+		}
+		at := leaseNow.later(int64(i) * second)
+		if i == 0 {
+			a.share.pacedAt = at.mono - second
+		}
+		if got, want := a.ahead(at), leaseAhead*step.rate+2*3; got != want || a.share.rate != step.rate {
+			t.Errorf("second %d: %d ahead at %d a second, want %d at %d", i, got, a.share.rate, want, step.rate)
+		}
+	}
+}
+
+// TestStoresWordOnRoom: what the store had no room for is not asked again for a
+// moment, and what is smaller is; without a word of it on the budget nothing is.
+func TestStoresWordOnRoom(t *testing.T) {
+	c, accounts := lending(1, budget.Total)
+	a := accounts[0]
+	try := func(bound budget.Amount, want outcome, at instant) {
+		t.Helper()
+		if got, _, _, _ := c.reserve(&budget.Request{Attribution: budget.Attribution{Tag: "tag0"}, Bound: bound}, at); got != want {
+			t.Errorf("a call of %d: outcome %d, want %d", bound, got, want)
+		}
+	}
+	c.ask(leaseNow, true)
+	granted(c, 0, 0, leaseNow, a)
+	at := leaseNow.later(shortFor)
+	try(40, waitLease, at)
+	c.ask(at, true)
+	granted(c, 10, 60, at, a) // less than is free: another came first
+	try(40, contended, at)
+	try(39, waitLease, at)
+	try(40, waitLease, at.later(shortFor))
+	c.ask(at, true)
+	granted(c, 0, 0, at) // it no longer knows the budget
+	try(39, unreachable, at)
+}
+
+// TestWhoWaitsIsAskedForOnce: those who wait for a lease look at it again and again,
+// and lack no more of it for that.
+func TestWhoWaitsIsAskedForOnce(t *testing.T) {
+	c, accounts := lending(1, budget.Total)
+	c.waiting.most = 1 << 20
+	a := accounts[0]
+	c.ask(leaseNow, true)
+	a.held = 50
+	granted(c, 50, 0, leaseNow, a)
+	r := &budget.Request{Attribution: budget.Attribution{Tag: "tag0"}, Bound: 40, Wait: time.Minute}
+	out, _, _, blocked := c.reserve(r, leaseNow)
+	if out != held || a.share.lack != 0 {
+		t.Fatalf("outcome %d, lacks %d", out, a.share.lack)
+	}
+	c.wait(r, blocked, leaseNow)
+	for range 3 {
+		if over := c.serve(c.waiting.at, leaseNow.later(shortFor)); len(over) > 0 || a.share.lack != 40 || a.share.first != 40 {
+			t.Errorf("%d wait no more, %d is lacking, %d first", len(over), a.share.lack, a.share.first)
+		}
+	}
+}

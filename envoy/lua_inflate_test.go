@@ -59,10 +59,17 @@ func inflate(t *testing.T, pieces []string) (string, error) {
 		}
 	}).l
 	var out strings.Builder
+	emitted := 0
 	emit := l.NewFunction(func(l *lua.LState) int {
 		out.WriteString(l.CheckString(1))
+		emitted++
 		return 0
 	})
+	defer func() {
+		if most := out.Len()/2048 + 8*len(pieces) + 8; emitted > most { // by pieces, and not byte by byte
+			t.Errorf("%d bytes came out of %d pieces in %d", out.Len(), len(pieces), emitted)
+		}
+	}()
 	if err := l.CallByParam(lua.P{Fn: l.GetGlobal("unpacker_of"), NRet: 1, Protect: true}, emit); err != nil {
 		t.Fatal(err)
 	}

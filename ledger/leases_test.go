@@ -257,6 +257,44 @@ func TestFleetTrustsNoOldStore(t *testing.T) {
 	}
 }
 
+// TestFleetAdmitsNothingTooLate: a call that was decided on while the store's word
+// still counted is not let through when it no longer does; the answer to one that
+// was admitted before stays what it was.
+func TestFleetAdmitsNothingTooLate(t *testing.T) {
+	f := newFleet(t, 1, 1000)
+	f.must(0, 10)
+	l := f.ledgers[0]
+	r := budget.Request{RequestID: "late", Attribution: budget.Attribution{KeyID: "key", Tag: "tag0/a"}}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at := l.instant()
+	out, h, tight, _ := l.core.reserve(&r, at)
+	if out != admitted {
+		t.Fatalf("outcome %d", out)
+	}
+	l.core.leases.fresh = at.mono
+	if _, err := l.decided(&r, repeated, h, tight, at); err != nil || h.state != holdOpen {
+		t.Errorf("asked again: %v, in state %d", err, h.state)
+	}
+	if _, err := l.decided(&r, admitted, h, tight, at); reasonOf(err) != "store_unreachable" || h.state == holdOpen {
+		t.Errorf("%v, in state %d", err, h.state)
+	}
+}
+
+// TestFleetIsNotWaitedFor by a caller that has left.
+func TestFleetIsNotWaitedFor(t *testing.T) {
+	f := newFleet(t, 1, 1000)
+	f.store.mu.Lock()
+	f.store.delay = time.Second
+	f.store.mu.Unlock()
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	res, err := f.ledgers[0].Reserve(ctx, budget.Request{RequestID: "left", Bound: 500, Attribution: budget.Attribution{KeyID: "key", Tag: "tag0/a"}})
+	if reasonOf(err) != "canceled" || res.ID != 0 {
+		t.Errorf("%+v, %v", res, err)
+	}
+}
+
 // TestFleetRestarts ends a replica in order, after which nothing of it is stranded,
 // and as by a power loss, after which it stands for what its mark allowed.
 func TestFleetRestarts(t *testing.T) {

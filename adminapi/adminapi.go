@@ -51,6 +51,7 @@ type Config struct {
 	Now          func() time.Time
 	Zone         *time.Location        // of months and budgets without a time zone of their own; nil is UTC
 	Ready        func() []Condition    // may be nil: always ready
+	Peers        Peers                 // may be nil: this gateway is alone
 	Gatherer     prometheus.Gatherer   // for /metrics; may be nil: no such path
 	Metrics      prometheus.Registerer // may be nil: no metrics of this package
 	Log          *slog.Logger
@@ -72,13 +73,22 @@ func (c *Config) check() error {
 	return nil
 }
 
+// self is this gateway's id among its peers; "" where it is alone.
+func (c *Config) self() string {
+	if c.Peers == nil {
+		return ""
+	}
+	return c.Peers.Self()
+}
+
 // Server is both doors of the admin API.
 type Server struct {
-	cfg  Config
-	grpc *grpc.Server
-	pipe *pipeListener
-	conn *grpc.ClientConn
-	rest http.Handler
+	cfg   Config
+	kinds map[string]answerer
+	grpc  *grpc.Server
+	pipe  *pipeListener
+	conn  *grpc.ClientConn
+	rest  http.Handler
 }
 
 const (
@@ -98,7 +108,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: c, pipe: newPipeListener()}
+	s := &Server{cfg: c, kinds: kinds(&c), pipe: newPipeListener()}
 	door := newDoor(calls)
 	s.grpc = grpc.NewServer(
 		grpc.InTapHandle(door.tap),

@@ -34,10 +34,19 @@ type RefusalReader interface {
 
 type callService struct {
 	aigatewayv1.UnimplementedCallServiceServer
+	peers Peers // may be nil
+	here  callLists
+	list  kind[callQuestion, callAnswer]
+	ended kind[endedQuestion, endedAnswer]
+	now   func() time.Time
+	zone  *time.Location
+	log   *slog.Logger
+}
+
+// callLists are this gateway's lists of calls.
+type callLists struct {
 	calls    CallReader
 	refusals RefusalReader // may be nil
-	zone     *time.Location
-	log      *slog.Logger
 }
 
 func (s *callService) ListCalls(ctx context.Context, req *aigatewayv1.ListCallsRequest) (*aigatewayv1.ListCallsResponse, error) {
@@ -45,21 +54,25 @@ func (s *callService) ListCalls(ctx context.Context, req *aigatewayv1.ListCallsR
 	if err != nil {
 		return nil, err
 	}
+	if req.GetAfter() != "" && req.GetPageToken() != "" {
+		return nil, budget.Invalid("field_invalid", "after", "after and page_token were both sent; after goes on from its own answers")
+	}
 	resp := &aigatewayv1.ListCallsResponse{}
-	var calls []budget.Call
+	var calls []peerCall
 	if req.GetAfter() != "" {
-		if req.GetPageToken() != "" {
-			return nil, budget.Invalid("field_invalid", "after", "after and page_token were both sent; after goes on from its own answers")
-		}
-		calls, resp.Cursor, err = s.ended(ctx, q, req.GetAfter())
+		calls, err = s.since(ctx, q, req.GetAfter(), resp)
 	} else {
-		calls, resp.NextPageToken, resp.Cursor, err = s.list(ctx, q, req.GetPageToken())
+		calls, err = s.page(ctx, q, req.GetPageToken(), resp)
 	}
 	if err != nil {
 		return nil, err
 	}
 	for i := range calls {
-		resp.Calls = append(resp.Calls, s.proto(&calls[i]))
+		out := s.proto(&calls[i].Call)
+		if calls[i].replica != "" {
+			out.Replica = &calls[i].replica
+		}
+		resp.Calls = append(resp.Calls, out)
 	}
 	return resp, nil
 }
@@ -88,23 +101,6 @@ func (s *callService) query(ctx context.Context, req *aigatewayv1.ListCallsReque
 		q.Tags = parts
 	}
 	return q, err
-}
-
-// list is a page of calls, the token of the next one, and the cursor of now.
-func (s *callService) list(ctx context.Context, q budget.CallQuery, token string) (calls []budget.Call, next, cursor string, err error) {
-	from, err := readCallPosition(token)
-	if err != nil {
-		return nil, "", "", err
-	}
-	var now callCursor
-	if now.refused = s.lastRefused(); err == nil {
-		now.ended, err = s.calls.LastEnded(ctx)
-	}
-	if err != nil {
-		return nil, "", "", err
-	}
-	calls, to, err := s.page(ctx, q, from)
-	return calls, to.token(), now.token(), err
 }
 
 // callCursor is a place in the order in which calls ended or were refused.
@@ -136,31 +132,28 @@ func badCursor() *budget.Error {
 	return budget.Invalid("field_invalid", "after", "after is none of ours; use cursor of an earlier answer")
 }
 
-func (s *callService) lastRefused() budget.ReservationID {
-	if s.refusals == nil {
-		return 0
+// now is the cursor of this moment.
+func (l callLists) now(ctx context.Context) (c callCursor, err error) {
+	if l.refusals != nil {
+		c.refused = l.refusals.Last()
 	}
-	return s.refusals.Last()
+	c.ended, err = l.calls.LastEnded(ctx)
+	return c, err
 }
 
-// ended are the calls since a cursor: those that ended, then those refused.
-func (s *callService) ended(ctx context.Context, q budget.CallQuery, token string) ([]budget.Call, string, error) {
-	c, err := readCallCursor(token)
-	if err != nil {
-		return nil, "", err
+// since are the calls since a cursor: those that ended, then those refused.
+func (l callLists) since(ctx context.Context, q budget.CallQuery, c callCursor) (out []budget.Call, _ callCursor, err error) {
+	if out, c.ended, err = l.calls.EndedCalls(ctx, q, c.ended); err != nil {
+		return nil, c, err
 	}
-	var out []budget.Call
-	if out, c.ended, err = s.calls.EndedCalls(ctx, q, c.ended); err != nil {
-		return nil, "", err
-	}
-	refused := s.refused(&q, 0, time.Time{})
+	refused := l.refused(&q, 0, time.Time{})
 	slices.Reverse(refused)
 	for _, r := range refused {
 		if r.ID > c.refused && len(out) < q.Limit {
 			out, c.refused = append(out, r), r.ID
 		}
 	}
-	return out, c.token(), nil
+	return out, c, nil
 }
 
 // callPosition is where a page of calls begins: behind a call that was admitted and
@@ -195,23 +188,38 @@ func readCallPosition(token string) (p callPosition, err error) {
 	return callPosition{budget.ReservationID(admitted), budget.ReservationID(refused), done}, nil
 }
 
-// page merges admitted calls with refused ones, by the time of their decisions.
-func (s *callService) page(ctx context.Context, q budget.CallQuery, at callPosition) (out []budget.Call, next callPosition, err error) {
+// placedCall is a call and where a page begins behind it.
+type placedCall struct {
+	budget.Call
+	behind callPosition
+}
+
+// page merges admitted calls with refused ones, by the time of their decisions. What
+// is not on it was decided at newest or before.
+func (l callLists) page(ctx context.Context, q budget.CallQuery, at callPosition) (out []placedCall, next callPosition, newest time.Time, err error) {
 	var admitted budget.CallPage
 	if !at.done && q.State != budget.CallRefused {
 		q.Before = at.admitted
-		if admitted, err = s.calls.Calls(ctx, q); err != nil {
-			return nil, next, err
+		if admitted, err = l.calls.Calls(ctx, q); err != nil {
+			return nil, next, newest, err
 		}
 	}
-	refused := s.refused(&q, at.refused, admitted.Reached)
+	newest = admitted.Reached
+	refused := l.refused(&q, at.refused, newest)
 	next = at
 	for len(out) < q.Limit && len(admitted.Calls)+len(refused) > 0 {
+		var c budget.Call
 		if len(refused) == 0 || len(admitted.Calls) > 0 && !admitted.Calls[0].DecidedAt.Before(refused[0].DecidedAt) {
-			next.admitted, out, admitted.Calls = admitted.Calls[0].ID, append(out, admitted.Calls[0]), admitted.Calls[1:]
-			continue
+			c, admitted.Calls = admitted.Calls[0], admitted.Calls[1:]
+			next.admitted = c.ID
+		} else {
+			c, refused = refused[0], refused[1:]
+			next.refused = c.ID
 		}
-		next.refused, out, refused = refused[0].ID, append(out, refused[0]), refused[1:]
+		out = append(out, placedCall{c, next})
+		if len(out) == q.Limit {
+			newest = c.DecidedAt
+		}
 	}
 	if len(admitted.Calls) == 0 { // all of this page are out
 		next.admitted, next.done = admitted.Before, admitted.Before == 0
@@ -219,15 +227,15 @@ func (s *callService) page(ctx context.Context, q budget.CallQuery, at callPosit
 	if next.done && len(refused) == 0 {
 		next = callPosition{}
 	}
-	return out, next, nil
+	return out, next, newest, nil
 }
 
 // refused are the refusals that q selects behind one (0: all), down to a moment.
-func (s *callService) refused(q *budget.CallQuery, before budget.ReservationID, down time.Time) []budget.Call {
-	if s.refusals == nil || q.State != "" && q.State != budget.CallRefused {
+func (l callLists) refused(q *budget.CallQuery, before budget.ReservationID, down time.Time) []budget.Call {
+	if l.refusals == nil || q.State != "" && q.State != budget.CallRefused {
 		return nil
 	}
-	all := s.refusals.Calls(q)
+	all := l.refusals.Calls(q)
 	from, to := 0, len(all)
 	for before != 0 && from < len(all) && all[from].ID >= before {
 		from++

@@ -21,6 +21,7 @@ type store struct {
 	queries  []budget.UsageQuery
 	open     []budget.Open
 	calls    []budget.Call         // the newest first
+	scan     int                   // how many of calls a page looks at; 0: all
 	windows  []budget.WindowReport // of every budget
 	changes  []budget.BudgetChange
 	refused  []budget.Refused
@@ -313,7 +314,19 @@ func (s *store) AuditLog(_ context.Context, after int64, limit int) ([]budget.Au
 // Calls is a list that fits one page.
 func (s *store) Calls(_ context.Context, q budget.CallQuery) (budget.CallPage, error) {
 	var out []budget.Call
+	looked := 0
 	for _, c := range s.calls {
+		if c.State == budget.CallRefused || q.Before != 0 && c.ID >= q.Before {
+			continue
+		}
+		if looked++; s.scan > 0 && looked > s.scan {
+			page := budget.CallPage{Calls: out, Before: c.ID + 1, Reached: c.DecidedAt}
+			if len(out) > q.Limit {
+				last := out[q.Limit-1]
+				page = budget.CallPage{Calls: out[:q.Limit], Before: last.ID, Reached: last.DecidedAt}
+			}
+			return page, s.fail
+		}
 		if c.State != budget.CallRefused && q.Selects(&c.Attribution, c.RequestID, c.State, c.DecidedAt) && (q.Before == 0 || c.ID < q.Before) {
 			out = append(out, c)
 		}

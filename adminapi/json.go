@@ -101,6 +101,17 @@ func rewriteMember(dec *jsontext.Decoder, enc *jsontext.Encoder, md protoreflect
 	if md != nil {
 		fd = md.Fields().ByJSONName(name.String())
 	}
+	if fd != nil && onlyOfSeveral(fd) {
+		name = name.Clone()
+		list, err := dec.ReadValue()
+		if err != nil || string(list) == "[]" {
+			return err
+		}
+		if err := enc.WriteToken(name); err != nil {
+			return err
+		}
+		return rewrite(jsontext.NewDecoder(bytes.NewReader(list)), enc, fd.Message(), false)
+	}
 	if err := enc.WriteToken(name); err != nil {
 		return err
 	}
@@ -108,6 +119,16 @@ func rewriteMember(dec *jsontext.Decoder, enc *jsontext.Encoder, md protoreflect
 		return rewrite(dec, enc, nil, false)
 	}
 	return rewrite(dec, enc, fd.Message(), marked(fd))
+}
+
+// onlyOfSeveral reports whether a list says something of gateways that share a store.
+// Empty, it is left out: the answers of one that is alone are what they always were.
+func onlyOfSeveral(fd protoreflect.FieldDescriptor) bool {
+	switch fd.Name() {
+	case "unreachable", "behind", "replicas":
+		return fd.IsList()
+	}
+	return false
 }
 
 // marked reports whether a field is a number in JSON.

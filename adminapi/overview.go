@@ -3,7 +3,6 @@ package adminapi
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"time"
 
@@ -18,10 +17,11 @@ type RefusedReader interface {
 
 type overviewService struct {
 	aigatewayv1.UnimplementedOverviewServiceServer
-	usage        *usageService
-	budgets      *budgetService
-	reservations ReservationReader
-	refused      RefusedReader // may be nil
+	usage   *usageService
+	budgets *budgetService
+	peers   Peers // may be nil
+	running kind[runningQuestion, runningAnswer]
+	refused RefusedReader // may be nil
 }
 
 // straightLine is the method of a forecast, see budget.Status.Forecast.
@@ -46,14 +46,16 @@ func (s *overviewService) GetOverview(ctx context.Context, _ *aigatewayv1.GetOve
 	if p, ok := budget.Straight(total.Cost, month, now); ok {
 		resp.Projected = new(p.String())
 	}
-	var reserved budget.Amount
-	for _, o := range s.reservations.OpenReservations(math.MaxInt) {
-		if !sees(key, budget.TagPattern(o.Tag)) {
-			continue
-		}
-		resp.RunningCalls++
-		reserved = reserved.Plus(o.Bound)
+	running, unreachable, err := s.running.ask(ctx, s.peers, runningQuestion{key.AllowedTags})
+	if err != nil {
+		return nil, err
 	}
+	var reserved budget.Amount
+	for _, r := range running {
+		resp.RunningCalls += r.Calls
+		reserved = reserved.Plus(r.Reserved)
+	}
+	resp.Unreachable = unreachable
 	resp.Reserved = reserved.String()
 	refused, err := s.refusals(ctx, month, "")
 	if err != nil {

@@ -53,7 +53,9 @@ func newWorld(t *testing.T) *world {
 	return newWorldIn(t, nil)
 }
 
-func newWorldIn(t *testing.T, zone *time.Location) *world {
+func newWorldIn(t *testing.T, zone *time.Location) *world { return newWorldAmong(t, zone, nil) }
+
+func newWorldAmong(t *testing.T, zone *time.Location, peers adminapi.Peers) *world {
 	t.Helper()
 	now := func() time.Time { return instant }
 	w := &world{t: t, log: &bytes.Buffer{}, store: &store{now: now, keys: map[string]budget.Key{
@@ -75,7 +77,7 @@ func newWorldIn(t *testing.T, zone *time.Location) *world {
 				{Slug: "moonshot/kimi-k2.6", Provider: "moonshot", CheckedAt: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, {Slug: "openai/gpt-5.5", Provider: "openai"},
 			}}
 		},
-		Now: now, Zone: zone, Ready: w.conditions,
+		Now: now, Zone: zone, Ready: w.conditions, Peers: peers,
 		Gatherer: registry, Metrics: registry, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func services() []service {
 			func(c *Config) any { return newBudgetService(c) }},
 		{&aigatewayv1.CallService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterCallServiceHandler,
 			func(c *Config) any {
-				return &callService{calls: c.Calls, refusals: c.Refusals, zone: c.Zone, log: c.Log}
+				return &callService{peers: c.Peers, here: callLists{c.Calls, c.Refusals}, list: callsKind(c), ended: endedKind(c), now: c.Now, zone: c.Zone, log: c.Log}
 			}},
 		{&aigatewayv1.ExplainService_ServiceDesc, budget.ScopeInference, "", aigatewayv1.RegisterExplainServiceHandler,
 			func(c *Config) any { return &explainService{explainer: c.Explainer} }},
@@ -44,13 +44,13 @@ func services() []service {
 			func(c *Config) any { return &modelService{catalog: c.Catalog, now: c.Now} }},
 		{&aigatewayv1.OverviewService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterOverviewServiceHandler,
 			func(c *Config) any {
-				return &overviewService{usage: newUsageService(c), budgets: newBudgetService(c), reservations: c.Reservations, refused: c.Refused}
+				return &overviewService{usage: newUsageService(c), budgets: newBudgetService(c), peers: c.Peers, running: runningKind(c), refused: c.Refused}
 			}},
 		{&aigatewayv1.ReservationService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterReservationServiceHandler,
-			func(c *Config) any { return &reservationService{reservations: c.Reservations} }},
+			func(c *Config) any { return &reservationService{peers: c.Peers, kind: reservationsKind(c)} }},
 		{&aigatewayv1.StatusService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterStatusServiceHandler,
 			func(c *Config) any {
-				return &statusService{state: c.State, providers: c.Providers, ready: c.Ready, catalog: c.Catalog, usage: newUsageService(c)}
+				return &statusService{state: c.State, peers: c.Peers, kind: stateKind(c), catalog: c.Catalog, usage: newUsageService(c)}
 			}},
 		{&aigatewayv1.UsageService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterUsageServiceHandler,
 			func(c *Config) any { return newUsageService(c) }},

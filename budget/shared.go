@@ -58,7 +58,36 @@ type ReplicaStatus struct {
 	Replica
 	Seen   time.Time // its last exchange
 	Pushed time.Time // its usage was complete until then; zero: never pushed
-	Rules  uint64    // the version it obeys
-	Leased Amount    // of all accounts whose window is open
-	Left   bool      // it stopped in order, and holds nothing
+	// Silence is how long ago Seen was by the store's clock, Lag how long ago Pushed, or
+	// where that is zero, when it joined.
+	Silence, Lag time.Duration
+	Silent       bool   // for so long that nobody waits for it; it admits nothing by itself
+	Rules        uint64 // the version it obeys; 0: none yet
+	Behind       uint64 // versions that it does not obey yet; 0 for one that left
+	Leased       Amount // of all accounts whose window is open
+	Left         bool   // it stopped in order, and holds nothing
 }
+
+// State is live, silent or left.
+func (r *ReplicaStatus) State() string {
+	switch {
+	case r.Left:
+		return "left"
+	case r.Silent:
+		return "silent"
+	default:
+		return "live"
+	}
+}
+
+// Question is what a replica wants to know of all, such as their open reservations.
+// Kind and Body are the askers' own; who asks has the rights that Body says.
+type Question struct {
+	ID   int64
+	Kind string
+	Body []byte
+}
+
+// StoreName stands for the store among replicas that did not answer: it could not be
+// asked, and so none of them was.
+const StoreName = "store"

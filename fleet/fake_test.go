@@ -3,6 +3,7 @@ package fleet_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -21,6 +22,13 @@ type store struct {
 	enforce error
 	left    []string
 	silent  []string
+	asked   []*question
+}
+
+// question is one that was asked, and the answers by member.
+type question struct {
+	budget.Question
+	answers map[string][]byte
 }
 
 func newStore() *store {
@@ -216,6 +224,53 @@ func (m member) PushUsage(_ context.Context, rows []budget.UsageTotal) error {
 			m.totals[m.id][r.Quarter] = r
 		}
 	})
+}
+
+func (s *store) Replicas(context.Context) (out []budget.ReplicaStatus, err error) {
+	err = s.change(func() {
+		for _, id := range slices.Sorted(maps.Keys(s.obeyed)) {
+			out = append(out, budget.ReplicaStatus{Replica: budget.Replica{ID: id}})
+		}
+	})
+	return out, err
+}
+
+func (m member) Ask(ctx context.Context, kind string, body, own []byte, wait, _ time.Duration) (answers map[string][]byte, missing []string, err error) {
+	q := &question{answers: map[string][]byte{m.id: own}}
+	err = m.change(func() {
+		q.Question = budget.Question{ID: int64(len(m.asked)), Kind: kind, Body: body}
+		m.asked = append(m.asked, q)
+	})
+	for over := time.Now().Add(wait); err == nil; {
+		err = m.change(func() {
+			answers, missing = maps.Clone(q.answers), nil
+			for _, id := range slices.Sorted(maps.Keys(m.obeyed)) {
+				if answers[id] == nil {
+					missing = append(missing, id)
+				}
+			}
+		})
+		if len(missing) == 0 || time.Now().After(over) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return answers, missing, err
+}
+
+func (m member) Questions(context.Context) (out []budget.Question, err error) {
+	err = m.change(func() {
+		for _, q := range m.asked {
+			if q.answers[m.id] == nil {
+				out = append(out, q.Question)
+			}
+		}
+	})
+	return out, err
+}
+
+func (m member) Answer(_ context.Context, id int64, body []byte) error {
+	return m.change(func() { m.asked[id].answers[m.id] = body })
 }
 
 func (m member) Leave(context.Context) error {

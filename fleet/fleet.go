@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,7 @@ type Store interface {
 	CreateKey(ctx context.Context, k budget.Key, by budget.Author) (key budget.Key, secret string, version uint64, err error)
 	DeleteKey(ctx context.Context, id string, by budget.Author) (version uint64, err error)
 
+	Replicas(ctx context.Context) ([]budget.ReplicaStatus, error)
 	Budget(ctx context.Context, id string) (status budget.Status, asOf time.Time, err error)
 	Budgets(ctx context.Context, after string, limit int) (list []budget.Status, asOf time.Time, err error)
 	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
@@ -48,6 +50,13 @@ type Member interface {
 	Acknowledge(ctx context.Context, version uint64) error
 	// PushUsage tells totals, and that with them the usage is complete until now.
 	PushUsage(ctx context.Context, rows []budget.UsageTotal) error
+	// Ask asks all gateways, gives this one's own answer, and returns all answers by
+	// their ids; those are missing that did not answer within wait, and those that left
+	// less than past ago.
+	Ask(ctx context.Context, kind string, body, own []byte, wait, past time.Duration) (answers map[string][]byte, missing []string, err error)
+	// Questions are those that this gateway has not answered yet.
+	Questions(ctx context.Context) ([]budget.Question, error)
+	Answer(ctx context.Context, id int64, body []byte) error
 	// Leave tells that this gateway holds nothing any more and says nothing further.
 	Leave(ctx context.Context) error
 }
@@ -68,6 +77,14 @@ type Config struct {
 	Store  Store
 	Member Member
 	Ledger Ledger
+	// ID is this gateway's, as Member has it.
+	ID string
+	// Answer answers for this gateway what one of the fleet asked, in about most bytes.
+	// It is not called before Run, but by Ask.
+	Answer func(ctx context.Context, kind string, question []byte, most int) ([]byte, error)
+	// Retention is how long finished calls are kept: that long, a gateway that has left
+	// is missed where the past is asked for.
+	Retention time.Duration
 	// Dir is the data directory, for a note of what the store was told.
 	Dir     string
 	Now     func() time.Time
@@ -82,6 +99,8 @@ type Fleet struct {
 	c       Config
 	metrics *metrics
 	hurry   chan struct{} // an edit was made here: look for it now
+	asking  chan struct{} // has one for each question that is asked now
+	peers   atomic.Int64  // how many gateways were asked last
 
 	pushing sync.Mutex // one push at a time, which owns place
 	place   place
@@ -105,7 +124,7 @@ const (
 
 // New returns a fleet in whose ledger the rules of the store are in force already.
 func New(ctx context.Context, c Config) (*Fleet, error) {
-	f := &Fleet{c: c, hurry: make(chan struct{}, 1), problems: map[string]error{}}
+	f := &Fleet{c: c, hurry: make(chan struct{}, 1), asking: make(chan struct{}, asking), problems: map[string]error{}}
 	var err error
 	f.place, err = openPlace(c.Dir)
 	if err != nil {
@@ -131,6 +150,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return f.each(ctx, "rules", rulesEvery, f.hurry, func(ctx context.Context) error { return f.follow(ctx, false) })
 	})
 	loops.Go(func() error { return f.each(ctx, "usage", pushEvery, nil, f.push) })
+	loops.Go(func() error { return f.each(ctx, "questions", questionsEvery, nil, f.answer) })
 	loops.Go(func() error { return f.each(ctx, "tidy", tidyEvery, nil, f.c.Store.Tidy) })
 	return loops.Wait()
 }
@@ -177,7 +197,7 @@ func (f *Fleet) note(name string, err error) {
 func (f *Fleet) Problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"])
+	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"], f.problems["questions"])
 }
 
 // follow puts the store's rules in force here, if they are newer, and says so there.

@@ -2,10 +2,14 @@ package fleet_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -21,13 +25,63 @@ var (
 	_ adminapi.KeyStore    = (*fleet.Fleet)(nil)
 	_ adminapi.UsageReader = (*fleet.Fleet)(nil)
 	_ adminapi.AuditReader = (*fleet.Fleet)(nil)
+	_ adminapi.Peers       = (*fleet.Fleet)(nil)
 )
+
+// echo answers what it was asked, and by whom; "bad" it cannot.
+func echo(id string) func(context.Context, string, []byte, int) ([]byte, error) {
+	return func(_ context.Context, kind string, question []byte, most int) ([]byte, error) {
+		if kind == "bad" && id != "a" {
+			return nil, errors.New("nobody knows what that is")
+		}
+		return json.Marshal(fmt.Sprintf("%s: %s %s", id, kind, question))
+	}
+}
+
+// TestQuestions: each gateway answers for itself; who cannot, or does not in time, is
+// named, and so is the store where nobody can be asked.
+func TestQuestions(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	a, _, _ := gateway(t, s, "a", t.TempDir())
+	gateway(t, s, "b", t.TempDir())
+	_, _, stop := gateway(t, s, "c", t.TempDir())
+	ask := func(kind string, answered, unreachable string) {
+		t.Helper()
+		answers, missing, err := a.Ask(t.Context(), kind, []byte(`{"n":1}`), false)
+		var got []string
+		for id, text := range answers {
+			got = append(got, id)
+			if want := fmt.Sprintf("%q", id+": "+kind+` {"n":1}`); string(text) != want {
+				t.Errorf("%s, want %s", text, want)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(missing)
+		if strings.Join(got, " ") != answered || strings.Join(missing, " ") != unreachable || err != nil {
+			t.Errorf("%q, without %q, %v; want %q, without %q", got, missing, err, answered, unreachable)
+		}
+	}
+	ask("open", "a b c", "")
+	ask("bad", "a", "b c")
+	stop()
+	ask("open", "a b", "c")
+	s.mu.Lock()
+	s.fail = errors.New("connection refused")
+	s.mu.Unlock()
+	ask("open", "a", "store")
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, err := a.Ask(gone, "open", []byte(`1`), false); !errors.Is(err, context.Canceled) {
+		t.Errorf("of a caller that is gone: %v", err)
+	}
+}
 
 // gateway is one of several that share s; stop ends its loops.
 func gateway(t *testing.T, s *store, id, dir string) (f *fleet.Fleet, l *ledger, stop func()) {
 	t.Helper()
 	l = &ledger{}
-	f, err := fleet.New(t.Context(), fleet.Config{Store: s, Member: member{s, id}, Ledger: l, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	f, err := fleet.New(t.Context(), fleet.Config{Store: s, Member: member{s, id}, Ledger: l, ID: id, Answer: echo(id), Retention: time.Hour, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

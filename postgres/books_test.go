@@ -6,49 +6,106 @@ import (
 	"time"
 
 	"aigateway/budget"
+	"aigateway/postgres"
 )
 
-// testQuestions asks three replicas, of which one does not answer and one is gone.
+// testQuestions asks five replicas, of which one does not answer, one is gone, and one
+// left: who left is missed only where the past is asked for.
 func testQuestions(w *world) {
 	ctx := w.Context()
 	m, o := w.join("m"), w.join("o")
 	w.join("deaf")
 	w.join("gone")
 	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'gone'")
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for range 200 {
-			q, err := m.Questions(ctx)
-			if err != nil {
-				w.Error(err)
-			}
-			if len(q) == 1 {
-				if q[0].Kind != "open" || string(q[0].Body) != "5" {
-					w.Errorf("%+v", q[0])
-				}
-				w.must(m.Answer(ctx, q[0].ID, []byte("mine")))
-				w.must(m.Answer(ctx, q[0].ID, []byte("another")))
-				w.must(o.Answer(ctx, q[0].ID, nil))
-				if q, err := m.Questions(ctx); err != nil || len(q) != 0 {
-					w.Errorf("%+v, %v", q, err)
-				}
-				return
-			}
-			time.Sleep(20 * time.Millisecond)
+	w.must(w.join("left").Leave(ctx))
+	w.must(w.join("long").Leave(ctx))
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'long'")
+	w.join("forgotten")
+	w.must(w.store.Forget(ctx, "forgotten", true, by))
+	answer := func() { w.answerOnce(m) }
+	ask := func(past time.Duration, missing ...string) {
+		w.Helper()
+		var wg sync.WaitGroup
+		wg.Go(answer)
+		begun := time.Now()
+		answers, without, err := o.Ask(ctx, "open", []byte("5"), nil, 2*time.Second, past)
+		wg.Wait()
+		w.must(err)
+		if want := map[string][]byte{"m": []byte("mine"), "o": {}}; !reflect.DeepEqual(answers, want) || !reflect.DeepEqual(without, missing) {
+			w.Errorf("%q, without %q, want without %q", answers, without, missing)
 		}
-		w.Error("no question came")
-	})
-	answers, missing, err := w.store.Ask(ctx, "open", []byte("5"), 5*time.Second)
-	wg.Wait()
-	w.must(err)
-	if want := map[string][]byte{"m": []byte("mine"), "o": {}}; !reflect.DeepEqual(answers, want) || !reflect.DeepEqual(missing, []string{"deaf"}) {
-		w.Errorf("%q, without %q", answers, missing)
+		if took := time.Since(begun); took < 2*time.Second {
+			w.Errorf("it took %s, and one who lives has not answered", took)
+		}
 	}
-	if _, _, err := w.store.Ask(ctx, "open", make([]byte, 1<<20+1), time.Second); err == nil {
+	ask(0, "deaf", "gone")
+	ask(time.Minute, "deaf", "gone", "left")
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'deaf'")
+	var wg sync.WaitGroup
+	wg.Go(answer)
+	begun := time.Now()
+	_, missing, err := o.Ask(ctx, "open", []byte("5"), nil, time.Minute, 0)
+	wg.Wait()
+	if took := time.Since(begun); err != nil || took > 30*time.Second || !reflect.DeepEqual(missing, []string{"deaf", "gone"}) {
+		w.Errorf("%v after %s without %q: nobody waits for who is silent", err, took, missing)
+	}
+	if _, _, err := o.Ask(ctx, "open", make([]byte, 1<<20+1), nil, time.Second, 0); err == nil {
 		w.Error("a question without end was asked")
 	}
 	if err := m.Answer(ctx, 1, make([]byte, 1<<20+1)); err == nil {
 		w.Error("an answer without end was given")
+	}
+}
+
+// answerOnce answers the one question there is, and again.
+func (w *world) answerOnce(m *postgres.Member) {
+	ctx := w.Context()
+	for range 200 {
+		q, err := m.Questions(ctx)
+		if err != nil {
+			w.Error(err)
+		}
+		if len(q) == 1 {
+			if q[0].Kind != "open" || string(q[0].Body) != "5" {
+				w.Errorf("%+v", q[0])
+			}
+			w.must(m.Answer(ctx, q[0].ID, []byte("mine")))
+			w.must(m.Answer(ctx, q[0].ID, []byte("another")))
+			if q, err := m.Questions(ctx); err != nil || len(q) != 0 {
+				w.Errorf("%+v, %v", q, err)
+			}
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.Error("no question came")
+}
+
+// testReplicas lists the replicas by the store's clock and version.
+func testReplicas(w *world) {
+	ctx := w.Context()
+	w.budget("a", 100) // raises the version
+	m := w.join("m")
+	w.must(w.join("left").Leave(ctx))
+	w.join("silent")
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour', pushed = now() - interval '2 hours' WHERE id = 'silent'")
+	version := uint64(w.number("SELECT version FROM aig_state"))
+	w.must(m.Acknowledge(ctx, version))
+	w.exec("UPDATE aig_state SET version = version + 3") // and nobody has heard of it yet
+	all, err := w.store.Replicas(ctx)
+	w.must(err)
+	got := map[string]budget.ReplicaStatus{}
+	for _, r := range all {
+		got[r.ID] = r
+	}
+	if r := got["m"]; r.State() != "live" || r.Rules != version || r.Behind != 3 || r.Silence > 10*time.Second || r.Lag > 10*time.Second {
+		w.Errorf("%+v", r)
+	}
+	if r := got["left"]; r.State() != "left" || r.Behind != 0 {
+		w.Errorf("%+v", r)
+	}
+	if r := got["silent"]; r.State() != "silent" || r.Silence < time.Hour || r.Lag < 2*time.Hour {
+		w.Errorf("%+v", r)
 	}
 }
 

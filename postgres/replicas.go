@@ -14,16 +14,19 @@ import (
 // Replicas returns all that were not forgotten, in the order of their ids.
 func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, h.applied, h.has_left, coalesce(sum(l.lease), 0)::bigint
-			FROM aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
+		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, extract(epoch FROM now() - h.seen), extract(epoch FROM now() - coalesce(h.pushed, h.joined)),
+				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE s.version - h.applied END, h.has_left, coalesce(sum(l.lease), 0)::bigint
+			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
 				AND a."end" > extract(epoch FROM now()) * 1000000000) ON l.holder = h.id
-			WHERE NOT h.forgotten GROUP BY h.id ORDER BY h.id`)
+			WHERE NOT h.forgotten GROUP BY h.id, s.version ORDER BY h.id`, s.stale().Microseconds())
 		if err != nil {
 			return err
 		}
 		out, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r budget.ReplicaStatus, err error) {
 			var pushed *time.Time
-			err = row.Scan(&r.ID, &r.Name, &r.Program, &r.ConfigHash, &r.Seen, &pushed, &r.Rules, &r.Left, &r.Leased)
+			var silence, lag float64
+			err = row.Scan(&r.ID, &r.Name, &r.Program, &r.ConfigHash, &r.Seen, &pushed, &silence, &lag, &r.Silent, &r.Rules, &r.Behind, &r.Left, &r.Leased)
+			r.Silence, r.Lag = max(0, time.Duration(silence*1e9)), max(0, time.Duration(lag*1e9))
 			if pushed != nil {
 				r.Pushed = *pushed
 			}

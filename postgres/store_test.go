@@ -58,6 +58,7 @@ func TestStore(t *testing.T) {
 		"forget who is gone": testForgetGone,
 		"many":               testMany,
 		"questions":          testQuestions,
+		"replicas":           testReplicas,
 		"import":             testImport,
 		"tidy":               testTidy,
 		"lost reply":         testLostReply,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,6 +41,7 @@ type restCall struct {
 	Reason         string            `json:"reason"`
 	Refusal        *restCallRefusal  `json:"refusal,omitzero"`
 	Repeats        int64             `json:"repeats"`
+	Replica        string            `json:"replica,omitzero"`
 }
 
 type restExplanation struct {
@@ -64,6 +66,7 @@ type restCalls struct {
 	Calls         []restCall `json:"calls"`
 	NextPageToken string     `json:"next_page_token"`
 	Cursor        string     `json:"cursor"`
+	Unreachable   []string   `json:"unreachable,omitzero"`
 }
 
 func newCallsCommand(a *app) *cobra.Command {
@@ -120,30 +123,37 @@ those that were refused the last of each budget since the gateway started.`,
 		if err != nil {
 			return err
 		}
-		calls, err := cl.calls(c.Context(), filter.query(), *limit)
+		calls, unreachable, err := cl.calls(c.Context(), filter.query(), *limit)
 		if err != nil {
 			return err
 		}
+		a.noteUnreachable(unreachable)
 		return a.print(out, calls, callTable(calls))
 	}
 	return c
 }
 
-// calls reads pages until limit calls are there, or all.
-func (c *client) calls(ctx context.Context, query url.Values, limit int) ([]restCall, error) {
-	all := []restCall{}
+// calls reads pages until limit calls are there, or all. unreachable are the gateways
+// of which some may be missing.
+func (c *client) calls(ctx context.Context, query url.Values, limit int) (all []restCall, unreachable []string, err error) {
+	all = []restCall{}
 	for {
 		query.Set("page_size", strconv.Itoa(min(pageSize, limit-len(all))))
 		var page restCalls
 		if err := c.call(ctx, http.MethodGet, "/v1/calls", query, nil, &page); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		all = append(all, page.Calls...)
+		for _, id := range page.Unreachable {
+			if !slices.Contains(unreachable, id) {
+				unreachable = append(unreachable, id)
+			}
+		}
 		if page.NextPageToken == "" || len(all) >= limit {
-			return all, nil
+			return all, unreachable, nil
 		}
 		if page.NextPageToken == query.Get("page_token") {
-			return nil, errors.New("the server's answer names the same next page again")
+			return nil, nil, errors.New("the server's answer names the same next page again")
 		}
 		query.Set("page_token", page.NextPageToken)
 	}
@@ -224,7 +234,8 @@ func (a *app) tail(ctx context.Context, cl *client, query url.Values, out *forma
 		}
 	}
 	query.Set("page_size", strconv.Itoa(pageSize))
-	cursor := page.Cursor
+	cursor, missed := page.Cursor, page.Unreachable
+	a.noteUnreachable(missed)
 	for {
 		query.Set("after", cursor)
 		page = restCalls{}
@@ -235,6 +246,10 @@ func (a *app) tail(ctx context.Context, cl *client, query url.Values, out *forma
 			if err := a.printCall(out, &page.Calls[i]); err != nil {
 				return err
 			}
+		}
+		if !slices.Equal(page.Unreachable, missed) {
+			missed = page.Unreachable
+			a.noteUnreachable(missed)
 		}
 		if page.Cursor != cursor {
 			cursor = page.Cursor
@@ -290,11 +305,12 @@ back, so an old one takes a moment.`,
 		if err != nil {
 			return err
 		}
-		calls, err := cl.calls(c.Context(), url.Values{"request_id": {args[0]}}, 1)
+		calls, unreachable, err := cl.calls(c.Context(), url.Values{"request_id": {args[0]}}, 1)
 		if err != nil {
 			return err
 		}
 		if len(calls) == 0 {
+			a.noteUnreachable(unreachable)
 			return withHint(fmt.Errorf("no call with the request id %q is known", args[0]),
 				"calls are kept for retention.calls_days, and of refused ones the last of each budget since the gateway started")
 		}
@@ -311,6 +327,9 @@ func (r *restCall) timeline() *table {
 	say("tag", r.Tag)
 	say("model", r.Model)
 	say("key", r.KeyID)
+	if r.Replica != "" {
+		say("gateway", r.Replica)
+	}
 	decided := "admitted"
 	if r.State == "refused" {
 		decided = "refused"

@@ -92,7 +92,11 @@ func (s *shared) join(ctx context.Context, a *app, c *controlPlane, digest strin
 		return err
 	}
 	s.fleet, err = fleet.New(ctx, fleet.Config{
-		Store: s.store, Member: m, Ledger: c.ledger, Dir: c.cfg.DataDir, Now: a.now, Log: a.log, Metrics: c.metrics,
+		Store: s.store, Member: m, Ledger: c.ledger, ID: id, Answer: func(ctx context.Context, kind string, question []byte, most int) ([]byte, error) {
+			return c.admin.Answer(ctx, kind, question, most)
+		},
+		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour,
+		Dir:       c.cfg.DataDir, Now: a.now, Log: a.log, Metrics: c.metrics,
 	})
 	if err != nil {
 		return fmt.Errorf("follow the store: %w", err)
@@ -235,6 +239,7 @@ func (c *controlPlane) stores(cfg *adminapi.Config) *adminapi.Config {
 	cfg.History = c.ledger
 	if c.shared != nil {
 		cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Audit = c.shared.fleet, c.shared.fleet, c.shared.fleet, c.shared.fleet
+		cfg.Peers = c.shared.fleet
 		cfg.History = sharedHistory{}
 		cfg.Adjustments = noAdjustments{}
 	}

@@ -27,6 +27,8 @@ type restOverview struct {
 	BudgetsFull    int32   `json:"budgets_full"`
 	BudgetsFilling int32   `json:"budgets_filling"`
 	NextFullAt     *string `json:"next_full_at,omitzero"`
+
+	Unreachable []string `json:"unreachable,omitzero"`
 }
 
 func newOverviewCommand(a *app) *cobra.Command {
@@ -46,6 +48,7 @@ func newOverviewCommand(a *app) *cobra.Command {
 		if err := cl.call(c.Context(), http.MethodGet, "/v1/overview", nil, nil, &o); err != nil {
 			return err
 		}
+		a.noteUnreachable(o.Unreachable)
 		t := &table{columns: []column{money("SPENT USD"), money("RESERVED USD"), money("PROJECTED USD"), money("CAP USD"), money("KEPT USD"),
 			right("REFUSED CALLS"), right("BUDGETS"), right("FULL"), right("FILLING"), left("NEXT FULL AT")}}
 		t.add(o.Spent, o.Reserved, orElse(o.Projected, ""), orElse(o.Cap, ""), o.Kept, strconv.FormatInt(o.RefusedCalls, 10),

@@ -41,7 +41,7 @@ while gateways are down.`,
 }
 
 // withStore runs f with the store that a configuration file names.
-func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Context, s *postgres.Store, maxStale time.Duration) error) error {
+func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Context, s *postgres.Store) error) error {
 	cfg, err := a.sharedConfig(c, config)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Cont
 		return err
 	}
 	defer shared.store.Close()
-	return f(c.Context(), shared.store, cfg.Store.MaxStale)
+	return f(c.Context(), shared.store)
 }
 
 // sharedConfig reads a configuration file that must have a store.
@@ -81,37 +81,27 @@ where configuration files do.`,
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store, maxStale time.Duration) error {
+		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store) error {
 			all, err := s.Replicas(ctx)
 			if err != nil {
 				return fmt.Errorf("list the gateways: %w", err)
 			}
-			return a.printReplicas(out, all, maxStale)
+			return a.printReplicas(out, all)
 		})
 	}
 	return c
 }
 
-func (a *app) printReplicas(out *format, all []budget.ReplicaStatus, maxStale time.Duration) error {
-	newest := uint64(0)
-	for _, r := range all {
-		newest = max(newest, r.Rules)
-	}
+func (a *app) printReplicas(out *format, all []budget.ReplicaStatus) error {
 	doc := []replica{}
 	t := &table{
 		columns: []column{left("ID"), left("NAME"), left("STATE"), left("SEEN"), left("USAGE UNTIL"), money("LEASED USD"), right("RULES"), right("BEHIND"), left("PROGRAM"), left("CONFIG")},
 		empty:   "no gateway has joined this store",
 	}
 	for _, s := range all {
-		r := replica{ID: s.ID, Name: s.Name, State: "live", Seen: s.Seen.UTC().Format(time.RFC3339), Leased: s.Leased.String(), Rules: s.Rules, Behind: newest - s.Rules, Program: s.Program, ConfigID: s.ConfigHash}
+		r := replica{ID: s.ID, Name: s.Name, State: s.State(), Seen: s.Seen.UTC().Format(time.RFC3339), Leased: s.Leased.String(), Rules: s.Rules, Behind: s.Behind, Program: s.Program, ConfigID: s.ConfigHash}
 		if !s.Pushed.IsZero() {
 			r.Pushed = s.Pushed.UTC().Format(time.RFC3339)
-		}
-		switch {
-		case s.Left:
-			r.State = "left"
-		case a.now().Sub(s.Seen) > maxStale:
-			r.State = "silent"
 		}
 		doc = append(doc, r)
 		t.add(r.ID, r.Name, r.State, r.Seen, r.Pushed, r.Leased, fmt.Sprint(r.Rules), fmt.Sprint(r.Behind), r.Program, r.ConfigID)
@@ -142,7 +132,7 @@ gateways forget, and charge, each other.`,
 		case *reason == "":
 			return usagef(c.CommandPath(), "--reason is missing; say why it will not come back")
 		}
-		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store, _ time.Duration) error {
+		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store) error {
 			by := budget.Author{Actor: cmp.Or(*actor, a.getenv("USER"), "operator"), Reason: *reason}
 			err := s.Forget(ctx, args[0], *charge, by)
 			var known *budget.Error

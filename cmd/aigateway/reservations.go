@@ -3,10 +3,13 @@ package main
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"aigateway/budget"
 )
 
 // restReservation is an open reservation as the REST API writes it.
@@ -21,10 +24,12 @@ type restReservation struct {
 	ReserveTime *string  `json:"reserve_time,omitzero"`
 	ExpireTime  *string  `json:"expire_time,omitzero"`
 	Budgets     []string `json:"budgets"`
+	Replica     string   `json:"replica,omitzero"`
 }
 
 type restReservations struct {
 	Reservations []restReservation `json:"reservations"`
+	Unreachable  []string          `json:"unreachable,omitzero"`
 }
 
 const maxReservations = 1000
@@ -64,9 +69,21 @@ expiry on.`,
 		if err := cl.call(c.Context(), http.MethodGet, "/v1/reservations", query, nil, &answer); err != nil {
 			return err
 		}
+		a.noteUnreachable(answer.Unreachable)
 		return a.print(out, answer.Reservations, reservationTable(answer.Reservations))
 	}
 	return c
+}
+
+// noteUnreachable says whose part is missing in an answer of several gateways.
+func (a *app) noteUnreachable(ids []string) {
+	switch {
+	case len(ids) == 0:
+	case slices.Contains(ids, budget.StoreName):
+		a.notef("incomplete: the store could not be asked, so this is of the asked gateway alone")
+	default:
+		a.notef("incomplete: without what these gateways know, which did not answer: %s", cleanCell(strings.Join(ids, " ")))
+	}
 }
 
 func reservationTable(rows []restReservation) *table {

@@ -82,7 +82,9 @@ type Call struct {
 	Refusal *CallRefusal `protobuf:"bytes,24,opt,name=refusal,proto3,oneof" json:"refusal,omitempty"`
 	// How often the same key sent the same body again within ten minutes, and was
 	// refused for the same reason: this entry stands for all of them.
-	Repeats       int64 `protobuf:"varint,25,opt,name=repeats,proto3" json:"repeats,omitempty"`
+	Repeats int64 `protobuf:"varint,25,opt,name=repeats,proto3" json:"repeats,omitempty"`
+	// The gateway that decided, where several share a store: id is one of that gateway.
+	Replica       *string `protobuf:"bytes,26,opt,name=replica,proto3,oneof" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +294,13 @@ func (x *Call) GetRepeats() int64 {
 	return 0
 }
 
+func (x *Call) GetReplica() string {
+	if x != nil && x.Replica != nil {
+		return *x.Replica
+	}
+	return ""
+}
+
 // CallRefusal is why a budget refused a call, at that moment. Amounts are in US
 // dollars, exact decimals.
 type CallRefusal struct {
@@ -389,7 +398,7 @@ var File_aigateway_v1_call_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_call_proto_rawDesc = "" +
 	"\n" +
-	"\x17aigateway/v1/call.proto\x12\faigateway.v1\x1a\x1eaigateway/v1/explanation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\a\n" +
+	"\x17aigateway/v1/call.proto\x12\faigateway.v1\x1a\x1eaigateway/v1/explanation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x90\b\n" +
 	"\x04Call\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -420,14 +429,17 @@ const file_aigateway_v1_call_proto_rawDesc = "" +
 	"\fserved_model\x18\x16 \x01(\tR\fserved_model\x12\x16\n" +
 	"\x06reason\x18\x17 \x01(\tR\x06reason\x128\n" +
 	"\arefusal\x18\x18 \x01(\v2\x19.aigateway.v1.CallRefusalH\x05R\arefusal\x88\x01\x01\x12\x1c\n" +
-	"\arepeats\x18\x19 \x01(\x03B\x020\x02R\arepeatsB\x0e\n" +
+	"\arepeats\x18\x19 \x01(\x03B\x020\x02R\arepeats\x12\x1d\n" +
+	"\areplica\x18\x1a \x01(\tH\x06R\areplica\x88\x01\x01B\x0e\n" +
 	"\f_decide_timeB\v\n" +
 	"\t_end_timeB\r\n" +
 	"\v_latency_msB\x12\n" +
 	"\x10_provider_statusB\v\n" +
 	"\t_cost_usdB\n" +
 	"\n" +
-	"\b_refusal\"\xaf\x02\n" +
+	"\b_refusalB\n" +
+	"\n" +
+	"\b_replica\"\xaf\x02\n" +
 	"\vCallRefusal\x12\x18\n" +
 	"\acap_usd\x18\x01 \x01(\tR\acap_usd\x12\x1c\n" +
 	"\tspent_usd\x18\x02 \x01(\tR\tspent_usd\x12\"\n" +

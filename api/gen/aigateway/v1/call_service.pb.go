@@ -151,7 +151,11 @@ type ListCallsResponse struct {
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,proto3" json:"next_page_token,omitempty"`
 	// What to send as after for whatever ends from here on. Where after was sent, all
 	// that had ended is told once the answer has the same cursor.
-	Cursor        string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	Cursor string `protobuf:"bytes,3,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	// The ids of gateways of the same store that did not answer in time, or have stopped,
+	// so that calls of theirs may be missing; store: it could not be asked, and only the
+	// asked gateway's calls are here. Absent: nothing is missing.
+	Unreachable   []string `protobuf:"bytes,4,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -207,6 +211,13 @@ func (x *ListCallsResponse) GetCursor() string {
 	return ""
 }
 
+func (x *ListCallsResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 var File_aigateway_v1_call_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_call_service_proto_rawDesc = "" +
@@ -225,11 +236,12 @@ const file_aigateway_v1_call_service_proto_rawDesc = "" +
 	"\n" +
 	"page_token\x18\b \x01(\tR\n" +
 	"page_token\x12\x14\n" +
-	"\x05after\x18\t \x01(\tR\x05after\"\x7f\n" +
+	"\x05after\x18\t \x01(\tR\x05after\"\xa1\x01\n" +
 	"\x11ListCallsResponse\x12(\n" +
 	"\x05calls\x18\x01 \x03(\v2\x12.aigateway.v1.CallR\x05calls\x12(\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\x0fnext_page_token\x12\x16\n" +
-	"\x06cursor\x18\x03 \x01(\tR\x06cursor2n\n" +
+	"\x06cursor\x18\x03 \x01(\tR\x06cursor\x12 \n" +
+	"\vunreachable\x18\x04 \x03(\tR\vunreachable2n\n" +
 	"\vCallService\x12_\n" +
 	"\tListCalls\x12\x1e.aigateway.v1.ListCallsRequest\x1a\x1f.aigateway.v1.ListCallsResponse\"\x11\x82\xd3\xe4\x93\x02\v\x12\t/v1/callsB\xa1\x01\n" +
 	"\x10com.aigateway.v1B\x10CallServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"

@@ -35,6 +35,8 @@ type CallServiceClient interface {
 	// budget refused, since the gateway started. A page reads a bounded number of
 	// rows: it may be short or empty and still name a next one. Calls that this
 	// ledger charged without having reserved them, after a rollback, are not listed.
+	// Where gateways share a store, all of them are asked. One that does not answer is
+	// named, and its calls come once it does: then they may be newer than those before.
 	// Errors: 400 field_invalid, tag_invalid; 403 tag_not_allowed. Repeating it is
 	// safe.
 	ListCalls(ctx context.Context, in *ListCallsRequest, opts ...grpc.CallOption) (*ListCallsResponse, error)
@@ -71,6 +73,8 @@ type CallServiceServer interface {
 	// budget refused, since the gateway started. A page reads a bounded number of
 	// rows: it may be short or empty and still name a next one. Calls that this
 	// ledger charged without having reserved them, after a rollback, are not listed.
+	// Where gateways share a store, all of them are asked. One that does not answer is
+	// named, and its calls come once it does: then they may be newer than those before.
 	// Errors: 400 field_invalid, tag_invalid; 403 tag_not_allowed. Repeating it is
 	// safe.
 	ListCalls(context.Context, *ListCallsRequest) (*ListCallsResponse, error)

@@ -369,7 +369,10 @@ type GetOverviewResponse struct {
 	// How many more use it up before their window ends, by their forecasts.
 	BudgetsFilling int32 `protobuf:"varint,15,opt,name=budgets_filling,proto3" json:"budgets_filling,omitempty"`
 	// When the first of those is full.
-	NextFullAt    *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_full_at,proto3,oneof" json:"next_full_at,omitempty"`
+	NextFullAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_full_at,proto3,oneof" json:"next_full_at,omitempty"`
+	// The ids of gateways of the same store that did not answer in time, so that their
+	// running calls are missing; store: it could not be asked. Absent: nothing is missing.
+	Unreachable   []string `protobuf:"bytes,17,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -512,6 +515,13 @@ func (x *GetOverviewResponse) GetBudgetsFilling() int32 {
 func (x *GetOverviewResponse) GetNextFullAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NextFullAt
+	}
+	return nil
+}
+
+func (x *GetOverviewResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
 	}
 	return nil
 }
@@ -787,7 +797,7 @@ const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\n" +
 	"full_below\x18\b \x01(\x05R\n" +
 	"full_below\"\x14\n" +
-	"\x12GetOverviewRequest\"\xc3\x04\n" +
+	"\x12GetOverviewRequest\"\xe5\x04\n" +
 	"\x13GetOverviewResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
@@ -805,7 +815,8 @@ const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\abudgets\x18\r \x01(\x05R\abudgets\x12\"\n" +
 	"\fbudgets_full\x18\x0e \x01(\x05R\fbudgets_full\x12(\n" +
 	"\x0fbudgets_filling\x18\x0f \x01(\x05R\x0fbudgets_filling\x12C\n" +
-	"\fnext_full_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampH\x02R\fnext_full_at\x88\x01\x01B\f\n" +
+	"\fnext_full_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampH\x02R\fnext_full_at\x88\x01\x01\x12 \n" +
+	"\vunreachable\x18\x11 \x03(\tR\vunreachableB\f\n" +
 	"\n" +
 	"_projectedB\x06\n" +
 	"\x04_capB\x0f\n" +

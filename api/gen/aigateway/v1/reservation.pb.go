@@ -44,7 +44,9 @@ type Reservation struct {
 	// When the whole bound is charged unless the call has settled.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expire_time,proto3,oneof" json:"expire_time,omitempty"`
 	// The ids of the budgets that hold it.
-	Budgets       []string `protobuf:"bytes,10,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	Budgets []string `protobuf:"bytes,10,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// The gateway that has it, where several share a store: its id is one of that gateway.
+	Replica       *string `protobuf:"bytes,11,opt,name=replica,proto3,oneof" json:"replica,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,11 +151,18 @@ func (x *Reservation) GetBudgets() []string {
 	return nil
 }
 
+func (x *Reservation) GetReplica() string {
+	if x != nil && x.Replica != nil {
+		return *x.Replica
+	}
+	return ""
+}
+
 var File_aigateway_v1_reservation_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_reservation_proto_rawDesc = "" +
 	"\n" +
-	"\x1eaigateway/v1/reservation.proto\x12\faigateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf2\x02\n" +
+	"\x1eaigateway/v1/reservation.proto\x12\faigateway.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\x03\n" +
 	"\vReservation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1e\n" +
 	"\n" +
@@ -167,9 +176,12 @@ const file_aigateway_v1_reservation_proto_rawDesc = "" +
 	"\freserve_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampH\x00R\freserve_time\x88\x01\x01\x12A\n" +
 	"\vexpire_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampH\x01R\vexpire_time\x88\x01\x01\x12\x18\n" +
 	"\abudgets\x18\n" +
-	" \x03(\tR\abudgetsB\x0f\n" +
+	" \x03(\tR\abudgets\x12\x1d\n" +
+	"\areplica\x18\v \x01(\tH\x02R\areplica\x88\x01\x01B\x0f\n" +
 	"\r_reserve_timeB\x0e\n" +
-	"\f_expire_timeB\xa1\x01\n" +
+	"\f_expire_timeB\n" +
+	"\n" +
+	"\b_replicaB\xa1\x01\n" +
 	"\x10com.aigateway.v1B\x10ReservationProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"
 
 var (

@@ -72,7 +72,11 @@ func (x *ListReservationsRequest) GetPageSize() int32 {
 type ListReservationsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Open reservations, oldest first.
-	Reservations  []*Reservation `protobuf:"bytes,1,rep,name=reservations,proto3" json:"reservations,omitempty"`
+	Reservations []*Reservation `protobuf:"bytes,1,rep,name=reservations,proto3" json:"reservations,omitempty"`
+	// The ids of gateways of the same store that did not answer in time, so that theirs
+	// are missing; store: it could not be asked, and only the asked gateway's are here.
+	// Absent: nothing is missing.
+	Unreachable   []string `protobuf:"bytes,2,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,15 +118,23 @@ func (x *ListReservationsResponse) GetReservations() []*Reservation {
 	return nil
 }
 
+func (x *ListReservationsResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 var File_aigateway_v1_reservation_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_reservation_service_proto_rawDesc = "" +
 	"\n" +
 	"&aigateway/v1/reservation_service.proto\x12\faigateway.v1\x1a\x1eaigateway/v1/reservation.proto\x1a\x1cgoogle/api/annotations.proto\"7\n" +
 	"\x17ListReservationsRequest\x12\x1c\n" +
-	"\tpage_size\x18\x01 \x01(\x05R\tpage_size\"Y\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\tpage_size\"{\n" +
 	"\x18ListReservationsResponse\x12=\n" +
-	"\freservations\x18\x01 \x03(\v2\x19.aigateway.v1.ReservationR\freservations2\x91\x01\n" +
+	"\freservations\x18\x01 \x03(\v2\x19.aigateway.v1.ReservationR\freservations\x12 \n" +
+	"\vunreachable\x18\x02 \x03(\tR\vunreachable2\x91\x01\n" +
 	"\x12ReservationService\x12{\n" +
 	"\x10ListReservations\x12%.aigateway.v1.ListReservationsRequest\x1a&.aigateway.v1.ListReservationsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/v1/reservationsB\xa8\x01\n" +
 	"\x10com.aigateway.v1B\x17ReservationServiceProtoP\x01Z*aigateway/api/gen/aigateway/v1;aigatewayv1\xa2\x02\x03AXX\xaa\x02\fAigateway.V1\xca\x02\fAigateway\\V1\xe2\x02\x18Aigateway\\V1\\GPBMetadata\xea\x02\rAigateway::V1b\x06proto3"

@@ -28,8 +28,9 @@ const (
 //
 // ReservationService shows operators what is running. It needs the scope admin.
 type ReservationServiceClient interface {
-	// ListReservations lists open reservations, oldest first. It is a snapshot
-	// without pages: the set changes with every call. Errors: 400 field_invalid.
+	// ListReservations lists open reservations, oldest first, of all gateways that share
+	// a store. It is a snapshot without pages: the set changes with every call. Errors:
+	// 400 field_invalid.
 	// Repeating it is safe.
 	ListReservations(ctx context.Context, in *ListReservationsRequest, opts ...grpc.CallOption) (*ListReservationsResponse, error)
 }
@@ -58,8 +59,9 @@ func (c *reservationServiceClient) ListReservations(ctx context.Context, in *Lis
 //
 // ReservationService shows operators what is running. It needs the scope admin.
 type ReservationServiceServer interface {
-	// ListReservations lists open reservations, oldest first. It is a snapshot
-	// without pages: the set changes with every call. Errors: 400 field_invalid.
+	// ListReservations lists open reservations, oldest first, of all gateways that share
+	// a store. It is a snapshot without pages: the set changes with every call. Errors:
+	// 400 field_invalid.
 	// Repeating it is safe.
 	ListReservations(context.Context, *ListReservationsRequest) (*ListReservationsResponse, error)
 	mustEmbedUnimplementedReservationServiceServer()

@@ -86,7 +86,13 @@ type GetHealthResponse struct {
 	DiskFreeBytes int64 `protobuf:"varint,10,opt,name=disk_free_bytes,proto3" json:"disk_free_bytes,omitempty"`
 	// Days for which those last at the growth of the last day; 3651 for ten years and
 	// more.
-	DiskFullDays  int64 `protobuf:"varint,11,opt,name=disk_full_days,proto3" json:"disk_full_days,omitempty"`
+	DiskFullDays int64 `protobuf:"varint,11,opt,name=disk_full_days,proto3" json:"disk_full_days,omitempty"`
+	// The gateways that share a store. Absent where one is alone.
+	Replicas []*Replica `protobuf:"bytes,12,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// The ids of those gateways that did not answer in time, so that their health and
+	// their part of providers is missing; store: the store could not be asked, and nobody
+	// was. Absent: nothing is missing.
+	Unreachable   []string `protobuf:"bytes,13,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,77 +204,18 @@ func (x *GetHealthResponse) GetDiskFullDays() int64 {
 	return 0
 }
 
-// HealthCondition is one part of the gateway.
-type HealthCondition struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// Which.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Whether it works.
-	Ready bool `protobuf:"varint,2,opt,name=ready,proto3" json:"ready,omitempty"`
-	// Why it does not; empty if it does.
-	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	// What somebody should look at though it works; empty: nothing.
-	Warning       string `protobuf:"bytes,4,opt,name=warning,proto3" json:"warning,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *HealthCondition) Reset() {
-	*x = HealthCondition{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *HealthCondition) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*HealthCondition) ProtoMessage() {}
-
-func (x *HealthCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[2]
+func (x *GetHealthResponse) GetReplicas() []*Replica {
 	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
+		return x.Replicas
 	}
-	return mi.MessageOf(x)
+	return nil
 }
 
-// Deprecated: Use HealthCondition.ProtoReflect.Descriptor instead.
-func (*HealthCondition) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *HealthCondition) GetName() string {
+func (x *GetHealthResponse) GetUnreachable() []string {
 	if x != nil {
-		return x.Name
+		return x.Unreachable
 	}
-	return ""
-}
-
-func (x *HealthCondition) GetReady() bool {
-	if x != nil {
-		return x.Ready
-	}
-	return false
-}
-
-func (x *HealthCondition) GetMessage() string {
-	if x != nil {
-		return x.Message
-	}
-	return ""
-}
-
-func (x *HealthCondition) GetWarning() string {
-	if x != nil {
-		return x.Warning
-	}
-	return ""
+	return nil
 }
 
 // ProviderHealth is how a provider answered in the last one to two minutes.
@@ -292,7 +239,7 @@ type ProviderHealth struct {
 
 func (x *ProviderHealth) Reset() {
 	*x = ProviderHealth{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -304,7 +251,7 @@ func (x *ProviderHealth) String() string {
 func (*ProviderHealth) ProtoMessage() {}
 
 func (x *ProviderHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[3]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -317,7 +264,7 @@ func (x *ProviderHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProviderHealth.ProtoReflect.Descriptor instead.
 func (*ProviderHealth) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{3}
+	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ProviderHealth) GetProvider() string {
@@ -368,7 +315,7 @@ type UnpricedModel struct {
 
 func (x *UnpricedModel) Reset() {
 	*x = UnpricedModel{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[4]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +327,7 @@ func (x *UnpricedModel) String() string {
 func (*UnpricedModel) ProtoMessage() {}
 
 func (x *UnpricedModel) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[4]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +340,7 @@ func (x *UnpricedModel) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpricedModel.ProtoReflect.Descriptor instead.
 func (*UnpricedModel) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{4}
+	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UnpricedModel) GetModel() string {
@@ -419,7 +366,7 @@ type GetBooksRequest struct {
 
 func (x *GetBooksRequest) Reset() {
 	*x = GetBooksRequest{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[5]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +378,7 @@ func (x *GetBooksRequest) String() string {
 func (*GetBooksRequest) ProtoMessage() {}
 
 func (x *GetBooksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[5]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +391,7 @@ func (x *GetBooksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBooksRequest.ProtoReflect.Descriptor instead.
 func (*GetBooksRequest) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{5}
+	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{4}
 }
 
 // GetBooksResponse answers GetBooks.
@@ -455,17 +402,23 @@ type GetBooksResponse struct {
 	Head string `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`
 	// When all totals were last compared with their rows. Absent: not since the start.
 	CheckedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=checked_at,proto3,oneof" json:"checked_at,omitempty"`
-	// How many totals differed then; anything but 0 is an alarm.
+	// How many totals differed then, of all gateways that answered; anything but 0 is an
+	// alarm.
 	Mismatches int32 `protobuf:"varint,3,opt,name=mismatches,proto3" json:"mismatches,omitempty"`
 	// The latest corrections, the last one first: at most 100.
-	Corrections   []*BookedCorrection `protobuf:"bytes,4,rep,name=corrections,proto3" json:"corrections,omitempty"`
+	Corrections []*BookedCorrection `protobuf:"bytes,4,rep,name=corrections,proto3" json:"corrections,omitempty"`
+	// The books of the gateways that share a store, each in its health. Absent where one
+	// is alone.
+	Replicas []*Replica `protobuf:"bytes,5,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	// As in GetHealthResponse.
+	Unreachable   []string `protobuf:"bytes,6,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetBooksResponse) Reset() {
 	*x = GetBooksResponse{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[6]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +430,7 @@ func (x *GetBooksResponse) String() string {
 func (*GetBooksResponse) ProtoMessage() {}
 
 func (x *GetBooksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[6]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +443,7 @@ func (x *GetBooksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetBooksResponse.ProtoReflect.Descriptor instead.
 func (*GetBooksResponse) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{6}
+	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetBooksResponse) GetHead() string {
@@ -521,6 +474,20 @@ func (x *GetBooksResponse) GetCorrections() []*BookedCorrection {
 	return nil
 }
 
+func (x *GetBooksResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *GetBooksResponse) GetUnreachable() []string {
+	if x != nil {
+		return x.Unreachable
+	}
+	return nil
+}
+
 // BookedCorrection is an adjustment.
 type BookedCorrection struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -540,7 +507,7 @@ type BookedCorrection struct {
 
 func (x *BookedCorrection) Reset() {
 	*x = BookedCorrection{}
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[7]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +519,7 @@ func (x *BookedCorrection) String() string {
 func (*BookedCorrection) ProtoMessage() {}
 
 func (x *BookedCorrection) ProtoReflect() protoreflect.Message {
-	mi := &file_aigateway_v1_status_service_proto_msgTypes[7]
+	mi := &file_aigateway_v1_status_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +532,7 @@ func (x *BookedCorrection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BookedCorrection.ProtoReflect.Descriptor instead.
 func (*BookedCorrection) Descriptor() ([]byte, []int) {
-	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{7}
+	return file_aigateway_v1_status_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BookedCorrection) GetCreateTime() *timestamppb.Timestamp {
@@ -607,8 +574,8 @@ var File_aigateway_v1_status_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_status_service_proto_rawDesc = "" +
 	"\n" +
-	"!aigateway/v1/status_service.proto\x12\faigateway.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
-	"\x10GetHealthRequest\"\xda\x04\n" +
+	"!aigateway/v1/status_service.proto\x12\faigateway.v1\x1a\x19aigateway/v1/health.proto\x1a\x1aaigateway/v1/replica.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x12\n" +
+	"\x10GetHealthRequest\"\xaf\x05\n" +
 	"\x11GetHealthResponse\x12\x14\n" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12=\n" +
 	"\n" +
@@ -623,13 +590,10 @@ const file_aigateway_v1_status_service_proto_rawDesc = "" +
 	"\x0edatabase_bytes\x18\t \x01(\x03B\x020\x02R\x0edatabase_bytes\x12,\n" +
 	"\x0fdisk_free_bytes\x18\n" +
 	" \x01(\x03B\x020\x02R\x0fdisk_free_bytes\x12*\n" +
-	"\x0edisk_full_days\x18\v \x01(\x03B\x020\x02R\x0edisk_full_daysB\x14\n" +
-	"\x12_prices_checked_at\"o\n" +
-	"\x0fHealthCondition\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05ready\x18\x02 \x01(\bR\x05ready\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\x12\x18\n" +
-	"\awarning\x18\x04 \x01(\tR\awarning\"\xb1\x01\n" +
+	"\x0edisk_full_days\x18\v \x01(\x03B\x020\x02R\x0edisk_full_days\x121\n" +
+	"\breplicas\x18\f \x03(\v2\x15.aigateway.v1.ReplicaR\breplicas\x12 \n" +
+	"\vunreachable\x18\r \x03(\tR\vunreachableB\x14\n" +
+	"\x12_prices_checked_at\"\xb1\x01\n" +
 	"\x0eProviderHealth\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x18\n" +
 	"\x05calls\x18\x02 \x01(\x03B\x020\x02R\x05calls\x12\x1a\n" +
@@ -643,7 +607,7 @@ const file_aigateway_v1_status_service_proto_rawDesc = "" +
 	"\rUnpricedModel\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\x05calls\x18\x02 \x01(\x03B\x020\x02R\x05calls\"\x11\n" +
-	"\x0fGetBooksRequest\"\xd8\x01\n" +
+	"\x0fGetBooksRequest\"\xad\x02\n" +
 	"\x10GetBooksResponse\x12\x12\n" +
 	"\x04head\x18\x01 \x01(\tR\x04head\x12?\n" +
 	"\n" +
@@ -652,7 +616,9 @@ const file_aigateway_v1_status_service_proto_rawDesc = "" +
 	"\n" +
 	"mismatches\x18\x03 \x01(\x05R\n" +
 	"mismatches\x12@\n" +
-	"\vcorrections\x18\x04 \x03(\v2\x1e.aigateway.v1.BookedCorrectionR\vcorrectionsB\r\n" +
+	"\vcorrections\x18\x04 \x03(\v2\x1e.aigateway.v1.BookedCorrectionR\vcorrections\x121\n" +
+	"\breplicas\x18\x05 \x03(\v2\x15.aigateway.v1.ReplicaR\breplicas\x12 \n" +
+	"\vunreachable\x18\x06 \x03(\tR\vunreachableB\r\n" +
 	"\v_checked_at\"\xc5\x01\n" +
 	"\x10BookedCorrection\x12A\n" +
 	"\vcreate_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\vcreate_time\x88\x01\x01\x12\x18\n" +
@@ -679,35 +645,38 @@ func file_aigateway_v1_status_service_proto_rawDescGZIP() []byte {
 	return file_aigateway_v1_status_service_proto_rawDescData
 }
 
-var file_aigateway_v1_status_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_aigateway_v1_status_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_aigateway_v1_status_service_proto_goTypes = []any{
 	(*GetHealthRequest)(nil),      // 0: aigateway.v1.GetHealthRequest
 	(*GetHealthResponse)(nil),     // 1: aigateway.v1.GetHealthResponse
-	(*HealthCondition)(nil),       // 2: aigateway.v1.HealthCondition
-	(*ProviderHealth)(nil),        // 3: aigateway.v1.ProviderHealth
-	(*UnpricedModel)(nil),         // 4: aigateway.v1.UnpricedModel
-	(*GetBooksRequest)(nil),       // 5: aigateway.v1.GetBooksRequest
-	(*GetBooksResponse)(nil),      // 6: aigateway.v1.GetBooksResponse
-	(*BookedCorrection)(nil),      // 7: aigateway.v1.BookedCorrection
+	(*ProviderHealth)(nil),        // 2: aigateway.v1.ProviderHealth
+	(*UnpricedModel)(nil),         // 3: aigateway.v1.UnpricedModel
+	(*GetBooksRequest)(nil),       // 4: aigateway.v1.GetBooksRequest
+	(*GetBooksResponse)(nil),      // 5: aigateway.v1.GetBooksResponse
+	(*BookedCorrection)(nil),      // 6: aigateway.v1.BookedCorrection
+	(*HealthCondition)(nil),       // 7: aigateway.v1.HealthCondition
 	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
+	(*Replica)(nil),               // 9: aigateway.v1.Replica
 }
 var file_aigateway_v1_status_service_proto_depIdxs = []int32{
-	2, // 0: aigateway.v1.GetHealthResponse.conditions:type_name -> aigateway.v1.HealthCondition
-	3, // 1: aigateway.v1.GetHealthResponse.providers:type_name -> aigateway.v1.ProviderHealth
-	4, // 2: aigateway.v1.GetHealthResponse.unpriced_models:type_name -> aigateway.v1.UnpricedModel
-	8, // 3: aigateway.v1.GetHealthResponse.prices_checked_at:type_name -> google.protobuf.Timestamp
-	8, // 4: aigateway.v1.GetBooksResponse.checked_at:type_name -> google.protobuf.Timestamp
-	7, // 5: aigateway.v1.GetBooksResponse.corrections:type_name -> aigateway.v1.BookedCorrection
-	8, // 6: aigateway.v1.BookedCorrection.create_time:type_name -> google.protobuf.Timestamp
-	0, // 7: aigateway.v1.StatusService.GetHealth:input_type -> aigateway.v1.GetHealthRequest
-	5, // 8: aigateway.v1.StatusService.GetBooks:input_type -> aigateway.v1.GetBooksRequest
-	1, // 9: aigateway.v1.StatusService.GetHealth:output_type -> aigateway.v1.GetHealthResponse
-	6, // 10: aigateway.v1.StatusService.GetBooks:output_type -> aigateway.v1.GetBooksResponse
-	9, // [9:11] is the sub-list for method output_type
-	7, // [7:9] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7,  // 0: aigateway.v1.GetHealthResponse.conditions:type_name -> aigateway.v1.HealthCondition
+	2,  // 1: aigateway.v1.GetHealthResponse.providers:type_name -> aigateway.v1.ProviderHealth
+	3,  // 2: aigateway.v1.GetHealthResponse.unpriced_models:type_name -> aigateway.v1.UnpricedModel
+	8,  // 3: aigateway.v1.GetHealthResponse.prices_checked_at:type_name -> google.protobuf.Timestamp
+	9,  // 4: aigateway.v1.GetHealthResponse.replicas:type_name -> aigateway.v1.Replica
+	8,  // 5: aigateway.v1.GetBooksResponse.checked_at:type_name -> google.protobuf.Timestamp
+	6,  // 6: aigateway.v1.GetBooksResponse.corrections:type_name -> aigateway.v1.BookedCorrection
+	9,  // 7: aigateway.v1.GetBooksResponse.replicas:type_name -> aigateway.v1.Replica
+	8,  // 8: aigateway.v1.BookedCorrection.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 9: aigateway.v1.StatusService.GetHealth:input_type -> aigateway.v1.GetHealthRequest
+	4,  // 10: aigateway.v1.StatusService.GetBooks:input_type -> aigateway.v1.GetBooksRequest
+	1,  // 11: aigateway.v1.StatusService.GetHealth:output_type -> aigateway.v1.GetHealthResponse
+	5,  // 12: aigateway.v1.StatusService.GetBooks:output_type -> aigateway.v1.GetBooksResponse
+	11, // [11:13] is the sub-list for method output_type
+	9,  // [9:11] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_status_service_proto_init() }
@@ -715,17 +684,19 @@ func file_aigateway_v1_status_service_proto_init() {
 	if File_aigateway_v1_status_service_proto != nil {
 		return
 	}
+	file_aigateway_v1_health_proto_init()
+	file_aigateway_v1_replica_proto_init()
 	file_aigateway_v1_status_service_proto_msgTypes[1].OneofWrappers = []any{}
-	file_aigateway_v1_status_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_aigateway_v1_status_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_aigateway_v1_status_service_proto_msgTypes[5].OneofWrappers = []any{}
 	file_aigateway_v1_status_service_proto_msgTypes[6].OneofWrappers = []any{}
-	file_aigateway_v1_status_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aigateway_v1_status_service_proto_rawDesc), len(file_aigateway_v1_status_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

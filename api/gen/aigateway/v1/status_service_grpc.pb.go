@@ -30,11 +30,13 @@ const (
 // StatusService tells how the gateway and its books are. It needs the scope usage or
 // admin, and a key that is not limited to tags.
 type StatusServiceClient interface {
-	// GetHealth tells what works and what somebody should look at. Errors: 403
-	// key_not_allowed. Repeating it is safe.
+	// GetHealth tells what works and what somebody should look at. Where gateways share a
+	// store, conditions, prices, clock and disk are those of the one that is asked, and
+	// replicas has all. Errors: 403 key_not_allowed. Repeating it is safe.
 	GetHealth(ctx context.Context, in *GetHealthRequest, opts ...grpc.CallOption) (*GetHealthResponse, error)
-	// GetBooks tells where the books stand. Errors: 403 key_not_allowed. Repeating it is
-	// safe.
+	// GetBooks tells where the books stand. Where gateways share a store, each has a chain
+	// of its own: head and checked_at are those of the one that is asked. Errors: 403
+	// key_not_allowed. Repeating it is safe.
 	GetBooks(ctx context.Context, in *GetBooksRequest, opts ...grpc.CallOption) (*GetBooksResponse, error)
 }
 
@@ -73,11 +75,13 @@ func (c *statusServiceClient) GetBooks(ctx context.Context, in *GetBooksRequest,
 // StatusService tells how the gateway and its books are. It needs the scope usage or
 // admin, and a key that is not limited to tags.
 type StatusServiceServer interface {
-	// GetHealth tells what works and what somebody should look at. Errors: 403
-	// key_not_allowed. Repeating it is safe.
+	// GetHealth tells what works and what somebody should look at. Where gateways share a
+	// store, conditions, prices, clock and disk are those of the one that is asked, and
+	// replicas has all. Errors: 403 key_not_allowed. Repeating it is safe.
 	GetHealth(context.Context, *GetHealthRequest) (*GetHealthResponse, error)
-	// GetBooks tells where the books stand. Errors: 403 key_not_allowed. Repeating it is
-	// safe.
+	// GetBooks tells where the books stand. Where gateways share a store, each has a chain
+	// of its own: head and checked_at are those of the one that is asked. Errors: 403
+	// key_not_allowed. Repeating it is safe.
 	GetBooks(context.Context, *GetBooksRequest) (*GetBooksResponse, error)
 	mustEmbedUnimplementedStatusServiceServer()
 }

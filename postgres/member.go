@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"aigateway/budget"
 )
@@ -70,15 +72,52 @@ func (m *Member) Leave(ctx context.Context) error {
 	return m.update(ctx, `UPDATE aig_holder SET has_left = true, applied = 0 WHERE id = $1 AND epoch = $2 AND NOT forgotten`)
 }
 
-// update edits m's row in sql, in which $1 and $2 are m's id and epoch.
+// update edits m's row in sql, in which $1 and $2 are m's id and epoch. Other
+// statements may come before it.
 func (m *Member) update(ctx context.Context, sql string, args ...any) error {
-	return m.s.write(ctx, func(c *conn) error {
-		tag, err := c.Exec(ctx, sql, append([]any{m.id, m.epoch}, args...)...)
-		if err == nil && tag.RowsAffected() != 1 {
-			return m.missing(ctx, c)
+	batch := &pgx.Batch{}
+	batch.Queue(sql, append([]any{m.id, m.epoch}, args...)...)
+	return m.send(ctx, batch)
+}
+
+// send is a transaction in one message, as once is: exchanges lock the row of m, too, and
+// must not wait until a network has carried every statement of another transaction. It may
+// happen twice. The last statement has to change m's row.
+func (m *Member) send(ctx context.Context, statements *pgx.Batch) error {
+	batch := &pgx.Batch{}
+	batch.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
+	batch.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
+	for _, q := range statements.QueuedQueries {
+		batch.Queue(q.SQL, q.Arguments...)
+	}
+	batch.Queue("COMMIT")
+	found := false
+	err := m.s.look(ctx, func(c *conn) error {
+		c.notices.Store(0)
+		results := c.SendBatch(ctx, batch)
+		var before, tag pgconn.CommandTag
+		var err error
+		for range batch.QueuedQueries {
+			before = tag
+			if tag, err = results.Exec(); err != nil {
+				break
+			}
 		}
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+		if err == nil && (tag.String() != "COMMIT" || c.notices.Load() > 0) {
+			err = errUnknown
+		}
+		found = before.RowsAffected() == 1
 		return err
 	})
+	if err != nil || found {
+		return err
+	}
+	var why error
+	err = m.s.look(ctx, func(c *conn) error { why = m.missing(ctx, c); return nil })
+	return cmp.Or(err, shown(why))
 }
 
 // missing is why the store has no row of m's epoch.

@@ -237,3 +237,33 @@ func callThrough(w *world, m *postgres.Member, names []budget.AccountName, round
 		}
 	}
 }
+
+// testRoundTrips counts how often an exchange crosses the network: once, and no more
+// for what else its replica tells at the same time.
+func testRoundTrips(w *world) {
+	const trip = 800 * time.Millisecond
+	b := w.budget("a", 100)
+	p, s := w.behind()
+	m := w.joinOn(s, "m")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	w.must(m.PushUsage(w.Context(), nil)) // from now on there are connections
+	p.Delay(trip / 2)
+	defer p.Delay(0)
+	version := w.rules().Version
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			if err := errors.Join(m.PushUsage(w.Context(), []budget.UsageTotal{{UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Requests: 1}}}), m.Acknowledge(w.Context(), version)); err != nil {
+				w.Error(err)
+			}
+		})
+	}
+	for n := range 4 {
+		begun := time.Now()
+		w.exchange(m, ask(b, budget.Amount(20+n), 20, 0, 0))
+		if trips := time.Since(begun) / trip; trips != 1 {
+			w.Errorf("exchange %d took %d round trips", n, trips)
+		}
+	}
+	others.Wait()
+}

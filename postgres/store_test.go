@@ -64,6 +64,7 @@ func TestStore(t *testing.T) {
 		"lost reply":         testLostReply,
 		"late exchange":      testLateExchange,
 		"partition":          testPartition,
+		"round trips":        testRoundTrips,
 		"weather":            testWeather,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -44,32 +44,26 @@ func (m *Member) pushSome(ctx context.Context, seq int64, totals []budget.UsageT
 			numbers[j] = append(numbers[j], n)
 		}
 	}
-	return m.s.write(ctx, func(c *conn) error {
-		tag, err := c.Exec(ctx, `UPDATE aig_holder SET pushed = CASE WHEN $3 THEN now() ELSE pushed END WHERE id = $1 AND epoch = $2 AND NOT forgotten`, m.id, m.epoch, last)
-		switch {
-		case err != nil:
-			return err
-		case tag.RowsAffected() == 0:
-			return m.missing(ctx, c)
-		case len(totals) == 0:
-			return nil
-		}
-		args := []any{m.id, seq}
+	batch := &pgx.Batch{}
+	if len(totals) > 0 {
+		args := []any{m.id, m.epoch, seq}
 		for _, column := range texts {
 			args = append(args, column)
 		}
 		for _, column := range numbers {
 			args = append(args, column)
 		}
-		_, err = c.Exec(ctx, `INSERT INTO aig_usage (holder, seq, tag, model, provider, key_id, bucket, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
-			SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[],
-				$11::bigint[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[])
+		batch.Queue(`INSERT INTO aig_usage (holder, seq, tag, model, provider, key_id, bucket, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
+			SELECT $1, $3, * FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
+				$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
+			WHERE EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND NOT forgotten)
 			ON CONFLICT (bucket, tag, model, provider, key_id, holder) DO UPDATE SET seq = excluded.seq, requests = excluded.requests, unpriced = excluded.unpriced,
 				cost = excluded.cost, input = excluded.input, cache_read = excluded.cache_read, cache_write = excluded.cache_write, output = excluded.output,
 				estimated = excluded.estimated, estimated_cost = excluded.estimated_cost
 			WHERE aig_usage.seq < excluded.seq`, args...)
-		return err
-	})
+	}
+	batch.Queue(`UPDATE aig_holder SET pushed = CASE WHEN $3 THEN now() ELSE pushed END WHERE id = $1 AND epoch = $2 AND NOT forgotten`, m.id, m.epoch, last)
+	return m.send(ctx, batch)
 }
 
 // filter builds a WHERE clause; ? stands for the next argument.

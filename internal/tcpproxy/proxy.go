@@ -4,7 +4,9 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Direction is where bytes go.
@@ -17,7 +19,8 @@ const (
 
 // Proxy passes connections on. Its methods may be called concurrently.
 type Proxy struct {
-	dial func() (net.Conn, error)
+	dial  func() (net.Conn, error)
+	delay atomic.Int64 // ns, each way
 
 	mu    sync.Mutex
 	links []*link
@@ -82,8 +85,8 @@ func (p *Proxy) serve(client net.Conn) {
 	p.links = append(p.links, l)
 	p.mu.Unlock()
 	done := make(chan struct{})
-	go func() { defer close(done); l.pass(client, server, ToServer) }()
-	l.pass(server, client, ToClient)
+	go func() { defer close(done); p.pass(l, client, server, ToServer) }()
+	p.pass(l, server, client, ToClient)
 	<-done
 	client.Close()
 	server.Close()
@@ -92,29 +95,52 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 }
 
+// piece is what was read at once, and when.
+type piece struct {
+	data []byte
+	at   time.Time
+}
+
 // pass copies from one end to the other. An end that takes nothing any more does not
 // stop what the first one says.
-func (l *link) pass(from, to net.Conn, d Direction) {
-	buf := make([]byte, 64<<10)
-	for {
-		n, err := from.Read(buf)
-		l.mu.Lock()
-		held := l.held[d]
-		l.mu.Unlock()
-		if held != nil {
-			<-held
-		}
-		if n > 0 {
-			_, _ = to.Write(buf[:n])
-		}
-		if err != nil {
-			if w, ok := to.(interface{ CloseWrite() error }); ok {
-				_ = w.CloseWrite()
+func (p *Proxy) pass(l *link, from, to net.Conn, d Direction) {
+	pieces := make(chan piece, 64) // on their way
+	go func() {
+		defer close(pieces)
+		for {
+			buf := make([]byte, 64<<10)
+			n, err := from.Read(buf)
+			if n > 0 {
+				pieces <- piece{buf[:n], time.Now()}
 			}
-			return
+			if err != nil {
+				return
+			}
 		}
+	}()
+	for piece := range pieces {
+		time.Sleep(time.Until(piece.at.Add(time.Duration(p.delay.Load()))))
+		l.await(d)
+		_, _ = to.Write(piece.data)
+	}
+	l.await(d)
+	if w, ok := to.(interface{ CloseWrite() error }); ok {
+		_ = w.CloseWrite()
 	}
 }
+
+// await returns when bytes may pass in d.
+func (l *link) await(d Direction) {
+	l.mu.Lock()
+	held := l.held[d]
+	l.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+}
+
+// Delay makes everything take so long in each direction, from now on.
+func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 
 // Hold holds back what goes in d on the connections of now, until release is called.
 // Later connections pass.

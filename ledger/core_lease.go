@@ -50,9 +50,10 @@ type leases struct {
 	listed []*account           // have something to tell
 	gone   []budget.AccountName // that the last process may have held something of
 
-	// The exchange under way.
-	sent  int64
-	asked []asked
+	// The exchange under way, if there is one.
+	underway bool
+	sent     int64
+	asked    []asked
 }
 
 // asked is one Ask of the exchange under way; account is nil where nothing is known
@@ -71,6 +72,8 @@ const (
 	shortFor = second / 5
 	// downFor is how long nobody waits for a store that did not answer.
 	downFor = second / 10
+	// slowFor is how long calls begin to wait for a store that has not answered yet.
+	slowFor = 2 * second
 	// maxAsks bounds one exchange.
 	maxAsks = 10_000
 )
@@ -190,7 +193,7 @@ func (c *core) lack(legs []*account, bound budget.Amount, at instant) {
 func (c *core) ask(at instant, all bool) []budget.Ask {
 	c.advance(&at)
 	x := c.leases
-	x.sent, x.asked, x.urgent = at.mono, x.asked[:0], false
+	x.underway, x.sent, x.asked, x.urgent = true, at.mono, x.asked[:0], false
 	if len(x.listed) > maxAsks {
 		slices.SortStableFunc(x.listed, func(a, b *account) int { return a.hurry() - b.hurry() })
 	}
@@ -292,7 +295,7 @@ func (c *core) lower(a *account, lease budget.Amount) {
 func (c *core) told(grants []budget.Grant, at instant) {
 	c.advance(&at)
 	x := c.leases
-	x.fresh, x.down = x.sent+x.maxStale, 0
+	x.underway, x.fresh, x.down = false, x.sent+x.maxStale, 0
 	byName := make(map[budget.AccountName]*budget.Grant, len(grants))
 	for i := range grants {
 		byName[grants[i].AccountName] = &grants[i]
@@ -364,7 +367,7 @@ func (c *core) recall(g *budget.Grant) {
 // store has done, and it does nothing of it later.
 func (c *core) unanswered(at instant) {
 	x := c.leases
-	x.down = at.mono + downFor
+	x.underway, x.down = false, at.mono+downFor
 	for i := range x.asked {
 		k := &x.asked[i]
 		if k.account == nil {
@@ -381,6 +384,12 @@ func (c *core) unanswered(at instant) {
 // stale reports whether the store was not heard of for too long, so that its budgets
 // and keys may have changed.
 func (c *core) stale(at instant) bool { return c.leases != nil && at.mono >= c.leases.fresh }
+
+// isDown reports whether it is no use to wait for the store: it did not answer a
+// moment ago, or has not for too long.
+func (x *leases) isDown(at instant) bool {
+	return at.mono < x.down || x.underway && at.mono >= x.sent+slowFor
+}
 
 // closeLeases prepares the last exchange, which gives back all that is unused.
 func (c *core) closeLeases() {

@@ -82,7 +82,7 @@ func (c *core) decideOn(r *budget.Request, no uint64, at instant) (out outcome, 
 	case waitMark:
 		c.raise(legs, bound)
 	case waitLease:
-		if at.mono < c.leases.down {
+		if c.leases.isDown(at) {
 			return unreachable, nil, nil, nil
 		}
 		c.lack(legs, bound, at)

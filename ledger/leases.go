@@ -128,16 +128,23 @@ func storeUnreachable() *budget.Error {
 	return budget.Unavailable("store_unreachable", "the store of the shared budgets does not answer right now; retry shortly", nil)
 }
 
-// lackedTooLong is the answer to a call that waited since began for more of a's lease.
-func (l *Ledger) lackedTooLong(r *budget.Request, a *account, began int64) error {
+// lackedTooLong is the answer to a call that waited since the given time for more of
+// a's lease: by the store's word, if it was asked meanwhile.
+func (l *Ledger) lackedTooLong(r *budget.Request, a *account, since int64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if x := l.core.leases; x.fresh-x.maxStale < began {
+	switch x := l.core.leases; {
+	case x.fresh-x.maxStale < since:
 		l.metrics.refuse("store_unreachable")
 		return storeUnreachable()
+	case a.left() < least(r):
+		err := refusal(a, r.Bound)
+		l.metrics.refuse(err.Reason)
+		return err
+	default:
+		l.metrics.refuse("budget_contended")
+		return budget.Contended(numbers(a, r.Bound))
 	}
-	l.metrics.refuse("budget_contended")
-	return budget.Contended(numbers(a, r.Bound))
 }
 
 // giveBack returns all that is unused to the store, once nothing is admitted and the

@@ -236,6 +236,46 @@ func TestFleetWithoutItsStore(t *testing.T) {
 	f.await("the store again", func() bool { _, err := f.reserve(0, 10, 0); return err == nil })
 }
 
+// TestFleetSlowStore: calls that lack lease wait for a store that takes its time, as
+// long as their callers do, and no call begins to wait for one that is silent.
+func TestFleetSlowStore(t *testing.T) {
+	f := newFleet(t, 1, 100*budget.Dollar)
+	l := f.ledgers[0]
+	l.config.JournalWait = 50 * time.Millisecond
+	slow := func(delay time.Duration) {
+		f.store.mu.Lock()
+		defer f.store.mu.Unlock()
+		f.store.delay = delay
+	}
+	reserve := func(bound budget.Amount, patience time.Duration) (took time.Duration, err error) {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		begun := time.Now()
+		_, err = l.Reserve(ctx, budget.Request{RequestID: fmt.Sprint("req-", fleetCalls.Add(1)), Bound: bound, Attribution: budget.Attribution{KeyID: "key", Tag: "tag0/a", Model: "p/m", Provider: "p"}})
+		return time.Since(begun), err
+	}
+	defer slow(0) // it takes back what is lent
+	slow(700 * time.Millisecond)
+	for bound := budget.Dollar; bound < 16*budget.Dollar; bound *= 2 { // each has to ask
+		if _, err := reserve(bound, time.Minute); err != nil {
+			t.Errorf("a call of %s: %v", bound, err)
+		}
+	}
+	if _, err := reserve(90*budget.Dollar, time.Minute); reasonOf(err) != "cap_held" {
+		t.Errorf("what the cap does not leave: %v", err)
+	}
+	slow(time.Hour)
+	if took, err := reserve(50*budget.Dollar, time.Second); reasonOf(err) != "store_unreachable" || took > time.Second {
+		t.Errorf("after %v: %v; want to hear in time that the store is silent", took, err)
+	}
+	l.mu.Lock()
+	l.core.leases.sent -= slowFor
+	l.mu.Unlock()
+	if took, err := reserve(50*budget.Dollar, time.Minute); reasonOf(err) != "store_unreachable" || took > 10*time.Second {
+		t.Errorf("after %v: %v; want to hear at once that the store is silent", took, err)
+	}
+}
+
 func TestFleetTrustsNoOldStore(t *testing.T) {
 	f := newFleet(t, 1, 1000)
 	f.must(0, 10)

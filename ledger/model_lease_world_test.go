@@ -337,7 +337,11 @@ func (w *leaseWorld) hash() uint64 {
 			l.disk.row.spent, l.disk.row.orphan, l.disk.row.residue, l.disk.row.hw, w.store.lent[leaseName][i].lease, w.store.lent[leaseName][i].spent, w.store.lent[leaseName][i].reserved} {
 			put(int64(v))
 		}
-		put(a.active, s.toldAt, boolInt(l.asking), l.c.leases.fresh, l.c.leases.down, int64(len(l.c.queue)), int64(l.c.epoch), int64(l.c.seq))
+		sent := int64(0)
+		if l.asking {
+			sent = l.c.leases.sent
+		}
+		put(a.active, s.toldAt, boolInt(l.asking), sent, l.c.leases.fresh, l.c.leases.down, int64(len(l.c.queue)), int64(l.c.epoch), int64(l.c.seq))
 		for _, v := range []bool{a.wanted, a.raised, a.lower, s.listed, s.asking, s.recall, s.absent, s.told.Recall} {
 			flag(v)
 		}

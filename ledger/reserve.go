@@ -12,9 +12,9 @@ import (
 // answers from memory. It waits for the disk, at most Config.JournalWait, only
 // where the alternative is a wrong answer: money that is about to be freed, or
 // a high-water mark that has to rise first; and for the store that lends a share of
-// the caps, where its share has no room. It waits for running calls to end
-// as long as r.Wait and ctx allow, in the order of those who wait for the same
-// budget.
+// the caps, where its share has no room, as long as ctx allows and the store is not
+// known to be away. It waits for running calls to end as long as r.Wait and ctx
+// allow, in the order of those who wait for the same budget.
 //
 // Errors are *budget.Error: a budget_exceeded with its numbers, r.Unbounded, a
 // budget_contended while other ledgers hold what is left, or an unavailable, after
@@ -28,7 +28,7 @@ func (l *Ledger) Reserve(ctx context.Context, r budget.Request) (budget.Reservat
 	case later.turn != nil:
 		return l.awaitTurn(ctx, later.turn)
 	case later.next != nil:
-		return l.waitReserve(ctx, &r, later)
+		return l.waitReserve(ctx, &r, later, later.since)
 	}
 	return res, err
 }
@@ -38,6 +38,7 @@ type later struct {
 	next  <-chan struct{} // the next commit or, if lacks is set, exchange
 	lacks *account        // whose lease has no room
 	turn  *waiter         // running calls
+	since int64           // monotonic
 }
 
 // tryReserve decides at once, or says what to wait for.
@@ -50,7 +51,7 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error
 	}
 	if len(l.core.queue) >= maxQueue {
 		l.signal(true)
-		return budget.Reservation{}, later{next: l.synced}, nil
+		return budget.Reservation{}, later{next: l.synced, since: at.mono}, nil
 	}
 	out, h, tight, blocked := l.core.reserve(r, at)
 	switch out {
@@ -60,10 +61,10 @@ func (l *Ledger) tryReserve(r *budget.Request) (budget.Reservation, later, error
 	case waitSettle, waitMark:
 		l.metrics.waits.Inc()
 		l.signal(true)
-		return budget.Reservation{}, later{next: l.synced}, nil
+		return budget.Reservation{}, later{next: l.synced, since: at.mono}, nil
 	case waitLease:
 		l.exchangeSoon()
-		return budget.Reservation{}, later{next: l.exchanged, lacks: tight}, nil
+		return budget.Reservation{}, later{next: l.exchanged, lacks: tight, since: at.mono}, nil
 	}
 	res, err := l.decided(r, out, h, tight, at)
 	return res, later{}, err
@@ -115,22 +116,18 @@ func (l *Ledger) decided(r *budget.Request, out outcome, h *hold, tight *account
 	}
 }
 
-// waitReserve retries after every commit, or exchange where that is what lacks, up
-// to JournalWait, and with a Lessor twice that.
-func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, later later) (budget.Reservation, error) {
-	wait := l.config.JournalWait
-	if l.config.Lessor != nil {
-		wait *= 2
-	}
-	timer := time.NewTimer(wait)
+// waitReserve retries after every commit, up to JournalWait, or after every exchange
+// where that is what lacks: as long as the caller waits, who has since the given
+// (monotonic) time.
+func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, later later, since int64) (budget.Reservation, error) {
+	timer := time.NewTimer(l.patience(ctx, later))
 	defer timer.Stop()
-	began := l.instant().mono
 	for {
 		select {
 		case <-later.next:
 		case <-timer.C:
 			if later.lacks != nil {
-				return budget.Reservation{}, l.lackedTooLong(r, later.lacks, began)
+				return budget.Reservation{}, l.lackedTooLong(r, later.lacks, since)
 			}
 			l.metrics.refuse("journal")
 			return budget.Reservation{}, budget.Unavailable("journal_slow", "the spending journal is behind; retry shortly", nil)
@@ -143,9 +140,24 @@ func (l *Ledger) waitReserve(ctx context.Context, r *budget.Request, later later
 			return l.awaitTurn(ctx, again.turn)
 		case again.next == nil:
 			return res, err
+		case (again.lacks == nil) != (later.lacks == nil):
+			timer.Reset(l.patience(ctx, again))
 		}
 		later = again
 	}
+}
+
+// patience is how long a call waits for what later says. An exchange takes as long as
+// the store does; a call that waited for one is answered just before its caller leaves.
+func (l *Ledger) patience(ctx context.Context, later later) time.Duration {
+	if later.lacks == nil {
+		return l.config.JournalWait
+	}
+	wait := l.config.MaxStale // then nothing is admitted any more
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, time.Until(deadline)-answerTime/5)
+	}
+	return wait
 }
 
 func canceled(ctx context.Context) error {

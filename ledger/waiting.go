@@ -39,7 +39,10 @@ func (l *Ledger) awaitTurn(ctx context.Context, w *waiter) (budget.Reservation, 
 	}
 	last := *w.request
 	last.Wait = 0
-	res, err := l.Reserve(ctx, last)
+	res, later, err := l.tryReserve(&last)
+	if later.next != nil {
+		res, err = l.waitReserve(ctx, &last, later, w.since)
+	}
 	return after(waited, res, err)
 }
 

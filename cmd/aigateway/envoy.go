@@ -121,9 +121,22 @@ func bootstrapConfig(c *gatewayconfig.Config) envoy.BootstrapConfig {
 		StreamIdleTimeout: c.Streams.IdleTimeout, MaxStreamDuration: c.Streams.MaxDuration,
 		// Ten signs of life may be lost before a running call counts as gone.
 		Heartbeat:    c.ReservationTimeout / 10,
-		CheckTimeout: c.MaxWait + envoy.DefaultCheckTimeout,
+		CheckTimeout: checkTimeout(c),
 		MaxHeapBytes: envoyMemory(c),
 	}
+}
+
+// storeWait is how long Envoy waits where a decision needs the store of several gateways:
+// some milliseconds, but for one that is slow.
+const storeWait = 3 * time.Second
+
+// checkTimeout is how long Envoy waits for a decision.
+func checkTimeout(c *gatewayconfig.Config) time.Duration {
+	wait := c.MaxWait
+	if c.Store.Set() {
+		wait = max(wait, storeWait)
+	}
+	return wait + envoy.DefaultCheckTimeout
 }
 
 // envoyMemory is what Envoy may use, in bytes; 0 where nobody knows.

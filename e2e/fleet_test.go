@@ -24,12 +24,18 @@ func newGateways(t *testing.T, db *pgtest.Server, n int, maxStale time.Duration)
 	t.Helper()
 	for range n {
 		g := newGateway(t)
-		g.settings["Extra"] = fmt.Sprintf("store: {postgres: %q, durability: single_node, max_stale: %s}", db.URL("admin"), maxStale)
-		g.settings["MaxWait"] = 3 * time.Second
-		g.writeConfig()
+		g.shareStore(db.URL("admin"), "single_node", maxStale)
 		all = append(all, g)
 	}
 	return all
+}
+
+// shareStore makes g one of those that share the store at url.
+func (g *gateway) shareStore(url, durability string, maxStale time.Duration) {
+	g.t.Helper()
+	g.settings["Extra"] = fmt.Sprintf("store: {postgres: %q, durability: %s, max_stale: %s}", url, durability, maxStale)
+	g.settings["MaxWait"] = 3 * time.Second
+	g.writeConfig()
 }
 
 // runGateways are n of them, each of one `aigateway run`.
@@ -263,18 +269,14 @@ func TestStoreIsAway(t *testing.T) {
 		return true
 	}
 	eventually(t, time.Minute, "calls are answered", func() bool { return calls("away", http.StatusOK) })
-	if err := db.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	db.Kill()
 	r := all[0].try(http.MethodPost, all[0].rest+"/v1/budgets", `{"tag":"away","monthly_cap_cents":1000}`, nil)
 	wantError(t, r, http.StatusServiceUnavailable, "service_unavailable")
 	// Nobody may admit what a budget could watch that was made meanwhile.
 	eventually(t, time.Minute, "no call is admitted", func() bool {
 		return calls("away", http.StatusServiceUnavailable) && calls("unwatched", http.StatusServiceUnavailable)
 	})
-	if err := db.Serve(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	db.Revive()
 	eventually(t, time.Minute, "calls are answered again", func() bool { return calls("away", http.StatusOK) && calls("unwatched", http.StatusOK) })
 	all.settle(time.Minute)
 	all.wantAlike(t)

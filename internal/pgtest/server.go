@@ -15,8 +15,9 @@ var installed = sync.OnceValues(func() (string, error) { return local.Install(co
 // Server is a cluster of PostgreSQL, with the methods of a local one.
 type Server struct {
 	*local.Server
-	t    testing.TB
-	down bool
+	t        testing.TB
+	settings []string
+	down     bool
 }
 
 // Start makes a cluster and serves it until the test ends. Settings are lines of
@@ -66,6 +67,7 @@ func (s *Server) serve(settings ...string) {
 			s.t.Error(err)
 		}
 	})
+	s.settings = settings
 	s.must(s.Serve(s.t.Context(), settings...))
 }
 
@@ -83,10 +85,10 @@ func (s *Server) Kill() {
 	s.down = true
 }
 
-// Revive starts a server that was killed.
+// Revive starts a server that was killed, with its settings.
 func (s *Server) Revive() {
 	s.t.Helper()
-	s.must(s.Serve(s.t.Context()))
+	s.must(s.Serve(s.t.Context(), s.settings...))
 	s.down = false
 }
 

@@ -43,6 +43,7 @@ type Config struct {
 	Refused      RefusedReader // may be nil: none are counted
 	Reservations ReservationReader
 	Adjustments  AdjustmentStore
+	Bills        BillStore
 	Audit        AuditReader
 	State        StateReader
 	Providers    func() []budget.ProviderState // may be nil: none are told of
@@ -59,7 +60,7 @@ type Config struct {
 
 func (c *Config) check() error {
 	switch {
-	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.History == nil, c.Usage == nil, c.Calls == nil, c.Reservations == nil, c.Adjustments == nil, c.Audit == nil, c.State == nil:
+	case c.Auth == nil, c.Keys == nil, c.Budgets == nil, c.History == nil, c.Usage == nil, c.Calls == nil, c.Reservations == nil, c.Adjustments == nil, c.Bills == nil, c.Audit == nil, c.State == nil:
 		return errors.New("adminapi: a store is missing")
 	case c.Catalog == nil, c.Now == nil, c.Log == nil:
 		return errors.New("adminapi: Catalog, Now or Log is missing")

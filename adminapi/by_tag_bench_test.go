@@ -34,7 +34,7 @@ func BenchmarkByTag(b *testing.B) {
 	}
 	fill(b, l, &at, tags, calls)
 	server, err := adminapi.New(adminapi.Config{
-		Auth: l, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Audit: l, State: l,
+		Auth: l, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Bills: l, Audit: l, State: l,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

@@ -114,7 +114,7 @@ func TestScopes(t *testing.T) {
 	w := newWorld(t)
 	need := map[string]string{ // route prefix: the narrow key that may use it
 		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/calls": reporter, "/v1/overview": reporter, "/v1/health": reporter, "/v1/books": reporter, "/v1/refusals": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
-		"/v1/adjustments": admin, "/v1/audit": admin, "/v1/explain": inference,
+		"/v1/adjustments": admin, "/v1/audit": admin, "/v1/bills": admin, "/v1/explain": inference,
 	}
 	for _, route := range adminapi.Routes() {
 		method, path, _ := strings.Cut(route, " ")
@@ -134,7 +134,7 @@ func TestScopes(t *testing.T) {
 		for _, key := range []string{admin, reporter, finance, inference} {
 			a := w.do(key, method, strings.ReplaceAll(path, "{id}", "x"), body)
 			refused := a.status == http.StatusForbidden
-			reads := allowed == finance && method == "GET" && key == reporter // who may see what was spent may see caps
+			reads := (allowed == finance || path == "/v1/bills") && method == "GET" && key == reporter // who may see what was spent may see caps and bills
 			if want := key != admin && key != allowed && allowed != "any" && !reads; refused != want {
 				t.Errorf("%s with %s: status %d, want refused: %v", route, key, a.status, want)
 			}

@@ -26,6 +26,7 @@ type store struct {
 	changes  []budget.BudgetChange
 	refused  []budget.Refused
 	adjusted []budget.Adjustment
+	bills    []budget.Bill
 	audit    []budget.AuditEntry
 	actors   []string
 	reasons  []string
@@ -293,6 +294,26 @@ func (s *store) Adjust(_ context.Context, a budget.Adjustment, actor string) (bu
 	a.ID, a.Actor, a.Time = s.next("adj"), actor, s.now()
 	s.adjusted = append(s.adjusted, a)
 	return a, nil
+}
+
+func (s *store) ImportBill(_ context.Context, b budget.Bill, by budget.Author) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.guard(by); err != nil {
+		return err
+	}
+	if err := b.Check(); err != nil {
+		return err
+	}
+	b.Actor, b.Time = by.Actor, s.now()
+	s.bills = append(s.bills, b)
+	return nil
+}
+
+func (s *store) Bills(context.Context) ([]budget.Bill, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.bills), s.fail
 }
 
 func (s *store) Adjustments(_ context.Context, after string, limit int) ([]budget.Adjustment, error) {

@@ -39,7 +39,7 @@ func onLedger(t *testing.T) (*ledger.Ledger, budget.Key, string, *world) {
 	}
 	w := newWorld(t)
 	w.server, err = adminapi.New(adminapi.Config{
-		Auth: l, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Audit: l, State: l,
+		Auth: l, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Bills: l, Audit: l, State: l,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {

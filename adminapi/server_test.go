@@ -68,7 +68,7 @@ func newWorldAmong(t *testing.T, zone *time.Location, peers adminapi.Peers) *wor
 	}}}
 	registry := prometheus.NewRegistry()
 	server, err := adminapi.New(adminapi.Config{
-		Auth: w.store, Keys: w.store, Budgets: w.store, History: w.store, Refused: w.store, Usage: w.store, Calls: w.store, Refusals: refusals{w.store}, Reservations: w.store, Adjustments: w.store, Audit: w.store, State: w.store, Explainer: fakeExplainer{},
+		Auth: w.store, Keys: w.store, Budgets: w.store, History: w.store, Refused: w.store, Usage: w.store, Calls: w.store, Refusals: refusals{w.store}, Reservations: w.store, Adjustments: w.store, Bills: w.store, Audit: w.store, State: w.store, Explainer: fakeExplainer{},
 		Providers: func() []budget.ProviderState {
 			return []budget.ProviderState{{Name: "moonshot", Calls: 4, Faults: 1, Took: time.Second, LastFault: "timeout"}, {Name: "openai"}}
 		},

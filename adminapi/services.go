@@ -30,6 +30,8 @@ func services() []service {
 			func(c *Config) any { return &adjustmentService{adjustments: c.Adjustments} }},
 		{&aigatewayv1.AuditService_ServiceDesc, budget.ScopeAdmin, "", aigatewayv1.RegisterAuditServiceHandler,
 			func(c *Config) any { return &auditService{audit: c.Audit} }},
+		{&aigatewayv1.BillService_ServiceDesc, budget.ScopeAdmin, budget.ScopeUsage, aigatewayv1.RegisterBillServiceHandler,
+			func(c *Config) any { return &billService{bills: c.Bills, usage: newUsageService(c)} }},
 		{&aigatewayv1.BudgetService_ServiceDesc, budget.ScopeBudgets, budget.ScopeUsage, aigatewayv1.RegisterBudgetServiceHandler,
 			func(c *Config) any { return newBudgetService(c) }},
 		{&aigatewayv1.CallService_ServiceDesc, budget.ScopeUsage, "", aigatewayv1.RegisterCallServiceHandler,

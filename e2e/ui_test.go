@@ -19,10 +19,10 @@ import (
 
 // seen is what the browser read: of each table the rows of its body, then its foot.
 type seen struct {
-	Usage, Budgets, Refused, Calls, Lines, Pressed, Reasons, Windows, Changes [2][][]string
-	Today                                                                     []string
-	Sentence                                                                  string
-	Problems                                                                  []string
+	Bills, Usage, Budgets, Refused, Calls, Lines, Pressed, Reasons, Windows, Changes [2][][]string
+	Today                                                                            []string
+	Sentence                                                                         string
+	Problems                                                                         []string
 }
 
 // TestPage opens every page of /ui/ in a real browser, from 360 to 1280 pixels, light
@@ -48,6 +48,24 @@ func TestPage(t *testing.T) {
 	calls := g.calls("tag=found")
 	history := g.history(t, b.ID)
 
+	month, today := time.Now().UTC().Format("2006-01"), time.Now().UTC().Format(time.DateOnly)
+	if r := g.try(http.MethodPost, g.rest+"/v1/bills", fmt.Sprintf(`{"provider":"fake","month":%q,"days":[{"day":%q,"billed_usd":"0.01"}]}`, month, today), nil); r.status != http.StatusOK {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	var bills struct {
+		Providers []struct {
+			Provider                     string
+			Billed, Recorded, Difference string
+			Corrected, Open              string
+			Actor                        string
+		}
+	}
+	r = g.try(http.MethodGet, g.rest+"/v1/bills", "", nil)
+	if err := json.Unmarshal(bytes.ReplaceAll(r.body, []byte("_usd"), nil), &bills); err != nil || len(bills.Providers) != 1 || bills.Providers[0].Recorded != report.Rows[0].Cost {
+		t.Fatalf("%s: %v", r.body, err)
+	}
+	bill := bills.Providers[0]
+
 	page := g.browse(t)
 	for _, p := range page.Problems {
 		t.Error(p)
@@ -61,6 +79,7 @@ func TestPage(t *testing.T) {
 		{"the total", cell(page.Usage[1], 0, 6), usd(report.Rows[0].Cost)},
 		{"the budget", strings.Join(rowOf(page.Budgets[0], 1)[:8], " "), strings.Join([]string{"found", usd(report.Rows[0].Cost), "1 month", usd(spent.Cap), usd(spent.Spent), usd(spent.Reserved), usd(spent.Remaining)}, " ")},
 		{"today", strings.Join(page.Today, " "), strings.Join([]string{usd(history.overview.Spent), usd(history.overview.Reserved), projected(history.overview.Projected), usd(history.overview.Kept)}, " ")},
+		{"the bill", strings.Join(rowOf(page.Bills[0], 0)[:6], " ") + " " + cell(page.Bills[0], 0, 7), strings.Join([]string{bill.Provider, usd(bill.Billed), usd(bill.Recorded), usd(bill.Difference), usd(bill.Corrected), usd(bill.Open), bill.Actor}, " ")},
 		{"the sentence", page.Sentence[:len(usd(history.overview.Spent))], usd(history.overview.Spent)},
 		{"the budget under pressure", cell(page.Pressed[0], 0, 0) + " " + cell(page.Pressed[0], 0, 2), "found, month " + usd(spent.Spent)},
 		{"refusals by reason", strings.Join(rowOf(page.Reasons[0], 0), " "), fmt.Sprintf("%s %d %d %s", history.refusals.Rows[0].Reason, history.refusals.Rows[0].Calls, history.refusals.Rows[0].Distinct, usd(history.refusals.Rows[0].Kept))},

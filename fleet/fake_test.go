@@ -180,6 +180,12 @@ func (s *store) Budgets(context.Context, string, int) (list []budget.Status, asO
 	return list, asOf, err
 }
 
+func (s *store) ImportBill(context.Context, budget.Bill, budget.Author) error {
+	return s.change(func() {})
+}
+
+func (s *store) Bills(context.Context) ([]budget.Bill, error) { return nil, s.change(func() {}) }
+
 func (s *store) AuditLog(context.Context, int64, int) ([]budget.AuditEntry, error) {
 	return nil, s.change(func() {})
 }

@@ -40,6 +40,8 @@ type Store interface {
 	Budget(ctx context.Context, id string) (status budget.Status, asOf time.Time, err error)
 	Budgets(ctx context.Context, after string, limit int) (list []budget.Status, asOf time.Time, err error)
 	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
+	ImportBill(ctx context.Context, b budget.Bill, by budget.Author) error
+	Bills(ctx context.Context) ([]budget.Bill, error)
 	Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.UsageRow, asOf time.Time, err error)
 	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (costs []budget.TagCost, asOf time.Time, err error)
 }

@@ -235,6 +235,8 @@ func TestStoreIsGone(t *testing.T) {
 		"get":    func() error { _, err := a.GetBudget("x"); return err },
 		"list":   func() error { _, err := a.ListBudgets("", 1); return err },
 		"audit":  func() error { _, err := a.AuditLog(t.Context(), 0, 1); return err },
+		"bill":   func() error { return a.ImportBill(t.Context(), budget.Bill{}, budget.Author{}) },
+		"bills":  func() error { _, err := a.Bills(t.Context()); return err },
 		"usage":  func() error { _, err := a.Usage(t.Context(), budget.UsageQuery{}); return err },
 		"by tag": func() error { _, err := a.TagCosts(t.Context(), budget.Window{}, ""); return err },
 	} {

@@ -43,7 +43,7 @@ func routes(c *Config) (*routev3.RouteConfiguration, error) {
 		}
 	}
 	b.allow(b.rest(prefix("/v1/models")))
-	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/calls", "/v1/refusals", "/v1/overview", "/v1/books", "/v1/health", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
+	for _, p := range []string{"/v1/usage", "/v1/budgets", "/v1/keys", "/v1/calls", "/v1/refusals", "/v1/overview", "/v1/books", "/v1/bills", "/v1/health", "/v1/explain", "/v1/reservations", "/v1/adjustments", "/v1/audit"} {
 		b.rest(prefix(p))
 	}
 	b.rest(path("/openapi.json"))

@@ -52,6 +52,7 @@ func TestStore(t *testing.T) {
 		"zone":               testZone,
 		"keys":               testKeys,
 		"audit":              testAudit,
+		"bills":              testBills,
 		"await":              testAwait,
 		"usage":              testUsage,
 		"forget":             testForget,

@@ -40,7 +40,7 @@ func startAPI(t *testing.T) (*ledger.Ledger, map[string]string) {
 		}
 	})
 	api, err := adminapi.New(adminapi.Config{
-		Auth: adminOnly{l}, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Audit: l, State: l,
+		Auth: adminOnly{l}, Keys: l, Budgets: l, History: l, Usage: l, Calls: l, Reservations: l, Adjustments: l, Bills: l, Audit: l, State: l,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: time.Now,
 		Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})

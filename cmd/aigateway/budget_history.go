@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/http"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -102,6 +103,59 @@ func newBudgetsChangesCommand(a *app, f *clientFlags) *cobra.Command {
 			t.add(orElse(x.CreateTime, ""), x.Actor, x.Action, before.Cap, after.Cap, after.TimeZone, x.Reason)
 		}
 		return a.print(out, all, t)
+	}
+	return c
+}
+
+// restCurve is what a budget has spent by when, as the REST API writes it.
+type restCurve struct {
+	Points []struct {
+		Time  string `json:"time"`
+		Spent string `json:"spent"`
+	} `json:"points"`
+}
+
+func newBudgetsCurveCommand(a *app, f *clientFlags) *cobra.Command {
+	c := &cobra.Command{
+		Use: "curve BUDGET_ID", Short: "Show what a budget has spent by when in its window, and where that leads",
+		Long: `Lists what was spent by the end of each hour or day of the window that runs. The
+last rows are the forecast: a straight line from the start of the window through what
+is spent, when it reaches the cap and where it is at the window's end.`,
+		Example: "  aigateway budgets curve bud_7\n  aigateway budgets curve bud_7 -o csv",
+		Args:    arguments("the budget's id"),
+	}
+	out := outputFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, err := idPath(c, "/v1/budgets/", "bud_", args[0])
+		if err != nil {
+			return err
+		}
+		cl, err := a.client(c, f)
+		if err != nil {
+			return err
+		}
+		var r struct {
+			restCurve
+			Budget restBudget `json:"budget"`
+		}
+		err = cl.call(c.Context(), http.MethodGet, path, nil, nil, &r.Budget)
+		if err == nil {
+			err = cl.call(c.Context(), http.MethodGet, path+"/curve", nil, nil, &r.restCurve)
+		}
+		if err != nil {
+			return hintUnknownID(err, "aigateway budgets list")
+		}
+		t := &table{columns: []column{left("BY"), money("SPENT USD"), left("WHAT")}}
+		for _, p := range r.Points {
+			t.add(p.Time, p.Spent, "spent")
+		}
+		if f := r.Budget.Forecast; f != nil {
+			if f.FullAt != nil {
+				t.add(*f.FullAt, r.Budget.Cap, "the cap, at this pace")
+			}
+			t.add(orElse(r.Budget.ResetsAt, ""), f.Projected, "at this pace")
+		}
+		return a.print(out, r, t)
 	}
 	return c
 }

@@ -64,7 +64,7 @@ Amounts are US dollars.`,
 	f := &clientFlags{}
 	f.bind(c)
 	return group(c, newBudgetsListCommand(a, f), newBudgetsGetCommand(a, f), newBudgetsSetCommand(a, f), newBudgetsDeleteCommand(a, f),
-		newBudgetsWindowsCommand(a, f), newBudgetsChangesCommand(a, f))
+		newBudgetsCurveCommand(a, f), newBudgetsWindowsCommand(a, f), newBudgetsChangesCommand(a, f))
 }
 
 func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {

@@ -236,10 +236,10 @@ func (s *shared) close(ctx context.Context, inOrder bool) error {
 // stores are where the admin API keeps and reads what it serves.
 func (c *controlPlane) stores(cfg *adminapi.Config) *adminapi.Config {
 	cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Adjustments, cfg.Audit = c.ledger, c.ledger, c.ledger, c.ledger, c.ledger
-	cfg.History = c.ledger
+	cfg.History, cfg.Bills = c.ledger, c.ledger
 	if c.shared != nil {
 		cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Audit = c.shared.fleet, c.shared.fleet, c.shared.fleet, c.shared.fleet
-		cfg.Peers = c.shared.fleet
+		cfg.Peers, cfg.Bills = c.shared.fleet, c.shared.fleet
 		cfg.History = sharedHistory{}
 		cfg.Adjustments = noAdjustments{}
 	}

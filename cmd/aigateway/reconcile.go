@@ -130,21 +130,36 @@ func (a *app) reconcile(c *cobra.Command, f *clientFlags, r *reconcileFlags, out
 	if err != nil {
 		return err
 	}
-	booked, err := bookedAdjustments(c.Context(), cl)
+	compare := func() (*reconciliation.Report, error) {
+		booked, err := bookedAdjustments(c.Context(), cl)
+		if err != nil {
+			return nil, err
+		}
+		report, err := reconciliation.Compare(reconciliation.Input{
+			Provider: r.provider, Days: days, Exports: exports, Recorded: recorded, Booked: booked, Only: r.only,
+			Model: func(name string, at time.Time) (pricing.Model, bool) { return catalog.Invoiced(r.provider, name, at) },
+		})
+		if err != nil {
+			return nil, fmt.Errorf("compare: %w", err)
+		}
+		return report, nil
+	}
+	report, err := compare()
 	if err != nil {
 		return err
 	}
-	report, err := reconciliation.Compare(reconciliation.Input{
-		Provider: r.provider, Days: days, Exports: exports, Recorded: recorded, Booked: booked, Only: r.only,
-		Model: func(name string, at time.Time) (pricing.Model, bool) { return catalog.Invoiced(r.provider, name, at) },
-	})
-	if err != nil {
-		return fmt.Errorf("compare: %w", err)
-	}
 	if !r.correct {
-		return a.printReconciled(out, newReconciled(r.month, report))
+		return errors.Join(a.printReconciled(out, newReconciled(r.month, report)), keepBill(c.Context(), cl, r.month, days, report))
 	}
-	return a.correct(c.Context(), cl, r, out, report)
+	err = a.correct(c.Context(), cl, r, out, report)
+	if r.yes { // with what was just booked
+		var again error
+		report, again = compare()
+		if again != nil {
+			return errors.Join(err, again)
+		}
+	}
+	return errors.Join(err, keepBill(c.Context(), cl, r.month, days, report))
 }
 
 // daysOver are the month's days that have ended: the provider's numbers of a

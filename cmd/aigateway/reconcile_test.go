@@ -45,7 +45,7 @@ func newBooksWorld(t *testing.T) *booksWorld {
 		}
 	})
 	api, err := adminapi.New(adminapi.Config{
-		Auth: adminOnly{w.ledger}, Keys: w.ledger, Budgets: w.ledger, History: w.ledger, Usage: w.ledger, Calls: w.ledger, Reservations: w.ledger, Adjustments: w.ledger, Audit: w.ledger, State: w.ledger,
+		Auth: adminOnly{w.ledger}, Keys: w.ledger, Budgets: w.ledger, History: w.ledger, Usage: w.ledger, Calls: w.ledger, Reservations: w.ledger, Adjustments: w.ledger, Bills: w.ledger, Audit: w.ledger, State: w.ledger,
 		Catalog: func() adminapi.Catalog { return adminapi.Catalog{} }, Now: now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 	})
 	if err != nil {
@@ -168,6 +168,9 @@ func TestReconcileCorrects(t *testing.T) {
 	if got := strings.Count(must(t, w.env, "adjustments", "list", "-o", "csv"), "reconciliation:"); got != 4 {
 		t.Errorf("%d corrections after four runs, want 4", got)
 	}
+	// What was billed is kept, with what was booked: the books of two days tie, and the
+	// third lacks what is below a cent.
+	wantIn(t, must(t, w.env, "bills", "-o", "csv"), "openai,2026-04-01,3.00,5.00,-2.00,-2.00,0.00,", "openai,2026-04-02,9.50,8.00,1.50,1.50,0.00,", "openai,2026-04-03,0.00,0.002,-0.002,-0.002,0.00,")
 	if out := must(t, w.env, reconcileArgs("-o", "json")...); !strings.Contains(out, `"corrected_usd": "-0.502"`) || !strings.Contains(out, `"open_usd": "0.00"`) {
 		t.Errorf("after booking: %s", out)
 	}

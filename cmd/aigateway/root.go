@@ -81,8 +81,8 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetUsageTemplate(root.UsageTemplate() + "{{if not .HasParent}}" + rootHelp + "{{end}}")
 	addGroup(root, "serve", "Serve:", newRunCommand(a), newServeCommand(a), newDemoCommand(a))
 	addGroup(root, "money", "Budgets and usage (talk to a running gateway):",
-		newUICommand(a), newOverviewCommand(a), newBudgetsCommand(a), newUsageCommand(a), newCallsCommand(a), newRefusalsCommand(a), newKeysCommand(a), newReservationsCommand(a),
-		newAdjustmentsCommand(a), newReconcileCommand(a), newAuditCommand(a))
+		newUICommand(a), newOverviewCommand(a), newHealthCommand(a), newBudgetsCommand(a), newUsageCommand(a), newCallsCommand(a), newRefusalsCommand(a), newKeysCommand(a), newReservationsCommand(a),
+		newAdjustmentsCommand(a), newReconcileCommand(a), newBillsCommand(a), newBooksCommand(a), newAuditCommand(a))
 	addGroup(root, "books", "Books (read the data directory):", newLedgerCommand(a), newStatementCommand(a))
 	addGroup(root, "offline", "Understand and configure (offline):",
 		newExplainCommand(a), newCatalogCommand(a), newConfigCommand(a), newEnvoyCommand(a), newVersionCommand(a))

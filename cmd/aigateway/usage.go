@@ -67,7 +67,7 @@ and groups them in other ways.`,
 	tag := c.Flags().String("tag", "", "only this `tag`; TAG/** with all below it")
 	limit := c.Flags().Int32("limit", 0, "only this `number` of tags, those with the highest cost (default all)")
 	out := outputFlag(c)
-	group(c, newUsageQueryCommand(a, f))
+	group(c, newUsageQueryCommand(a, f), newUsageTreeCommand(a, f))
 	unknown := c.RunE // reports a word that is no subcommand
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if len(args) > 0 {

@@ -84,6 +84,7 @@ await run(base, out, async (b) => {
     await page.keyboard.press(key);
     await heading(name);
     await look(name.toLowerCase());
+    if (name === 'Books') read.bills = await cells('Bills');
   }
   await page.keyboard.press('?');
   await page.getByRole('dialog').waitFor();

@@ -1,10 +1,10 @@
 // Budgets: all, as a tree of their tags, and one: its curve, what holds it, what it
 // refused, its past windows, and who changed it.
 import { bar, curve } from './charts.js';
-import { ask, count, every, facts, field, get, h, link, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
+import { ask, count, day, every, facts, field, get, h, link, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
 
 const figures = [{ title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Spent and held' }, { title: 'Starts anew' }];
-const row = (b) => [usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), moment(b.resets_at) || 'never'];
+const row = (b) => [usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), day(b.resets_at, b.time_zone) || 'never'];
 const flat = (caption, all) => table(caption, [{ title: 'Target' }, { title: 'Period' }, ...figures], all.map((b) => [h('a', { href: link('budgets', b.id) }, target(b)), b.period, ...row(b)]));
 
 const none = () => h('div', { class: 'empty' }, h('p', {}, 'No tag has a cap yet. This gives one to a tag and all below it:'), h('pre', { tabindex: '0' }, "aigateway budgets set --tag 'team/**' --monthly 500.00"));
@@ -71,7 +71,7 @@ async function one(id, page) {
   return [h('h1', {}, `Budget of ${target(b)}`),
     numbers([['Cap', money(b.cap)], ['Spent', money(b.spent)], ['Held by running calls', money(b.reserved)], ['Left', money(b.remaining)], ['At this pace, by a straight line', f ? money(f.projected) : b.resets_at ? 'too early' : 'no end']]), bar(b),
     f?.full_at && h('p', { class: 'bad' }, b.remaining === '0.00' ? 'The cap is used up.' : `At this pace the cap is used up on ${moment(f.full_at)}.`),
-    h('h2', {}, 'This window'), curve(`What was spent since ${b.window_start?.slice(0, 10) ?? 'the beginning'}, against the cap`, points, b, changes),
+    h('h2', {}, 'This window'), curve(`What was spent since ${day(b.window_start, b.time_zone) || 'the beginning'}, against the cap`, points, b, changes),
     h('ul', { class: 'legend' }, h('li', {}, h('i', { class: 'key spentline' }), 'spent'), f && h('li', {}, h('i', { class: 'key pace' }), 'at this pace'), h('li', {}, h('i', { class: 'key capline' }), 'cap'), h('li', {}, h('i', { class: 'key edit' }), 'an edit')),
     h('details', {}, h('summary', {}, 'The same as a table'), table('Spent by then', [{ title: 'By' }, { title: 'Spent', n: true }], points.map((p) => [moment(p.time), usd(p.spent)]))),
     facts([['Period', b.period], ['Time zone', b.time_zone], ['Since', moment(b.window_start)], ['Starts anew', moment(b.resets_at) || 'never'],
@@ -86,7 +86,7 @@ async function one(id, page) {
       : h('p', { class: 'empty' }, 'No refusal of it is remembered since the gateway started.'),
     h('h2', {}, 'Its windows against their caps'),
     table('Windows', [{ title: 'From' }, { title: 'To' }, { title: 'Spent of the cap' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Refused calls', n: true }, { title: 'Different', n: true }, { title: 'Kept from being spent', n: true }],
-      windows.map((w) => [w.start?.slice(0, 10) ?? 'the beginning', w.running ? 'runs' : w.end.slice(0, 10), w.cap ? bar({ cap: w.cap, spent: w.spent }) : '', w.cap ? money(w.cap) : 'unknown', money(w.spent), count(w.refused_calls), count(w.distinct_calls), money(w.kept)])),
+      windows.map((w) => [day(w.start, b.time_zone) || 'the beginning', w.running ? 'runs' : day(w.end, b.time_zone), w.cap ? bar({ cap: w.cap, spent: w.spent }) : '', w.cap ? money(w.cap) : 'unknown', money(w.spent), count(w.refused_calls), count(w.distinct_calls), money(w.kept)])),
     h('h2', {}, 'Who changed it'),
     table('Changes', [{ title: 'When' }, { title: 'Who' }, { title: 'Cap before', n: true }, { title: 'Cap after', n: true }, { title: 'Time zone' }, { title: 'Why' }],
       changes.map((c) => [moment(c.create_time), c.actor, c.before ? usd(c.before.cap) : 'made', usd(c.after?.cap), c.after?.time_zone, c.reason || 'no reason given']))];

@@ -1,6 +1,6 @@
 // Charts, drawn from the texts of REST. Lengths are computed here, and no number
 // that is read: what a chart shows also stands beside it.
-import { h, usd } from './lib.js';
+import { day, h, usd } from './lib.js';
 
 const NS = 'http://www.w3.org/2000/svg';
 
@@ -65,5 +65,5 @@ export function curve(label, points, b, changes) {
     s('line', { class: 'capline', x1: 0, x2: W, y1: y(cap), y2: y(cap) }, title(`cap ${usd(b.cap)}`)), s('text', { x: W - LEFT, y: y(cap) - 4, 'text-anchor': 'end' }, `cap ${usd(b.cap)}`),
     changes.filter((c) => Date.parse(c.create_time) >= start && c.after).map((c) => s('g', { class: 'edit' }, title(`${c.before ? usd(c.before.cap) + ' to ' : ''}${usd(c.after.cap)}: ${c.reason || 'no reason given'}`),
       s('line', { x1: x(c.create_time), x2: x(c.create_time), y1: 0, y2: H - BOTTOM }), s('circle', { cx: x(c.create_time), cy: y(c.after.cap), r: 4 }))),
-    s('text', { x: LEFT, y: H - 4 }, (b.window_start ?? points[0].time).slice(0, 10)), s('text', { x: W - LEFT, y: H - 4, 'text-anchor': 'end' }, b.resets_at ? b.resets_at.slice(0, 10) : 'now'));
+    s('text', { x: LEFT, y: H - 4 }, day(b.window_start ?? points[0].time, b.time_zone)), s('text', { x: W - LEFT, y: H - 4, 'text-anchor': 'end' }, day(b.resets_at, b.time_zone) || 'now'));
 }

@@ -82,6 +82,9 @@ export const count = (n) => String(n ?? '').replace(/\B(?=(\d{3})+$)/g, ',');
 // moment shows a time of the gateway, in UTC, which it says.
 export const moment = (t) => (t ? t.replace('T', ' ').replace(/\.\d+/, '').replace('Z', ' UTC') : '');
 
+// day is the day of a time in a time zone of the gateway's, never of who looks.
+export const day = (t, zone) => (t ? new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short' }).format(new Date(t)) : '');
+
 const most = 500; // rows of a table until somebody asks for all
 
 // table has a caption for those who do not see it, and scrolls by itself.

@@ -1,5 +1,5 @@
 // Health and Books: whether the gateway works, and whether its sums can be trusted.
-import { count, facts, get, h, link, moment, money, table } from './lib.js';
+import { count, facts, get, h, link, moment, money, table, usd } from './lib.js';
 
 const good = (ok, yes, no) => h('span', { class: ok ? 'good' : 'bad' }, ok ? '✓ ' + yes : '✗ ' + no);
 
@@ -29,17 +29,32 @@ export async function health(_, page) {
     h('h2', {}, 'Machine'), facts([['Clock', `${count(s.clock_ahead_ms)} ms ahead of the time that windows go by`], ['Database', size(s.database_bytes)], ['Free disk', `${size(s.disk_free_bytes)}, ${s.disk_full_days > 3650 ? 'for ten years and more' : `for ${count(s.disk_full_days)} days`} at the growth of the last day`]])];
 }
 
-export async function books(_, page) {
+// bills is theirs beside ours, by day.
+function bills(all) {
+  const how = h('div', { class: 'empty' }, h('p', {}, all.month ? 'This compares another month with what the provider billed, and keeps it here; what differs can be booked from there:' : 'No provider’s bill was imported yet. This compares a month with what the provider billed and keeps it here; what differs can be booked from there:'),
+    h('pre', { tabindex: '0' }, 'aigateway reconcile --provider openai --month 2026-04 -f costs.json'));
+  const title = h('h2', {}, 'The provider’s own books');
+  if (!all.month) return [title, how];
+  const columns = (first) => [...first.map((t) => ({ title: t })), ...['They billed', 'We recorded', 'Difference', 'Corrected', 'Still open'].map((t) => ({ title: t, n: true }))];
+  const figures = (r) => [usd(r.billed_usd), usd(r.recorded_usd), usd(r.difference_usd), usd(r.corrected_usd), r.open_usd === '0.00' ? good(true, usd(r.open_usd)) : h('span', { class: 'bad' }, usd(r.open_usd))];
+  const apart = all.providers.filter((p) => p.open_usd !== '0.00').map((p) => p.provider);
+  return [title, h('p', {}, good(apart.length === 0, `The books of ${all.month} tie with every bill.`, `The books of ${all.month} and the bill differ: ${apart.join(', ')}.`)),
+    all.months.length > 1 && h('p', { class: 'noprint' }, 'Months: ', all.months.map((m, i) => [i > 0 && ', ', m === all.month ? m : h('a', { href: link('books', '', { month: m }) }, m)])),
+    table('Bills', [...columns(['Provider']), { title: 'Imported' }, { title: 'By' }], all.providers.map((p) => [h('a', { href: link('usage', '', { from: all.month, provider: p.provider, by: 'day' }) }, p.provider), ...figures(p), moment(p.import_time), p.actor])),
+    h('details', {}, h('summary', {}, 'Day by day'), table('Bills by day', columns(['Day', 'Provider']), all.rows.map((r) => [r.day, r.provider, ...figures(r)]))),
+    h('p', { class: 'soft' }, `Days are of ${all.time_zone}, as the provider has them. A call that ran over midnight may be on the next day there: look at the whole month first.`), how];
+}
+
+export async function books({ query }, page) {
   if (!page.may('usage')) return [h('h1', {}, 'Books'), h('p', { class: 'empty' }, 'A key with the scope usage is needed.')];
-  const b = await get('books');
+  const [b, all] = await Promise.all([get('books'), get('bills', { month: query.month })]);
   return [h('h1', {}, 'Books'),
     h('p', { class: 'sentence' }, b.checked_at ? good(b.mismatches === 0, `All totals agreed with their rows at ${moment(b.checked_at)}.`, `${count(b.mismatches)} totals differed from their rows at ${moment(b.checked_at)}; run aigateway ledger check.`) : 'The totals have not been compared with their rows since the gateway started; that is done a minute after it, and every hour.'),
-    h('h2', {}, 'Head of the chain'), h('p', {}, h('code', { class: 'long' }, b.head)),
-    h('p', { class: 'soft' }, 'It covers every settled call, correction and change. Note it elsewhere; later ', h('code', {}, 'aigateway ledger verify --expect'), ' proves with it that nothing was altered.'),
+    bills(all),
     h('h2', {}, 'Corrections'),
     b.corrections.length ? table('Corrections', [{ title: 'When' }, { title: 'Of' }, { title: 'USD', n: true }, { title: 'Why' }, { title: 'Who' }], b.corrections.map((c) => [moment(c.create_time), c.subject, money(c.amount), c.reason, c.actor]))
       : h('p', { class: 'empty' }, 'Nothing was corrected.'),
-    h('h2', {}, 'The provider’s own books'),
-    h('div', { class: 'empty' }, h('p', {}, 'Compare a month with what the provider billed, day by day; what differs can be booked from there:'), h('pre', { tabindex: '0' }, 'aigateway reconcile --provider openai --month 2026-04 -f costs.json')),
-    h('h2', {}, 'Statements'), h('div', { class: 'empty' }, h('p', {}, 'A signed statement of a month, with the head of the chain in it:'), h('pre', { tabindex: '0' }, 'aigateway statement --help'))];
+    h('h2', {}, 'Head of the chain'), h('p', {}, h('code', { class: 'long' }, b.head)),
+    h('p', { class: 'soft' }, 'It covers every settled call, correction and change. Note it elsewhere; later ', h('code', {}, 'aigateway ledger verify --expect'), ' proves with it that nothing was altered.'),
+    h('h2', {}, 'Statements'), h('div', { class: 'empty' }, h('p', {}, 'What a tag cost in a month, signed, with the head of the chain in it:'), h('pre', { tabindex: '0' }, `aigateway statement export --month ${all.month || '2026-04'} --tag TAG > statement.json`))];
 }

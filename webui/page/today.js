@@ -1,6 +1,6 @@
 // Today: where the month stands. Every number is the gateway's.
 import { bar, days } from './charts.js';
-import { count, every, firstCall, get, h, link, moment, money, numbers, pressure, table, target, usd } from './lib.js';
+import { count, day, every, firstCall, get, h, link, moment, money, numbers, pressure, table, target, usd } from './lib.js';
 
 const words = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'];
 const many = (n) => `${words[n] ?? count(n)} budget${n === 1 ? '' : 's'}`;
@@ -11,7 +11,7 @@ function sentence(o) {
   const parts = [`${usd(o.spent)}${o.cap ? ' of ' + usd(o.cap) : ''} this month`];
   if (o.budgets === 0) parts.push('no tag has a cap');
   if (o.budgets_full) parts.push(`${many(o.budgets_full)} ${o.budgets_full === 1 ? 'has' : 'have'} used up ${o.budgets_full === 1 ? 'its' : 'their'} cap`);
-  if (o.budgets_filling) parts.push(`${many(o.budgets_filling)} ${o.budgets_filling === 1 ? 'reaches its cap, at this pace on' : 'reach their cap, at this pace the first on'} ${o.next_full_at.slice(0, 10)}`);
+  if (o.budgets_filling) parts.push(`${many(o.budgets_filling)} ${o.budgets_filling === 1 ? 'reaches its cap, at this pace on' : 'reach their cap, at this pace the first on'} ${day(o.next_full_at, o.time_zone)}`);
   if (o.budgets && !o.budgets_full && !o.budgets_filling) parts.push('no budget comes near its cap at this pace');
   return upper(parts.join('; ')) + '.';
 }
@@ -22,8 +22,7 @@ function before(month) {
   return m === 1 ? `${y - 1}-12` : `${y}-${String(m - 1).padStart(2, '0')}`;
 }
 
-const day = (r) => r.time.slice(8, 10);
-const byDay = (report) => new Map(report.rows.map((r) => [day(r), r.cost_usd]));
+const byDay = (report) => new Map(report.rows.map((r) => [r.time.slice(8, 10), r.cost_usd])); // the server's days
 
 async function cost(month) {
   const [tags, total, last] = await Promise.all([
@@ -45,7 +44,7 @@ function pressed(all) {
   }
   const first = [...all].sort((a, b) => pressure(b) - pressure(a)).slice(0, 10);
   return [table('Budgets under pressure', [{ title: 'Budget' }, { title: 'Spent and held' }, { title: 'Spent', n: true }, { title: 'Cap', n: true }, { title: 'At this pace', n: true }, { title: 'Full on' }, { title: 'Starts anew' }],
-    first.map((b) => [h('a', { href: link('budgets', b.id) }, `${target(b)}, ${b.period}`), bar(b), money(b.spent), money(b.cap), b.forecast ? money(b.forecast.projected) : 'too early', b.forecast?.full_at ? h('span', { class: 'bad' }, b.forecast.full_at.slice(0, 10)) : '', b.resets_at ? b.resets_at.slice(0, 10) : 'never'])),
+    first.map((b) => [h('a', { href: link('budgets', b.id) }, `${target(b)}, ${b.period}`), bar(b), money(b.spent), money(b.cap), b.forecast ? money(b.forecast.projected) : 'too early', b.forecast?.full_at ? h('span', { class: 'bad' }, day(b.forecast.full_at, b.time_zone)) : '', day(b.resets_at, b.time_zone) || 'never'])),
     all.length > first.length && h('p', {}, h('a', { href: link('budgets', '', { order: 'pressure' }) }, `All ${count(all.length)} budgets`))];
 }
 

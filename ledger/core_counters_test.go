@@ -124,3 +124,35 @@ func TestExpiryList(t *testing.T) {
 	l.push(h[0])
 	want(0)
 }
+
+// TestForget: an account stays while anything can still change it, one reason at a
+// time.
+func TestForget(t *testing.T) {
+	for name, tt := range map[string]struct {
+		set   func(a *account)
+		stays bool
+	}{
+		"nothing":                      {func(*account) {}, false},
+		"it is the current one":        {func(a *account) { a.rule.cur = a }, true},
+		"it is the next one":           {func(a *account) { a.rule.next = a }, true},
+		"its budget is deleted":        {func(a *account) { a.rule.cur, a.rule.deleted = a, true }, false},
+		"a hold":                       {func(a *account) { a.refs = 1 }, true},
+		"what a crash left":            {func(a *account) { a.orphan = 1 }, true},
+		"what a late log may refund":   {func(a *account) { a.residue = 1 }, true},
+		"the same of a deleted budget": {func(a *account) { a.residue, a.rule.deleted = 1, true }, false},
+		"an unused mark":               {func(a *account) { a.raised = true }, true},
+		"a row to be written":          {func(a *account) { a.wanted = true }, true},
+		"a commit under way":           {func(a *account) { a.inNo = 1 }, true},
+		"somebody waits":               {func(a *account) { a.line = []*waiter{{}} }, true},
+		"the store has to be told":     {func(a *account) { a.share = &share{listed: true} }, true},
+		"the store has been told":      {func(a *account) { a.share = &share{} }, false},
+	} {
+		c := newCore(forever / 4)
+		a := &account{id: 7, rule: &rule{}}
+		c.accounts[a.id] = a
+		tt.set(a)
+		if c.forget(a); (c.accounts[a.id] != nil) != tt.stays {
+			t.Errorf("%s: it stays: %v", name, !tt.stays)
+		}
+	}
+}

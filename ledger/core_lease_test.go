@@ -142,6 +142,25 @@ func TestStoresWordOnRoom(t *testing.T) {
 	try(39, unreachable, at)
 }
 
+// TestFirstWhatLacks: a call waits for what comes last, the store ahead of a commit.
+func TestFirstWhatLacks(t *testing.T) {
+	c, accounts := lending(2, budget.Total)
+	lacks, falls := accounts[0], accounts[1]
+	c.ask(leaseNow, true)
+	granted(c, 100, 0, leaseNow, falls)
+	falls.held, falls.falling = 100, 50
+	for _, tt := range []struct {
+		legs  []*account
+		want  outcome
+		which *account
+	}{{[]*account{falls}, waitSettle, nil}, {[]*account{lacks, falls}, waitLease, lacks}, {[]*account{falls, lacks}, waitLease, lacks}} {
+		lacks.share.toldAt, lacks.share.absent = -forever, false
+		if out, which := decide(tt.legs, 40, leaseNow); out != tt.want || which != tt.which {
+			t.Errorf("%d legs: outcome %d, want %d", len(tt.legs), out, tt.want)
+		}
+	}
+}
+
 // TestWhoWaitsIsAskedForOnce: those who wait for a lease look at it again and again,
 // and lack no more of it for that.
 func TestWhoWaitsIsAskedForOnce(t *testing.T) {

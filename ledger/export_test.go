@@ -309,3 +309,16 @@ func (l *Ledger) Waiting() int {
 func (l *Ledger) ShareUsage(ctx context.Context) error {
 	return l.onSync(ctx, func() error { l.store.shared = true; return nil })
 }
+
+// Queue is how many events wait for a commit, and how many of them for one with the
+// event behind them.
+func (l *Ledger) Queue() (n, joined int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.core.queue {
+		if l.core.queue[i].joined {
+			joined++
+		}
+	}
+	return len(l.core.queue), joined
+}

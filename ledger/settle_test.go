@@ -258,14 +258,19 @@ func TestUnbounded(t *testing.T) {
 func TestSpoolPositionCommitsWithEffects(t *testing.T) {
 	b := start(t)
 	st := b.budget("a", budget.Month, 1000)
-	r1, r2 := b.reserve("a", 60), b.reserve("a", 60)
+	r0, r1, r2 := b.reserve("a", 60), b.reserve("a", 60), b.reserve("a", 60)
 	b.flush()
 	release := b.gate.Stall()
+	b.settle(settlement(r0, 0))
+	waitFor(t, func() bool { n, _ := b.Queue(); return n == 0 }) // a commit is under way
 	done := make(chan error, 1)
 	go func() {
 		done <- b.SettleSpool(t.Context(), []budget.Settlement{settlement(r1, 10), settlement(r2, 10)}, budget.SpoolPosition{File: "1:2", Offset: 500})
 	}()
 	waitFor(t, func() bool { return !b.IsOpen(r2.ID) })
+	if n, joined := b.Queue(); n != 3 || joined != 2 {
+		t.Errorf("%d events wait, %d with the next; want both effects with the position, and nothing with it", n, joined)
+	}
 	dir := t.TempDir()
 	if err := b.CopyFiles(dir); err != nil {
 		t.Fatal(err)

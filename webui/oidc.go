@@ -233,10 +233,17 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) (to string, e
 	if err != nil {
 		return "", err
 	}
-	now := h.Now()
-	h.start(w, r, personPrefix+h.Issuer.people.add(key, now, now.Add(lasts)), lasts)
 	h.Issuer.Told(key, nil)
-	return "/ui/", nil
+	return "/ui/", h.start(w, r, session{Person: key}, lasts)
+}
+
+// secretOf is what stands for the rights of a session in the process.
+func (i *Issuer) secretOf(session string, key *budget.Key, until time.Time) string {
+	id := hashOf(personPrefix + session)
+	if _, ok := i.people.get(id, i.Now()); !ok {
+		i.people.set(id, key, i.Now(), until)
+	}
+	return personPrefix + id
 }
 
 // signIn turns the code of a callback into rights, and says for how long.

@@ -39,6 +39,12 @@ type signIn[T any] struct {
 // add keeps a value until then and returns the id that stands for it.
 func (s *signIns[T]) add(of T, now, until time.Time) string {
 	id := rand.Text() // 130 bits
+	s.set(id, of, now, until)
+	return id
+}
+
+// set keeps the value of an id until then.
+func (s *signIns[T]) set(id string, of T, now, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	oldest := ""
@@ -53,7 +59,6 @@ func (s *signIns[T]) add(of T, now, until time.Time) string {
 		delete(s.byID, oldest)
 	}
 	s.byID[id] = signIn[T]{of, until}
-	return id
 }
 
 func (s *signIns[T]) get(id string, now time.Time) (T, bool) {
@@ -72,24 +77,23 @@ func (s *signIns[T]) take(id string, now time.Time) (T, bool) {
 	return in.of, ok && now.Before(in.until)
 }
 
-func (s *signIns[T]) end(id string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byID, id)
-}
-
 // signedIn is the secret of the key that r's session is of.
 func (h *Handler) signedIn(r *http.Request) (string, error) {
 	if err := ownPage(r); err != nil {
 		return "", err
 	}
 	c, err := r.Cookie(cookieName)
-	if err == nil {
-		if secret, ok := h.sessions.get(c.Value, h.Now()); ok {
-			return secret, nil
-		}
+	if err != nil {
+		return "", sessionMissing()
 	}
-	return "", sessionMissing()
+	in, until, ok := h.sessions.get(c.Value, h.Now())
+	switch {
+	case !ok || in.Person != nil && h.Issuer == nil:
+		return "", sessionMissing()
+	case in.Person != nil:
+		return h.Issuer.secretOf(c.Value, in.Person, until), nil
+	}
+	return in.Secret, nil
 }
 
 func sessionMissing() *budget.Error {
@@ -165,14 +169,17 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 	if err != nil {
 		return nil, err
 	}
-	h.start(w, r, secret, sessionFor)
-	return key, nil
+	return key, h.start(w, r, session{Secret: secret}, sessionFor)
 }
 
-// start begins a session with a secret.
-func (h *Handler) start(w http.ResponseWriter, r *http.Request, secret string, lasts time.Duration) {
+// start begins a session.
+func (h *Handler) start(w http.ResponseWriter, r *http.Request, in session, lasts time.Duration) error {
 	now := h.Now()
-	http.SetCookie(w, cookie(r, h.sessions.add(secret, now, now.Add(lasts)), int(lasts/time.Second)))
+	id, err := h.sessions.add(in, now, now.Add(lasts))
+	if err == nil {
+		http.SetCookie(w, cookie(r, id, int(lasts/time.Second)))
+	}
+	return err
 }
 
 // cookie is out of reach for scripts and other sites. It is for TLS alone where the

@@ -30,19 +30,22 @@ type Authenticator interface {
 	Authenticate(secret string) (*budget.Key, error)
 }
 
-// Config is what a Handler needs; all of it is required, but Issuer.
+// Config is what a Handler needs; all of it is required, but Issuer and Sessions.
 type Config struct {
 	Auth   Authenticator
 	REST   http.Handler // the API, which also gets what is not below /ui
 	Now    func() time.Time
 	Issuer *Issuer // signs people in, whom Auth must know; nil: keys alone do
+	// Sessions is a file that keeps who is signed in over a restart; empty: nobody is
+	// after one.
+	Sessions string
 }
 
 // Handler is the page in front of the API. It is safe for concurrent use. Close it when
 // its server shuts down.
 type Handler struct {
 	Config
-	sessions *signIns[string] // of secrets, which are asked about at each request: a revoked key ends its own
+	sessions *sessions
 	tickets  *signIns[string] // addresses of the page that sign in once, by secrets
 	files    map[string]file
 	streams  atomic.Int64 // that are open
@@ -59,8 +62,12 @@ type file struct {
 
 // New returns a Handler.
 func New(c Config) (*Handler, error) {
-	h := &Handler{Config: c, sessions: newSignIns[string](maxSessions), tickets: newSignIns[string](maxTickets), files: map[string]file{}, closed: make(chan struct{})}
-	err := fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
+	kept, err := openSessions(c.Sessions)
+	if err != nil {
+		return nil, err
+	}
+	h := &Handler{Config: c, sessions: kept, tickets: newSignIns[string](maxTickets), files: map[string]file{}, closed: make(chan struct{})}
+	err = fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

@@ -345,7 +345,7 @@ func (c *controlPlane) servers(a *app) error {
 }
 
 func (c *controlPlane) restServer(a *app) error {
-	pages, err := webui.New(webui.Config{Auth: c.auth, REST: c.admin.REST(), Now: a.now, Issuer: c.auth.issuer})
+	pages, err := webui.New(webui.Config{Auth: c.auth, REST: c.admin.REST(), Now: a.now, Issuer: c.auth.issuer, Sessions: filepath.Join(c.cfg.DataDir, fileSessions)})
 	if err != nil {
 		return err
 	}
@@ -356,6 +356,9 @@ func (c *controlPlane) restServer(a *app) error {
 	c.rest.RegisterOnShutdown(pages.Close)
 	return nil
 }
+
+// fileSessions keeps who is signed in at the page.
+const fileSessions = "sessions"
 
 // fileOrigins remembers who made responses that providers store.
 const fileOrigins = "responses"

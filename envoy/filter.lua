@@ -25,6 +25,8 @@ local INNER = { usage = true, model = true, service_tier = true, tool_usage = tr
 local PARENT = { message = true, response = true, delta = true }
 -- Arrays at the top whose elements are output.
 local OUTPUT = { output = true, content = true, data = true, results = true }
+-- Texts and numbers at the top that are output.
+local SAID = { text = true, output_text = true, completion = true, embedding = true, embeddings = true, b64_json = true }
 -- How deep members are looked for inside a member of the top.
 local FLOOR = { choices = 3, output = 3 }
 -- Bytes kept of a value; MAX_CAPTURE where none is said.
@@ -103,6 +105,9 @@ local function scanner(told, whole)
     ends = nil, -- choices that finished
     stopped = false, -- a delta at the top gives a reason for the end
     output = false, -- there is output
+    known = false, -- there is a member that output would be in, or an error
+    tail = nil, -- the end of the text so far
+    chunks = false, -- its choices are parts of what a stream says
     failed = false, -- it tells of an error
     opened = false,
     documents = 0, -- objects that began at the top
@@ -264,6 +269,8 @@ end
 local function take(sc, name, raw, depth)
   if name == "usage" then
     take_usage(sc, raw, depth)
+  elseif name == "said" then
+    sc.output = sc.output or raw == nil or find(raw, '^["%[]') ~= nil and raw ~= '""' and raw ~= "[]" -- {} are settings
   elseif name == "text" then
     sc.output = sc.output or raw == nil or find(raw, '^["%[{]') ~= nil and raw ~= '""' and find(raw, "^[%[{]%s*[%]}]$") == nil
   elseif name == "finish_reason" or name == "stop_reason" then
@@ -279,7 +286,7 @@ local function take(sc, name, raw, depth)
     if id and (depth > 1 or sc.told.id == nil) then tell(sc.told, "id", id) end
   elseif name == "error" then
     sc.failed = raw ~= "false" and raw ~= '""' and raw ~= "{}"
-  else
+  elseif raw ~= '""' then
     sc.found[name] = raw
   end
 end
@@ -305,11 +312,14 @@ local function wanted(sc, d, k)
   local parent = key[1]
   if d == 1 then
     sc.floor = FLOOR[k] or 2
+    if SAID[k] or OUTPUT[k] or k == "choices" or k == "error" then sc.known = true end
+    if SAID[k] then return not sc.output and "said" or nil end
     return TOP[k] and not (k == "type" and sc.found.type) and k or nil
   elseif d == 2 then
     if parent == "response" then sc.floor = k == "output" and 4 or 2 end
     if k == "id" then return (parent == "response" or parent == "message") and "id" or parent == "item" and "item" or nil end
     if k == "stop_reason" then return parent == "delta" and k or nil end
+    if k == "content" and parent == "message" or k == "output_text" and parent == "response" then return not sc.output and "text" or nil end
     return INNER[k] and PARENT[parent] and k or nil
   elseif parent == "response" then
     return d == 4 and k == "id" and key[2] == "output" and not obj[3] and "item" or nil
@@ -318,13 +328,10 @@ local function wanted(sc, d, k)
   elseif parent == "output" then
     return d == 3 and k == "id" and "item" or nil
   elseif parent == "choices" then
-    if sc.whole and sc.output then
-      sc.floor = 2
-      return nil
-    end
     if d == 4 then return k ~= "role" and not sc.output and "text" or nil end
-    sc.floor = (k == "delta" or k == "message") and obj[3] and 4 or 3
-    return (k == "text" or not sc.whole and (k == "index" or k == "finish_reason")) and k or nil
+    if k == "delta" then sc.chunks = true end
+    sc.floor = (k == "delta" or k == "message") and obj[3] and not sc.output and 4 or 3
+    return (k == "text" or k == "index" or k == "finish_reason") and k or nil
   end
 end
 
@@ -431,7 +438,7 @@ local function scan(sc, s)
         c = byte(s, p)
       end
       if sc.choices == "empty" and d == 2 and sc.key[1] == "choices" and c ~= 123 and c ~= 91 and (c ~= 93 or p > i) and find(s, "%S", i) ~= (c == 93 and p or nil) then
-        sc.choices = "full" -- of no objects
+        sc.choices, sc.output = "full", true -- of no objects
       end
       if c == nil then break end
       if c == 34 then
@@ -449,13 +456,15 @@ local function scan(sc, s)
         sc.depth, sc.opened = d, true
         if d == 1 then
           sc.key[1], sc.floor = nil, 2
-          if c == 123 then sc.documents = sc.documents + 1 end
+          if c == 123 then sc.documents, sc.nth, sc.found.type = sc.documents + 1, 0, nil end
         end
         if d <= 4 then
           sc.obj[d] = c == 123
           if cap == nil then
             if d == 3 and not sc.obj[2] then
               element(sc, c == 123)
+            elseif d == 4 and sc.key[1] == "response" and sc.key[2] == "output" and not sc.obj[3] then
+              sc.output = true
             elseif d == 2 and c == 91 and sc.key[1] == "choices" and sc.choices == nil then
               sc.choices, sc.nth = "empty", 0
             end
@@ -750,7 +759,7 @@ local function count_ends(st, list)
   end
 end
 
--- What an event before any output says stands beside the first report, which some send without it.
+-- What an event says before the first report stands beside that, which some send without it.
 local function remember(st, found)
   for i = 1, #REPORTED do
     local name = REPORTED[i]
@@ -767,7 +776,7 @@ local function conclude(st, sc)
   local output = sc.output or kind ~= nil and is_output(kind) and true
   if sc.ends then count_ends(st, sc.ends) end
   if sc.stopped and kind == '"message_delta"' then count_ends(st, { 0 }) end
-  if told.usage == nil and told.output == nil then remember(st, sc.found) end
+  if told.usage == nil then remember(st, sc.found) elseif not sc.fresh then tell_found(told, sc.found) end
   if output then tell_output(told) end
   if sc.fresh then
     if st.early then tell_found(told, st.early) end
@@ -775,12 +784,13 @@ local function conclude(st, sc)
     tell_found(told, sc.found)
     st.late, st.outdated = false, false
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
+    if sc.counted ~= sc.documents then after_report(st, output) end -- in one event with it
   elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] then
     after_report(st, output)
   end
   st.ended = st.ended or TERMINAL[kind or ""]
   settle_done(st)
-  return st.strip and sc.depth == 0 and sc.top and told.usage ~= "" and sc.choices == "empty"
+  return st.strip and sc.depth == 0 and sc.documents == 1 and sc.top and told.usage ~= "" and sc.choices == "empty"
 end
 
 local function on_event(st, ev)
@@ -789,9 +799,16 @@ local function on_event(st, ev)
   if not usage and not st.watch and not mentions_end(ev) then return false end
   local data = data_of(ev)
   if data == nil then return false end
-  if sub(data, 1, 6) == "[DONE]" and not find(data, "%S", 7) then
+  local mark = find(data, "[DONE]", 1, true)
+  if mark and (mark == 1 or byte(data, mark - 1) == 10) and not find(data, "%S", mark + 6) then
     st.ended = true
-    settle_done(st)
+    if mark == 1 then
+      settle_done(st)
+      return false
+    end
+    local sc = scanner(st.told) -- no blank line came before the mark
+    scan(sc, sub(data, 1, mark - 2))
+    conclude(st, sc)
     return false
   end
   if not usage then -- most events of the APIs that name them
@@ -1009,19 +1026,42 @@ end
 
 local function read_json(sc, s)
   scan(sc, s)
+  sc.tail = sub(#s < 16 and (sc.tail or "") .. s or s, -16)
   local told = sc.told
   if sc.output then tell_output(told) end
   if sc.fresh and sc.depth > 0 then tell_found(told, sc.found) end -- the rest may never come
 end
 
+-- Is a document a part of a stream, that some send as one document for each event?
+local function is_part(sc)
+  local kind = sc.found.type or ""
+  return sc.chunks or find(kind, '^"message_') ~= nil or find(kind, '^"response%.') ~= nil or find(kind, '^"content_block') ~= nil
+end
+
+local function distinct(list)
+  local seen, n = {}, 0
+  for i = 1, #list do
+    if not seen[list[i]] then seen[list[i]], n = true, n + 1 end
+  end
+  return n
+end
+
 -- An error without a report is never done: it may be one of Envoy's own, which come through here too. Nor is an answer in
--- several documents whose last has no report, nor one that says that it goes on.
+-- several documents whose last has no report, nor one that says that it goes on. Parts of a stream are done as one is.
+-- Where nothing is known of what a document has, there may be output in it.
 local function finish_json(sc, failed)
   local meta, told = sc.found.meta, sc.told
   if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
   tell_found(told, sc.found)
+  if not (sc.output or sc.known or failed) then tell_output(told) end
   local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
-  if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then tell(told, "done", "true") end
+  if sc.opened and sc.depth == 0 and counted and not UNFINISHED[sc.found.status or ""] then
+    if not is_part(sc) or TERMINAL[sc.found.type or ""] or find(sc.tail, "%[DONE%]%s*$") then
+      tell(told, "done", "true")
+    elseif sc.ends or sc.stopped then
+      tell(told, "finished", tostring(sc.ends and distinct(sc.ends) or 1))
+    end
+  end
   return ""
 end
 
@@ -1143,6 +1183,21 @@ local function redact(text, credentials)
   return text
 end
 
+local ENTITY = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
+
+local function character(n) return n and n < 128 and string.char(n) or nil end
+
+-- The text as those see it who undo the escapes of JSON, of URLs and of HTML.
+local function bare(text)
+  if not find(text, "[\\%%&]") then return text end
+  text = string.gsub(text, "\\u(%x%x%x%x)", function(hex) return character(tonumber(hex, 16)) end)
+  text = string.gsub(text, "\\([/\"\\])", "%1")
+  text = string.gsub(text, "%%(%x%x)", unescape)
+  text = string.gsub(text, "&#[xX](%x%x);", unescape)
+  text = string.gsub(text, "&#(%d%d%d?);", function(digits) return character(tonumber(digits)) end)
+  return (string.gsub(text, "&(%a%a%a?%a?);", ENTITY))
+end
+
 -- Answers in the provider's place.
 -- An answer of headers and trailers alone, as HTTP/2 has it, has no body that could be set.
 local function replace(h, body, anthropic, status, code, reason, message)
@@ -1224,6 +1279,11 @@ local function on_error(h, status, anthropic, credentials)
     publish(h, reader.told)
   end
   local clean = redact(text, credentials)
+  local plain = bare(clean)
+  if redact(plain, credentials) ~= plain then
+    return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
+      .. " and quotes the credentials of this gateway.")
+  end
   if clean ~= text then body:setBytes(clean) end
 end
 

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -48,6 +49,41 @@ func TestUsageTooLongToReport(t *testing.T) {
 			if got["usage"] != tt.want {
 				t.Errorf("%s, cut at %d: usage is %v, want %v", tt.name, cut, got["usage"], tt.want)
 			}
+		}
+	}
+}
+
+// An error that quotes a credential in escapes is replaced; one that quotes it as it
+// is, or in JSON's own way, loses it; all others pass as they are.
+func TestErrorsQuoteNoCredentialInEscapes(t *testing.T) {
+	v := newVM(t)
+	const key = "sk-the/provider+key=="
+	every := ""
+	for _, c := range []byte(key) {
+		every += fmt.Sprintf("\\u%04x", c)
+	}
+	for body, want := range map[string]string{
+		`{"error":{"message":"you sent ` + key + `"}}`:                                 `{"error":{"message":"you sent [redacted]"}}`,
+		`{"error":{"message":"you sent sk-the\/provider+key=="}}`:                      `{"error":{"message":"you sent [redacted]"}}`,
+		`{"error":{"message":"you sent sk-the/provider\u002bkey\u003D="}}`:             "",
+		`{"error":{"message":"you sent ` + every + `"}}`:                               "",
+		`{"error":{"message":"/v1?key=sk-the%2Fprovider%2bkey%3D%3D"}}`:                "",
+		`{"error":{"message":"/v1?key=sk-the\u00252Fprovider%2bkey%3D%3D"}}`:           "",
+		`<p>you sent sk-the/provider&#43;key&#x3D;=</p>`:                               "",
+		`{"error":{"message":"{\"key\":\"sk-the\\/provider+key==\"}"}}`:                "",
+		`{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`: `{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`,
+		`{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`:                            `{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`,
+	} {
+		h, err := v.call("envoy_on_response", nil, map[string]any{":status": "400", "content-type": jsn, envoy.HeaderAnswer: "-\t-\tBearer " + key}, &body, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := v.answer(h)
+		switch {
+		case want != "" && got.Body != want:
+			t.Errorf("%s becomes %s, want %s", body, got.Body, want)
+		case want == "" && (!strings.Contains(got.Body, "quotes the credentials") || strings.Contains(got.Body, "provider+") || got.Header[":status"] != "400"):
+			t.Errorf("%s becomes %s with %s", body, got.Body, got.Header[":status"])
 		}
 	}
 }

@@ -99,6 +99,8 @@ type refDoc struct {
 	ends    []float64
 	stopped bool
 	output  bool
+	known   bool // where output would be
+	chunks  bool // of a stream
 	id      string
 	inner   bool // id was found inside
 	items   []string
@@ -136,9 +138,17 @@ func refRead(doc string) refDoc {
 			if v, ok := refPlain(m.slot); ok && d.id == "" {
 				d.id = v
 			}
+		case "error":
+			d.known = true
+		case "text", "output_text", "completion", "embedding", "embeddings", "b64_json":
+			d.known = true
+			v := strings.TrimSpace(m.slot)
+			d.output = d.output || len(m.slot) > envoy.MaxCapture || strings.Contains(`"[`, v[:1]) && v != `""` && v != "[]"
 		case "choices":
+			d.known = true
 			d.readChoices(m.slot)
 		case "output", "content", "data", "results":
+			d.known = true
 			for _, e := range refElements(m.slot) {
 				d.output = d.output || e[0] == '{' || e[0] == '['
 				if m.key == "output" {
@@ -165,9 +175,12 @@ func (d *refDoc) readInner(parent refMember) {
 			}
 		case "stop_reason":
 			d.stopped = d.stopped || parent.key == "delta" && refReason(in.slot)
+		case "content", "output_text":
+			d.output = d.output || in.key == map[string]string{"message": "content", "response": "output_text"}[parent.key] && refText(in.slot)
 		case "output":
 			if parent.key == "response" {
 				for _, e := range refElements(in.slot) {
+					d.output = d.output || e[0] == '{' || e[0] == '['
 					d.item(e)
 				}
 			}
@@ -189,9 +202,10 @@ func (d *refDoc) readChoices(slot string) {
 		d.choices = "empty"
 	}
 	nth := -1.0
-	for _, e := range list {
+	for i, e := range list {
 		d.choices = "full"
 		if e[0] != '{' {
+			d.output = d.output || i == 0 && e[0] != '['
 			continue
 		}
 		nth++
@@ -211,6 +225,7 @@ func (d *refDoc) readChoices(slot string) {
 			case "text":
 				d.output = d.output || refText(m.slot)
 			case "delta", "message":
+				d.chunks = d.chunks || m.key == "delta"
 				for _, in := range refMembers(m.slot) {
 					d.output = d.output || in.key != "role" && refText(in.slot)
 				}
@@ -247,7 +262,7 @@ func (d *refDoc) take(m refMember, top bool) {
 	case m.key != "usage" && len(m.slot) > envoy.MaxCapture:
 		d.unknown = d.unknown || m.key == "meta"
 		delete(d.found, m.key)
-	case v == "null" || m.key == "usage" && v[0] != '{':
+	case v == "null" || v == `""` || m.key == "usage" && v[0] != '{':
 	case m.key == "usage":
 		d.top = top
 		if !refEmpty.MatchString(v) {
@@ -261,7 +276,7 @@ func (d *refDoc) take(m refMember, top bool) {
 // refState is a report in the making.
 type refState struct {
 	report         map[string]any
-	early          map[string]string // said before output and reports
+	early          map[string]string // said before reports
 	last, first    string
 	others         []string
 	items          []string
@@ -349,17 +364,38 @@ func refJSON(body string) map[string]any {
 	}
 	st.beside(d)
 	st.ids(d)
-	if d.output {
-		st.report["output"] = true
-	}
 	if i := refSpace(body, 0); i < len(body) && (body[i] == '{' || body[i] == '[') {
-		st.report["done"], st.report["framing"] = true, "json"
+		st.report["framing"] = "json"
+		st.end(d)
 	} else if i < len(body) && body[i] >= 'a' && body[i] <= 'z' {
 		st.report["framing"] = "events"
 	} else if i < len(body) {
 		st.report["unread"] = true
 	}
 	return normal(st.report)
+}
+
+var refPart = regexp.MustCompile(`^"(message_|response\.|content_block)`)
+
+// end notes the end of a document.
+func (st *refState) end(d refDoc) {
+	if d.output || !d.known {
+		st.report["output"] = true
+	}
+	kind := d.found["type"]
+	if !d.chunks && !refPart.MatchString(kind) || slices.Contains([]string{`"response.completed"`, `"response.incomplete"`, `"response.failed"`, `"message_stop"`}, kind) {
+		st.report["done"] = true
+		return
+	}
+	for _, i := range d.ends {
+		st.finished[i] = true
+	}
+	if d.stopped && len(d.ends) == 0 {
+		st.finished[0] = true
+	}
+	if len(st.finished) > 0 {
+		st.report["finished"] = len(st.finished)
+	}
 }
 
 // refStream returns what the client gets of a stream and what is reported; ok
@@ -475,8 +511,10 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 	if d.stopped && kind == "message_delta" {
 		st.finished[0] = true
 	}
-	if d.usages == nil && st.last == "" && st.report["output"] == nil {
+	if d.usages == nil && st.last == "" {
 		maps.Copy(st.early, d.found)
+	} else if d.usages == nil {
+		st.beside(d)
 	}
 	if output {
 		st.report["output"] = true

@@ -21,9 +21,18 @@ func TestUnfinishedAnswersAreNotDone(t *testing.T) {
 		"a long error":                     {"data: " + text + "\n\ndata: {\"error\":\"" + pad("x", 9000) + "\"}\n\ndata: [DONE]\n\n", false},
 		"an error with a report":           {"data: {\"error\":{\"message\":\"x\"},\"usage\":" + use + "}\n\ndata: [DONE]\n\n", true},
 		"lines, the last without a report": {text + "\n" + `{"choices":[{"index":0,"delta":{"content":"more"}}]}` + "\n", false},
-		"lines, each with a report":        {text + "\n" + text + "\n", true},
-		"lines, the last with the report":  {`{"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n" + text, true},
+		"lines, each with a report":        {text + "\n" + text + "\n", false},
+		"lines, the last with the report":  {`{"choices":[{"index":0,"delta":{"content":"hi"}}]}` + "\n" + text, false},
 		"a document, then the end mark":    {text + "\n\ndata: [DONE]\n\n", true},
+		"a line, and something like it":    {text + "\n\ndata: [DONE]x\n\n", false},
+		"a line of Messages":               {`{"type":"message_start","message":{"usage":` + use + `}}`, false},
+		"a line of Messages, the last":     {`{"type":"message_start","message":{"usage":` + use + `}}` + "\n" + `{"type":"message_stop","usage":` + use + `}`, true},
+		"a line of Responses":              {`{"type":"response.in_progress","response":{"status":"in_progress","usage":` + use + `}}`, false},
+		"a line of Responses, the last":    {`{"type":"response.completed","response":{"usage":` + use + `}}`, true},
+		"a message":                        {`{"type":"message","content":[],"usage":` + use + `}`, true},
+		"a text in one event with it":      {"data: " + text + "\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n", false},
+		"events without blank lines":       {"data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\ndata: " + text + "\ndata: [DONE]\n", true},
+		"the same, text after the report":  {"data: " + text + "\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\ndata: [DONE]\n", false},
 		"a response that is queued":        {`{"id":"resp_1","status":"queued","output":[],"usage":` + use + `}`, false},
 		"a response that goes on":          {`{"id":"resp_1","usage":` + use + `,"output":[],"status":"in_progress"}`, false},
 		"a response that ended":            {`{"id":"resp_1","status":"incomplete","output":[],"usage":` + use + `}`, true},
@@ -38,3 +47,92 @@ func TestUnfinishedAnswersAreNotDone(t *testing.T) {
 		}
 	}
 }
+
+// Some send a stream's events as documents, one behind the other: the last one's
+// report is final once as many choices as were asked for have ended.
+func TestDocumentsOfAStreamFinish(t *testing.T) {
+	v := newVM(t)
+	chunk := func(index, reason string) string {
+		return `{"choices":[{"index":` + index + `,"delta":{"content":"hi"},"finish_reason":` + reason + `}]}` + "\n"
+	}
+	last := `{"choices":[],"usage":` + use + `}`
+	for name, tt := range map[string]struct {
+		body     string
+		finished any
+	}{
+		"none ended":               {chunk("0", "null") + last, nil},
+		"one of two ended":         {chunk("0", `"stop"`) + chunk("1", "null") + last, 1},
+		"both ended":               {chunk("0", `"stop"`) + chunk("1", `"length"`) + last, 2},
+		"the same ended twice":     {chunk("1", "null") + chunk("1", `"stop"`) + chunk("1", `"stop"`) + last, 1},
+		"ended without a report":   {last + "\n" + chunk("0", `"stop"`), nil},
+		"Messages":                 {`{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":` + use + `}`, 1},
+		"Messages that go on":      {`{"type":"message_delta","delta":{"stop_reason":null},"usage":` + use + `}`, nil},
+		"a choice without a place": {`{"choices":[{"delta":{},"finish_reason":"stop"}],"usage":` + use + `}`, 1},
+	} {
+		for _, size := range []int{len(tt.body), 1, 5} {
+			got := v.respond(jsn, false, chop(tt.body, size)...)
+			if got.Report["finished"] != tt.finished || got.Report["done"] != nil || got.Body != tt.body {
+				t.Errorf("%s by %d: %v", name, size, got.Report)
+			}
+		}
+	}
+}
+
+// Where an answer has output, wherever its format puts that, zeros beside it are no
+// report. What has none says so, and an answer of a kind that nobody knows does not.
+func TestOutputIsSeenWhereverItStands(t *testing.T) {
+	v := newVM(t)
+	for body, output := range map[string]bool{
+		`{"text":"hello","usage":{"input_tokens":0}}`:                                        true,
+		`{"usage":{"input_tokens":0},"text":"` + pad("x", 9000) + `"}`:                       true,
+		`{"text":"","usage":{"input_tokens":0}}`:                                             false,
+		`{"text":{"format":{"type":"text"}},"output":[],"usage":{"input_tokens":0}}`:         false,
+		`{"completion":"Hi","usage":{"input_tokens":0}}`:                                     true,
+		`{"output_text":"Hi","output":[],"usage":{"input_tokens":0}}`:                        true,
+		`{"message":{"content":"Hi"},"choices":[],"usage":{"input_tokens":0}}`:               true,
+		`{"message":{"content":""},"choices":[],"usage":{"input_tokens":0}}`:                 false,
+		`{"embeddings":[[0.1]],"usage":{"total_tokens":0}}`:                                  true,
+		`{"embedding":[0.1],"usage":{"total_tokens":0}}`:                                     true,
+		`{"choices":["Hi"],"usage":{"prompt_tokens":0}}`:                                     true,
+		`{"choices":[],"usage":{"prompt_tokens":0}}`:                                         false,
+		`{"choices":[{"message":{"content":""}}],"usage":{"prompt_tokens":0}}`:               false,
+		`{"error":{"message":"no"},"usage":{"prompt_tokens":0}}`:                             false,
+		`{"generated":"Hi","usage":{"prompt_tokens":0}}`:                                     true,
+		`{"usage":{"prompt_tokens":0}}`:                                                      true,
+		sent(`{"type":"response.completed","response":{"output":[{}],"usage":{"a":0}}}`):     true,
+		sent(`{"type":"response.completed","response":{"output":[],"usage":{"a":0}}}`):       false,
+		sent(`{"type":"response.completed","response":{"output_text":"a","usage":{"a":0}}}`): true,
+		sent(`{"type":"transcript.text.done","text":"Hi","usage":{"input_tokens":0}}`):       true,
+		sent(`{"type":"message_start","message":{"content":[{}],"usage":{"a":0}}}`):          true,
+		sent(`{"type":"message_start","message":{"content":[],"usage":{"a":0}}}`):            false,
+	} {
+		for _, size := range []int{len(body), 1, 5} {
+			if got := v.respond(jsn, false, chop(body, size)...); (got.Report["output"] == true) != output {
+				t.Errorf("%s by %d: %v", body, size, got.Report)
+			}
+		}
+	}
+}
+
+// A tier or a model may be named in any event that is read.
+func TestTierOfAnyEvent(t *testing.T) {
+	v := newVM(t)
+	const text, report = `{"choices":[{"delta":{"content":"a"}}]}`, `{"choices":[],"usage":{"prompt_tokens":1}}`
+	for name, events := range map[string][]string{
+		"the first":           {`{"service_tier":"priority","choices":[{"delta":{"role":"assistant"}}]}`, text, report},
+		"the choice's end":    {text, `{"service_tier":"priority","choices":[{"delta":{},"finish_reason":"stop"}]}`, report},
+		"behind the report":   {text, report, `{"service_tier":"priority","choices":[]}`},
+		"and none behind it":  {text, `{"service_tier":"priority","choices":[],"usage":{"prompt_tokens":1}}`, `{"service_tier":"","choices":[]}`},
+		"the report's, later": {`{"service_tier":"auto","choices":[]}`, text, `{"service_tier":"priority","choices":[],"usage":{"prompt_tokens":1}}`},
+	} {
+		body := ""
+		for _, e := range events {
+			body += sent(e)
+		}
+		if got := v.respond(sse, false, body+"data: [DONE]\n\n"); got.Report["service_tier"] != `"priority"` {
+			t.Errorf("%s: %v", name, got.Report)
+		}
+	}
+}
+
+func sent(data string) string { return "data: " + data + "\n\n" }

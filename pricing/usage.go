@@ -59,7 +59,8 @@ type counts struct {
 	prompt, completion, total            tally
 	cached, write, writeShort, writeLong tally // write includes the other two, and is bad where one is
 	audioIn, imageIn, audioOut, imageOut tally
-	cacheOutside                         bool // prompt excludes cached and write
+	reasoning                            tally // a part of completion, unless it is more
+	cacheOutside                         bool  // prompt excludes cached and write
 }
 
 // normalise makes the buckets disjoint. Output outside completion_tokens
@@ -95,9 +96,22 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	u.moveOut(tier, outputImage, c.imageOut.value())
 	u.counts[input] = u.rest(prompt - cached - write - u.counts[inputAudio] - u.counts[inputImage])
 	if !p.has(pinNoOutput) {
-		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt) - u.counts[outputAudio] - u.counts[outputImage])
+		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt, c.reasoned()) - u.counts[outputAudio] - u.counts[outputImage])
 	}
 	return u, nil
+}
+
+// reasoned is the output where more of it was reasoning than all of it is said to
+// be: it then stands beside the rest, unless a total says what all of it is.
+func (c *counts) reasoned() int64 {
+	switch n := c.reasoning.value(); {
+	case n <= c.completion.n:
+		return 0
+	case c.total.set:
+		return n
+	default:
+		return n + c.completion.n
+	}
 }
 
 // readable reports whether a report means something without the parts that
@@ -177,8 +191,9 @@ type cacheCreation struct {
 }
 
 type outputDetails struct {
-	Audio tally `json:"audio_tokens"`
-	Image tally `json:"image_tokens"`
+	Audio     tally `json:"audio_tokens"`
+	Image     tally `json:"image_tokens"`
+	Reasoning tally `json:"reasoning_tokens"`
 }
 
 // costs is how providers name the billed amount: OpenRouter in USD, xAI in ticks of
@@ -267,6 +282,7 @@ func (r *openAIUsage) counts(native bool) counts {
 	}
 	for _, g := range []*group[outputDetails]{&r.CompletionDetails, &r.OutputDetails} {
 		c.audioOut, c.imageOut = largest(&c.audioOut, &g.v.Audio), largest(&c.imageOut, &g.v.Image)
+		c.reasoning = largest(&c.reasoning, &g.v.Reasoning)
 		c.audioOut.bad, c.imageOut.bad = c.audioOut.bad || g.bad, c.imageOut.bad || g.bad
 	}
 	if r.Read.set || r.Write.set || r.Read.bad || r.Write.bad {

@@ -55,6 +55,7 @@ func (r *reader) event(text string) bool {
 	for i, raw := range e.Choices {
 		output = r.choice(i, raw) || output
 	}
+	output = output || spoken(text)
 	if e.Delta.Stop != nil {
 		r.finished[0] = true
 	}
@@ -96,6 +97,19 @@ func (r *reader) choice(i int, raw json.RawMessage) bool {
 	return output
 }
 
+// spoken reports whether a document has output beside choices: a text, or that of
+// a response or a message in it.
+func spoken(text string) bool {
+	full := func(v json.RawMessage) bool {
+		return len(v) > 2 && (v[0] == '"' || v[0] == '[')
+	}
+	var response, message map[string]json.RawMessage
+	top := members(text)
+	_, _ = json.Unmarshal(top["response"], &response), json.Unmarshal(top["message"], &message)
+	return full(top["text"]) || full(top["output_text"]) || full(top["completion"]) || full(top["embeddings"]) || full(top["b64_json"]) ||
+		full(response["output"]) || full(response["output_text"]) || full(message["content"])
+}
+
 // take keeps the last of each member, and reports whether a usage object came.
 func (r *reader) take(text string, whole bool) bool {
 	found := reported(text)
@@ -125,7 +139,7 @@ func (r *reader) take(text string, whole bool) bool {
 			Output, Content, Data, Results []json.RawMessage
 		}
 		_ = json.Unmarshal([]byte(text), &d)
-		r.Output = len(d.Output)+len(d.Content)+len(d.Data)+len(d.Results) > 0
+		r.Output = len(d.Output)+len(d.Content)+len(d.Data)+len(d.Results) > 0 || spoken(text)
 		for i, c := range d.Choices {
 			r.Output = r.choice(i, c) || r.Output
 		}

@@ -63,9 +63,12 @@ type Restored struct {
 // logs settle against that, Release frees it, and after HoldTimeout it is
 // charged. Budgets and keys are as they were: a key deleted since is valid again.
 //
-// It fails while a gateway uses dir. The database that was there is kept.
+// It fails while a gateway uses dir. The database that was there is kept. A
+// directory that it made does not stay where it fails.
 func Restore(ctx context.Context, config Config, file string) (*Restored, error) {
 	config.setDefaults()
+	_, err := os.Stat(config.Dir)
+	made := errors.Is(err, fs.ErrNotExist)
 	if err := os.MkdirAll(config.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create data directory: %w", err)
 	}
@@ -75,6 +78,9 @@ func Restore(ctx context.Context, config Config, file string) (*Restored, error)
 	}
 	out := &Restored{}
 	err = install(ctx, config.Dir, file, config.Now(), out)
+	if err != nil && made { // a typo leaves nothing behind
+		err = errors.Join(err, os.RemoveAll(config.Dir))
+	}
 	if err := errors.Join(err, lock.release()); err != nil {
 		return nil, err
 	}

@@ -99,6 +99,11 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 		if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err == nil {
 			t.Errorf("%s: restored", name)
 		}
+		nowhere := filepath.Join(t.TempDir(), "typo")
+		_, err := ledger.Restore(t.Context(), ledger.Config{Dir: nowhere, Now: b.clock.now}, file)
+		if _, left := os.Stat(nowhere); err == nil || !os.IsNotExist(left) {
+			t.Errorf("%s, into a new directory: %v, and it is there: %v", name, err, left)
+		}
 	}
 	if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, foreign); err == nil || !strings.Contains(err.Error(), "another gateway") {
 		t.Errorf("another gateway's backup: %v", err)

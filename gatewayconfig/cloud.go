@@ -41,7 +41,7 @@ func (v *validator) credentials(field string, p *Provider, f fileProvider, base 
 	given := f.APIKey != nil || p.OAuth2 != nil || p.AWS != nil
 	p.GCP = first(base.GCPMetadata && !given, f.GCPMetadata)
 	if !p.ownCredentials() {
-		p.APIKey = v.apiKey(field, f.APIKey, base)
+		p.APIKey = v.apiKey(field, f.APIKey, base, p.Auth.Prefix)
 		return
 	}
 	if n := count(f.APIKey != nil, p.OAuth2 != nil, p.AWS != nil, p.GCP); n > 1 {

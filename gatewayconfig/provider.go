@@ -180,7 +180,7 @@ func (v *validator) oneOf(field, value string, known ...string) {
 // is set up to call the gateway exports one as OPENAI_API_KEY.
 func isOwnKey(key string) bool { return strings.HasPrefix(key, "sk-aig-") }
 
-func (v *validator) apiKey(field string, given *secretText, base preset) Secret {
+func (v *validator) apiKey(field string, given *secretText, base preset, prefix string) Secret {
 	at := join(field, "api_key")
 	text := string(first("", given))
 	if given == nil && base.APIKeyEnv != "" {
@@ -190,6 +190,8 @@ func (v *validator) apiKey(field string, given *secretText, base preset) Secret 
 	switch {
 	case isOwnKey(key.text):
 		v.fail(at, "is a key of this gateway (sk-aig-…), not of the provider; use the provider's own")
+	case prefix != "" && len(key.text) > len(prefix) && strings.EqualFold(key.text[:len(prefix)], prefix):
+		v.fail(at, "begins with %q, which auth_prefix puts in front of it; write the key alone", prefix)
 	case text == "" && base.Key == "required":
 		v.fail(at, "is empty, and this provider needs a key; write api_key: ${%s} or file:PATH%s", cmp.Or(base.APIKeyEnv, "NAME"), base.otherWays())
 	}

@@ -88,6 +88,9 @@ func (s *secretSource) read(path string) (string, error) {
 func (s *secretSource) expand(text string) (string, bool, error) {
 	// What shells and templates replace would be sent as it stands; no key looks
 	// like that.
+	if last := len(text) - 1; last > 0 && (text[0] == '<' && text[last] == '>' || text[0] == '%' && text[last] == '%') {
+		return "", false, fmt.Errorf("stands for something, and is not replaced when written so; write ${NAME} or file:PATH")
+	}
 	if strings.HasPrefix(text, "$") && !strings.HasPrefix(text, "${") || strings.HasPrefix(text, "{{") || strings.HasPrefix(text, "env:") {
 		return "", false, fmt.Errorf("begins like a variable, which is not replaced when written so; write ${NAME} or file:PATH")
 	}

@@ -1,6 +1,7 @@
 package adminapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +39,7 @@ type Config struct {
 	Budgets      BudgetStore
 	History      BudgetHistory
 	Usage        UsageReader
+	AsOf         func(ctx context.Context) (budget.AsOf, error) // how complete Usage is that is read after it; may be nil: it is
 	Calls        CallReader
 	Refusals     RefusalReader // may be nil: none are remembered
 	Refused      RefusedReader // may be nil: none are counted

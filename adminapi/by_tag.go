@@ -6,10 +6,13 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 )
@@ -35,6 +38,7 @@ func (h *rest) streamByTag(w http.ResponseWriter, r *http.Request, authorization
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
+	tellAsOf(w.Header(), part)
 	buf := []byte{'['}
 	for ; err == nil; part, err = stream.Recv() {
 		for _, u := range part.GetUsage() {
@@ -63,4 +67,20 @@ func appendTagUsage(buf []byte, u *aigatewayv1.TagUsage) ([]byte, error) {
 	buf = strconv.AppendInt(append(buf, `,"requests":`...), u.GetRequests(), 10)
 	buf = strconv.AppendInt(append(buf, `,"cost_cents":`...), u.GetCostCents(), 10)
 	return append(buf, '}'), err
+}
+
+// complete is an answer that says how complete it is.
+type complete interface {
+	GetAsOf() *timestamppb.Timestamp
+	GetBehind() []string
+}
+
+// tellAsOf says in headers how complete an answer is whose body has no place for it.
+func tellAsOf(h http.Header, answer complete) {
+	if at := answer.GetAsOf(); at != nil {
+		h.Set("X-Aig-As-Of", at.AsTime().Format(time.RFC3339Nano))
+	}
+	if behind := answer.GetBehind(); len(behind) > 0 {
+		h.Set("X-Aig-Behind", strings.Join(behind, ","))
+	}
 }

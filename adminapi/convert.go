@@ -24,6 +24,7 @@ func budgetProto(s *budget.Status) *aigatewayv1.Budget {
 		Cap: s.Cap.String(), Spent: s.Spent.String(), Reserved: s.Reserved.String(), Remaining: s.Remaining().String(),
 		DefaultMaxTokens: int32(s.DefaultMaxTokens), DefaultMaxToolCalls: int32(s.DefaultMaxToolCalls), // their maxima fit
 		Etag: s.Etag(), CreateTime: timestamp(s.CreateTime), UpdateTime: timestamp(s.UpdateTime),
+		AsOf: timestamp(s.AsOf.Time), Behind: s.AsOf.Behind,
 	}
 	if s.Target.KeyID != "" {
 		out.KeyId = &s.Target.KeyID

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"aigateway/adminapi"
+	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/budget"
 )
 
@@ -357,5 +358,45 @@ func TestEndedOfAllGateways(t *testing.T) {
 	}
 	if want := "a0 b0 a1 a2 b2 a3 a4 b4 a5 a6 b6 a7 a8 b8 a9"; strings.Join(got, " ") != want {
 		t.Errorf("%v, want %s", got, want)
+	}
+}
+
+// TestAsOf: reports of several gateways say up to when they are complete, and who is
+// behind, whatever the form; those of one have no such member.
+func TestAsOf(t *testing.T) {
+	w, alone := newGateways(t, "a").worlds["a"], newWorld(t)
+	for _, w := range []*world{w, alone} {
+		w.usage()
+		w.store.budgets = []budget.Status{w.store.status(budget.Budget{ID: "bud_1", Target: budget.Target{Tags: "x"}, Period: budget.Month, Cap: budget.Dollar})}
+	}
+	w.store.budgets[0].AsOf = budget.AsOf{Time: instant.Add(-time.Minute), Behind: []string{"c", "d"}}
+	for path, operation := range map[string]string{
+		"/v1/usage": "GET /v1/usage", "/v1/overview": "GET /v1/overview", "/v1/budgets/bud_1": "GET /v1/budgets/{id}",
+	} {
+		report := w.ok(w.do(admin, "GET", path, ""), operation).(map[string]any)
+		if report["as_of"] != "2026-04-15T10:06:00Z" || fmt.Sprint(report["behind"]) != "[c d]" {
+			t.Errorf("%s: as of %v without %v", path, report["as_of"], report["behind"])
+		}
+		report = alone.ok(alone.do(admin, "GET", path, ""), operation).(map[string]any)
+		for _, name := range []string{"as_of", "behind", "unreachable", "replicas"} {
+			if _, has := report[name]; has {
+				t.Errorf("%s of one gateway has %s", path, name)
+			}
+		}
+	}
+	for _, path := range []string{"/v1/usage/by-tag", "/v1/usage?format=csv", "/v1/usage/by-tag?month=2020-01"} {
+		if h := w.do(reporter, "GET", path, "").header; h.Get("X-Aig-As-Of") != "2026-04-15T10:06:00Z" || h.Get("X-Aig-Behind") != "c,d" {
+			t.Errorf("%s: %v", path, h)
+		}
+		if h := alone.do(reporter, "GET", path, "").header; h.Get("X-Aig-As-Of") != "" || h.Get("X-Aig-Behind") != "" {
+			t.Errorf("%s of one gateway: %v", path, h)
+		}
+	}
+	if a, b := w.do(reporter, "GET", "/v1/usage/by-tag?month=2026-04", ""), alone.do(reporter, "GET", "/v1/usage/by-tag?month=2026-04", ""); a.body != b.body || !strings.HasPrefix(a.body, "[{") {
+		t.Errorf("%s, and of one gateway %s", a.body, b.body)
+	}
+	rpc, err := aigatewayv1.NewUsageServiceClient(w.dial()).UsageByTag(with(reporter), &aigatewayv1.UsageByTagRequest{Month: "2026-04"})
+	if err != nil || !rpc.GetAsOf().AsTime().Equal(instant.Add(-time.Minute)) || len(rpc.GetBehind()) != 2 || len(rpc.GetUsage()) != 5 {
+		t.Errorf("%v, %v", rpc, err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	aigatewayv1 "aigateway/api/gen/aigateway/v1"
 	"aigateway/apierror"
@@ -58,6 +59,12 @@ func newREST(c Config, conn *grpc.ClientConn) (http.Handler, error) {
 		runtime.WithMarshalerOption(csvType, &csvMarshaler{plain}),
 		runtime.WithIncomingHeaderMatcher(func(string) (string, bool) { return "", false }), // Authorization passes anyway
 		runtime.WithOutgoingHeaderMatcher(func(string) (string, bool) { return "", false }),
+		runtime.WithForwardResponseOption(func(_ context.Context, w http.ResponseWriter, m proto.Message) error {
+			if report, ok := m.(*aigatewayv1.QueryUsageResponse); ok { // which may be CSV
+				tellAsOf(w.Header(), report)
+			}
+			return nil
+		}),
 		runtime.WithErrorHandler(h.gatewayError),
 		runtime.WithRoutingErrorHandler(h.routingError),
 		runtime.WithDisablePathLengthFallback(),

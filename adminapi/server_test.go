@@ -77,7 +77,7 @@ func newWorldAmong(t *testing.T, zone *time.Location, peers adminapi.Peers) *wor
 				{Slug: "moonshot/kimi-k2.6", Provider: "moonshot", CheckedAt: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)}, {Slug: "openai/gpt-5.5", Provider: "openai"},
 			}}
 		},
-		Now: now, Zone: zone, Ready: w.conditions, Peers: peers,
+		Now: now, Zone: zone, Ready: w.conditions, Peers: peers, AsOf: w.asOf(peers),
 		Gatherer: registry, Metrics: registry, Log: slog.New(slog.NewTextHandler(w.log, nil)),
 	})
 	if err != nil {
@@ -112,6 +112,16 @@ func (w *world) setReady(all ...adminapi.Condition) {
 	w.readyMu.Lock()
 	defer w.readyMu.Unlock()
 	w.ready = all
+}
+
+// asOf is of usage of several gateways, of which one has told nothing for a minute.
+func (w *world) asOf(peers adminapi.Peers) func(context.Context) (budget.AsOf, error) {
+	if peers == nil {
+		return nil
+	}
+	return func(context.Context) (budget.AsOf, error) {
+		return budget.AsOf{Time: instant.Add(-time.Minute), Behind: []string{"c", "d"}}, w.store.fail
+	}
 }
 
 type answer struct {

@@ -64,7 +64,7 @@ func newBudgetService(c *Config) *budgetService {
 }
 
 func newUsageService(c *Config) *usageService {
-	return &usageService{usage: c.Usage, now: c.Now, zone: c.Zone}
+	return &usageService{usage: c.Usage, complete: c.AsOf, now: c.Now, zone: c.Zone}
 }
 
 // scopesOf are what a key needs one of for a method; "" is any valid key. ok is

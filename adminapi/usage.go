@@ -24,29 +24,43 @@ type UsageReader interface {
 
 type usageService struct {
 	aigatewayv1.UnimplementedUsageServiceServer
-	usage UsageReader
-	now   func() time.Time
-	zone  *time.Location
+	usage    UsageReader
+	complete func(context.Context) (budget.AsOf, error) // may be nil
+	now      func() time.Time
+	zone     *time.Location
+}
+
+// asOf says how complete the usage is that is read after it.
+func (s *usageService) asOf(ctx context.Context) (budget.AsOf, error) {
+	if s.complete == nil {
+		return budget.AsOf{}, nil
+	}
+	return s.complete(ctx)
 }
 
 // maxRows keeps a report below maxAnswerBytes and in memory.
 const maxRows = 50_000
 
 func (s *usageService) UsageByTag(ctx context.Context, req *aigatewayv1.UsageByTagRequest) (*aigatewayv1.UsageByTagResponse, error) {
-	rows, err := s.byTag(ctx, req)
+	rows, asOf, err := s.byTag(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return &aigatewayv1.UsageByTagResponse{Usage: tagUsageProto(rows)}, nil
+	return &aigatewayv1.UsageByTagResponse{Usage: tagUsageProto(rows), AsOf: timestamp(asOf.Time), Behind: asOf.Behind}, nil
 }
 
 // streamRows is how many rows go into one message of a stream.
 const streamRows = 1000
 
 func (s *usageService) StreamUsageByTag(req *aigatewayv1.StreamUsageByTagRequest, stream grpc.ServerStreamingServer[aigatewayv1.StreamUsageByTagResponse]) error {
-	rows, err := s.byTag(stream.Context(), req)
+	rows, asOf, err := s.byTag(stream.Context(), req)
 	if err != nil {
 		return err
+	}
+	if !asOf.Time.IsZero() {
+		if err := stream.Send(&aigatewayv1.StreamUsageByTagResponse{AsOf: timestamp(asOf.Time), Behind: asOf.Behind}); err != nil {
+			return err
+		}
 	}
 	for part := range slices.Chunk(rows, streamRows) {
 		if err := stream.Send(&aigatewayv1.StreamUsageByTagResponse{Usage: tagUsageProto(part)}); err != nil {
@@ -66,23 +80,26 @@ type byTagRequest interface {
 
 // byTag is the report by tag that the caller may see, the highest cost first.
 // It holds one small row for each tag, because only the whole can be sorted.
-func (s *usageService) byTag(ctx context.Context, req byTagRequest) ([]budget.TagCost, error) {
+func (s *usageService) byTag(ctx context.Context, req byTagRequest) (rows []budget.TagCost, asOf budget.AsOf, err error) {
 	window, err := s.month(req.GetMonth())
 	if err != nil {
-		return nil, err
+		return nil, asOf, err
 	}
 	m := req.ProtoReflect()
 	limited := m.Has(m.Descriptor().Fields().ByName("limit"))
 	if limited && req.GetLimit() < 1 {
-		return nil, budget.Invalid("field_invalid", "limit", fmt.Sprintf("limit is %d; ask for 1 row or more, or leave it out for all", req.GetLimit()))
+		return nil, asOf, budget.Invalid("field_invalid", "limit", fmt.Sprintf("limit is %d; ask for 1 row or more, or leave it out for all", req.GetLimit()))
 	}
 	tags, err := tagFilter(req.GetTag())
 	if err != nil {
-		return nil, err
+		return nil, asOf, err
 	}
-	rows, err := s.tagCosts(ctx, window, tags)
+	if asOf, err = s.asOf(ctx); err != nil {
+		return nil, asOf, err
+	}
+	rows, err = s.tagCosts(ctx, window, tags)
 	if err != nil {
-		return nil, err
+		return nil, asOf, err
 	}
 	slices.SortFunc(rows, func(a, b budget.TagCost) int {
 		return cmp.Or(cmp.Compare(b.Cost, a.Cost), cmp.Compare(a.Tag, b.Tag))
@@ -90,7 +107,7 @@ func (s *usageService) byTag(ctx context.Context, req byTagRequest) ([]budget.Ta
 	if limited {
 		rows = rows[:min(len(rows), int(req.GetLimit()))]
 	}
-	return rows, nil
+	return rows, asOf, nil
 }
 
 // month reads YYYY-MM; the empty text is this month.
@@ -150,6 +167,10 @@ func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsa
 	if err != nil {
 		return nil, err
 	}
+	asOf, err := s.asOf(ctx)
+	if err != nil {
+		return nil, err
+	}
 	rows, err := s.rows(ctx, budget.UsageQuery{
 		Window: window, GroupBy: by, Zone: zone,
 		Tags: tags, Model: req.GetModel(), Provider: req.GetProvider(), KeyID: req.GetKeyId(),
@@ -159,6 +180,7 @@ func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsa
 	}
 	resp := &aigatewayv1.QueryUsageResponse{
 		From: window.Start.In(zone).Format(time.RFC3339), To: window.End.In(zone).Format(time.RFC3339), TimeZone: zone.String(),
+		AsOf: timestamp(asOf.Time), Behind: asOf.Behind,
 	}
 	for _, d := range by {
 		resp.GroupBy = append(resp.GroupBy, string(d))

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -22,6 +23,55 @@ type Adjustment struct {
 	Reason   string // for people, 1-500 printable bytes
 	Actor    string // who, such as a key's id
 	Time     time.Time
+}
+
+// AdjustmentModel is the model and the provider of a correction in the usage reports:
+// no call has it.
+const AdjustmentModel = "adjustment"
+
+const adjustmentPrefix = "adj_"
+
+// AdjustmentID is the id of the num-th correction.
+func AdjustmentID(num int64) string { return adjustmentPrefix + strconv.FormatInt(num, 10) }
+
+// AdjustmentNumber is AdjustmentID backwards; of the empty id it is 0.
+func AdjustmentNumber(id string) (int64, error) {
+	if id == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(strings.TrimPrefix(id, adjustmentPrefix), 10, 64)
+	if err != nil || !strings.HasPrefix(id, adjustmentPrefix) {
+		return 0, Invalid("field_invalid", "page_token", "page_token is none of ours; leave it out to start at the front")
+	}
+	return n, nil
+}
+
+// Check validates what a caller chose.
+func (a *Adjustment) Check() error {
+	switch {
+	case (a.BudgetID == "") == (a.Tag == ""):
+		return Invalid("field_invalid", "budget_id", "an adjustment corrects one budget or one tag; name exactly one of budget_id and tag")
+	case a.Amount == 0 || a.Amount > MaxAmount || a.Amount < -MaxAmount:
+		return Invalid("field_invalid", "amount", "amount must be a charge above 0 or a refund below 0, within the range of amounts")
+	case !Printable(a.Reason, MaxReasonBytes):
+		return Invalid("field_invalid", "reason", "reason must say why, in 1 to 500 bytes of printable text")
+	case !Printable(a.RequestID, 128):
+		return Invalid("field_invalid", "request_id", "request_id must have 1 to 128 bytes of printable text; make one up for each adjustment and repeat it when retrying")
+	}
+	if a.Tag != "" {
+		return CheckTag("tag", string(a.Tag))
+	}
+	return nil
+}
+
+// Same is nil if again, which has the request id of a, is the same correction, else
+// KindConflict.
+func (a *Adjustment) Same(again *Adjustment) error {
+	if a.BudgetID == again.BudgetID && a.Tag == again.Tag && a.Amount == again.Amount && a.Reason == again.Reason {
+		return nil
+	}
+	return &Error{Kind: KindConflict, Reason: "request_id_reused", Field: "request_id",
+		Message: fmt.Sprintf("request_id was used for adjustment %s, which is another one; use a new request_id", a.ID)}
 }
 
 // AuditEntry is one change by an administrator.

@@ -50,6 +50,7 @@ type Status struct {
 	Window   Window
 	Spent    Amount
 	Reserved Amount // open reservations and what a crash left undecided
+	AsOf     AsOf
 }
 
 // Remaining is what the cap leaves, at least 0.

@@ -1,6 +1,10 @@
 package budget
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
 
 // WindowReport is a budget's window, what it cost against its cap, and what the
 // cap refused in it.
@@ -79,4 +83,43 @@ func Straight(spent Amount, w Window, now time.Time) (Amount, bool) {
 		return 0, false
 	}
 	return spent.MulDiv(int64(length), int64(over)), true
+}
+
+// ReadTerms reads what the audit log keeps of an edit of a budget: Terms, and why.
+func ReadTerms(detail string) (b Budget, reason string, ok bool) {
+	var d struct {
+		Zone      string `json:"time_zone"`
+		Cap       Amount `json:"cap_nano_usd"`
+		MaxTokens int64  `json:"default_max_tokens"`
+		MaxCalls  int64  `json:"default_max_tool_calls"`
+		Reason    string `json:"reason"`
+	}
+	if json.Unmarshal([]byte(detail), &d) != nil {
+		return b, "", false
+	}
+	return Budget{Zone: d.Zone, Cap: d.Cap, Defaults: Defaults{DefaultMaxTokens: d.MaxTokens, DefaultMaxToolCalls: d.MaxCalls}}, d.Reason, true
+}
+
+// ReadChanges are the edits of a budget that entries of the audit log tell, the last
+// one first. The last of entries is only for what was before.
+func ReadChanges(entries []AuditEntry, limit int) (out []BudgetChange, err error) {
+	for _, e := range entries {
+		b, reason, ok := ReadTerms(e.Detail)
+		if !ok {
+			return nil, fmt.Errorf("audit row %d cannot be read", e.ID)
+		}
+		b.ID = e.Subject
+		out = append(out, BudgetChange{AuditEntry: e, Reason: reason, After: &b})
+	}
+	for i := range out { // the older one is the next
+		if i+1 < len(out) {
+			out[i].Before = out[i+1].After
+		}
+	}
+	for i := range out {
+		if out[i].Action == "delete_budget" {
+			out[i].After = nil
+		}
+	}
+	return out[:min(len(out), max(0, limit))], nil
 }

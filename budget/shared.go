@@ -91,3 +91,15 @@ type Question struct {
 // StoreName stands for the store among replicas that did not answer: it could not be
 // asked, and so none of them was.
 const StoreName = "store"
+
+// AsOf says how complete a report of several replicas is.
+type AsOf struct {
+	// Time is the moment up to which all of them had told; zero: one is alone, and
+	// nothing is missing.
+	Time time.Time
+	// Behind are the ids of those that have told nothing for ReportLag.
+	Behind []string
+}
+
+// ReportLag is what a report may lack without a word.
+const ReportLag = 10 * time.Second

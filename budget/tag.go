@@ -83,6 +83,17 @@ func ParseTagPattern(field, s string) (TagPattern, error) {
 	return p, nil
 }
 
+// PatternsOf are all patterns that select t.
+func PatternsOf(t Tag) []TagPattern {
+	out := []TagPattern{AllTags, TagPattern(t), TagPattern(t) + "/**"}
+	for i := range t {
+		if t[i] == '/' {
+			out = append(out, TagPattern(t[:i])+"/**")
+		}
+	}
+	return out
+}
+
 // Subtree returns the root of a "root/**" pattern.
 func (p TagPattern) Subtree() (Tag, bool) {
 	root, ok := strings.CutSuffix(string(p), "/**")

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -174,4 +175,83 @@ func (all gateways) tellWithoutOne(t *testing.T) {
 		answer := all[0].tells("/v1/calls?tag=all")
 		return answer.Unreachable == nil && len(answer.Calls) == 9 // refusals are remembered by a process
 	})
+}
+
+// TestCorrectionsAreBookedOnce sends one correction to all of three gateways at once,
+// again and again, while calls run: it is booked once, every gateway tells so, and what
+// a budget kept is told by all, also when the gateway that refused is gone.
+func TestCorrectionsAreBookedOnce(t *testing.T) {
+	t.Parallel()
+	all := runGateways(t, 3)
+	b := all[0].setBudget("fix", 100)
+	for i, g := range all {
+		if r := g.chat("fake/m1", "fix", fmt.Sprintf("hello %d", i), `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Fatalf("%d %s %v", r.status, r.body, r.err)
+		}
+		if r := g.chat("fake/m1", "fix", fmt.Sprintf("hello %d", i), `,"max_tokens":4000000`); r.status != http.StatusPaymentRequired {
+			t.Fatalf("%d %s %v", r.status, r.body, r.err)
+		}
+	}
+	all.settle(time.Minute)
+	_, billed := all.bill("fix")
+	adjust := func(g *gateway, request, amount string) reply {
+		return g.try(http.MethodPost, g.rest+"/v1/adjustments", fmt.Sprintf(`{"tag":"fix","amount":%q,"reason":"the bill said so","request_id":%q}`, amount, request), nil)
+	}
+	spent := func(g *gateway) int64 { return g.mustBudgets()["fix"].spent }
+	eventually(t, time.Minute, "what was billed is told by all", func() bool { return spent(all[0]) == billed && spent(all[2]) == billed })
+	var done sync.WaitGroup
+	ids := make([]string, 9)
+	for i := range ids {
+		done.Go(func() {
+			var a struct{ ID string }
+			r := adjust(all[i%3], "one", "0.25")
+			if json.Unmarshal(r.body, &a) != nil || r.status != http.StatusOK {
+				t.Errorf("%d %s %v", r.status, r.body, r.err)
+			}
+			ids[i] = a.ID
+		})
+	}
+	done.Wait()
+	for i, g := range all {
+		var list struct{ Adjustments []struct{ ID string } }
+		g.get("/v1/adjustments", &list)
+		if n := spent(g); n != billed+250_000_000 || len(list.Adjustments) != 1 || list.Adjustments[0].ID != ids[i] {
+			t.Errorf("gateway %d: %d spent, want %d; corrections %v, %v", i, n, billed+250_000_000, list, ids)
+		}
+		if u := g.usage()["fix"]; u.nano != billed+250_000_000 || u.requests != 3 {
+			t.Errorf("gateway %d: usage %+v", i, u)
+		}
+	}
+	wantError(t, adjust(all[1], "one", "0.26"), http.StatusConflict, "conflict")
+	wantError(t, adjust(all[1], "two", "-0.90"), http.StatusBadRequest, "invalid_request_error")
+	if r := adjust(all[2], "two", "-0.25"); r.status != http.StatusOK || spent(all[0]) != billed {
+		t.Errorf("%d %s %v: %d spent, want %d", r.status, r.body, r.err, spent(all[0]), billed)
+	}
+	all.tellWhatWasKept(t, b.ID)
+}
+
+// tellWhatWasKept kills a gateway, and what it refused and booked is told all the same.
+func (all gateways) tellWhatWasKept(t *testing.T, id string) {
+	t.Helper()
+	all[1].program.kill()
+	eventually(t, time.Minute, "what the budget kept is told", func() bool {
+		var windows struct {
+			Windows []struct {
+				Calls int64 `json:"refused_calls"`
+			}
+		}
+		all[2].get("/v1/budgets/"+id+"/windows", &windows)
+		var refusals struct{ Total struct{ Calls int64 } }
+		all[0].get("/v1/refusals?budget_id="+id, &refusals)
+		return len(windows.Windows) == 1 && windows.Windows[0].Calls == 3 && refusals.Total.Calls == 3
+	})
+	var changes struct{ Changes []struct{ Action string } }
+	all[2].get("/v1/budgets/"+id+"/changes", &changes)
+	if len(changes.Changes) != 1 || changes.Changes[0].Action != "create_budget" {
+		t.Errorf("%+v", changes)
+	}
+	asOf := all[0].try(http.MethodGet, all[0].rest+"/v1/usage/by-tag", "", nil).header.Get("X-Aig-As-Of")
+	if at, err := time.Parse(time.RFC3339, asOf); err != nil || time.Since(at) > 3*time.Minute {
+		t.Errorf("usage is as of %q", asOf)
+	}
 }

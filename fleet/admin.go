@@ -113,7 +113,7 @@ func (f *Fleet) GetBudget(id string) (budget.Status, error) {
 func (f *Fleet) budget(ctx context.Context, id string) (budget.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	status, _, err := f.c.Store.Budget(ctx, id)
+	status, err := f.c.Store.Budget(ctx, id)
 	return status, unreachable(err)
 }
 
@@ -121,7 +121,7 @@ func (f *Fleet) budget(ctx context.Context, id string) (budget.Status, error) {
 func (f *Fleet) ListBudgets(after string, limit int) ([]budget.Status, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), askWithin)
 	defer cancel()
-	list, _, err := f.c.Store.Budgets(ctx, after, limit)
+	list, err := f.c.Store.Budgets(ctx, after, limit)
 	return list, unreachable(err)
 }
 
@@ -131,6 +131,36 @@ func (f *Fleet) AuditLog(ctx context.Context, after int64, limit int) ([]budget.
 	return list, unreachable(err)
 }
 
+// Adjust books a correction in the store, exactly once for a request id, whichever
+// gateway is asked.
+func (f *Fleet) Adjust(ctx context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error) {
+	a, err := f.c.Store.Adjust(ctx, a, actor)
+	return a, unreachable(err)
+}
+
+// Adjustments lists the corrections of all gateways.
+func (f *Fleet) Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error) {
+	list, err := f.c.Store.Adjustments(ctx, after, limit)
+	return list, unreachable(err)
+}
+
+// LastAdjustments are the latest of all gateways, the last one first.
+func (f *Fleet) LastAdjustments(ctx context.Context, limit int) ([]budget.Adjustment, error) {
+	list, err := f.c.Store.LastAdjustments(ctx, limit)
+	return list, unreachable(err)
+}
+
+// UsageAsOf says how complete the usage is that is read after it. This gateway's own is
+// complete.
+func (f *Fleet) UsageAsOf(ctx context.Context) (budget.AsOf, error) {
+	err := f.push(ctx)
+	if err != nil {
+		return budget.AsOf{}, unreachable(err)
+	}
+	asOf, err := f.c.Store.UsageAsOf(ctx)
+	return asOf, unreachable(err)
+}
+
 // Usage sums the calls of all gateways that q selects: all that this one has
 // booked, and what the others last told, about a second ago.
 func (f *Fleet) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
@@ -138,8 +168,7 @@ func (f *Fleet) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageR
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	rows, asOf, err := f.c.Store.Usage(ctx, q)
-	f.complete(asOf)
+	rows, err := f.c.Store.Usage(ctx, q)
 	return rows, unreachable(err)
 }
 
@@ -149,20 +178,36 @@ func (f *Fleet) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPa
 	if err != nil {
 		return nil, unreachable(err)
 	}
-	costs, asOf, err := f.c.Store.TagCosts(ctx, w, tags)
-	f.complete(asOf)
+	costs, err := f.c.Store.TagCosts(ctx, w, tags)
 	return costs, unreachable(err)
 }
 
-// complete logs when a report lacks what a gateway has not told for a while.
-func (f *Fleet) complete(asOf time.Time) {
-	if late := f.c.Now().Sub(asOf); !asOf.IsZero() && late > reportLag {
-		f.c.Log.Warn("a report of usage is complete only until as_of: a gateway has not told more; `aigateway replicas list` shows which", "as_of", asOf.UTC().Format(time.RFC3339))
-	}
+// PushRefused tells the store counts of refused calls as they are kept here.
+func (f *Fleet) PushRefused(ctx context.Context, counts []budget.Refused) error {
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	err := f.c.Member.PushRefused(ctx, counts)
+	f.note("refusals", err)
+	return unreachable(err)
 }
 
-// reportLag is what a report may lack without a word.
-const reportLag = 10 * time.Second
+// Refused adds up the refused calls of w at all gateways, as they last told.
+func (f *Fleet) Refused(ctx context.Context, w budget.Window) ([]budget.Refused, error) {
+	counts, err := f.c.Store.Refused(ctx, w)
+	return counts, unreachable(err)
+}
+
+// Windows lists the windows of a budget, of all gateways.
+func (f *Fleet) Windows(ctx context.Context, id string, before time.Time, limit int) ([]budget.WindowReport, error) {
+	list, err := f.c.Store.Windows(ctx, id, before, limit)
+	return list, unreachable(err)
+}
+
+// BudgetChanges lists the edits of a budget at all gateways.
+func (f *Fleet) BudgetChanges(ctx context.Context, id string, before int64, limit int) ([]budget.BudgetChange, error) {
+	list, err := f.c.Store.BudgetChanges(ctx, id, before, limit)
+	return list, unreachable(err)
+}
 
 // unreachable is err for users: nothing was decided. nil stays nil.
 func unreachable(err error) error {

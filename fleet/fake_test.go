@@ -23,6 +23,7 @@ type store struct {
 	left    []string
 	silent  []string
 	asked   []*question
+	refused []budget.Refused
 }
 
 // question is one that was asked, and the answers by member.
@@ -162,22 +163,22 @@ func (s *store) DeleteKey(_ context.Context, id string, _ budget.Author) (uint64
 	})
 }
 
-func (s *store) Budget(_ context.Context, id string) (st budget.Status, asOf time.Time, err error) {
+func (s *store) Budget(_ context.Context, id string) (st budget.Status, err error) {
 	err = s.change(func() {
 		if b := s.find(id); b != nil {
 			st.Budget = b.Budget
 		}
 	})
-	return st, asOf, err
+	return st, err
 }
 
-func (s *store) Budgets(context.Context, string, int) (list []budget.Status, asOf time.Time, err error) {
+func (s *store) Budgets(context.Context, string, int) (list []budget.Status, err error) {
 	err = s.change(func() {
 		for _, b := range s.rules.Budgets {
 			list = append(list, budget.Status{Budget: b.Budget})
 		}
 	})
-	return list, asOf, err
+	return list, err
 }
 
 func (s *store) ImportBill(context.Context, budget.Bill, budget.Author) error {
@@ -190,7 +191,7 @@ func (s *store) AuditLog(context.Context, int64, int) ([]budget.AuditEntry, erro
 	return nil, s.change(func() {})
 }
 
-func (s *store) Usage(context.Context, budget.UsageQuery) (rows []budget.UsageRow, asOf time.Time, err error) {
+func (s *store) Usage(context.Context, budget.UsageQuery) (rows []budget.UsageRow, err error) {
 	err = s.change(func() {
 		sum := budget.UsageRow{}
 		for _, totals := range s.totals {
@@ -200,15 +201,15 @@ func (s *store) Usage(context.Context, budget.UsageQuery) (rows []budget.UsageRo
 		}
 		rows = append(rows, sum)
 	})
-	return rows, asOf, err
+	return rows, err
 }
 
-func (s *store) TagCosts(ctx context.Context, _ budget.Window, _ budget.TagPattern) ([]budget.TagCost, time.Time, error) {
-	rows, asOf, err := s.Usage(ctx, budget.UsageQuery{})
+func (s *store) TagCosts(ctx context.Context, _ budget.Window, _ budget.TagPattern) ([]budget.TagCost, error) {
+	rows, err := s.Usage(ctx, budget.UsageQuery{})
 	if err != nil {
-		return nil, asOf, err
+		return nil, err
 	}
-	return []budget.TagCost{{Requests: rows[0].Requests, Cost: rows[0].Cost}}, asOf, nil
+	return []budget.TagCost{{Requests: rows[0].Requests, Cost: rows[0].Cost}}, nil
 }
 
 // member is one gateway in a store.
@@ -339,4 +340,36 @@ func (l *ledger) book(quarter int64, cost budget.Amount) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.usage = append(l.usage, budget.UsageTotal{Quarter: quarter, UsageRow: budget.UsageRow{Requests: 1, Cost: cost}})
+}
+
+func (s *store) UsageAsOf(context.Context) (asOf budget.AsOf, err error) {
+	return budget.AsOf{Time: time.Now()}, s.change(func() {})
+}
+
+func (s *store) Refused(context.Context, budget.Window) (out []budget.Refused, err error) {
+	return s.refused, s.change(func() {})
+}
+
+func (s *store) Windows(context.Context, string, time.Time, int) ([]budget.WindowReport, error) {
+	return nil, s.change(func() {})
+}
+
+func (s *store) BudgetChanges(context.Context, string, int64, int) ([]budget.BudgetChange, error) {
+	return nil, s.change(func() {})
+}
+
+func (m member) PushRefused(_ context.Context, counts []budget.Refused) error {
+	return m.change(func() { m.refused = append(m.refused, counts...) })
+}
+
+func (s *store) Adjust(_ context.Context, a budget.Adjustment, _ string) (budget.Adjustment, error) {
+	return a, s.change(func() {})
+}
+
+func (s *store) Adjustments(context.Context, string, int) ([]budget.Adjustment, error) {
+	return nil, s.change(func() {})
+}
+
+func (s *store) LastAdjustments(context.Context, int) ([]budget.Adjustment, error) {
+	return nil, s.change(func() {})
 }

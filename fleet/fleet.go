@@ -37,13 +37,21 @@ type Store interface {
 	DeleteKey(ctx context.Context, id string, by budget.Author) (version uint64, err error)
 
 	Replicas(ctx context.Context) ([]budget.ReplicaStatus, error)
-	Budget(ctx context.Context, id string) (status budget.Status, asOf time.Time, err error)
-	Budgets(ctx context.Context, after string, limit int) (list []budget.Status, asOf time.Time, err error)
+	Budget(ctx context.Context, id string) (budget.Status, error)
+	Budgets(ctx context.Context, after string, limit int) ([]budget.Status, error)
 	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
 	ImportBill(ctx context.Context, b budget.Bill, by budget.Author) error
 	Bills(ctx context.Context) ([]budget.Bill, error)
-	Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.UsageRow, asOf time.Time, err error)
-	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (costs []budget.TagCost, asOf time.Time, err error)
+	Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error)
+	TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error)
+	Adjust(ctx context.Context, a budget.Adjustment, actor string) (budget.Adjustment, error)
+	Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error)
+	LastAdjustments(ctx context.Context, limit int) ([]budget.Adjustment, error)
+	// UsageAsOf says how complete the usage is that is read after it.
+	UsageAsOf(ctx context.Context) (budget.AsOf, error)
+	Refused(ctx context.Context, w budget.Window) ([]budget.Refused, error)
+	Windows(ctx context.Context, id string, before time.Time, limit int) ([]budget.WindowReport, error)
+	BudgetChanges(ctx context.Context, id string, before int64, limit int) ([]budget.BudgetChange, error)
 }
 
 // Member is this gateway in the store.
@@ -52,6 +60,8 @@ type Member interface {
 	Acknowledge(ctx context.Context, version uint64) error
 	// PushUsage tells totals, and that with them the usage is complete until now.
 	PushUsage(ctx context.Context, rows []budget.UsageTotal) error
+	// PushRefused tells counts of refused calls, each of a quarter of an hour, absolute.
+	PushRefused(ctx context.Context, counts []budget.Refused) error
 	// Ask asks all gateways, gives this one's own answer, and returns all answers by
 	// their ids; those are missing that did not answer within wait, and those that left
 	// less than past ago.
@@ -199,7 +209,7 @@ func (f *Fleet) note(name string, err error) {
 func (f *Fleet) Problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"], f.problems["questions"])
+	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"], f.problems["questions"], f.problems["refusals"])
 }
 
 // follow puts the store's rules in force here, if they are newer, and says so there.

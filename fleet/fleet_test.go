@@ -26,6 +26,9 @@ var (
 	_ adminapi.UsageReader = (*fleet.Fleet)(nil)
 	_ adminapi.AuditReader = (*fleet.Fleet)(nil)
 	_ adminapi.Peers       = (*fleet.Fleet)(nil)
+
+	_ adminapi.BudgetHistory   = (*fleet.Fleet)(nil)
+	_ adminapi.AdjustmentStore = (*fleet.Fleet)(nil)
 )
 
 // echo answers what it was asked, and by whom; "bad" it cannot.
@@ -227,18 +230,27 @@ func TestStoreIsGone(t *testing.T) {
 	s.fail = errors.New("connection refused")
 	s.mu.Unlock()
 	for name, ask := range map[string]func() error{
-		"set":    func() error { _, err := a.SetBudget(t.Context(), budget.Budget{}, budget.Author{}); return err },
-		"update": func() error { _, err := a.UpdateBudget(t.Context(), "x", "", nil, budget.Author{}); return err },
-		"delete": func() error { return a.DeleteBudget(t.Context(), "x", "", budget.Author{}) },
-		"create": func() error { _, _, err := a.CreateKey(t.Context(), budget.Key{}, budget.Author{}); return err },
-		"revoke": func() error { return a.DeleteKey(t.Context(), "x", budget.Author{}) },
-		"get":    func() error { _, err := a.GetBudget("x"); return err },
-		"list":   func() error { _, err := a.ListBudgets("", 1); return err },
-		"audit":  func() error { _, err := a.AuditLog(t.Context(), 0, 1); return err },
-		"bill":   func() error { return a.ImportBill(t.Context(), budget.Bill{}, budget.Author{}) },
-		"bills":  func() error { _, err := a.Bills(t.Context()); return err },
-		"usage":  func() error { _, err := a.Usage(t.Context(), budget.UsageQuery{}); return err },
-		"by tag": func() error { _, err := a.TagCosts(t.Context(), budget.Window{}, ""); return err },
+		"set":              func() error { _, err := a.SetBudget(t.Context(), budget.Budget{}, budget.Author{}); return err },
+		"update":           func() error { _, err := a.UpdateBudget(t.Context(), "x", "", nil, budget.Author{}); return err },
+		"delete":           func() error { return a.DeleteBudget(t.Context(), "x", "", budget.Author{}) },
+		"create":           func() error { _, _, err := a.CreateKey(t.Context(), budget.Key{}, budget.Author{}); return err },
+		"revoke":           func() error { return a.DeleteKey(t.Context(), "x", budget.Author{}) },
+		"get":              func() error { _, err := a.GetBudget("x"); return err },
+		"list":             func() error { _, err := a.ListBudgets("", 1); return err },
+		"audit":            func() error { _, err := a.AuditLog(t.Context(), 0, 1); return err },
+		"bill":             func() error { return a.ImportBill(t.Context(), budget.Bill{}, budget.Author{}) },
+		"bills":            func() error { _, err := a.Bills(t.Context()); return err },
+		"usage":            func() error { _, err := a.Usage(t.Context(), budget.UsageQuery{}); return err },
+		"as of":            func() error { _, err := a.UsageAsOf(t.Context()); return err },
+		"refusals":         func() error { return a.PushRefused(t.Context(), []budget.Refused{{}}) },
+		"refused":          func() error { _, err := a.Refused(t.Context(), budget.Window{}); return err },
+		"windows":          func() error { _, err := a.Windows(t.Context(), "x", time.Time{}, 1); return err },
+		"changes":          func() error { _, err := a.BudgetChanges(t.Context(), "x", 0, 1); return err },
+		"replicas":         func() error { _, err := a.Replicas(t.Context()); return err },
+		"adjust":           func() error { _, err := a.Adjust(t.Context(), budget.Adjustment{}, ""); return err },
+		"list adjustments": func() error { _, err := a.Adjustments(t.Context(), "", 1); return err },
+		"last adjustments": func() error { _, err := a.LastAdjustments(t.Context(), 1); return err },
+		"by tag":           func() error { _, err := a.TagCosts(t.Context(), budget.Window{}, ""); return err },
 	} {
 		if err := ask(); !errors.As(err, &e) || e.Kind != budget.KindUnavailable || e.Reason != "store_unreachable" {
 			t.Errorf("%s: %v", name, err)

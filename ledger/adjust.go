@@ -8,16 +8,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"aigateway/budget"
 )
-
-// adjustmentModel is the model and the provider of a correction in the usage
-// reports: no call has it.
-const adjustmentModel = "adjustment"
 
 // adjustment is a row of adjust.
 type adjustment struct {
@@ -33,13 +27,9 @@ const adjustColumns = `id, request_id, at, actor, reason, budget_id, tag, amount
 // scan reads adjustColumns and what more a query selects.
 func (a *adjustment) scan(r *sql.Rows, more ...any) error {
 	err := r.Scan(append([]any{&a.num, &a.RequestID, &a.at, &a.Actor, &a.Reason, &a.BudgetID, (*string)(&a.Tag), (*int64)(&a.Amount), (*int64)(&a.residue), &a.accounts}, more...)...)
-	a.ID, a.Time = adjustmentID(a.num), time.Unix(0, a.at).UTC()
+	a.ID, a.Time = budget.AdjustmentID(a.num), time.Unix(0, a.at).UTC()
 	return err
 }
-
-const adjustmentPrefix = "adj_"
-
-func adjustmentID(num int64) string { return adjustmentPrefix + strconv.FormatInt(num, 10) }
 
 func (a *adjustment) entry() entry {
 	return newEntry(nil, entryAdjust).number(a.num).text(a.RequestID).number(a.at).text(a.Actor).text(a.Reason).text(a.BudgetID).
@@ -52,7 +42,7 @@ func (a *adjustment) entry() entry {
 // repeat: the same adjustment again returns the first, another one with its
 // RequestID is a KindConflict.
 func (l *Ledger) Adjust(ctx context.Context, in budget.Adjustment, actor string) (budget.Adjustment, error) {
-	if err := checkAdjustment(&in); err != nil {
+	if err := in.Check(); err != nil {
 		return budget.Adjustment{}, err
 	}
 	l.admin.Lock()
@@ -63,7 +53,7 @@ func (l *Ledger) Adjust(ctx context.Context, in budget.Adjustment, actor string)
 	if err != nil || done {
 		return a.Adjustment, err
 	}
-	a.ID, a.Time = adjustmentID(a.num), time.Unix(0, a.at).UTC()
+	a.ID, a.Time = budget.AdjustmentID(a.num), time.Unix(0, a.at).UTC()
 	l.mu.Lock()
 	if err := l.unavailable(); err != nil {
 		l.mu.Unlock()
@@ -86,23 +76,6 @@ func (l *Ledger) Adjust(ctx context.Context, in budget.Adjustment, actor string)
 	return a.Adjustment, nil
 }
 
-func checkAdjustment(a *budget.Adjustment) error {
-	switch {
-	case (a.BudgetID == "") == (a.Tag == ""):
-		return budget.Invalid("field_invalid", "budget_id", "an adjustment corrects one budget or one tag; name exactly one of budget_id and tag")
-	case a.Amount == 0 || a.Amount > budget.MaxAmount || a.Amount < -budget.MaxAmount:
-		return budget.Invalid("field_invalid", "amount", "amount must be a charge above 0 or a refund below 0, within the range of amounts")
-	case !budget.Printable(a.Reason, budget.MaxReasonBytes):
-		return budget.Invalid("field_invalid", "reason", "reason must say why, in 1 to 500 bytes of printable text")
-	case !budget.Printable(a.RequestID, 128):
-		return budget.Invalid("field_invalid", "request_id", "request_id must have 1 to 128 bytes of printable text; make one up for each adjustment and repeat it when retrying")
-	}
-	if a.Tag != "" {
-		return budget.CheckTag("tag", string(a.Tag))
-	}
-	return nil
-}
-
 // findAdjustment looks for the request id of a. If it was used for the same
 // adjustment, a becomes that one; else a gets the next number.
 func (s *store) findAdjustment(ctx context.Context, a *adjustment) (done bool, err error) {
@@ -111,9 +84,8 @@ func (s *store) findAdjustment(ctx context.Context, a *adjustment) (done bool, e
 		if err := old.scan(r); err != nil {
 			return err
 		}
-		if old.BudgetID != a.BudgetID || old.Tag != a.Tag || old.Amount != a.Amount || old.Reason != a.Reason {
-			return &budget.Error{Kind: budget.KindConflict, Reason: "request_id_reused", Field: "request_id",
-				Message: fmt.Sprintf("request_id was used for adjustment %s, which is another one; use a new request_id", old.ID)}
+		if err := old.Same(&a.Adjustment); err != nil {
+			return err
 		}
 		*a, done = old, true
 		return nil
@@ -173,7 +145,7 @@ func (c *core) adjust(a *adjustment, at instant) (*event, error) {
 		}
 		legs = append(legs, c.account(r, at.wall))
 	} else {
-		h.attr = budget.Attribution{Tag: a.Tag, Model: adjustmentModel, Provider: adjustmentModel}
+		h.attr = budget.Attribution{Tag: a.Tag, Model: budget.AdjustmentModel, Provider: budget.AdjustmentModel}
 		legs = c.match(nil, a.Tag, "", at.wall)
 	}
 	h.setLegs(legs)
@@ -221,16 +193,12 @@ func encodeAccounts(ids []int64) []byte {
 // Adjustments returns up to limit adjustments, oldest first, after the given
 // id; the empty id starts at the front.
 func (l *Ledger) Adjustments(ctx context.Context, after string, limit int) ([]budget.Adjustment, error) {
-	num := int64(0)
-	if after != "" {
-		n, err := strconv.ParseInt(strings.TrimPrefix(after, adjustmentPrefix), 10, 64)
-		if err != nil || !strings.HasPrefix(after, adjustmentPrefix) {
-			return nil, budget.Invalid("field_invalid", "page_token", "page_token is none of ours; leave it out to start at the front")
-		}
-		num = n
+	num, err := budget.AdjustmentNumber(after)
+	if err != nil {
+		return nil, err
 	}
 	out := []budget.Adjustment{}
-	err := l.store.each(ctx, `SELECT `+adjustColumns+` FROM adjust WHERE id > ? ORDER BY id LIMIT ?`, []any{num, max(0, limit)}, func(r *sql.Rows) error {
+	err = l.store.each(ctx, `SELECT `+adjustColumns+` FROM adjust WHERE id > ? ORDER BY id LIMIT ?`, []any{num, max(0, limit)}, func(r *sql.Rows) error {
 		var a adjustment
 		err := a.scan(r)
 		out = append(out, a.Adjustment)

@@ -148,7 +148,7 @@ func (s *Statement) read(ctx context.Context, q querier, w budget.Window, now ti
 	err = each(ctx, q, `WITH RECURSIVE b (bucket) AS (SELECT ?2 UNION ALL SELECT bucket + 1 FROM b WHERE bucket + 1 < ?3)
 		SELECT model, provider, key_id, sum(requests), sum(unpriced), sum(input), sum(cache_read), sum(cache_write), sum(output), sum(cost)
 		FROM b CROSS JOIN usage u ON u.bucket = b.bucket AND u.tag = ?1 AND model <> ?4 GROUP BY model, provider, key_id ORDER BY model, provider, key_id`,
-		[]any{s.Tag, first / bucketNanos, last / bucketNanos, adjustmentModel}, func(r *sql.Rows) error {
+		[]any{s.Tag, first / bucketNanos, last / bucketNanos, budget.AdjustmentModel}, func(r *sql.Rows) error {
 			var l StatementLine
 			var cost int64
 			err := r.Scan(&l.Model, &l.Provider, &l.KeyID, &l.Requests, &l.Unpriced, &l.Input, &l.CacheRead, &l.CacheWrite, &l.Output, &cost)

@@ -3,10 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"aigateway/budget"
@@ -119,8 +116,8 @@ func (l *Ledger) capsOf(ctx context.Context, id string, windows []budget.WindowR
 			if err := r.Scan(&text); err != nil {
 				return err
 			}
-			if d, ok := readBudgetDetail(text); ok {
-				w.Cap = &d.Cap
+			if b, _, ok := budget.ReadTerms(text); ok {
+				w.Cap = &b.Cap
 			}
 			return nil
 		})
@@ -146,54 +143,43 @@ func (l *Ledger) refusedIn(ctx context.Context, id string, windows []budget.Wind
 	return nil
 }
 
-// budgetDetail is what an audit row says of a budget.
-type budgetDetail struct {
-	Zone      string        `json:"time_zone"`
-	Cap       budget.Amount `json:"cap_nano_usd"`
-	MaxTokens int64         `json:"default_max_tokens"`
-	MaxCalls  int64         `json:"default_max_tool_calls"`
-	Reason    string        `json:"reason"`
-}
-
-func readBudgetDetail(text string) (d budgetDetail, ok bool) {
-	return d, json.Unmarshal([]byte(text), &d) == nil
-}
-
 // BudgetChanges lists the edits of a budget with ids below before (0: all), the last
 // one first. It tells of budgets that are gone, too.
 func (l *Ledger) BudgetChanges(ctx context.Context, id string, before int64, limit int) ([]budget.BudgetChange, error) {
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	var out []budget.BudgetChange
+	var entries []budget.AuditEntry
 	err := l.store.each(ctx, `SELECT id, at, actor, action, subject, detail FROM audit
 		WHERE subject = ? AND id < ? AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT ?`, []any{id, before, limit + 1}, func(r *sql.Rows) error {
-		var c budget.BudgetChange
+		var e budget.AuditEntry
 		var at int64
-		if err := r.Scan(&c.ID, &at, &c.Actor, &c.Action, &c.Subject, &c.Detail); err != nil {
-			return err
-		}
-		d, ok := readBudgetDetail(c.Detail)
-		if !ok {
-			return fmt.Errorf("audit row %d cannot be read", c.ID)
-		}
-		c.Time, c.Reason = time.Unix(0, at).UTC(), d.Reason
-		c.After = &budget.Budget{ID: id, Zone: d.Zone, Cap: d.Cap, Defaults: budget.Defaults{DefaultMaxTokens: d.MaxTokens, DefaultMaxToolCalls: d.MaxCalls}}
-		out = append(out, c)
-		return nil
+		err := r.Scan(&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail)
+		e.Time = time.Unix(0, at).UTC()
+		entries = append(entries, e)
+		return err
 	})
 	if err != nil {
 		return nil, wrapRead(err)
 	}
-	for i := range out { // the older one is the next
-		if i+1 < len(out) {
-			out[i].Before = out[i+1].After
-		}
+	return budget.ReadChanges(entries, limit)
+}
+
+// RefusedRows are up to limit counts of refused calls as they are kept, each of a
+// quarter of an hour, in an order of theirs, behind after: of its Time, BudgetID and
+// Reason.
+func (l *Ledger) RefusedRows(ctx context.Context, after budget.Refused, limit int) (out []budget.Refused, err error) {
+	bucket := int64(-1)
+	if !after.Time.IsZero() {
+		bucket = after.Time.UnixNano() / bucketNanos
 	}
-	for i := range out {
-		if out[i].Action == "delete_budget" {
-			out[i].After = nil
-		}
-	}
-	return slices.Clip(out[:min(len(out), limit)]), nil
+	err = l.store.each(ctx, `SELECT bucket, budget, reason, calls, distinct_calls, kept FROM refused WHERE (bucket, budget, reason) > (?, ?, ?)
+		ORDER BY bucket, budget, reason LIMIT ?`, []any{bucket, after.BudgetID, after.Reason, limit}, func(r *sql.Rows) error {
+		var s budget.Refused
+		err := r.Scan(&bucket, &s.BudgetID, &s.Reason, &s.Calls, &s.Distinct, (*int64)(&s.Kept))
+		s.Time = time.Unix(0, bucket*bucketNanos).UTC()
+		out = append(out, s)
+		return err
+	})
+	return out, wrapRead(err)
 }

@@ -125,7 +125,8 @@ func testImport(w *world) {
 	accounts := []budget.Ask{ask(a, 0, 0, 60, 10), ask(b, 0, 0, 70, 0),
 		ask(budget.AccountName{BudgetID: "bud_a", Start: today.Start.AddDate(0, 0, -3).UnixNano()}, 0, 0, 5, 0), ask(budget.AccountName{BudgetID: "bud_gone"}, 0, 0, 5, 0)}
 	log := []budget.AuditEntry{{ID: 7, Time: now, Actor: "me", Action: "create_budget", Subject: "bud_a", Detail: "{}"}}
-	version, err := w.store.Import(ctx, budget.Replica{ID: "one"}, rules, accounts, log, by)
+	corrections := []budget.Adjustment{{ID: "adj_4", RequestID: "r4", BudgetID: "bud_a", Amount: -3, Reason: "x", Actor: "me", Time: now}}
+	version, err := w.store.Import(ctx, budget.Replica{ID: "one"}, rules, accounts, log, corrections, by)
 	w.must(err)
 	w.allowed["bud_b"] = 20
 	w.sums()
@@ -139,8 +140,12 @@ func testImport(w *world) {
 	if entries, err := w.store.AuditLog(ctx, 0, 10); err != nil || len(entries) != 2 || entries[0].Subject != "bud_a" || !entries[0].Time.Equal(now) || entries[1].Action != "import" {
 		w.Errorf("%+v, %v", entries, err)
 	}
-	_, err = w.store.Import(ctx, budget.Replica{ID: "two"}, rules, accounts, log, by)
+	_, err = w.store.Import(ctx, budget.Replica{ID: "two"}, rules, accounts, log, corrections, by)
 	w.isKind(err, budget.KindConflict, "store_not_empty")
+	again, err := w.store.Adjust(ctx, budget.Adjustment{RequestID: "r4", BudgetID: "bud_a", Amount: -3, Reason: "x"}, "you") // a repeat
+	if err != nil || again != corrections[0] {
+		w.Errorf("%+v, %v; want %+v", again, err, corrections[0])
+	}
 	// Another one starts first, and gets what is left.
 	if g := w.exchange(w.join("other"), ask(a, 31, 31, 0, 0)); g.Lease != 0 || g.Free != 30 {
 		w.Errorf("%+v", g)

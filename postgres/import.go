@@ -8,10 +8,10 @@ import (
 )
 
 // Import takes the books of a single machine into an empty store: rules, the audit
-// log, and what the machine has spent and reserved of its accounts, which becomes the
+// log, corrections, whose amounts are in the accounts already, and what the machine has spent and reserved of its accounts, which becomes the
 // lease of replica r. Its usage it pushes itself, once it has joined. A store that has
 // budgets, keys or replicas is refused.
-func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules, accounts []budget.Ask, log []budget.AuditEntry, by budget.Author) (version uint64, err error) {
+func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules, accounts []budget.Ask, log []budget.AuditEntry, corrections []budget.Adjustment, by budget.Author) (version uint64, err error) {
 	if err := checkAsks(accounts); err != nil {
 		return 0, err
 	}
@@ -43,6 +43,15 @@ func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules
 		}
 		for _, e := range log {
 			if err := addAudit(ctx, c, e); err != nil {
+				return err
+			}
+		}
+		for i := range corrections {
+			num, err := budget.AdjustmentNumber(corrections[i].ID)
+			if err != nil {
+				return err
+			}
+			if err := insertAdjustment(ctx, c, num, &corrections[i]); err != nil {
 				return err
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -211,6 +212,7 @@ func (s *Store) DeleteBudget(ctx context.Context, id, etag string, by budget.Aut
 		for _, sql := range []string{
 			`SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`,
 			`DELETE FROM aig_lease WHERE budget_id = $1`, `DELETE FROM aig_account WHERE budget_id = $1`, `DELETE FROM aig_budget WHERE id = $1`,
+			`DELETE FROM aig_past_window WHERE budget_id = $1`, `DELETE FROM aig_refused_window WHERE budget_id = $1`,
 		} {
 			if _, err := c.Exec(ctx, sql, id); err != nil {
 				return err
@@ -317,13 +319,28 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 	if b.Target.KeyID != "" {
 		f.add("u.key_id = ?", b.Target.KeyID)
 	}
+	past := f
+	f.add("u.holder <> ?", adjustments)
 	f.add("NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = ? AND l.holder = u.holder)", b.ID)
 	n := len(f.args)
 	_, err := c.Exec(ctx, fmt.Sprintf(`WITH past AS (SELECT u.holder, least(greatest(sum(u.cost), 0), %d)::bigint AS cost FROM aig_usage u WHERE %s GROUP BY u.holder),
 		put AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved) SELECT $%d, $%d, holder, cost, cost, 0 FROM past)
 		UPDATE aig_account SET allocated = allocated + p.sum, spent = spent + p.sum FROM (SELECT coalesce(sum(cost), 0)::bigint AS sum FROM past) p WHERE budget_id = $%[3]d AND start = $%[4]d`,
 		int64(budget.MaxAmount), f.where(), n+1, n+2), append(f.args, b.ID, w.Start.UnixNano())...)
-	return err
+	if err != nil {
+		return err
+	}
+	// What was corrected: a target that was refunded more than it cost has cost nothing.
+	past.args, past.terms = slices.Clone(past.args), slices.Clone(past.terms)
+	past.add("u.holder = ?", adjustments)
+	n = len(past.args)
+	var corrected, spent budget.Amount
+	err = c.QueryRow(ctx, fmt.Sprintf(`SELECT least(greatest((SELECT coalesce(sum(u.cost), 0) FROM aig_usage u WHERE %s), -%d), %[2]d)::bigint, spent
+		FROM aig_account WHERE budget_id = $%d AND start = $%d`, past.where(), int64(budget.MaxAmount), n+1, n+2), append(past.args, b.ID, w.Start.UnixNano())...).Scan(&corrected, &spent)
+	if err != nil || corrected == 0 {
+		return err
+	}
+	return lend(ctx, c, b.ID, w.Start.UnixNano(), max(corrected, -spent))
 }
 
 // AwaitVersion returns once every replica obeys the rules of version, or has been
@@ -377,9 +394,14 @@ func (s *Store) Tidy(ctx context.Context) error {
 			return err
 		}
 		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start LIMIT 1000 FOR UPDATE SKIP LOCKED),
-			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start)
+			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start),
+			kept AS (INSERT INTO aig_past_window (budget_id, start, "end", spent) SELECT a.budget_id, a.start, a."end", a.spent FROM aig_account a JOIN old USING (budget_id, start)
+				WHERE EXISTS (SELECT 1 FROM aig_budget b WHERE b.id = a.budget_id) ON CONFLICT DO NOTHING)
 			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, time.Now().AddDate(0, 0, -40).UnixNano())
 		if err != nil {
+			return err
+		}
+		if err := s.foldRefused(ctx, c); err != nil {
 			return err
 		}
 		return forgetQuestions(ctx, c)
@@ -397,7 +419,6 @@ func (s *Store) Tidy(ctx context.Context) error {
 
 // quarters are the quarters of an hour from start to end, in ns, end exclusive.
 func quarters(start, end int64) (first, last int64) {
-	const quarter = int64(15 * time.Minute)
 	if end > math.MaxInt64-quarter {
 		return start / quarter, math.MaxInt64
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ func (w *world) isKind(err error, kind budget.Kind, reason string) {
 
 func (w *world) status(id string) budget.Status {
 	w.Helper()
-	st, _, err := w.store.Budget(w.Context(), id)
+	st, err := w.store.Budget(w.Context(), id)
 	w.must(err)
 	return st
 }
@@ -68,12 +69,12 @@ func testBudgets(w *world) {
 func testBudgetLists(w *world) {
 	ctx, start := w.Context(), w.rules()
 	n, second := w.budget("a/**", 300), w.budget("b", 5)
-	all, asOf, err := w.store.Budgets(ctx, "", 10)
+	all, err := w.store.Budgets(ctx, "", 10)
 	w.must(err)
-	if len(all) != 2 || all[0].ID >= all[1].ID || asOf.IsZero() {
-		w.Errorf("%+v at %s", all, asOf)
+	if len(all) != 2 || all[0].ID >= all[1].ID || time.Since(all[0].AsOf.Time) > time.Minute || all[0].AsOf.Behind != nil {
+		w.Errorf("%+v", all)
 	}
-	if rest, _, err := w.store.Budgets(ctx, all[0].ID, 10); err != nil || len(rest) != 1 || rest[0].ID != all[1].ID {
+	if rest, err := w.store.Budgets(ctx, all[0].ID, 10); err != nil || len(rest) != 1 || rest[0].ID != all[1].ID {
 		w.Errorf("behind the first: %+v, %v", rest, err)
 	}
 	m := w.join("m")
@@ -124,7 +125,7 @@ func testCounting(w *world) {
 	if r := w.rules(); !made || r.Version != version || len(r.Budgets) != 1 || !r.Budgets[0].Counting {
 		w.Fatalf("%t, %+v", made, r)
 	}
-	if _, _, err := w.store.Budget(ctx, id); err == nil {
+	if _, err := w.store.Budget(ctx, id); err == nil {
 		w.Error("a budget that counts is listed")
 	}
 	soon, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
@@ -455,29 +456,33 @@ func testUsage(w *world) {
 	w.must(o.PushUsage(ctx, []budget.UsageTotal{row(30, "t", "y", 1)})) // one that a later push has overtaken
 
 	window := budget.Window{Start: day, End: day.AddDate(0, 0, 2)}
-	costs, asOf, err := w.store.TagCosts(ctx, window, "t/**")
+	costs, err := w.store.TagCosts(ctx, window, "t/**")
 	w.must(err)
 	sum := map[budget.Tag]budget.TagCost{}
 	for _, c := range costs {
 		sum[c.Tag] = c
 	}
-	if len(sum) != 3 || sum["t/a"].Cost != 16 || sum["t/a"].Requests != 2 || sum["t/b"].Cost != 7 || sum["t"].Cost != 20 || time.Since(asOf) > time.Minute {
-		w.Errorf("%+v at %s", costs, asOf)
+	if len(sum) != 3 || sum["t/a"].Cost != 16 || sum["t/a"].Requests != 2 || sum["t/b"].Cost != 7 || sum["t"].Cost != 20 {
+		w.Errorf("%+v", costs)
 	}
-	rows, _, err := w.store.Usage(ctx, budget.UsageQuery{Window: window, GroupBy: []budget.Dimension{budget.ByDay, budget.ByModel}, Tags: "t/**", Zone: time.UTC})
+	rows, err := w.store.Usage(ctx, budget.UsageQuery{Window: window, GroupBy: []budget.Dimension{budget.ByDay, budget.ByModel}, Tags: "t/**", Zone: time.UTC})
 	w.must(err)
 	if len(rows) != 2 || rows[0].Cost != 23 || rows[0].Model != "x" || rows[0].Input != 30 || !rows[0].Time.Equal(day) || rows[1].Cost != 20 || !rows[1].Time.Equal(day.AddDate(0, 0, 1)) {
 		w.Errorf("%+v", rows)
 	}
-	rows, _, err = w.store.Usage(ctx, budget.UsageQuery{Window: window, Zone: time.UTC, KeyID: "k"})
+	rows, err = w.store.Usage(ctx, budget.UsageQuery{Window: window, Zone: time.UTC, KeyID: "k"})
 	if err != nil || len(rows) != 1 || rows[0].Cost != 2345+43 {
 		w.Errorf("%+v, %v", rows, err)
 	}
 	w.exec("UPDATE aig_holder SET pushed = now() - interval '1 hour' WHERE id = 'o'")
-	if _, asOf, err = w.store.TagCosts(ctx, window, ""); err != nil || time.Since(asOf) < 59*time.Minute {
-		w.Errorf("usage that one has not told for an hour is as of %s, %v", asOf, err)
+	if asOf, err := w.store.UsageAsOf(ctx); err != nil || time.Since(asOf.Time) < 59*time.Minute || !slices.Equal(asOf.Behind, []string{"o"}) {
+		w.Errorf("usage that one has not told for an hour is as of %+v, %v", asOf, err)
 	}
-	_, _, err = w.store.Usage(ctx, budget.UsageQuery{Window: budget.Window{Start: day, End: day.Add(time.Minute)}})
+	w.must(o.PushUsage(ctx, nil))
+	if asOf, err := w.store.UsageAsOf(ctx); err != nil || time.Since(asOf.Time) > time.Minute || asOf.Behind != nil {
+		w.Errorf("told a moment ago, it is as of %+v, %v", asOf, err)
+	}
+	_, err = w.store.Usage(ctx, budget.UsageQuery{Window: budget.Window{Start: day, End: day.Add(time.Minute)}})
 	w.isKind(err, budget.KindInvalid, "field_invalid")
 }
 

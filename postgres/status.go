@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -10,32 +9,33 @@ import (
 )
 
 // Budget returns a budget with what all replicas spent and reserved in the window
-// that is open by the store's clock, as they had told by asOf. The error is
+// that is open by the store's clock, as they had told by its AsOf. The error is
 // KindNotFound.
-func (s *Store) Budget(ctx context.Context, id string) (st budget.Status, asOf time.Time, err error) {
-	all, asOf, err := s.statuses(ctx, `WHERE NOT counting AND id = $1`, id)
+func (s *Store) Budget(ctx context.Context, id string) (st budget.Status, err error) {
+	all, err := s.statuses(ctx, `WHERE NOT counting AND id = $1`, id)
 	if err == nil && len(all) == 0 {
 		err = budget.NoBudget(id)
 	}
 	if err != nil {
-		return budget.Status{}, asOf, err
+		return budget.Status{}, err
 	}
-	return all[0], asOf, nil
+	return all[0], nil
 }
 
 // Budgets returns up to limit budgets in order of id, after the given one.
-func (s *Store) Budgets(ctx context.Context, after string, limit int) ([]budget.Status, time.Time, error) {
+func (s *Store) Budgets(ctx context.Context, after string, limit int) ([]budget.Status, error) {
 	return s.statuses(ctx, `WHERE NOT counting AND id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
 }
 
-func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out []budget.Status, asOf time.Time, err error) {
+func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out []budget.Status, err error) {
 	out = []budget.Status{}
 	err = s.read(ctx, func(c *conn) error {
 		now, err := clock(ctx, c)
 		if err != nil {
 			return err
 		}
-		if asOf, err = oldest(ctx, c, "seen"); err != nil {
+		asOf, err := oldest(ctx, c, "seen")
+		if err != nil {
 			return err
 		}
 		budgets, err := readBudgets(ctx, c, clause, args...)
@@ -54,7 +54,7 @@ func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out [
 			w := b.WindowAt(now, loc)
 			ids, starts = append(ids, b.ID), append(starts, w.Start.UnixNano())
 			at[budget.AccountName{BudgetID: b.ID, Start: w.Start.UnixNano()}] = i
-			out = append(out, budget.Status{Budget: b.Budget, Window: w})
+			out = append(out, budget.Status{Budget: b.Budget, Window: w, AsOf: asOf})
 		}
 		rows, err := c.Query(ctx, `SELECT a.budget_id, a.start, a.spent, a.reserved FROM aig_account a JOIN unnest($1::text[], $2::bigint[]) AS r(budget_id, start) USING (budget_id, start)`, ids, starts)
 		if err != nil {
@@ -68,5 +68,5 @@ func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out [
 		})
 		return err
 	})
-	return out, asOf, err
+	return out, err
 }

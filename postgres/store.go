@@ -26,6 +26,9 @@ type Config struct {
 	// MaxStale is how long a replica may be silent before edits are answered without
 	// it: it admits nothing by then. 0: 30 s.
 	MaxStale time.Duration
+	// Retention is how long counts of refused calls are kept, as replicas keep their
+	// own; later only their sums by window. 0: 35 days.
+	Retention time.Duration
 	// ForgetAfter is the silence after which Tidy forgets a replica, as Forget does
 	// that charges. 0: never.
 	ForgetAfter time.Duration
@@ -61,6 +64,9 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	}
 	if c.MaxStale == 0 {
 		c.MaxStale = 30 * time.Second
+	}
+	if c.Retention == 0 {
+		c.Retention = 35 * 24 * time.Hour
 	}
 	url.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // prepares nothing in a session, which a pooler may share
 	if url.ValidateConnect == nil {

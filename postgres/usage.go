@@ -95,21 +95,18 @@ func (f *filter) tags(p budget.TagPattern) {
 func (f *filter) where() string { return strings.Join(f.terms, " AND ") }
 
 // Usage sums what all replicas have told of the calls that q selects, as the ledger
-// does for one. It is complete up to asOf.
-func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.UsageRow, asOf time.Time, err error) {
+// does for one. How complete that is, UsageAsOf said before.
+func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.UsageRow, err error) {
 	columns, err := budget.UsageColumns(q.GroupBy)
 	if err == nil {
 		err = budget.CheckUsageWindow(q.Window)
 	}
 	if err != nil {
-		return nil, asOf, err
+		return nil, err
 	}
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
 	err = s.read(ctx, func(c *conn) error {
-		if asOf, err = oldest(ctx, c, "coalesce(pushed, joined)"); err != nil {
-			return err
-		}
 		found, err := c.Query(ctx, query, args...)
 		if err != nil {
 			return err
@@ -132,7 +129,7 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 		rows, err = budget.FoldUsage(rows, slices.Contains(q.GroupBy, budget.ByHour), q.Zone)
 	}
 	budget.SortUsage(rows)
-	return rows, asOf, err
+	return rows, err
 }
 
 // usageSQL sums what q selects by columns; the others come back empty.
@@ -168,21 +165,32 @@ func usageSQL(q budget.UsageQuery, columns map[string]bool) (query string, args 
 	return query, f.args
 }
 
-// oldest is when the first of those that count was last heard of in column; now, if
-// nobody does.
-func oldest(ctx context.Context, c *conn, column string) (at time.Time, err error) {
-	err = c.QueryRow(ctx, `SELECT coalesce(min(`+column+`), now()) FROM aig_holder WHERE NOT has_left AND NOT forgotten`).Scan(&at)
-	return at, err
+// UsageAsOf is the moment up to which the usage of all replicas is in, and whose is
+// missing since.
+func (s *Store) UsageAsOf(ctx context.Context) (asOf budget.AsOf, err error) {
+	err = s.look(ctx, func(c *conn) (err error) {
+		asOf, err = oldest(ctx, c, "coalesce(pushed, joined)")
+		return err
+	})
+	return asOf, err
+}
+
+// oldest is when the first of those that count was last heard of in column, now if
+// nobody does, and of whom nothing was for budget.ReportLag.
+func oldest(ctx context.Context, c *conn, column string) (asOf budget.AsOf, err error) {
+	err = c.QueryRow(ctx, `SELECT coalesce(min(`+column+`), now()), array_agg(id ORDER BY id) FILTER (WHERE `+column+` < now() - $1 * interval '1 microsecond')
+		FROM aig_holder WHERE NOT has_left AND NOT forgotten`, budget.ReportLag.Microseconds()).Scan(&asOf.Time, &asOf.Behind)
+	return asOf, err
 }
 
 // TagCosts is the report by tag of w, for the tags that a pattern selects, in any
-// order. It is complete up to asOf.
-func (s *Store) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (out []budget.TagCost, asOf time.Time, err error) {
-	rows, asOf, err := s.Usage(ctx, budget.UsageQuery{Window: w, GroupBy: []budget.Dimension{budget.ByTag}, Tags: tags, Zone: time.UTC})
+// order, as Usage.
+func (s *Store) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (out []budget.TagCost, err error) {
+	rows, err := s.Usage(ctx, budget.UsageQuery{Window: w, GroupBy: []budget.Dimension{budget.ByTag}, Tags: tags, Zone: time.UTC})
 	for _, r := range rows {
 		if r.Requests != 0 || r.Cost != 0 {
 			out = append(out, budget.TagCost{Tag: r.Tag, Requests: r.Requests, Cost: r.Cost})
 		}
 	}
-	return out, asOf, err
+	return out, err
 }

@@ -43,6 +43,8 @@ type restBudget struct {
 		Projected string  `json:"projected"`
 		FullAt    *string `json:"full_at,omitzero"`
 	} `json:"forecast,omitzero"`
+	AsOf   string   `json:"as_of,omitzero"`
+	Behind []string `json:"behind,omitzero"`
 }
 
 type restBudgetPage struct {
@@ -89,6 +91,9 @@ func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if len(all) > 0 {
+			a.noteAsOf(all[0].AsOf, all[0].Behind)
+		}
 		return a.print(out, all, budgetTable(all...))
 	}
 	return c
@@ -114,6 +119,7 @@ func newBudgetsGetCommand(a *app, f *clientFlags) *cobra.Command {
 		if err := cl.call(c.Context(), http.MethodGet, path, nil, nil, &b); err != nil {
 			return hintUnknownID(err, "aigateway budgets list")
 		}
+		a.noteAsOf(b.AsOf, b.Behind)
 		return a.print(out, b, budgetTable(b))
 	}
 	return c

@@ -55,6 +55,8 @@ type client struct {
 	key   string
 	limit int64 // bytes read of one answer
 	http  *http.Client
+
+	header http.Header // of the last answer
 }
 
 // client resolves the flags. It does not connect.
@@ -190,6 +192,7 @@ func (c *client) call(ctx context.Context, method, path string, query url.Values
 		return connectError(c.base, err)
 	}
 	defer resp.Body.Close()
+	c.header = resp.Header
 	return decodeAnswer(resp, c.limit, out)
 }
 

@@ -40,6 +40,7 @@ type shared struct {
 func openStore(ctx context.Context, a *app, cfg *gatewayconfig.Config) (*shared, error) {
 	store, err := postgres.Open(ctx, postgres.Config{
 		URL: cfg.Store.Postgres.Reveal(), Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
+		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
@@ -102,6 +103,14 @@ func (s *shared) join(ctx context.Context, a *app, c *controlPlane, digest strin
 		return fmt.Errorf("follow the store: %w", err)
 	}
 	return nil
+}
+
+// orNil is the fleet, nil of a gateway that is alone.
+func (s *shared) orNil() *fleet.Fleet {
+	if s == nil {
+		return nil
+	}
+	return s.fleet
 }
 
 // fileReplica has what the store knows this data directory by.
@@ -239,23 +248,20 @@ func (c *controlPlane) stores(cfg *adminapi.Config) *adminapi.Config {
 	cfg.History, cfg.Bills = c.ledger, c.ledger
 	if c.shared != nil {
 		cfg.Keys, cfg.Budgets, cfg.Usage, cfg.Audit = c.shared.fleet, c.shared.fleet, c.shared.fleet, c.shared.fleet
-		cfg.Peers, cfg.Bills = c.shared.fleet, c.shared.fleet
-		cfg.History = sharedHistory{}
-		cfg.Adjustments = noAdjustments{}
+		cfg.Peers, cfg.AsOf, cfg.History = c.shared.fleet, c.shared.fleet.UsageAsOf, c.shared.fleet
+		cfg.Adjustments, cfg.State, cfg.Bills = c.shared.fleet, sharedState{c.ledger, c.shared.fleet}, c.shared.fleet
 	}
 	return cfg
 }
 
-// noAdjustments refuses corrections where gateways share a store: a repeat that a
-// load balancer sends to another gateway would be booked twice.
-type noAdjustments struct{}
-
-func (noAdjustments) Adjust(context.Context, budget.Adjustment, string) (budget.Adjustment, error) {
-	return budget.Adjustment{}, budget.Invalid("not_shared", "", "gateways that share a store take no adjustments yet; set the cap of the budget instead")
+// sharedState is the ledger's state, and the corrections that the store has.
+type sharedState struct {
+	*ledger.Ledger
+	fleet *fleet.Fleet
 }
 
-func (noAdjustments) Adjustments(context.Context, string, int) ([]budget.Adjustment, error) {
-	return nil, nil
+func (s sharedState) LastAdjustments(ctx context.Context, limit int) ([]budget.Adjustment, error) {
+	return s.fleet.LastAdjustments(ctx, limit)
 }
 
 // authenticator knows the operator's key and the ledger's.

@@ -282,7 +282,7 @@ func (c *controlPlane) servers(a *app) error {
 	if err != nil {
 		return err
 	}
-	c.refused = &refusedCounts{refusals: refusals, ledger: c.ledger, log: a.log}
+	c.refused = &refusedCounts{refusals: refusals, ledger: c.ledger, shared: c.shared.orNil(), log: a.log}
 	check, err := extauthz.New(extauthz.Config{
 		Told: decided,
 		Keys: c.auth.authenticator, Ledger: c.ledger, Catalog: c.catalog.Load, Sealer: sealer,

@@ -29,6 +29,8 @@ type restOverview struct {
 	NextFullAt     *string `json:"next_full_at,omitzero"`
 
 	Unreachable []string `json:"unreachable,omitzero"`
+	AsOf        string   `json:"as_of,omitzero"`
+	Behind      []string `json:"behind,omitzero"`
 }
 
 func newOverviewCommand(a *app) *cobra.Command {
@@ -49,6 +51,7 @@ func newOverviewCommand(a *app) *cobra.Command {
 			return err
 		}
 		a.noteUnreachable(o.Unreachable)
+		a.noteAsOf(o.AsOf, o.Behind)
 		t := &table{columns: []column{money("SPENT USD"), money("RESERVED USD"), money("PROJECTED USD"), money("CAP USD"), money("KEPT USD"),
 			right("REFUSED CALLS"), right("BUDGETS"), right("FULL"), right("FILLING"), left("NEXT FULL AT")}}
 		t.add(o.Spent, o.Reserved, orElse(o.Projected, ""), orElse(o.Cap, ""), o.Kept, strconv.FormatInt(o.RefusedCalls, 10),

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"aigateway/budget"
 	"aigateway/extauthz"
+	"aigateway/fleet"
 	"aigateway/ledger"
 )
 
@@ -19,11 +21,19 @@ const keepRefusedEvery = 10 * time.Second
 type refusedCounts struct {
 	refusals *extauthz.Refusals
 	ledger   *ledger.Ledger
+	shared   *fleet.Fleet // nil: this gateway is alone
 	log      *slog.Logger
+
+	mu   sync.Mutex     // one at a time keeps and tells
+	told budget.Refused // the store knows all up to this row of the ledger's
 }
 
 func (c *refusedCounts) run(ctx context.Context) error {
-	tick := time.NewTicker(keepRefusedEvery)
+	every := keepRefusedEvery
+	if c.shared != nil { // others ask for them
+		every = time.Second
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
@@ -35,31 +45,58 @@ func (c *refusedCounts) run(ctx context.Context) error {
 	}
 }
 
-// keep writes what was counted; what cannot be written waits.
+// keep writes what was counted, and tells the store; what cannot be written or told
+// waits.
 func (c *refusedCounts) keep(ctx context.Context) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	counts := c.refusals.TakeCounts()
 	if err := c.ledger.AddRefused(ctx, counts); err != nil {
 		c.refusals.ReturnCounts(counts)
 		c.log.Warn("the counts of refused calls cannot be written yet", "error", err)
+		return
+	}
+	if c.shared == nil {
+		return
+	}
+	for _, r := range counts { // the row may have been told with a smaller count
+		if before := r.Time.Add(-1); before.Before(c.told.Time) {
+			c.told = budget.Refused{Time: before}
+		}
+	}
+	if err := c.tell(ctx); err != nil { // the fleet logs it
+		return
 	}
 }
 
-// Refused implements adminapi.RefusedReader, with what was refused until now.
+// toldAtOnce is how many rows are told at once.
+const toldAtOnce = 1000
+
+// tell tells the store the rows behind told. A process begins with all that are kept:
+// what the store knows already changes nothing there.
+func (c *refusedCounts) tell(ctx context.Context) error {
+	for {
+		rows, err := c.ledger.RefusedRows(ctx, c.told, toldAtOnce)
+		if err != nil || len(rows) == 0 {
+			return err
+		}
+		err = c.shared.PushRefused(ctx, rows)
+		if err != nil {
+			return err
+		}
+		c.told = rows[len(rows)-1]
+		if len(rows) < toldAtOnce {
+			return nil
+		}
+	}
+}
+
+// Refused implements adminapi.RefusedReader, with what was refused here until now, and
+// what other gateways last told.
 func (c *refusedCounts) Refused(ctx context.Context, w budget.Window) ([]budget.Refused, error) {
 	c.keep(ctx)
+	if c.shared != nil {
+		return c.shared.Refused(ctx, w)
+	}
 	return c.ledger.Refused(ctx, w)
 }
-
-// sharedHistory has nothing: what a replica knows of a shared budget's windows is its
-// own part alone, which would be a wrong number.
-type sharedHistory struct{}
-
-func (sharedHistory) Windows(context.Context, string, time.Time, int) ([]budget.WindowReport, error) {
-	return nil, errSharedHistory
-}
-
-func (sharedHistory) BudgetChanges(context.Context, string, int64, int) ([]budget.BudgetChange, error) {
-	return nil, errSharedHistory
-}
-
-var errSharedHistory = budget.NotFound("history_not_shared", "gateways that share budgets do not keep the past of one yet; GET /v1/audit lists who changed what")

@@ -86,6 +86,17 @@ func (a *app) noteUnreachable(ids []string) {
 	}
 }
 
+// noteAsOf says up to when a report of several gateways is complete, and whose fault it
+// is that it is not up to now.
+func (a *app) noteAsOf(asOf string, behind []string) {
+	switch {
+	case len(behind) > 0:
+		a.notef("incomplete since %s: these gateways have told nothing for a while: %s", cleanCell(asOf), cleanCell(strings.Join(behind, " ")))
+	case asOf != "":
+		a.notef("as of %s", cleanCell(asOf))
+	}
+}
+
 func reservationTable(rows []restReservation) *table {
 	t := &table{
 		columns: []column{left("ID"), left("TAG"), left("MODEL"), left("KEY ID"), money("BOUND USD"), left("BUDGETS"), left("RESERVED AT"), left("EXPIRES AT"), left("REQUEST ID")},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +66,11 @@ func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, by bud
 	if err != nil {
 		return err
 	}
-	_, err = s.store.Import(ctx, budget.Replica{ID: id, Program: buildInfo().Version}, rules, accounts, audit, by)
+	corrections, err := l.Adjustments(ctx, "", math.MaxInt32)
+	if err != nil {
+		return err
+	}
+	_, err = s.store.Import(ctx, budget.Replica{ID: id, Program: buildInfo().Version}, rules, accounts, audit, corrections, by)
 	var known *budget.Error
 	if errors.As(err, &known) && known.Kind == budget.KindConflict {
 		return errors.New(known.Message)

@@ -48,6 +48,8 @@ type restUsage struct {
 	GroupBy  []string       `json:"group_by"`
 	Rows     []restUsageRow `json:"rows"`
 	Total    *restUsageRow  `json:"total,omitzero"`
+	AsOf     string         `json:"as_of,omitzero"`
+	Behind   []string       `json:"behind,omitzero"`
 }
 
 func newUsageCommand(a *app) *cobra.Command {
@@ -103,6 +105,11 @@ func (a *app) usageByTag(c *cobra.Command, f *clientFlags, out *format, month, t
 	if err := cl.call(c.Context(), http.MethodGet, "/v1/usage/by-tag", query, nil, &rows); err != nil {
 		return err
 	}
+	var behind []string
+	if ids := cl.header.Get("X-Aig-Behind"); ids != "" {
+		behind = strings.Split(ids, ",")
+	}
+	a.noteAsOf(cl.header.Get("X-Aig-As-Of"), behind)
 	t := &table{
 		columns: []column{left("TAG"), right("REQUESTS"), money("COST USD")},
 		empty:   "no calls reached a provider in this month",
@@ -148,6 +155,7 @@ func newUsageQueryCommand(a *app, f *clientFlags) *cobra.Command {
 		if err := cl.call(c.Context(), http.MethodGet, "/v1/usage", query, nil, &answer); err != nil {
 			return err
 		}
+		a.noteAsOf(answer.AsOf, answer.Behind)
 		return a.printUsage(out, *by, answer)
 	}
 	return c

@@ -95,7 +95,12 @@ type Budget struct {
 	DefaultMaxToolCalls int32 `protobuf:"varint,24,opt,name=default_max_tool_calls,proto3" json:"default_max_tool_calls,omitempty"`
 	// What the running window comes to. Absent for a total budget, and until a
 	// twentieth of the window is over.
-	Forecast      *Forecast `protobuf:"bytes,25,opt,name=forecast,proto3,oneof" json:"forecast,omitempty"`
+	Forecast *Forecast `protobuf:"bytes,25,opt,name=forecast,proto3,oneof" json:"forecast,omitempty"`
+	// Where gateways share a store: the moment up to which spent and reserved have what
+	// all of them have. Absent where one is alone: then it is now.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=as_of,proto3,oneof" json:"as_of,omitempty"`
+	// The ids of the gateways that have told nothing for ten seconds. Absent: none.
+	Behind        []string `protobuf:"bytes,27,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,6 +306,20 @@ func (x *Budget) GetDefaultMaxToolCalls() int32 {
 func (x *Budget) GetForecast() *Forecast {
 	if x != nil {
 		return x.Forecast
+	}
+	return nil
+}
+
+func (x *Budget) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *Budget) GetBehind() []string {
+	if x != nil {
+		return x.Behind
 	}
 	return nil
 }
@@ -714,8 +733,7 @@ var File_aigateway_v1_budget_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\n" +
-	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9b\n" +
-	"\n" +
+	"\x19aigateway/v1/budget.proto\x12\faigateway.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\v\n" +
 	"\x06Budget\x12\x14\n" +
 	"\x02id\x18\x01 \x01(\tB\x04\xe2A\x01\x03R\x02id\x12\x15\n" +
 	"\x03tag\x18\x02 \x01(\tH\x00R\x03tag\x88\x01\x01\x12\x1b\n" +
@@ -743,7 +761,9 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"\x12default_max_tokens\x18\x17 \x01(\x05R\x12default_max_tokens\x126\n" +
 	"\x16default_max_tool_calls\x18\x18 \x01(\x05R\x16default_max_tool_calls\x12=\n" +
 	"\bforecast\x18\x19 \x01(\v2\x16.aigateway.v1.ForecastB\x04\xe2A\x01\x03H\n" +
-	"R\bforecast\x88\x01\x01B\x06\n" +
+	"R\bforecast\x88\x01\x01\x12;\n" +
+	"\x05as_of\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampB\x04\xe2A\x01\x03H\vR\x05as_of\x88\x01\x01\x12\x1c\n" +
+	"\x06behind\x18\x1b \x03(\tB\x04\xe2A\x01\x03R\x06behindB\x06\n" +
 	"\x04_tagB\t\n" +
 	"\a_key_idB\x14\n" +
 	"\x12_monthly_cap_centsB\x12\n" +
@@ -755,7 +775,8 @@ const file_aigateway_v1_budget_proto_rawDesc = "" +
 	"_resets_atB\x0e\n" +
 	"\f_create_timeB\x0e\n" +
 	"\f_update_timeB\v\n" +
-	"\t_forecast\"\x87\x01\n" +
+	"\t_forecastB\b\n" +
+	"\x06_as_of\"\x87\x01\n" +
 	"\bForecast\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x1c\n" +
 	"\tprojected\x18\x02 \x01(\tR\tprojected\x129\n" +
@@ -825,18 +846,19 @@ var file_aigateway_v1_budget_proto_depIdxs = []int32{
 	6,  // 2: aigateway.v1.Budget.create_time:type_name -> google.protobuf.Timestamp
 	6,  // 3: aigateway.v1.Budget.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 4: aigateway.v1.Budget.forecast:type_name -> aigateway.v1.Forecast
-	6,  // 5: aigateway.v1.Forecast.full_at:type_name -> google.protobuf.Timestamp
-	6,  // 6: aigateway.v1.BudgetWindow.start:type_name -> google.protobuf.Timestamp
-	6,  // 7: aigateway.v1.BudgetWindow.end:type_name -> google.protobuf.Timestamp
-	6,  // 8: aigateway.v1.BudgetChange.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: aigateway.v1.BudgetChange.before:type_name -> aigateway.v1.BudgetTerms
-	4,  // 10: aigateway.v1.BudgetChange.after:type_name -> aigateway.v1.BudgetTerms
-	6,  // 11: aigateway.v1.CurvePoint.time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	6,  // 5: aigateway.v1.Budget.as_of:type_name -> google.protobuf.Timestamp
+	6,  // 6: aigateway.v1.Forecast.full_at:type_name -> google.protobuf.Timestamp
+	6,  // 7: aigateway.v1.BudgetWindow.start:type_name -> google.protobuf.Timestamp
+	6,  // 8: aigateway.v1.BudgetWindow.end:type_name -> google.protobuf.Timestamp
+	6,  // 9: aigateway.v1.BudgetChange.create_time:type_name -> google.protobuf.Timestamp
+	4,  // 10: aigateway.v1.BudgetChange.before:type_name -> aigateway.v1.BudgetTerms
+	4,  // 11: aigateway.v1.BudgetChange.after:type_name -> aigateway.v1.BudgetTerms
+	6,  // 12: aigateway.v1.CurvePoint.time:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_budget_proto_init() }

@@ -372,7 +372,11 @@ type GetOverviewResponse struct {
 	NextFullAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=next_full_at,proto3,oneof" json:"next_full_at,omitempty"`
 	// The ids of gateways of the same store that did not answer in time, so that their
 	// running calls are missing; store: it could not be asked. Absent: nothing is missing.
-	Unreachable   []string `protobuf:"bytes,17,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	Unreachable []string `protobuf:"bytes,17,rep,name=unreachable,proto3" json:"unreachable,omitempty"`
+	// Where gateways share a store: the moment up to which what calls cost is in, of all.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,18,opt,name=as_of,proto3,oneof" json:"as_of,omitempty"`
+	// The ids of the gateways that have told nothing for ten seconds. Absent: none.
+	Behind        []string `protobuf:"bytes,19,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -522,6 +526,20 @@ func (x *GetOverviewResponse) GetNextFullAt() *timestamppb.Timestamp {
 func (x *GetOverviewResponse) GetUnreachable() []string {
 	if x != nil {
 		return x.Unreachable
+	}
+	return nil
+}
+
+func (x *GetOverviewResponse) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *GetOverviewResponse) GetBehind() []string {
+	if x != nil {
+		return x.Behind
 	}
 	return nil
 }
@@ -797,7 +815,7 @@ const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\n" +
 	"full_below\x18\b \x01(\x05R\n" +
 	"full_below\"\x14\n" +
-	"\x12GetOverviewRequest\"\xe5\x04\n" +
+	"\x12GetOverviewRequest\"\xbe\x05\n" +
 	"\x13GetOverviewResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
@@ -816,11 +834,14 @@ const file_aigateway_v1_overview_service_proto_rawDesc = "" +
 	"\fbudgets_full\x18\x0e \x01(\x05R\fbudgets_full\x12(\n" +
 	"\x0fbudgets_filling\x18\x0f \x01(\x05R\x0fbudgets_filling\x12C\n" +
 	"\fnext_full_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampH\x02R\fnext_full_at\x88\x01\x01\x12 \n" +
-	"\vunreachable\x18\x11 \x03(\tR\vunreachableB\f\n" +
+	"\vunreachable\x18\x11 \x03(\tR\vunreachable\x125\n" +
+	"\x05as_of\x18\x12 \x01(\v2\x1a.google.protobuf.TimestampH\x03R\x05as_of\x88\x01\x01\x12\x16\n" +
+	"\x06behind\x18\x13 \x03(\tR\x06behindB\f\n" +
 	"\n" +
 	"_projectedB\x06\n" +
 	"\x04_capB\x0f\n" +
-	"\r_next_full_at\"W\n" +
+	"\r_next_full_atB\b\n" +
+	"\x06_as_of\"W\n" +
 	"\x13ListRefusalsRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
@@ -879,20 +900,21 @@ var file_aigateway_v1_overview_service_proto_depIdxs = []int32{
 	8,  // 2: aigateway.v1.GetTagTreeResponse.key_budgets:type_name -> aigateway.v1.Budget
 	8,  // 3: aigateway.v1.TagNode.budgets:type_name -> aigateway.v1.Budget
 	9,  // 4: aigateway.v1.GetOverviewResponse.next_full_at:type_name -> google.protobuf.Timestamp
-	7,  // 5: aigateway.v1.ListRefusalsResponse.rows:type_name -> aigateway.v1.RefusalRow
-	7,  // 6: aigateway.v1.ListRefusalsResponse.reasons:type_name -> aigateway.v1.RefusalRow
-	7,  // 7: aigateway.v1.ListRefusalsResponse.total:type_name -> aigateway.v1.RefusalRow
-	3,  // 8: aigateway.v1.OverviewService.GetOverview:input_type -> aigateway.v1.GetOverviewRequest
-	5,  // 9: aigateway.v1.OverviewService.ListRefusals:input_type -> aigateway.v1.ListRefusalsRequest
-	0,  // 10: aigateway.v1.OverviewService.GetTagTree:input_type -> aigateway.v1.GetTagTreeRequest
-	4,  // 11: aigateway.v1.OverviewService.GetOverview:output_type -> aigateway.v1.GetOverviewResponse
-	6,  // 12: aigateway.v1.OverviewService.ListRefusals:output_type -> aigateway.v1.ListRefusalsResponse
-	1,  // 13: aigateway.v1.OverviewService.GetTagTree:output_type -> aigateway.v1.GetTagTreeResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	9,  // 5: aigateway.v1.GetOverviewResponse.as_of:type_name -> google.protobuf.Timestamp
+	7,  // 6: aigateway.v1.ListRefusalsResponse.rows:type_name -> aigateway.v1.RefusalRow
+	7,  // 7: aigateway.v1.ListRefusalsResponse.reasons:type_name -> aigateway.v1.RefusalRow
+	7,  // 8: aigateway.v1.ListRefusalsResponse.total:type_name -> aigateway.v1.RefusalRow
+	3,  // 9: aigateway.v1.OverviewService.GetOverview:input_type -> aigateway.v1.GetOverviewRequest
+	5,  // 10: aigateway.v1.OverviewService.ListRefusals:input_type -> aigateway.v1.ListRefusalsRequest
+	0,  // 11: aigateway.v1.OverviewService.GetTagTree:input_type -> aigateway.v1.GetTagTreeRequest
+	4,  // 12: aigateway.v1.OverviewService.GetOverview:output_type -> aigateway.v1.GetOverviewResponse
+	6,  // 13: aigateway.v1.OverviewService.ListRefusals:output_type -> aigateway.v1.ListRefusalsResponse
+	1,  // 14: aigateway.v1.OverviewService.GetTagTree:output_type -> aigateway.v1.GetTagTreeResponse
+	12, // [12:15] is the sub-list for method output_type
+	9,  // [9:12] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_overview_service_proto_init() }

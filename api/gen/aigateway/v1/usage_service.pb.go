@@ -10,6 +10,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -90,7 +91,13 @@ func (x *UsageByTagRequest) GetLimit() int32 {
 type UsageByTagResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// One row for each tag with calls in the month, the highest cost first.
-	Usage         []*TagUsage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
+	Usage []*TagUsage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
+	// Where gateways share a store: the moment up to which the usage of all is in. Over
+	// REST it is the header x-aig-as-of. Absent where one is alone: then it is now.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,proto3,oneof" json:"as_of,omitempty"`
+	// The ids of the gateways that have told nothing for ten seconds. Over REST they are
+	// the header x-aig-behind. Absent: none.
+	Behind        []string `protobuf:"bytes,3,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -128,6 +135,20 @@ func (*UsageByTagResponse) Descriptor() ([]byte, []int) {
 func (x *UsageByTagResponse) GetUsage() []*TagUsage {
 	if x != nil {
 		return x.Usage
+	}
+	return nil
+}
+
+func (x *UsageByTagResponse) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *UsageByTagResponse) GetBehind() []string {
+	if x != nil {
+		return x.Behind
 	}
 	return nil
 }
@@ -200,7 +221,11 @@ func (x *StreamUsageByTagRequest) GetLimit() int32 {
 type StreamUsageByTagResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The next rows.
-	Usage         []*TagUsage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
+	Usage []*TagUsage `protobuf:"bytes,1,rep,name=usage,proto3" json:"usage,omitempty"`
+	// As in UsageByTagResponse; in the first part only.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=as_of,proto3,oneof" json:"as_of,omitempty"`
+	// As in UsageByTagResponse; in the first part only.
+	Behind        []string `protobuf:"bytes,3,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -238,6 +263,20 @@ func (*StreamUsageByTagResponse) Descriptor() ([]byte, []int) {
 func (x *StreamUsageByTagResponse) GetUsage() []*TagUsage {
 	if x != nil {
 		return x.Usage
+	}
+	return nil
+}
+
+func (x *StreamUsageByTagResponse) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *StreamUsageByTagResponse) GetBehind() []string {
+	if x != nil {
+		return x.Behind
 	}
 	return nil
 }
@@ -367,7 +406,13 @@ type QueryUsageResponse struct {
 	// The rows, by time, then the highest cost first.
 	Rows []*UsageRow `protobuf:"bytes,5,rep,name=rows,proto3" json:"rows,omitempty"`
 	// All rows in one.
-	Total         *UsageRow `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	Total *UsageRow `protobuf:"bytes,6,opt,name=total,proto3" json:"total,omitempty"`
+	// Where gateways share a store: the moment up to which the usage of all is in; with
+	// CSV it is the header x-aig-as-of. Absent where one is alone: then it is now.
+	AsOf *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=as_of,proto3,oneof" json:"as_of,omitempty"`
+	// The ids of the gateways that have told nothing for ten seconds, with CSV in the
+	// header x-aig-behind. Absent: none.
+	Behind        []string `protobuf:"bytes,8,rep,name=behind,proto3" json:"behind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -444,25 +489,45 @@ func (x *QueryUsageResponse) GetTotal() *UsageRow {
 	return nil
 }
 
+func (x *QueryUsageResponse) GetAsOf() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *QueryUsageResponse) GetBehind() []string {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
 var File_aigateway_v1_usage_service_proto protoreflect.FileDescriptor
 
 const file_aigateway_v1_usage_service_proto_rawDesc = "" +
 	"\n" +
-	" aigateway/v1/usage_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\"`\n" +
+	" aigateway/v1/usage_service.proto\x12\faigateway.v1\x1a\x18aigateway/v1/usage.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"`\n" +
 	"\x11UsageByTagRequest\x12\x14\n" +
 	"\x05month\x18\x01 \x01(\tR\x05month\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01B\b\n" +
-	"\x06_limit\"B\n" +
+	"\x06_limit\"\x9b\x01\n" +
 	"\x12UsageByTagResponse\x12,\n" +
-	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\"f\n" +
+	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\x125\n" +
+	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05as_of\x88\x01\x01\x12\x16\n" +
+	"\x06behind\x18\x03 \x03(\tR\x06behindB\b\n" +
+	"\x06_as_of\"f\n" +
 	"\x17StreamUsageByTagRequest\x12\x14\n" +
 	"\x05month\x18\x01 \x01(\tR\x05month\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\x12\x19\n" +
 	"\x05limit\x18\x03 \x01(\x05H\x00R\x05limit\x88\x01\x01B\b\n" +
-	"\x06_limit\"H\n" +
+	"\x06_limit\"\xa1\x01\n" +
 	"\x18StreamUsageByTagResponse\x12,\n" +
-	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\"\xcd\x01\n" +
+	"\x05usage\x18\x01 \x03(\v2\x16.aigateway.v1.TagUsageR\x05usage\x125\n" +
+	"\x05as_of\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05as_of\x88\x01\x01\x12\x16\n" +
+	"\x06behind\x18\x03 \x03(\tR\x06behindB\b\n" +
+	"\x06_as_of\"\xcd\x01\n" +
 	"\x11QueryUsageRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1a\n" +
@@ -471,14 +536,17 @@ const file_aigateway_v1_usage_service_proto_rawDesc = "" +
 	"\x05model\x18\x05 \x01(\tR\x05model\x12\x1a\n" +
 	"\bprovider\x18\x06 \x01(\tR\bprovider\x12\x16\n" +
 	"\x06key_id\x18\a \x01(\tR\x06key_id\x12\x1c\n" +
-	"\ttime_zone\x18\b \x01(\tR\ttime_zone\"\xcc\x01\n" +
+	"\ttime_zone\x18\b \x01(\tR\ttime_zone\"\xa5\x02\n" +
 	"\x12QueryUsageResponse\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
 	"\ttime_zone\x18\x03 \x01(\tR\ttime_zone\x12\x1a\n" +
 	"\bgroup_by\x18\x04 \x03(\tR\bgroup_by\x12*\n" +
 	"\x04rows\x18\x05 \x03(\v2\x16.aigateway.v1.UsageRowR\x04rows\x12,\n" +
-	"\x05total\x18\x06 \x01(\v2\x16.aigateway.v1.UsageRowR\x05total2\xc9\x02\n" +
+	"\x05total\x18\x06 \x01(\v2\x16.aigateway.v1.UsageRowR\x05total\x125\n" +
+	"\x05as_of\x18\a \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x05as_of\x88\x01\x01\x12\x16\n" +
+	"\x06behind\x18\b \x03(\tR\x06behindB\b\n" +
+	"\x06_as_of2\xc9\x02\n" +
 	"\fUsageService\x12p\n" +
 	"\n" +
 	"UsageByTag\x12\x1f.aigateway.v1.UsageByTagRequest\x1a .aigateway.v1.UsageByTagResponse\"\x1f\x82\xd3\xe4\x93\x02\x19b\x05usage\x12\x10/v1/usage/by-tag\x12c\n" +
@@ -508,24 +576,28 @@ var file_aigateway_v1_usage_service_proto_goTypes = []any{
 	(*QueryUsageRequest)(nil),        // 4: aigateway.v1.QueryUsageRequest
 	(*QueryUsageResponse)(nil),       // 5: aigateway.v1.QueryUsageResponse
 	(*TagUsage)(nil),                 // 6: aigateway.v1.TagUsage
-	(*UsageRow)(nil),                 // 7: aigateway.v1.UsageRow
+	(*timestamppb.Timestamp)(nil),    // 7: google.protobuf.Timestamp
+	(*UsageRow)(nil),                 // 8: aigateway.v1.UsageRow
 }
 var file_aigateway_v1_usage_service_proto_depIdxs = []int32{
-	6, // 0: aigateway.v1.UsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
-	6, // 1: aigateway.v1.StreamUsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
-	7, // 2: aigateway.v1.QueryUsageResponse.rows:type_name -> aigateway.v1.UsageRow
-	7, // 3: aigateway.v1.QueryUsageResponse.total:type_name -> aigateway.v1.UsageRow
-	0, // 4: aigateway.v1.UsageService.UsageByTag:input_type -> aigateway.v1.UsageByTagRequest
-	2, // 5: aigateway.v1.UsageService.StreamUsageByTag:input_type -> aigateway.v1.StreamUsageByTagRequest
-	4, // 6: aigateway.v1.UsageService.QueryUsage:input_type -> aigateway.v1.QueryUsageRequest
-	1, // 7: aigateway.v1.UsageService.UsageByTag:output_type -> aigateway.v1.UsageByTagResponse
-	3, // 8: aigateway.v1.UsageService.StreamUsageByTag:output_type -> aigateway.v1.StreamUsageByTagResponse
-	5, // 9: aigateway.v1.UsageService.QueryUsage:output_type -> aigateway.v1.QueryUsageResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6,  // 0: aigateway.v1.UsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
+	7,  // 1: aigateway.v1.UsageByTagResponse.as_of:type_name -> google.protobuf.Timestamp
+	6,  // 2: aigateway.v1.StreamUsageByTagResponse.usage:type_name -> aigateway.v1.TagUsage
+	7,  // 3: aigateway.v1.StreamUsageByTagResponse.as_of:type_name -> google.protobuf.Timestamp
+	8,  // 4: aigateway.v1.QueryUsageResponse.rows:type_name -> aigateway.v1.UsageRow
+	8,  // 5: aigateway.v1.QueryUsageResponse.total:type_name -> aigateway.v1.UsageRow
+	7,  // 6: aigateway.v1.QueryUsageResponse.as_of:type_name -> google.protobuf.Timestamp
+	0,  // 7: aigateway.v1.UsageService.UsageByTag:input_type -> aigateway.v1.UsageByTagRequest
+	2,  // 8: aigateway.v1.UsageService.StreamUsageByTag:input_type -> aigateway.v1.StreamUsageByTagRequest
+	4,  // 9: aigateway.v1.UsageService.QueryUsage:input_type -> aigateway.v1.QueryUsageRequest
+	1,  // 10: aigateway.v1.UsageService.UsageByTag:output_type -> aigateway.v1.UsageByTagResponse
+	3,  // 11: aigateway.v1.UsageService.StreamUsageByTag:output_type -> aigateway.v1.StreamUsageByTagResponse
+	5,  // 12: aigateway.v1.UsageService.QueryUsage:output_type -> aigateway.v1.QueryUsageResponse
+	10, // [10:13] is the sub-list for method output_type
+	7,  // [7:10] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_aigateway_v1_usage_service_proto_init() }
@@ -535,7 +607,10 @@ func file_aigateway_v1_usage_service_proto_init() {
 	}
 	file_aigateway_v1_usage_proto_init()
 	file_aigateway_v1_usage_service_proto_msgTypes[0].OneofWrappers = []any{}
+	file_aigateway_v1_usage_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_aigateway_v1_usage_service_proto_msgTypes[2].OneofWrappers = []any{}
+	file_aigateway_v1_usage_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_aigateway_v1_usage_service_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -53,6 +53,13 @@ func (c *core) begin(at instant, latency int64) *batch {
 			e.h.openedIn = b.no
 		case eventSettle, eventExpire:
 			e.h.closedIn = b.no
+		case eventStray: // it waited for no row; another account may get an id that has none
+			e.h.ids = e.h.ids[:0]
+			for _, a := range e.h.legs {
+				if !a.fresh || !a.rule.deleted {
+					e.h.ids = append(e.h.ids, a.id)
+				}
+			}
 		}
 		for j, a := range e.legs() {
 			c.touch(b, a)

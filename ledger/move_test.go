@@ -66,3 +66,41 @@ func TestWindowHasOneAccount(t *testing.T) {
 		t.Errorf("the commit has %+v, want the end of the day", b.accounts)
 	}
 }
+
+// TestStrayOfADeletedBudget: a stray is charged at once, also where the window is
+// new. If its budget is deleted before the commit, the account gets no row, and
+// after a crash another may have its id.
+func TestStrayOfADeletedBudget(t *testing.T) {
+	at := instant{wall: time.Date(2026, 4, 15, 22, 0, 0, 0, time.UTC).UnixNano(), mono: 1}
+	c := newCore(forever / 4)
+	c.epoch = 1
+	all := budget.Target{Tags: budget.AllTags}
+	gone := &rule{Budget: budget.Budget{ID: "bud_1", Target: all, Period: budget.Day, Cap: 100}, num: 1, loc: time.UTC}
+	stays := &rule{Budget: budget.Budget{ID: "bud_2", Target: all, Period: budget.Total, Cap: 100}, num: 2, loc: time.UTC}
+	for _, r := range []*rule{gone, stays} {
+		c.rules.add(r)
+		c.account(r, at.wall)
+	}
+	c.apply(c.begin(at, 0))
+
+	c.enqueue(c.edit(ruleEdit{rule: gone, deleted: true}, at.wall, nil))
+	b := c.begin(at, 0)
+	at.wall += 3 * 3600 * second // another day
+	at.mono += 3 * 3600 * second
+	if res := c.settle(&budget.Settlement{RequestID: "stray", Reservation: &budget.Reservation{ID: makeID(9, 1), Bound: 10}, Basis: budget.BasisUsage, Cost: 10}, at); res.effect != strayCharged {
+		t.Fatalf("effect %d", res.effect)
+	}
+	c.apply(b)
+	b = c.begin(at, 0)
+	rows := map[int64]bool{}
+	for _, a := range b.accounts {
+		rows[a.id] = a.changed
+	}
+	if ids := b.events[0].h.ids; len(ids) != 1 || ids[0] != stays.cur.id || !rows[ids[0]] {
+		t.Errorf("the stray names accounts %v, rows are written for %v", ids, rows)
+	}
+	c.apply(b)
+	if stays.cur.spent != 10 {
+		t.Errorf("%d spent, want 10", stays.cur.spent)
+	}
+}

@@ -38,6 +38,24 @@ func granted(c *core, lease, free budget.Amount, at instant, accounts ...*accoun
 // later is leaseNow and some time.
 func (at instant) later(d int64) instant { return instant{at.wall + d, at.mono + d} }
 
+// TestLeaseOfARestart is what the last process may have used of it: its mark. No
+// lease is below that, or below what is used or is about to become the mark.
+func TestLeaseOfARestart(t *testing.T) {
+	l := leaseLedger{disk: newLeaseDisk()}
+	l.disk.row.hw, l.disk.row.spent = 30, 12
+	l.start(100, 2, leaseNow)
+	a := l.a
+	if a.share.lease != 30 || a.limit != 30 || a.floor() != 30 {
+		t.Errorf("a lease of %d, a limit of %d, not below %d; want the mark of 30", a.share.lease, a.limit, a.floor())
+	}
+	if a.share.planned = 31; a.floor() != 31 {
+		t.Errorf("not below %d while a mark of 31 is committed", a.floor())
+	}
+	if a.rise = 70; a.floor() != a.used() || a.floor() < 82 {
+		t.Errorf("not below %d of %d used", a.floor(), a.used())
+	}
+}
+
 // TestExchangesAreBounded: an exchange asks of so many accounts at most, of those
 // first for which somebody waits, and of none whose window is to come.
 func TestExchangesAreBounded(t *testing.T) {

@@ -129,7 +129,7 @@ func TestDecodeReport(t *testing.T) {
 		t.Errorf("edits %q, want %q", got, want)
 	}
 	decision := envoytest.Metadata(envoy.Decision{Token: "tok", StripUsage: true, Edits: edits})
-	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2finished 4:8192upstream_status 3:402", "later": []any{1.0}})
+	seen, err := structpb.NewStruct(map[string]any{"report": "usage 2:{}done 4:truelater 3:1:2framing 4:jsonunread 4:truefinished 4:8192upstream_status 3:402", "later": []any{1.0}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestDecodeReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := envoy.Report{Token: "tok", Usage: "{}", FirstUsage: "{}", Done: true, Finished: 8192, UpstreamStatus: 402}
+	want := envoy.Report{Token: "tok", Usage: "{}", FirstUsage: "{}", Done: true, Framing: envoy.FramingJSON, Unread: true, Finished: 8192, UpstreamStatus: 402}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

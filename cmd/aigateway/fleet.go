@@ -36,10 +36,10 @@ type shared struct {
 	done chan struct{}
 }
 
-// openStore connects to the store of the configuration.
-func openStore(ctx context.Context, a *app, cfg *gatewayconfig.Config) (*shared, error) {
+// openStore connects to the store of the configuration, at address.
+func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (*shared, error) {
 	store, err := postgres.Open(ctx, postgres.Config{
-		URL: cfg.Store.Postgres.Reveal(), Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
+		URL: address, Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
 		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour,
 	})
 	if err != nil {

@@ -151,7 +151,7 @@ func (c *controlPlane) openLedger(ctx context.Context, a *app, cfg *gatewayconfi
 	}
 	var err error
 	if c.cfg.Store.Set() {
-		c.shared, err = openStore(ctx, a, cfg)
+		c.shared, err = openStore(ctx, cfg.Store.Postgres.Reveal(), cfg)
 		if err != nil {
 			return err
 		}

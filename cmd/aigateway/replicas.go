@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"aigateway/budget"
 	"aigateway/gatewayconfig"
@@ -36,40 +37,59 @@ while gateways are down.`,
 		Example: `  aigateway replicas list --config aigateway.yaml
   aigateway replicas forget rep_… --charge --reason "its machine is gone" --config aigateway.yaml`,
 	}
-	config := c.PersistentFlags().String("config", "", "configuration `file` of a gateway that has a store (required)")
-	return group(c, newReplicasListCommand(a, config), newReplicasForgetCommand(a, config))
+	f := &storeFlags{}
+	f.bind(c.PersistentFlags())
+	return group(c, newReplicasListCommand(a, f), newReplicasForgetCommand(a, f))
 }
 
-// withStore runs f with the store that a configuration file names.
-func (a *app) withStore(c *cobra.Command, config string, f func(ctx context.Context, s *postgres.Store) error) error {
-	cfg, err := a.sharedConfig(c, config)
+// storeFlags say which store a command works on.
+type storeFlags struct{ config, postgres string }
+
+func (f *storeFlags) bind(on *pflag.FlagSet) {
+	on.StringVar(&f.config, "config", "", "configuration `file` of a gateway that has a store (required)")
+	on.StringVar(&f.postgres, "postgres", "", "address of the database, a postgres:// `URL` or file:PATH, where the one in the configuration cannot be read from here")
+}
+
+// withStore runs do with the store that f names.
+func (a *app) withStore(c *cobra.Command, f *storeFlags, do func(ctx context.Context, s *postgres.Store) error) error {
+	cfg, address, err := a.sharedConfig(c, f)
 	if err != nil {
 		return err
 	}
-	shared, err := openStore(c.Context(), a, cfg)
+	shared, err := openStore(c.Context(), address, cfg)
 	if err != nil {
 		return err
 	}
 	defer shared.store.Close()
-	return f(c.Context(), shared.store)
+	return do(c.Context(), shared.store)
 }
 
-// sharedConfig reads a configuration file that must have a store.
-func (a *app) sharedConfig(c *cobra.Command, file string) (*gatewayconfig.Config, error) {
-	if file == "" {
-		return nil, usagef(c.CommandPath(), "--config is missing; name the configuration file of a gateway that has a store")
+// sharedConfig reads a configuration file that must have a store, and the store's
+// address. Where the address is told, no secret of the file is read: a service's are
+// there for it alone, while it runs.
+func (a *app) sharedConfig(c *cobra.Command, f *storeFlags) (cfg *gatewayconfig.Config, address string, err error) {
+	if f.config == "" {
+		return nil, "", usagef(c.CommandPath(), "--config is missing; name the configuration file of a gateway that has a store")
 	}
-	cfg, err := a.readConfig(file)
+	if f.postgres == "" {
+		cfg, err = a.readConfig(f.config)
+	} else {
+		cfg, err = gatewayconfig.ReadWithoutSecrets(f.config, a.getenv)
+	}
 	if err != nil {
-		return nil, configError(err)
+		return nil, "", configError(err)
 	}
 	if !cfg.Store.Set() {
-		return nil, fmt.Errorf("%s has no store: its gateway is alone", file)
+		return nil, "", fmt.Errorf("%s has no store: its gateway is alone", f.config)
 	}
-	return cfg, nil
+	if f.postgres == "" {
+		return cfg, cfg.Store.Postgres.Reveal(), nil
+	}
+	address, err = addressOf(f.postgres)
+	return cfg, address, err
 }
 
-func newReplicasListCommand(a *app, config *string) *cobra.Command {
+func newReplicasListCommand(a *app, f *storeFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "list", Short: "List the gateways of a store, and what each may still spend",
 		Long: `LEASED is what a gateway has of all budgets together: spent, reserved, and still
@@ -81,7 +101,7 @@ where configuration files do.`,
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store) error {
+		return a.withStore(c, f, func(ctx context.Context, s *postgres.Store) error {
 			all, err := s.Replicas(ctx)
 			if err != nil {
 				return fmt.Errorf("list the gateways: %w", err)
@@ -109,7 +129,7 @@ func (a *app) printReplicas(out *format, all []budget.ReplicaStatus) error {
 	return a.print(out, doc, t)
 }
 
-func newReplicasForgetCommand(a *app, config *string) *cobra.Command {
+func newReplicasForgetCommand(a *app, f *storeFlags) *cobra.Command {
 	c := &cobra.Command{
 		Use: "forget ID --charge|--release --reason WHY", Short: "End the lease of a gateway whose data directory is lost",
 		Long: `Only for a data directory that will not come back: what its calls cost is known up
@@ -132,7 +152,7 @@ gateways forget, and charge, each other.`,
 		case *reason == "":
 			return usagef(c.CommandPath(), "--reason is missing; say why it will not come back")
 		}
-		return a.withStore(c, *config, func(ctx context.Context, s *postgres.Store) error {
+		return a.withStore(c, f, func(ctx context.Context, s *postgres.Store) error {
 			by := budget.Author{Actor: cmp.Or(*actor, a.getenv("USER"), "operator"), Reason: *reason}
 			err := s.Forget(ctx, args[0], *charge, by)
 			var known *budget.Error

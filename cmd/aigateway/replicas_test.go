@@ -19,6 +19,13 @@ func TestReplicas(t *testing.T) {
 	if r := runCLI(t, nil, "replicas", "list", "--config", config, "-o", "json"); r.code != 0 || strings.TrimSpace(r.stdout) != "[]" {
 		t.Errorf("%+v", r)
 	}
+	// A service's address is there for the service alone, while it runs.
+	unreadable := writeFile(t, "unreadable.yaml", "data_dir: /nowhere\nadmin_key: file:/nowhere\nstore: {postgres: 'file:/nowhere/keys_postgres', durability: single_node}\n")
+	wantError(t, runCLI(t, nil, "replicas", "list", "--config", unreadable), exitError, "/nowhere/keys_postgres")
+	told := "file:" + writeFile(t, "postgres", pgtest.Start(t).URL("admin")+"\n")
+	if r := runCLI(t, nil, "replicas", "list", "--config", unreadable, "--postgres", told); r.code != 0 || !strings.Contains(r.stderr, "no gateway has joined") {
+		t.Errorf("%+v", r)
+	}
 	alone := writeFile(t, "alone.yaml", "data_dir: /nowhere\n")
 	for _, tc := range []struct {
 		args []string

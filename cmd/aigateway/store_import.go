@@ -24,24 +24,25 @@ others on empty data directories.`,
 		Example: "  aigateway store import --config aigateway.yaml",
 		Args:    arguments(),
 	}
-	config := c.Flags().String("config", "", "configuration `file` with the store and the data_dir (required)")
+	f := &storeFlags{}
+	f.bind(c.Flags())
 	actor := c.Flags().String("actor", "", "`name` of who imports them, for the audit log (default $USER)")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := a.sharedConfig(c, *config)
+		cfg, address, err := a.sharedConfig(c, f)
 		if err != nil {
 			return err
 		}
 		if !ledger.Exists(cfg.DataDir) {
 			return fmt.Errorf("there is no ledger in %s, and nothing to import: just start the gateway", cfg.DataDir)
 		}
-		return a.importBooks(c.Context(), cfg, budget.Author{Actor: cmp.Or(*actor, a.getenv("USER"), "operator")})
+		return a.importBooks(c.Context(), cfg, address, budget.Author{Actor: cmp.Or(*actor, a.getenv("USER"), "operator")})
 	}
 	return c
 }
 
-// importBooks moves the books of cfg's data directory into its store.
-func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, by budget.Author) (err error) {
-	s, err := openStore(ctx, a, cfg)
+// importBooks moves the books of cfg's data directory into its store, at address.
+func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, address string, by budget.Author) (err error) {
+	s, err := openStore(ctx, address, cfg)
 	if err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ func TestRelease(t *testing.T) {
 		config := exec.Command(filepath.Join(dir, "usr/lib/aigateway/aigateway"), "config", "check", filepath.Join(dir, "etc/aigateway/aigateway.yaml"))
 		mustRun(t, config)
 	})
+	t.Run("installed by root", func(t *testing.T) { installedByRoot(t, one(t, out, "*.deb")) })
 	t.Run("image", func(t *testing.T) {
 		dir := folder(t)
 		image := unpack(t, filepath.Join(out, "oci"), "1.2.3-test", dir)

@@ -5,5 +5,5 @@ case "$1" in
 upgrade | 1) exit 0 ;;
 esac
 if [ -d /run/systemd/system ]; then
-  systemctl disable --now --no-warn aigateway.service
+  systemctl disable --now aigateway.service
 fi

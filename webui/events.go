@@ -26,7 +26,11 @@ const (
 // request, and its id is the answer's cursor. Without Last-Event-ID it goes on from
 // after in that query, or from now.
 func (h *Handler) events(w http.ResponseWriter, r *http.Request) {
-	if _, err := h.signedIn(r); err != nil {
+	secret, err := h.signedIn(r)
+	if err == nil { // a stream that opens and ends would be opened for ever
+		_, err = h.Auth.Authenticate(secret)
+	}
+	if err != nil {
 		refuse(w, r, err)
 		return
 	}

@@ -259,6 +259,12 @@ func TestEvents(t *testing.T) {
 	if want := []string{"id: c8", `data: {"calls":[{"id":"after=c7&tag=a"}],"cursor":"c8"}`}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	one := w.keys["sk-aig-one"]
+	delete(w.keys, "sk-aig-one")
+	if a, _ := open("c8", id, "same-origin"); a.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a revoked key opens a stream: %d", a.StatusCode)
+	}
+	w.keys["sk-aig-one"] = one
 	w.handler.(*webui.Handler).Close()
 	for lines.Scan() { // to the end
 	}

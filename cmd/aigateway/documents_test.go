@@ -38,6 +38,27 @@ func TestCommandsOfTheDocuments(t *testing.T) {
 	}
 }
 
+// TestCommandsOfThePage is the same for what the page at /ui/ says.
+func TestCommandsOfThePage(t *testing.T) {
+	files, err := filepath.Glob("../../webui/page/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, file := range files {
+		for _, m := range regexp.MustCompile("\"(aigateway [a-z][^\"]*)\"|'(aigateway [a-z][^']*)'|`(aigateway [a-z][^`]*)`").FindAllStringSubmatch(read(t, file), -1) {
+			line := regexp.MustCompile(`\$\{[^}]*\}`).ReplaceAllString(m[1]+m[2]+m[3], "2026-04")
+			if args, ok := commandOf(line); ok {
+				seen++
+				wantCommand(t, file, args, false)
+			}
+		}
+	}
+	if seen < 6 {
+		t.Errorf("only %d commands were found", seen)
+	}
+}
+
 // shellLines are those of the blocks that are for a shell.
 func shellLines(text string) []string {
 	var lines []string

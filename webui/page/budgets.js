@@ -135,5 +135,5 @@ export async function keys(_, page) {
   return [h('h1', {}, 'Keys'), all.length ? table('Keys', [{ title: 'Name' }, { title: 'Scopes' }, { title: 'Tags' }, { title: 'Models' }, { title: 'Made' }, { title: 'Ends' }, { title: 'What it did' }],
     all.map((k) => [k.name, k.scopes.join(' '), k.allowed_tags.join(' ') || 'all', k.allowed_models.join(' ') || 'all', moment(k.create_time), moment(k.expire_time) || 'never',
       [h('a', { href: link('usage', '', { key: k.id, by: 'model' }) }, 'usage'), ' ', h('a', { href: link('calls', '', { key: k.id }) }, 'calls')]]))
-    : h('div', { class: 'empty' }, h('p', {}, 'There is only the admin key. Give each caller one of its own:'), h('pre', { tabindex: '0' }, 'aigateway keys create --name summarizer --tags summarize'))];
+    : h('div', { class: 'empty' }, h('p', {}, 'There is only the admin key. Give each caller one of its own:'), h('pre', { tabindex: '0' }, 'aigateway keys create --name summarizer --tag summarize'))];
 }

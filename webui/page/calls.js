@@ -1,5 +1,6 @@
 // Calls: each by itself, as they end, and one as a timeline.
 import { count, facts, field, filter, firstCall, get, go, h, input, link, moment, select, table, usd } from './lib.js';
+import { missing } from './status.js';
 
 const states = [['', 'all'], ['running', 'running'], ['settled', 'settled'], ['expired', 'expired'], ['refused', 'refused']];
 const columns = [{ title: 'Decided' }, { title: 'State' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Bound USD', n: true }, { title: 'Cost USD', n: true }, { title: 'Why' }, { title: 'Status', n: true }, { title: 'ms', n: true }, { title: 'Request' }];
@@ -43,7 +44,7 @@ export async function calls({ part, query }, page) {
     field('Key', input('key', query, { placeholder: 'all', size: 14 })),
     field('Since', input('since', query, { placeholder: '2026-04-20', size: 12 })),
   ], (q) => go(link('calls', '', q))),
-  h('p', { class: 'soft' }, 'The newest first; calls that end or are refused appear by themselves.'), body, h('p', {}, more)];
+  h('p', { class: 'soft' }, 'The newest first; calls that end or are refused appear by themselves.'), missing(answer.unreachable), body, h('p', {}, more)];
 }
 
 async function one(id) {

@@ -29,7 +29,7 @@ const page = {
     const mine = turn;
     const timer = setInterval(async () => {
       if (mine !== turn || document.hidden) return;
-      try { await f(); if (notice.dataset.away) { delete notice.dataset.away; page.say(''); } } catch (err) { if (mine === turn) failed(err); }
+      try { await f(); back(); } catch (err) { if (mine === turn) failed(err); }
     }, ms);
     timers.push(timer);
   },
@@ -44,7 +44,7 @@ const page = {
     streams.push(watch(query, ms, guard, (err) => {
       if (mine !== turn) return;
       if (err) failed(err);
-      else if (notice.dataset.away) { delete notice.dataset.away; page.say(''); }
+      else back();
     }));
   },
 };
@@ -56,14 +56,34 @@ function rest() {
   streams = [];
 }
 
+// away is a gateway that does not answer, or cannot: it restarts, or its store is down.
+const away = (err) => err instanceof TypeError || err.status >= 502;
+
+// back takes away what was said of that.
+function back() {
+  if (!notice.dataset.away) return;
+  delete notice.dataset.away;
+  page.say('');
+}
+
 function failed(err) {
   if (err instanceof Refused && err.status === 401) {
     who = null;
     signIn('The session has ended. ' + err.message);
     return;
   }
-  if (err instanceof TypeError) notice.dataset.away = '1';
-  page.say(err instanceof TypeError ? 'The gateway does not answer; what is shown may be old. This page asks again by itself.' : err.message);
+  if (away(err)) notice.dataset.away = '1';
+  page.say(err instanceof TypeError ? 'The gateway does not answer; what is shown may be old. This page asks again by itself.'
+    : away(err) ? `The gateway cannot answer now; what is shown may be old. This page asks again by itself. (${err.message})` : err.message);
+}
+
+// writes is whether somebody writes here, whom nothing may disturb.
+const writes = () => main.contains(document.activeElement) && document.activeElement.matches('input, select');
+
+// later draws again, once nobody writes.
+function later() {
+  const mine = turn;
+  timers.push(setTimeout(() => { if (mine === turn) (writes() ? later : () => show(true))(); }, 3000));
 }
 
 // show draws the page of the address. again keeps what is there until it is drawn, where
@@ -71,7 +91,7 @@ function failed(err) {
 async function show(again) {
   const at = place();
   const [title, draw] = pages[at.page] || pages.today;
-  if (again && main.contains(document.activeElement) && document.activeElement.matches('input, select')) return;
+  if (again && writes()) return;
   const mine = ++turn;
   const open = again ? [...main.querySelectorAll('details')].map((d) => d.open) : [];
   rest();
@@ -82,13 +102,14 @@ async function show(again) {
     if (mine !== turn) return;
     const focus = again && main.contains(document.activeElement) ? [...main.querySelectorAll('a, button, [tabindex], summary')].indexOf(document.activeElement) : -1;
     main.replaceChildren(...content.flat(Infinity).filter(Boolean));
+    back();
     [...main.querySelectorAll('details')].forEach((d, i) => { d.open = !!open[i]; });
     if (focus >= 0) [...main.querySelectorAll('a, button, [tabindex], summary')][focus]?.focus({ preventScroll: true });
   } catch (err) {
     if (mine !== turn) return;
-    main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', h('button', { type: 'button', onclick: show }, 'Ask again')));
+    if (!again || !away(err)) main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', h('button', { type: 'button', onclick: () => show() }, 'Ask again')));
     failed(err);
-    if (err instanceof TypeError) page.every(3000, async () => { await ask('GET', '/ui/session'); show(); });
+    if (away(err)) later();
   }
 }
 
@@ -166,19 +187,29 @@ addEventListener('keydown', (e) => {
 });
 addEventListener('hashchange', async () => { if (who) { page.say(''); await show(); main.focus(); } });
 
-const ticket = place();
-try {
-  if (ticket.page === 'ticket') { // once, and out of the history
-    history.replaceState(null, '', location.pathname);
-    who = await ask('POST', '/ui/session', { ticket: ticket.part });
-  } else if (ticket.page === 'failed') {
-    history.replaceState(null, '', location.pathname);
-    throw new Error(reasons[ticket.part] || reasons.token);
-  } else who = await ask('GET', '/ui/session');
-  const back = sessionStorage.getItem('back');
+// start signs in by what the address says, or goes on as who is signed in.
+async function start() {
+  const at = place();
+  try {
+    if (at.page === 'ticket') { // once, and out of the history
+      history.replaceState(null, '', location.pathname);
+      who = await ask('POST', '/ui/session', { ticket: at.part });
+    } else if (at.page === 'failed') {
+      history.replaceState(null, '', location.pathname);
+      signIn(reasons[at.part] || reasons.token);
+      return;
+    } else who = await ask('GET', '/ui/session');
+  } catch (err) {
+    if (away(err) && at.page !== 'ticket') {
+      failed(err);
+      setTimeout(start, 3000);
+    } else signIn(err instanceof TypeError ? 'The gateway does not answer.' : at.page === 'ticket' ? err.message : '');
+    return;
+  }
+  back();
+  const came = sessionStorage.getItem('back');
   sessionStorage.removeItem('back');
-  if (back && !location.hash) history.replaceState(null, '', location.pathname + back);
+  if (came && !location.hash) history.replaceState(null, '', location.pathname + came);
   show();
-} catch (err) {
-  signIn(err instanceof TypeError ? 'The gateway does not answer.' : ticket.page === 'ticket' || ticket.page === 'failed' ? err.message : '');
 }
+start();

@@ -13,11 +13,30 @@ function size(bytes) {
   return `${i ? n.toFixed(1) : n} ${units[i]}`;
 }
 
+// gateways are those that share a store.
+function gateways(replicas) {
+  if (!replicas?.length) return null;
+  const configs = new Set(replicas.filter((r) => r.state === 'live').map((r) => r.config));
+  const ago = (ms) => (ms < 10000 ? `${count(ms)} ms ago` : ms < 120000 ? `${count(Math.round(ms / 1000))} s ago` : `${count(Math.round(ms / 60000))} min ago`);
+  const state = (r) => (r.health ? good(r.health.ready, r.state, `${r.state}, serves no calls`) : h('span', { class: r.state === 'left' ? 'soft' : 'bad' }, r.state === 'left' ? 'left' : r.state === 'live' ? '✗ does not answer' : `✗ ${r.state || 'unknown'}`));
+  return [h('h2', {}, 'Gateways that share the store'),
+    table('Gateways', [{ title: 'Gateway' }, { title: 'State' }, { title: 'Seen' }, { title: 'Lent to it', n: true }, { title: 'Usage told' }, { title: 'Budgets and keys' }, { title: 'Program' }, { title: 'Configuration' }, { title: 'Books' }, { title: 'Id' }],
+      replicas.map((r) => [r.name + (r.asked ? ' (this one)' : ''), state(r), ago(r.silent_ms), money(r.leased), r.usage_time ? ago(r.usage_lag_ms) : 'nothing yet',
+        r.rules_behind > 0 ? h('span', { class: 'bad' }, `version ${count(r.rules_version)}, ${count(r.rules_behind)} behind`) : `version ${count(r.rules_version)}`, r.program,
+        h('code', {}, r.config.slice(0, 8)), r.health ? (r.health.books_checked_at ? good(r.health.books_mismatches === 0, 'agree', `${count(r.health.books_mismatches)} differ`) : 'not checked yet') : '', h('code', {}, r.id)])),
+    configs.size > 1 && h('p', { class: 'bad' }, 'Their configuration files differ.'),
+    h('p', { class: 'soft' }, 'What is below is of the gateway that was asked, and providers of all that answered.')];
+}
+
+// missing says whose part is not in what is shown.
+export const missing = (ids) => (ids?.length ? h('p', { class: 'bad' }, ids.includes('store') ? 'The store does not answer: what other gateways know is missing here.' : `Missing here is what ${ids.join(', ')} would say: no answer in time.`) : null);
+
 export async function health(_, page) {
   if (!page.may('usage')) return [h('h1', {}, 'Health'), h('p', { class: 'empty' }, 'A key with the scope usage is needed.')];
   const s = await get('health');
   page.every(5000, async () => page.show(true));
   return [h('h1', {}, 'Health'), h('p', { class: 'sentence' }, good(s.ready, 'Calls are served.', 'Calls are not served.')),
+    missing(s.unreachable), gateways(s.replicas),
     h('h2', {}, 'Parts'), table('Parts', [{ title: 'Part' }, { title: 'State' }, { title: 'What to look at' }], s.conditions.map((c) => [parts[c.name] || c.name.replaceAll('_', ' '), good(c.ready, c.warning ? 'works, see there' : 'works', 'does not work'), c.message || c.warning])),
     h('h2', {}, 'Providers, of the last minute or two'),
     s.providers.length ? table('Providers', [{ title: 'Provider' }, { title: 'Calls', n: true }, { title: 'Failed', n: true }, { title: 'Mean time', n: true }, { title: 'The last failure' }],
@@ -50,7 +69,7 @@ export async function books({ query }, page) {
   const [b, all] = await Promise.all([get('books'), get('bills', { month: query.month })]);
   return [h('h1', {}, 'Books'),
     h('p', { class: 'sentence' }, b.checked_at ? good(b.mismatches === 0, `All totals agreed with their rows at ${moment(b.checked_at)}.`, `${count(b.mismatches)} totals differed from their rows at ${moment(b.checked_at)}; run aigateway ledger check.`) : 'The totals have not been compared with their rows since the gateway started; that is done a minute after it, and every hour.'),
-    bills(all),
+    missing(b.unreachable), bills(all),
     h('h2', {}, 'Corrections'),
     b.corrections.length ? table('Corrections', [{ title: 'When' }, { title: 'Of' }, { title: 'USD', n: true }, { title: 'Why' }, { title: 'Who' }], b.corrections.map((c) => [moment(c.create_time), c.subject, money(c.amount), c.reason, c.actor]))
       : h('p', { class: 'empty' }, 'Nothing was corrected.'),

@@ -1,6 +1,7 @@
 // Today: where the month stands. Every number is the gateway's.
 import { bar, days } from './charts.js';
 import { count, day, every, firstCall, get, h, link, moment, money, numbers, pressure, table, target, usd } from './lib.js';
+import { missing } from './status.js';
 
 const words = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'];
 const many = (n) => `${words[n] ?? count(n)} budget${n === 1 ? '' : 's'}`;
@@ -66,7 +67,7 @@ export async function today(_, page) {
   const [chart, r] = await Promise.all([cost(month), get('refusals', { from: month })]);
   page.live(() => page.show(true), 5000);
   const fresh = o.spent === '0.00' && o.running_calls === 0 && o.refused_calls === 0;
-  return [h('h1', {}, 'Today'), h('p', { class: 'sentence' }, sentence(o)),
+  return [h('h1', {}, 'Today'), h('p', { class: 'sentence' }, sentence(o)), missing(o.unreachable),
     numbers([['Spent', h('a', { href: link('usage') }, money(o.spent))], [`Reserved by ${count(o.running_calls)} running calls`, h('a', { href: link('calls', '', { state: 'running' }) }, money(o.reserved))],
       ['Projected, by a straight line', o.projected ? money(o.projected) : 'too early'], ['Kept from being spent', h('a', { href: link('calls', '', { state: 'refused' }) }, money(o.kept))]]),
     fresh ? firstCall() : null, h('h2', {}, 'Budgets, those nearest to their cap first'), pressed(all), fresh ? null : chart,

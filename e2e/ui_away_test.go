@@ -1,0 +1,103 @@
+package e2e_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"aigateway/internal/pgtest"
+)
+
+// TestPageSaysWhatIsWrong opens the page in a real browser while rights are missing, the
+// session ends, the gateway is killed and the store is down: it says so, and goes on by
+// itself when that is over. On Health it shows the gateways that share the store, as
+// REST and the CLI do.
+func TestPageSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Start(t, "max_connections = 100")
+	all := newGateways(t, db, 2, 5*time.Second)
+	for _, g := range all {
+		g.startRun()
+	}
+	g, other := all[0], all[1]
+	g.setBudget("mine", 2)
+	g.setBudget("others", 2)
+	var made struct {
+		Key    struct{ ID string }
+		Secret string
+	}
+	if r := g.try(http.MethodPost, g.rest+"/v1/keys", `{"name":"team","scopes":["usage"],"allowed_tags":["mine"]}`, nil); json.Unmarshal(r.body, &made) != nil || made.Secret == "" {
+		t.Fatalf("%d %s", r.status, r.body)
+	}
+	call := func(tag string) {
+		eventually(t, time.Minute, "a call is answered", func() bool {
+			return g.chat("fake/m1", tag, "words", `,"max_tokens":9`).status == http.StatusOK
+		})
+	}
+	call("mine")
+	call("others")
+	all.settle(time.Minute)
+	var read awaySeen
+	g.script(t, &read, func(what string) {
+		switch what {
+		case "revoke":
+			if r := g.try(http.MethodDelete, g.rest+"/v1/keys/"+made.Key.ID, "", nil); r.status >= 300 {
+				t.Errorf("revoke: %d %s", r.status, r.body)
+			}
+		case "kill":
+			g.program.kill()
+		case "start":
+			g.startRun()
+		case "call":
+			call("after-restart")
+		case "store down":
+			db.Kill()
+		case "store up":
+			db.Revive()
+		case "other away":
+			other.program.freeze()
+		case "other back":
+			other.program.kill()
+		}
+	}, "away.mjs", adminKey, made.Secret)
+	for _, p := range read.Problems {
+		t.Error(p)
+	}
+	read.wantGateways(t, g)
+}
+
+// awaySeen is what the browser read of the gateways that share a store: of both, and
+// with the other one frozen.
+type awaySeen struct {
+	Gateways, Away [2][][]string
+	Problems       []string
+}
+
+// wantGateways compares that with REST.
+func (read *awaySeen) wantGateways(t *testing.T, g *gateway) {
+	t.Helper()
+	var health struct {
+		Replicas []struct {
+			ID, State, Config, Program string
+			RulesVersion               int64 `json:"rules_version"`
+			Asked                      bool
+		}
+	}
+	g.get("/v1/health", &health)
+	if len(health.Replicas) != 2 || len(read.Gateways[0]) != 2 {
+		t.Fatalf("REST tells of %+v, the page of %q", health.Replicas, read.Gateways[0])
+	}
+	for i, r := range health.Replicas {
+		row := strings.Join(read.Gateways[0][i], " | ")
+		for _, want := range []string{r.ID, r.Program, r.Config[:8], map[bool]string{true: "(this one)", false: ""}[r.Asked]} {
+			if !strings.Contains(row, want) {
+				t.Errorf("the page says %q; REST %+v", row, r)
+			}
+		}
+		if away := strings.Join(read.Away[0][i], " | "); strings.Contains(away, "does not answer") == r.Asked {
+			t.Errorf("with the other one frozen the page says %q", away)
+		}
+	}
+}

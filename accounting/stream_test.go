@@ -221,11 +221,11 @@ func TestEvidence(t *testing.T) {
 	}{
 		{"answered", func(l *envoy.LogLine) {
 			l.Report = envoy.Report{Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, ToolUsage: "{}", Done: true,
-				OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true, Framing: envoy.FramingJSON, AnswerID: "a", ItemIDs: []string{"i"}}
+				OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true, Framing: envoy.FramingJSON, Seen: 77, SeenAt: noon.Add(time.Second), AnswerID: "a", ItemIDs: []string{"i"}}
 		}, pricing.Evidence{
 			Sent: true, Status: 200, Duration: time.Second, Done: true,
 			Usage: "{}", FirstUsage: "{}", Model: `"m"`, ServiceTier: `"t"`, ToolUsage: "{}",
-			OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true,
+			OtherUsage: []string{"{}"}, Many: true, Finished: 2, Output: true, Unread: true, Seen: 77, SeenAt: noon.Add(time.Second),
 		}},
 		{"stream", func(l *envoy.LogLine) { l.ContentType = "text/event-stream; charset=utf-8" },
 			pricing.Evidence{Sent: true, Status: 200, Duration: time.Second, Stream: true}},

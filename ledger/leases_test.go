@@ -321,6 +321,23 @@ func TestFleetAdmitsNothingTooLate(t *testing.T) {
 	}
 }
 
+// TestFleetWaitsAnewForItsStore: what a call waited for a commit is no part of how
+// long it may wait for the store.
+func TestFleetWaitsAnewForItsStore(t *testing.T) {
+	f := newFleet(t, 1, 100*budget.Dollar)
+	l := f.ledgers[0]
+	l.config.JournalWait = 50 * time.Millisecond
+	f.store.mu.Lock()
+	f.store.delay = 300 * time.Millisecond
+	f.store.mu.Unlock()
+	committed := make(chan struct{})
+	close(committed)
+	r := budget.Request{RequestID: "anew", Bound: 16 * budget.Dollar, Attribution: budget.Attribution{KeyID: "key", Tag: "tag0/a"}}
+	if _, err := l.waitReserve(t.Context(), &r, later{next: committed}, l.instant().mono); reasonOf(err) == "store_unreachable" || reasonOf(err) == "budget_contended" {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestFleetIsNotWaitedFor by a caller that has left.
 func TestFleetIsNotWaitedFor(t *testing.T) {
 	f := newFleet(t, 1, 1000)

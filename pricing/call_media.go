@@ -51,6 +51,8 @@ func (p *parser) part(int) error {
 			return p.inputAudio()
 		case isFile:
 			return p.chatFile()
+		case isTools:
+			return p.innerTools()
 		}
 		return err
 	})

@@ -93,10 +93,7 @@ func (p *parser) block(int) error {
 		case isContent:
 			return p.blocks()
 		case isTools:
-			if p.dec.PeekKind() == '[' {
-				return p.toolsMember()
-			}
-			return p.walk()
+			return p.innerTools()
 		case isInput:
 			return p.argumentsMember()
 		case isName:

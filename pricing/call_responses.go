@@ -83,6 +83,8 @@ func (p *parser) responsePart(int) error {
 			return p.fileData()
 		case isInputAudio:
 			return p.inputAudio()
+		case isTools:
+			return p.innerTools()
 		}
 		return err
 	})

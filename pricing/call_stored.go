@@ -318,12 +318,9 @@ func (p *parser) itemMember(it *item, id memberID) (err error) {
 // itemTools reads the tools in an item. Those that an MCP server listed have no
 // type: what may run is in the tools beside input.
 func (p *parser) itemTools(it *item) error {
-	if p.dec.PeekKind() != '[' {
-		return p.walk()
-	}
 	before := len(p.call.hosted)
 	defer func() { p.call.hostedInside = p.call.hostedInside || len(p.call.hosted) > before }()
-	return p.array(func(int) error {
+	return p.toolOrTools(func(int) error {
 		kind, err := p.readTool(false)
 		if err == nil && kind == "" && it.untyped == "" {
 			it.untyped = p.path()

@@ -264,6 +264,18 @@ func TestToolsAreReadWhereverTheyStand(t *testing.T) {
 		"a chat message": func(tool string) (pricing.Endpoint, string) {
 			return pricing.Chat, `{"model":"` + storing + `","max_tokens":10,"messages":[{"role":"system","tools":[` + tool + `]}]}`
 		},
+		"a part of a chat message": func(tool string) (pricing.Endpoint, string) {
+			return pricing.Chat, `{"model":"` + storing + `","max_tokens":10,"messages":[{"role":"user","content":[{"type":"text","text":"x","tools":[` + tool + `]}]}]}`
+		},
+		"a part of an item": func(tool string) (pricing.Endpoint, string) {
+			return pricing.Responses, itemsBody(`{"role":"user","content":[{"type":"input_text","text":"x","tools":[` + tool + `]}]}`)
+		},
+		"what a function gave": func(tool string) (pricing.Endpoint, string) {
+			return pricing.Responses, itemsBody(`{"type":"function_call_output","call_id":"c","output":[{"type":"input_text","text":"x","tools":` + tool + `}]}`)
+		},
+		"an item, and no list": func(tool string) (pricing.Endpoint, string) {
+			return pricing.Responses, itemsBody(`{"type":"additional_tools","role":"developer","tools":` + tool + `}`)
+		},
 		"a turn": func(tool string) (pricing.Endpoint, string) {
 			return pricing.Messages, `{"model":"anthropic/claude-sonnet-4.6","max_tokens":10,"messages":[{"role":"user","content":"x","tools":[` + tool + `]}]}`
 		},

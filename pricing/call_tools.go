@@ -9,6 +9,23 @@ func (p *parser) tool(int) error {
 	return err
 }
 
+// toolOrTools reads what stands inside the input as tools: a list of them, or one
+// alone. Anything else is none.
+func (p *parser) toolOrTools(tool func(int) error) error {
+	switch p.dec.PeekKind() {
+	case '[':
+		return p.array(tool)
+	case '{':
+		return tool(0)
+	}
+	return p.walk()
+}
+
+// innerTools reads tools in a part of a message.
+func (p *parser) innerTools() error {
+	return p.rewritten(func() error { return p.toolOrTools(p.tool) })
+}
+
 // readTool returns the type that the tool names. Of one without, which some
 // lists may hold, sort says whether it counts as hosted.
 func (p *parser) readTool(sort bool) (string, error) {

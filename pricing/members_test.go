@@ -170,6 +170,7 @@ func TestMembersThatMoveMoney(t *testing.T) {
 		`"conversation_id":"c"`, `"agent":{"name":"a","type":"agent_reference"}`, `"agent_count":16`, `"safety_model":"m"`, `"connectors":[{"id":"web-search"}]`, `"search_options":{"forced_search":true}`,
 		`"enable_code_interpreter":true`, `"images":["https://a"]`, `"image_data":[{"id":1}]`, `"vl_high_resolution_images":true`, `"mm_processor_kwargs":{"max_pixels":9999999}`, `"generationConfig":{"maxOutputTokens":9999}`,
 		`"parameters":{"max_new_tokens":9999}`, `"options":{"num_predict":9999}`, `"options":{"Num_Predict":-1}`, `"guardrailConfig":{"id":"g"}`, `"performanceConfig":{"latency":"optimized"}`, `"candidateCount":8`, `"max_tokens_to_sample":9999`,
+		`"anthropic_beta":["context-1m-2025-08-07"]`, `"betas":["fast-mode"]`, `"extra_headers":{"anthropic-beta":"x"}`, `"user_config":{"model_list":[]}`, `"model_list":[{"model_name":"m"}]`, `"amazon-bedrock-guardrailConfig":{"tagSuffix":"x"}`,
 	} {
 		mustNotPass(t, c, pricing.Chat, chatBody("openai/gpt-6-sol", `"max_tokens":1,`+member))
 		mustNotPass(t, c, pricing.Responses, `{"model":"openai/gpt-6-sol","max_output_tokens":1,"input":"hi",`+member+`}`)

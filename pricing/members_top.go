@@ -172,12 +172,17 @@ var topLevel = []member{
 	{name: "generation_config", in: generating, reason: "unsupported_feature", remedy: configRemedy}, // Gemini
 	{name: "inference_config", in: generating, reason: "unsupported_feature", remedy: configRemedy},  // Bedrock
 	{name: "sampling_params", in: generating, reason: "unsupported_feature", remedy: configRemedy},   // SGLang
+	{name: "extra_headers", in: everywhere, reason: "unsupported_feature", remedy: headersRemedy},    // LiteLLM
+	{name: "betas", in: everywhere, reason: "unsupported_feature", remedy: headersRemedy},
+	{name: "anthropic_beta", in: everywhere, reason: "unsupported_feature", remedy: headersRemedy}, // Bedrock, Vertex
 
 	// More models, and more work.
 	{name: "background", in: everywhere &^ drawing, reason: "unsupported_feature", remedy: apartRemedy},
 	{name: "deferred", in: everywhere, reason: "unsupported_feature", remedy: apartRemedy}, // xAI
 	{name: "moderation", in: everywhere &^ drawing, reason: "unsupported_feature", remedy: apartRemedy},
 	{name: "models", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
+	{name: "model_list", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},  // LiteLLM
+	{name: "user_config", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy}, // LiteLLM
 	{name: "fallbacks", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
 	{name: "plugins", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
 	{name: "preset", in: everywhere, reason: "unsupported_feature", remedy: modelRemedy},
@@ -194,6 +199,7 @@ var topLevel = []member{
 	{name: "enhancements", in: everywhere, reason: "unsupported_feature", remedy: stepsRemedy}, // Azure
 	{name: "guardrails", in: everywhere, reason: "unsupported_feature", remedy: stepsRemedy},
 	{name: "guardrail_config", in: everywhere, reason: "unsupported_feature", remedy: stepsRemedy}, // Bedrock
+	{name: "amazon-bedrock-guardrailConfig", in: everywhere, reason: "unsupported_feature", remedy: stepsRemedy},
 	{name: "performance_config", in: everywhere, reason: "unsupported_feature", remedy: stepsRemedy},
 	{name: "context_management", in: everywhere &^ (inResponses | inMessages), reason: "unsupported_feature", remedy: compactRemedy},
 	{name: "compaction", in: everywhere, reason: "unsupported_feature", remedy: compactRemedy},
@@ -229,6 +235,7 @@ const (
 	imageRemedy     = "changes how many tokens an image or video takes; leave it out"
 	capRemedy       = "is obeyed over max_tokens or n by some servers; send max_tokens and n"
 	configRemedy    = "may hold a cap that is obeyed over max_tokens; send max_tokens and n"
+	headersRemedy   = "would be a header that no list here allows; send anthropic-beta as a header, and set others for the provider in the configuration"
 	apartRemedy     = "makes the answer come apart from its cost, which nobody would report to this gateway; leave it out and read the stream"
 	modelRemedy     = "can change the model and so its price, or add paid steps; name one model and leave it out"
 	agentsRemedy    = "lets several models work, each with output of its own; leave it out"

@@ -47,7 +47,7 @@ func TestEnvoy(t *testing.T) {
 	}{
 		{"splice", testSplice}, {"splice of the largest body", testSpliceLarge}, {"failed splice", testFailedSplice},
 		{"what Check sees", testCheckSees}, {"what the provider sees", testProviderSees}, {"query", testQuery}, {"no extra attempts", testNoForcedRetries},
-		{"JSON", testJSON}, {"stream", testStream}, {"strip", testStrip}, {"strip with content-length", testStripLength},
+		{"JSON", testJSON}, {"odd text", testOddText}, {"stream", testStream}, {"strip", testStrip}, {"strip with content-length", testStripLength},
 		{"unfinished last event", testUnfinished}, {"large embeddings", testEmbeddings}, {"provider refuses us", testRefusedUs},
 		{"local replies", testLocalReplies}, {"Anthropic replies", testAnthropicReplies}, {"denied", testDenied}, {"REST", testREST}, {"client leaves", testClientLeaves},
 		{"heartbeats", testHeartbeats}, {"REST is down", testRESTDown}, // the last one breaks it
@@ -198,6 +198,24 @@ func testJSON(t *testing.T, e *env) {
 	want := envoy.Report{Token: "tok-1", Usage: use, FirstUsage: use, Model: `"m"`, Done: true, Output: true, Framing: envoy.FramingJSON} // of no known format, so there may be output
 	if diff := cmp.Diff(want, l.Report); diff != "" {
 		t.Errorf("report (-want +got):\n%s", diff)
+	}
+}
+
+// What is no UTF-8, and a zero, neither ends a report nor shifts what is behind it.
+func testOddText(t *testing.T, e *env) {
+	for _, tt := range []struct{ model, id, note, want string }{
+		{"m\xff", "a", "\xc3", "m?|a|?"},
+		{"m\x00\x00", "a", "b\x00", "m??|a|b?"},
+		{"\xed\xa0\x80", "\xe0\x80\x80", "\xf4\x90\x80\x80\xc0\xaf", "???|???|??????"},
+		{"é中😀", "\xf4\x8f\xbf\xbf", "\x7f\u2028\ue000", "é中😀|\U0010ffff|\x7f\u2028\ue000"},
+	} {
+		e.set(allow("fake", envoy.Decision{Token: "tok"}), answerJSON(`{"id":"`+tt.id+`","model":"`+tt.model+`","choices":[],"usage":{"total_tokens":9,"note":"`+tt.note+`"}}`))
+		e.do(t, "POST", chat, "{}")
+		got := e.logged(t, e.lastID(t)).Report
+		want := strings.Split(tt.want, "|")
+		if usage := `{"total_tokens":9,"note":"` + want[2] + `"}`; got.Usage != usage || got.Model != `"`+want[0]+`"` || got.AnswerID != want[1] || !got.Done {
+			t.Errorf("%q: %+v", tt.want, got)
+		}
 	}
 }
 

@@ -127,6 +127,33 @@ local function trim(s)
   return sub(s, from, to)
 end
 
+-- Is a run of bytes beyond ASCII UTF-8 (RFC 3629)?
+local function is_utf8(s)
+  local i, n = 1, #s
+  while i <= n do
+    local c, low, high = byte(s, i), 128, 191
+    local length = c >= 194 and c < 224 and 2 or c >= 224 and c < 240 and 3 or c >= 240 and c < 245 and 4
+    if not length or i + length - 1 > n then return false end
+    if c == 224 then low = 160 elseif c == 237 then high = 159 elseif c == 240 then low = 144 elseif c == 244 then high = 143 end
+    for k = i + 1, i + length - 1 do
+      c = byte(s, k)
+      if c < low or c > high then return false end
+      low, high = 128, 191
+    end
+    i = i + length
+  end
+  return true
+end
+
+local function marked(run) return not is_utf8(run) and string.rep("?", #run) or nil end
+
+-- The text as Envoy's logs keep it: metadata ends at a zero, and what is no UTF-8 gets longer in them, so that the lengths
+-- of the report would be wrong.
+local function loggable(s)
+  if s and find(s, "[^\1-\127]") then return (string.gsub(s, "[^\1-\127]+", marked)) end
+  return s
+end
+
 -- The index of the quote that ends the string beginning at i; n when there is none.
 local function quote_end(s, i, n)
   while true do
@@ -298,7 +325,7 @@ local function capture_end(sc, piece)
       parts[#parts + 1] = piece
       piece = concat(parts)
     end
-    raw = trim(piece)
+    raw = loggable(trim(piece))
   else
     raw = false
   end

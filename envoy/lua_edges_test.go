@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"aigateway/envoy"
 )
@@ -86,4 +87,46 @@ func TestErrorsQuoteNoCredentialInEscapes(t *testing.T) {
 			t.Errorf("%s becomes %s with %s", body, got.Body, got.Header[":status"])
 		}
 	}
+}
+
+// A run of bytes that is no UTF-8 is reported as so many question marks, and all
+// that is passes: Go knows which is which.
+func TestReportsAreUTF8(t *testing.T) {
+	v := newVM(t)
+	tails := []string{"", "\x7f", "\x80", "\x8f", "\x90", "\x9f", "\xa0", "\xbf", "\xc0"}
+	for _, lead := range []byte("\x80\xbf\xc1\xc2\xdf\xe0\xe1\xec\xed\xee\xef\xf0\xf1\xf3\xf4\xf5\xff") {
+		for _, second := range tails {
+			for _, third := range []string{"", "\x7f", "\x80", "\xbf", "\xc0"} {
+				for _, fourth := range []string{"", "\x80", "\xbf", "\xc0", "\x80\xc2\xa9"} {
+					text := "m" + string([]byte{lead}) + second + third + fourth
+					want := `"` + reportable(text) + `"`
+					if got := v.respond(jsn, false, `{"model":"`+text+`"}`); got.Report["model"] != want {
+						t.Fatalf("%q is reported as %q, want %q", text, got.Report["model"], want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// reportable is text with question marks for each run that is no UTF-8.
+func reportable(text string) string {
+	var out []byte
+	for i := 0; i < len(text); {
+		j := i
+		for j < len(text) && text[j] >= utf8.RuneSelf {
+			j++
+		}
+		switch {
+		case j == i:
+			out = append(out, text[i])
+			j++
+		case utf8.ValidString(text[i:j]):
+			out = append(out, text[i:j]...)
+		default:
+			out = append(out, strings.Repeat("?", j-i)...)
+		}
+		i = j
+	}
+	return string(out)
 }

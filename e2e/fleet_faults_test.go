@@ -1,13 +1,11 @@
 package e2e_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -324,30 +322,6 @@ func (f *faulty) round(n int, faults ...fault) {
 		served.Sub(healing).Round(time.Millisecond), time.Since(served).Round(time.Millisecond))
 }
 
-// wantNothingLent waits until no gateway has more of any budget than was spent on it.
-func (f *faulty) wantNothingLent() {
-	f.t.Helper()
-	leased, spent := int64(0), int64(0)
-	eventually(f.t, time.Minute, "what is unused is given back", func() bool {
-		out, err := exec.Command(binary, "replicas", "list", "-o", "json", "--config", f.gateways[0].config).Output()
-		var all []struct {
-			Leased string `json:"leased_usd"`
-		}
-		if err != nil || json.Unmarshal(out, &all) != nil {
-			return false
-		}
-		leased, spent = 0, 0
-		for _, r := range all {
-			leased += mustNano(f.t, r.Leased)
-		}
-		for _, a := range f.gateways[0].mustBudgets() {
-			spent += a.spent
-		}
-		return leased == spent
-	})
-	f.t.Logf("%d nano-USD are lent, %d spent", leased, spent)
-}
-
 // life runs rounds of faults under load, and looks at all that is left.
 func (f *faulty) life(rounds [][]fault) {
 	f.t.Helper()
@@ -378,7 +352,7 @@ func (f *faulty) life(rounds [][]fault) {
 	for _, w := range watch {
 		w.end(f.t)
 	}
-	f.wantNothingLent()
+	f.wantNothingLent(f.t)
 	if !f.lost {
 		f.wantAlike(f.t)
 		return

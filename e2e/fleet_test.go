@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -107,6 +108,30 @@ func (all gateways) wantAlike(t *testing.T) {
 		return len(billed) >= len(usage)
 	})
 	t.Logf("every gateway tells:\n%s", last)
+}
+
+// wantNothingLent waits until no gateway has more of any budget than was spent on it.
+func (all gateways) wantNothingLent(t *testing.T) {
+	t.Helper()
+	leased, spent := int64(0), int64(0)
+	eventually(t, time.Minute, "what is unused is given back", func() bool {
+		out, err := exec.Command(binary, "replicas", "list", "-o", "json", "--config", all[0].config).Output()
+		var replicas []struct {
+			Leased string `json:"leased_usd"`
+		}
+		if err != nil || json.Unmarshal(out, &replicas) != nil {
+			return false
+		}
+		leased, spent = 0, 0
+		for _, r := range replicas {
+			leased += mustNano(t, r.Leased)
+		}
+		for _, a := range all[0].mustBudgets() {
+			spent += a.spent
+		}
+		return leased == spent
+	})
+	t.Logf("%d nano-USD are lent, %d spent", leased, spent)
 }
 
 // admitted makes n calls under a tag from c clients, of which two thirds go to the
@@ -247,6 +272,7 @@ func TestOneOfThreeIsKilled(t *testing.T) {
 	for _, g := range all {
 		g.wantNothingHeld(t)
 	}
+	all.wantNothingLent(t)
 	all.wantAlike(t)
 }
 
@@ -366,13 +392,14 @@ func (all gateways) probe(in []atomic.Bool) (stop func()) {
 }
 
 // mixedAgain is mixed, and comes again where disk or store of a busy machine are
-// slow. No call may fail otherwise.
-func (g *gateway) mixedAgain(t *testing.T, worker, i int) reply {
+// slow, which again counts. No call may fail otherwise.
+func (g *gateway) mixedAgain(t *testing.T, worker, i int, again *atomic.Int64) reply {
 	r := g.mixed(worker, i)
 	for range 20 {
 		if r.status != http.StatusServiceUnavailable || r.header.Get("X-Should-Retry") != "true" {
 			break
 		}
+		again.Add(1)
 		pause(50 * time.Millisecond)
 		r = g.mixed(worker, i)
 	}
@@ -382,9 +409,9 @@ func (g *gateway) mixedAgain(t *testing.T, worker, i int) reply {
 	return r
 }
 
-// TestRollingRestart restarts three gateways one after the other under load, as a
-// balancer does that asks whether they are ready: no call fails, and nothing is
-// held or lent for ever afterwards.
+// TestRollingRestart restarts three gateways one after the other under 200 calls a
+// second, or what the machine carries of them, as a balancer does that asks whether they
+// are ready: no call fails, and nothing is held or lent for ever afterwards.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), 3, 30*time.Second)
@@ -397,10 +424,14 @@ func TestRollingRestart(t *testing.T) {
 	}
 	all[0].mixedBudgets()
 	stop := all.probe(in)
-	clients := startLoad(6, func(worker, i int) reply {
+	var again atomic.Int64
+	begun, pace := time.Now(), time.NewTicker(time.Second/200)
+	defer pace.Stop()
+	clients := startLoad(30, func(worker, i int) reply {
+		<-pace.C
 		for j := range all {
 			if at := (worker + i + j) % len(all); in[at].Load() {
-				return all[at].mixedAgain(t, worker, i)
+				return all[at].mixedAgain(t, worker, i, &again)
 			}
 		}
 		return reply{err: fmt.Errorf("no gateway is ready")}
@@ -415,10 +446,13 @@ func TestRollingRestart(t *testing.T) {
 	}
 	counts := clients.end(t)
 	stop()
+	calls := counts["200"] + counts["402"] + counts["429"]
+	t.Logf("%d calls, %.0f a second; %d were told to come again", calls, float64(calls)/time.Since(begun).Seconds(), again.Load())
 	wantOnly(t, counts, "200", "402", "429")
 	all.settle(time.Minute)
 	for _, g := range all {
 		g.wantNothingHeld(t)
 	}
+	all.wantNothingLent(t)
 	all.wantAlike(t)
 }

@@ -76,7 +76,7 @@ type core struct {
 	applied uint64 // events ever made durable
 	batchNo uint64
 	wanted  []*account // need a row or another mark
-	raised  []*account // may hold an unused mark
+	raised  []*account // may hold an unused mark or lease
 	idleAt  int64
 
 	savedWall int64

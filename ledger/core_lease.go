@@ -343,6 +343,7 @@ func (c *core) grant(k *asked, g *budget.Grant, at instant) {
 		c.tell(a)
 		c.leases.urgent = c.leases.urgent || a.hurry() == 0
 	}
+	c.watchIdle(a)
 	c.forget(a)
 }
 

@@ -115,6 +115,33 @@ func TestUnusedLeasesGoBack(t *testing.T) {
 	}
 }
 
+// TestLeasesNobodyCameForGoBack: what was lent for a call that left meanwhile.
+func TestLeasesNobodyCameForGoBack(t *testing.T) {
+	c, accounts := lending(1, budget.Day)
+	a := accounts[0]
+	for range 2 { // the commit of a new account has something to tell
+		a.active, a.share.first, a.share.lack = leaseNow.mono, 10, 10
+		c.tell(a)
+		c.ask(leaseNow, true)
+		granted(c, 80, 20, leaseNow, a)
+	}
+	c.ask(leaseNow, true)
+	granted(c, 80, 20, leaseNow, a)
+	for s := int64(1); s <= 12; s++ {
+		at := leaseNow.later(s * second)
+		c.housekeep(at)
+		c.apply(c.begin(at, 0))
+		asks := c.ask(at, true)
+		c.told(nil, at)
+		if s < 10 && a.share.lease != 80 {
+			t.Fatalf("after %d s it is %d", s, a.share.lease)
+		}
+		if s == 12 && (a.share.lease != 0 || a.limit != 0) {
+			t.Errorf("after %d s the lease is %d, the limit %d; last asked %+v", s, a.share.lease, a.limit, asks)
+		}
+	}
+}
+
 // TestLeaseRunsAhead of its use by some seconds at the pace of late, which rises at
 // once and falls slowly.
 func TestLeaseRunsAhead(t *testing.T) {

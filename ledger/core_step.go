@@ -429,8 +429,18 @@ const (
 	idleEvery = second
 )
 
+// watchIdle lets lowerIdle look at a if something of it is unused: its mark, or its lease,
+// which was asked for a call that may have left.
+func (c *core) watchIdle(a *account) {
+	unused := a.hw > a.used() || a.share != nil && a.share.lease > a.used()
+	if unused && !a.raised {
+		a.raised = true
+		c.raised = append(c.raised, a)
+	}
+}
+
 // lowerIdle gives back the unused marks of accounts that are no longer used,
-// so that a crash in a quiet hour leaves nothing undecided.
+// so that a crash in a quiet hour leaves nothing undecided, and their leases.
 func (c *core) lowerIdle(at instant, all bool) {
 	if !all && at.mono < c.idleAt {
 		return
@@ -442,8 +452,13 @@ func (c *core) lowerIdle(at instant, all bool) {
 			kept = append(kept, a)
 			continue
 		}
-		a.raised, a.lower = false, true
-		c.want(a)
+		a.raised = false
+		if a.hw > a.used() {
+			a.lower = true
+			c.want(a)
+		} else {
+			c.tell(a)
+		}
 	}
 	clear(c.raised[len(kept):])
 	c.raised = kept

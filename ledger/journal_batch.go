@@ -114,10 +114,7 @@ func (c *core) apply(b *batch) {
 	for i, a := range b.touched {
 		a.counters.apply(a.batch, b.accounts[i].hw)
 		a.batch, a.fresh = delta{}, a.fresh && !b.accounts[i].changed
-		if a.hw > a.used() && !a.raised {
-			a.raised = true
-			c.raised = append(c.raised, a)
-		}
+		c.watchIdle(a)
 	}
 	for i := range b.events {
 		c.finish(&b.events[i])

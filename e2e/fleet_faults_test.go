@@ -119,10 +119,10 @@ func newFaulty(t *testing.T, rnd *rand.Rand) *faulty {
 		g := newGateway(t)
 		network, address := f.pair.network()
 		g.shareStore(address, "synchronous_standby", f.maxStale)
-		g.startServe()
+		f.gateways, f.networks = append(f.gateways, g), append(f.networks, network)
+		f.supervise(len(f.networks) - 1)
 		g.startEnvoy()
 		g.waitReady()
-		f.gateways, f.networks = append(f.gateways, g), append(f.networks, network)
 	}
 	return f
 }

@@ -34,16 +34,46 @@ func Check(ctx context.Context, url string, declared Durability) (problems []str
 	if err != nil {
 		return nil, fmt.Errorf("read the address of the database: %w", err) // without the password
 	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeExec // leaves nothing in a session, which a pooler may share
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	s, err := readServer(ctx, conn)
+	if err == nil && s.pid != s.told {
+		s.shared, err = shares(ctx, conn)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the database about itself: %w", err)
 	}
 	return append(encryption(config), s.problems(declared)...), nil
+}
+
+// shares reports whether the pooler that c reached lends the server's processes for
+// single transactions: c's changes, or another connection gets it while c is there.
+func shares(ctx context.Context, c *pgx.Conn) (bool, error) {
+	other, err := pgx.ConnectConfig(ctx, c.Config())
+	if err != nil {
+		return false, err
+	}
+	defer other.Close(context.WithoutCancel(ctx))
+	seen := map[uint32]*pgx.Conn{} // who had a process
+	for range 4 {
+		for _, c := range []*pgx.Conn{c, other} {
+			var pid uint32
+			if err := c.QueryRow(ctx, "SELECT pg_backend_pid()").Scan(&pid); err != nil {
+				return false, err
+			}
+			if seen[pid] == nil {
+				seen[pid] = c
+			}
+			if seen[pid] != c {
+				return true, nil
+			}
+		}
+	}
+	return len(seen) > 2, nil
 }
 
 // server is what a database says of itself.
@@ -58,7 +88,8 @@ type server struct {
 	create        bool
 	user          string
 	pid           uint32 // of the process that serves us
-	told          uint32 // what the connection was told that is
+	told          uint32 // what the connection was told that is: another one is of a pooler
+	shared        bool   // by that pooler, with other connections
 	maySee        bool   // who replicates
 	standbys      int    // that commits wait for
 }
@@ -116,7 +147,7 @@ func (s *server) problems(declared Durability) (out []string) {
 	default:
 		add(!s.create, "%q may not create tables in the schema %q; GRANT CREATE, USAGE ON SCHEMA %s TO %s", s.user, *s.schema, quoted(*s.schema), quoted(s.user))
 	}
-	add(s.pid != s.told, "a connection pooler is in between (the server's process is %d, the connection was told %d): where it shares connections between transactions, as PgBouncer's transaction mode does, settings and locks of a session are lost; name the server itself, or a pool in session mode", s.pid, s.told)
+	add(s.shared, "a connection pooler is in between that shares connections between transactions, as PgBouncer does with pool_mode = transaction: settings and locks of a session are lost; name the server itself, or a pool with pool_mode = session")
 	if declared == SynchronousStandby {
 		out = append(out, s.standbyProblems()...)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -64,7 +65,10 @@ func TestCheck(t *testing.T) {
 	run(t, admin, `CREATE ROLE "we""ak" LOGIN`, `CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
 	wants(t, s.URL(`we"ak`), postgres.SingleNode, `GRANT CREATE, USAGE ON SCHEMA "public" TO "we""ak"`)
 	wants(t, strings.Replace(admin, "/postgres?", "/latin?", 1), postgres.SingleNode, "LATIN1")
-	wants(t, pooler(t, s), postgres.SingleNode, "pooler")
+	wants(t, pooler(t, s, false), postgres.SingleNode) // in session mode
+	for range 2 {                                      // leaves nothing behind that the next one trips over
+		wants(t, pooler(t, s, true), postgres.SingleNode, "pool_mode = transaction")
+	}
 
 	if _, err := postgres.Check(t.Context(), s.URL("nobody"), postgres.SingleNode); err == nil || !strings.Contains(err.Error(), "nobody") {
 		t.Errorf("a user who is not there: %v", err)
@@ -98,9 +102,10 @@ func TestCheckPair(t *testing.T) {
 	wants(t, primary.URL("app"), postgres.SynchronousStandby, "no synchronous standby is connected")
 }
 
-// pooler is the address of something in front of s that, as poolers do, tells
-// clients a process of its own.
-func pooler(t *testing.T, s *pgtest.Server) string {
+// pooler is the address of something in front of s that, as poolers do, tells clients a
+// process of its own, and has one connection to s for each of them, or for all
+// transactions of all.
+func pooler(t *testing.T, s *pgtest.Server, shared bool) string {
 	t.Helper()
 	dir := t.TempDir()
 	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
@@ -108,34 +113,96 @@ func pooler(t *testing.T, s *pgtest.Server) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		client, err := l.Accept()
-		if err != nil {
-			return
-		}
+	var mu sync.Mutex // held through a transaction of all
+	var all net.Conn
+	var greeting []byte // what s said to the first
+	serve := func(client net.Conn) {
 		defer client.Close()
-		back, err := net.Dial("unix", s.Socket())
+		hello, err := message(client, 0)
 		if err != nil {
 			return
 		}
-		defer back.Close()
-		go func() { _, _ = io.Copy(back, client) }()
+		mu.Lock()
+		back, said := all, greeting
+		if back == nil {
+			if back, err = net.Dial("unix", s.Socket()); err == nil {
+				_, _ = back.Write(hello)
+				said, err = until(back, client, 'Z', false)
+			}
+			if shared {
+				all, greeting = back, said
+			} else {
+				defer back.Close()
+			}
+		}
+		mu.Unlock()
+		if err != nil {
+			return
+		}
+		if _, err := client.Write(said); err != nil {
+			return
+		}
 		for {
-			head := make([]byte, 5)
-			if _, err := io.ReadFull(back, head); err != nil {
+			first, err := message(client, 1)
+			if err != nil || first[0] == 'X' {
 				return
 			}
-			body := make([]byte, binary.BigEndian.Uint32(head[1:])-4)
-			if _, err := io.ReadFull(back, body); err != nil {
+			mu.Lock()
+			_, _ = back.Write(first)
+			for first[0] != 'S' && first[0] != 'Q' && err == nil { // Sync, or a simple query
+				if first, err = message(client, 1); err == nil {
+					_, _ = back.Write(first)
+				}
+			}
+			if err == nil {
+				_, err = until(back, client, 'Z', true)
+			}
+			mu.Unlock()
+			if err != nil {
 				return
 			}
-			if head[0] == 'K' { // BackendKeyData
-				binary.BigEndian.PutUint32(body, 7)
-			}
-			if _, err := client.Write(append(head, body...)); err != nil {
+		}
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
 				return
 			}
+			go serve(client)
 		}
 	}()
 	return strings.Replace(s.URL("admin"), "host="+strings.ReplaceAll(filepath.Dir(s.Socket()), "/", "%2F"), "host="+strings.ReplaceAll(dir, "/", "%2F"), 1)
+}
+
+// message reads one of the protocol, which has its length behind so many bytes.
+func message(from io.Reader, kind int) ([]byte, error) {
+	head := make([]byte, kind+4)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[kind:])-4)
+	_, err := io.ReadFull(from, body)
+	return append(head, body...), err
+}
+
+// until reads messages up to one of the last kind, and passes them on, or returns them.
+func until(from io.Reader, to io.Writer, last byte, pass bool) (said []byte, err error) {
+	for {
+		m, err := message(from, 1)
+		if err != nil {
+			return nil, err
+		}
+		if m[0] == 'K' { // BackendKeyData
+			binary.BigEndian.PutUint32(m[5:], 7)
+		}
+		if said = append(said, m...); pass {
+			if _, err := to.Write(m); err != nil {
+				return nil, err
+			}
+		}
+		if m[0] == last {
+			return said, nil
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"time"
 )
 
 //go:embed migrations/*.sql
@@ -20,15 +21,18 @@ const migrationLock = 0x61696777
 // it is readable any more.
 const readable = 1
 
+// migrateWithin is how long an upgrade may take, of large tables on a slow disk.
+const migrateWithin = 10 * time.Minute
+
 // migrate makes or upgrades the tables, one replica at a time.
 func (s *Store) migrate(ctx context.Context) error {
 	files, err := migrations.ReadDir("migrations")
 	if err != nil {
 		return err
 	}
-	return s.transact(ctx, s.others, begin, func(c *conn) error {
+	return s.transactWithin(ctx, migrateWithin, s.others, begin, func(c *conn) error {
 		// Whoever comes second waits for the first one's tables, however long they take.
-		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', '60s', true), pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
+		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', '10min', true), pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err
 		}
 		var exists bool

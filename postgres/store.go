@@ -208,7 +208,11 @@ var errUnknown = errors.New("the database did not say whether it kept the change
 
 // transact runs f in a transaction. An error of f ends it without a trace.
 func (s *Store) transact(ctx context.Context, p pool, begin string, f func(*conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.watchdog())
+	return s.transactWithin(ctx, s.watchdog(), p, begin, f)
+}
+
+func (s *Store) transactWithin(ctx context.Context, limit time.Duration, p pool, begin string, f func(*conn) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		died := false // unnoticed, since the last transaction

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +70,7 @@ func TestStore(t *testing.T) {
 		"lost reply":         testLostReply,
 		"late exchange":      testLateExchange,
 		"partition":          testPartition,
+		"migration":          testMigration,
 		"round trips":        testRoundTrips,
 		"weather":            testWeather,
 	} {
@@ -509,4 +512,13 @@ func testMany(w *world) {
 		}
 	}
 	w.sums()
+}
+
+// testMigration: tables are made however long that takes; no watchdog ends it.
+func testMigration(w *world) {
+	other := strings.Replace(w.url, "search_path=s", "search_path=t", 1)
+	u, err := url.Parse(other)
+	w.must(err)
+	w.exec("CREATE SCHEMA " + u.Query().Get("search_path"))
+	w.open(postgres.Config{URL: other, MaxStale: time.Millisecond})
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -133,12 +134,17 @@ func (f *faulty) raise(tag string, cents int64) {
 	f.mu.Lock()
 	f.caps[tag] = cents * 10_000_000
 	f.mu.Unlock()
-	last := reply{}
-	eventually(f.t, time.Minute, "the cap of "+tag+" is set", func() bool {
+	for deadline := time.Now().Add(2 * time.Minute); ; pause(100 * time.Millisecond) {
 		g := f.gateways[f.rnd.IntN(len(f.gateways))]
-		last = g.try(http.MethodPost, g.rest+"/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":%d}`, tag, cents), nil)
-		return last.status == http.StatusOK
-	})
+		r := g.try(http.MethodPost, g.rest+"/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":%d}`, tag, cents), nil)
+		if r.status == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			list, err := exec.Command(binary, "replicas", "list", "--config", g.config).CombinedOutput()
+			f.t.Fatalf("the cap of %s is not set: %d %s %v\n%s %v", tag, r.status, r.body, r.err, list, err)
+		}
+	}
 }
 
 // watchBill compares the providers' bill with the caps until stop: no tag is billed

@@ -142,25 +142,8 @@ func pooler(t *testing.T, s *pgtest.Server, shared bool) string {
 		if _, err := client.Write(said); err != nil {
 			return
 		}
-		for {
-			first, err := message(client, 1)
-			if err != nil || first[0] == 'X' {
-				return
-			}
-			mu.Lock()
-			_, _ = back.Write(first)
-			for first[0] != 'S' && first[0] != 'Q' && err == nil { // Sync, or a simple query
-				if first, err = message(client, 1); err == nil {
-					_, _ = back.Write(first)
-				}
-			}
-			if err == nil {
-				_, err = until(back, client, 'Z', true)
-			}
-			mu.Unlock()
-			if err != nil {
-				return
-			}
+		for err == nil {
+			err = lend(client, back, &mu)
 		}
 	}
 	go func() {
@@ -173,6 +156,28 @@ func pooler(t *testing.T, s *pgtest.Server, shared bool) string {
 		}
 	}()
 	return strings.Replace(s.URL("admin"), "host="+strings.ReplaceAll(filepath.Dir(s.Socket()), "/", "%2F"), "host="+strings.ReplaceAll(dir, "/", "%2F"), 1)
+}
+
+// lend gives client the connection back for one transaction, while it holds mu.
+func lend(client, back net.Conn, mu *sync.Mutex) error {
+	m, err := message(client, 1)
+	if err != nil {
+		return err
+	}
+	if m[0] == 'X' { // Terminate
+		return io.EOF
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	_, _ = back.Write(m)
+	for m[0] != 'S' && m[0] != 'Q' { // Sync, or a simple query
+		if m, err = message(client, 1); err != nil {
+			return err
+		}
+		_, _ = back.Write(m)
+	}
+	_, err = until(back, client, 'Z', true)
+	return err
 }
 
 // message reads one of the protocol, which has its length behind so many bytes.

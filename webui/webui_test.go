@@ -2,10 +2,14 @@ package webui_test
 
 import (
 	"bufio"
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +175,32 @@ func TestFiles(t *testing.T) {
 	if a := w.do("GET", "/ui", "", ""); a.Code != http.StatusFound || a.Header().Get("Location") != "/ui/" {
 		t.Errorf("/ui: %d %v", a.Code, a.Header())
 	}
+}
+
+// TestScriptIsSmall keeps what a page loads at what a slow line takes in a second.
+func TestScriptIsSmall(t *testing.T) {
+	names, err := filepath.Glob("page/*.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err == nil {
+			_, err = z.Write(text)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(names) < 5 || packed.Len() > 60_000 {
+		t.Errorf("%d modules have %d bytes, packed; 60,000 at most", len(names), packed.Len())
+	}
+	t.Logf("%d bytes, packed", packed.Len())
 }
 
 // TestTicket signs a browser in once, for five minutes, and only who has a key gets one.

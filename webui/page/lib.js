@@ -85,14 +85,24 @@ export const moment = (t) => (t ? t.replace('T', ' ').replace(/\.\d+/, '').repla
 // day is the day of a time in a time zone of the gateway's, never of who looks.
 export const day = (t, zone) => (t ? new Intl.DateTimeFormat('sv-SE', { timeZone: zone, dateStyle: 'short' }).format(new Date(t)) : '');
 
-const most = 500; // rows of a table until somebody asks for all
+const most = 500; // rows of a table until somebody asks for more; a browser needs seconds for thousands
 
 // table has a caption for those who do not see it, and scrolls by itself.
 export function table(caption, columns, rows, foot) {
   const cell = (tag) => (c, i) => h(tag, { class: columns[i].n && 'n', scope: tag === 'th' && 'col' }, c);
   const line = (r) => h('tr', {}, r.map(cell('td')));
   const body = h('tbody', {}, rows.slice(0, most).map(line));
-  const all = rows.length > most && h('p', { class: 'noprint' }, h('button', { type: 'button', onclick: () => { body.append(...rows.slice(most).map(line)); all.remove(); } }, `Show all ${count(rows.length)} rows`));
+  const rest = () => `Show ${count(Math.min(2 * most, rows.length - body.children.length))} more of ${count(rows.length)} rows`;
+  const more = rows.length > most && h('button', {
+    type: 'button',
+    onclick: () => {
+      const shown = body.children.length;
+      body.dataset.more = ''; // what comes live would take them away
+      body.append(...rows.slice(shown, shown + 2 * most).map(line));
+      if (body.children.length < rows.length) more.textContent = rest(); else all.remove();
+    },
+  }, rest());
+  const all = more && h('p', { class: 'noprint' }, more);
   return h('div', {}, h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
     h('table', {}, h('thead', {}, h('tr', {}, columns.map((c, i) => cell('th')(c.title, i)))), body,
       foot && h('tfoot', {}, h('tr', {}, foot.map((c, i) => h('th', { class: columns[i].n && 'n', scope: i === 0 && 'row' }, c)))))), all);

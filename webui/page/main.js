@@ -91,7 +91,7 @@ function later() {
 async function show(again) {
   const at = place();
   const [title, draw] = pages[at.page] || pages.today;
-  if (again && writes()) return;
+  if (again && (writes() || main.querySelector('[data-more]'))) return;
   const mine = ++turn;
   const open = again ? [...main.querySelectorAll('details')].map((d) => d.open) : [];
   rest();

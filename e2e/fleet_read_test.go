@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"aigateway/internal/pgtest"
 )
 
 // replicaID is the id by which the store knows a gateway.
@@ -254,4 +256,55 @@ func (all gateways) tellWhatWasKept(t *testing.T, id string) {
 	if at, err := time.Parse(time.RFC3339, asOf); err != nil || time.Since(at) > 3*time.Minute {
 		t.Errorf("usage is as of %q", asOf)
 	}
+}
+
+// TestStartsWithoutTheStore starts one gateway of a fleet and a new one while the store
+// is away: they answer that calls may come again, say why they are not ready and how
+// they are, and serve by themselves once the store is there.
+func TestStartsWithoutTheStore(t *testing.T) {
+	t.Parallel()
+	db := pgtest.Start(t, "max_connections = 100")
+	all := newGateways(t, db, 2, 5*time.Second)
+	all[0].startRun()
+	all[0].setBudget("later", 100)
+	all[0].program.stop()
+	if err := db.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range all {
+		g.program = startProcess(t, g.dir, "run", nil, binary, "run", "--config", g.config)
+	}
+	for i, g := range all {
+		var r reply
+		eventually(t, time.Minute, "calls are answered", func() bool {
+			r = g.chat("fake/m1", "later", "hello", `,"max_tokens":9`)
+			return r.err == nil && strings.Contains(string(r.body), "store_unreachable")
+		})
+		if wantError(t, r, http.StatusServiceUnavailable, "service_unavailable"); r.header.Get("x-should-retry") != "true" {
+			t.Errorf("gateway %d: %v", i, r.header)
+		}
+		if r := g.try(http.MethodGet, g.rest+"/readyz", "", nil); r.status != http.StatusServiceUnavailable || !strings.Contains(string(r.body), "the store has not been reached since the start") {
+			t.Errorf("gateway %d: %d %s %v", i, r.status, r.body, r.err)
+		}
+		for _, path := range []string{"/v1/budgets", "/v1/usage/by-tag", "/v1/adjustments"} {
+			wantError(t, g.try(http.MethodGet, g.rest+path, "", nil), http.StatusServiceUnavailable, "service_unavailable")
+		}
+		if health := g.tells("/v1/health"); len(health.Replicas) != 1 || health.Replicas[0].Health == nil || health.Replicas[0].Health.Ready || !slices.Equal(health.Unreachable, []string{"store"}) {
+			t.Errorf("gateway %d: %+v", i, health)
+		}
+	}
+	if calls, _ := all.bill("later"); calls != 0 {
+		t.Errorf("%d calls were sent", calls)
+	}
+	if err := db.Serve(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range all {
+		g.waitReady()
+		if r := g.chat("fake/m1", "later", "hello", `,"max_tokens":9`); r.status != http.StatusOK || g.mustBudgets()["later"].cap != 1_000_000_000 {
+			t.Errorf("%d %s %v", r.status, r.body, r.err)
+		}
+	}
+	all.settle(time.Minute)
+	all.wantAlike(t)
 }

@@ -186,7 +186,11 @@ func (f *Fleet) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPa
 func (f *Fleet) PushRefused(ctx context.Context, counts []budget.Refused) error {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	err := f.c.Member.PushRefused(ctx, counts)
+	m, err := f.member()
+	if err != nil {
+		return unreachable(err)
+	}
+	err = m.PushRefused(ctx, counts)
 	f.note("refusals", err)
 	return unreachable(err)
 }

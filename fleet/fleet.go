@@ -87,9 +87,8 @@ type Ledger interface {
 // Config is what a fleet needs. Every field without "may be nil" is required.
 type Config struct {
 	Store  Store
-	Member Member
 	Ledger Ledger
-	// ID is this gateway's, as Member has it.
+	// ID is this gateway's, as Join's Member has it.
 	ID string
 	// Answer answers for this gateway what one of the fleet asked, in about most bytes.
 	// It is not called before Run, but by Ask.
@@ -113,6 +112,7 @@ type Fleet struct {
 	hurry   chan struct{} // an edit was made here: look for it now
 	asking  chan struct{} // has one for each question that is asked now
 	peers   atomic.Int64  // how many gateways were asked last
+	joined  atomic.Pointer[Member]
 
 	pushing sync.Mutex // one push at a time, which owns place
 	place   place
@@ -134,8 +134,9 @@ const (
 	askWithin = 10 * time.Second
 )
 
-// New returns a fleet in whose ledger the rules of the store are in force already.
-func New(ctx context.Context, c Config) (*Fleet, error) {
+// New returns a fleet that has not joined the store yet: whatever needs the store says
+// that it cannot be reached.
+func New(c Config) (*Fleet, error) {
 	f := &Fleet{c: c, hurry: make(chan struct{}, 1), asking: make(chan struct{}, asking), problems: map[string]error{}}
 	var err error
 	f.place, err = openPlace(c.Dir)
@@ -146,15 +147,30 @@ func New(ctx context.Context, c Config) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = f.follow(ctx, true)
-	if err != nil {
-		f.metrics.set.Remove()
-		return nil, err
-	}
 	return f, nil
 }
 
-// Run follows the rules and tells the usage until ctx ends. A store that cannot be
+// Join makes this gateway a member: the rules of the store are in force in its ledger
+// when it returns nil. After an error it may be called again.
+func (f *Fleet) Join(ctx context.Context, m Member) error {
+	f.joined.Store(&m)
+	err := f.follow(ctx, true)
+	if err != nil {
+		f.joined.Store(nil)
+	}
+	return err
+}
+
+// member is this gateway in the store, once it has joined.
+func (f *Fleet) member() (Member, error) {
+	m := f.joined.Load()
+	if m == nil {
+		return nil, errors.New("the store has not been joined yet")
+	}
+	return *m, nil
+}
+
+// Run follows the rules and tells the usage until ctx ends, once Join succeeded. A store that cannot be
 // asked is asked again: what that means for calls is the ledger's to say.
 func (f *Fleet) Run(ctx context.Context) error {
 	loops, ctx := errgroup.WithContext(ctx)
@@ -232,7 +248,10 @@ func (f *Fleet) follow(ctx context.Context, first bool) error {
 	if f.acknowledged == obeyed && now.Sub(f.told) < tellEvery && !now.Before(f.told) && !first {
 		return nil
 	}
-	err = f.c.Member.Acknowledge(ctx, obeyed)
+	m, err := f.member()
+	if err == nil {
+		err = m.Acknowledge(ctx, obeyed)
+	}
 	if err == nil {
 		f.acknowledged, f.told = obeyed, now
 	}
@@ -243,7 +262,11 @@ func (f *Fleet) follow(ctx context.Context, first bool) error {
 // must have given back what it may.
 func (f *Fleet) Leave(ctx context.Context) error {
 	defer f.metrics.set.Remove()
-	return f.c.Member.Leave(ctx)
+	m, err := f.member()
+	if err != nil {
+		return err
+	}
+	return m.Leave(ctx)
 }
 
 // Push tells the store all usage that is booked by now.

@@ -84,7 +84,10 @@ func TestQuestions(t *testing.T) {
 func gateway(t *testing.T, s *store, id, dir string) (f *fleet.Fleet, l *ledger, stop func()) {
 	t.Helper()
 	l = &ledger{}
-	f, err := fleet.New(t.Context(), fleet.Config{Store: s, Member: member{s, id}, Ledger: l, ID: id, Answer: echo(id), Retention: time.Hour, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	f, err := fleet.New(fleet.Config{Store: s, Ledger: l, ID: id, Answer: echo(id), Retention: time.Hour, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	if err == nil {
+		err = f.Join(t.Context(), member{s, id})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +202,10 @@ func TestUsageIsTold(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "store-place"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		again, err := fleet.New(t.Context(), fleet.Config{Store: s, Member: member{s, "a"}, Ledger: la, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		again, err := fleet.New(fleet.Config{Store: s, Ledger: la, Dir: dir, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err == nil {
+			err = again.Join(t.Context(), member{s, "a"})
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -255,5 +261,40 @@ func TestStoreIsGone(t *testing.T) {
 		if err := ask(); !errors.As(err, &e) || e.Kind != budget.KindUnavailable || e.Reason != "store_unreachable" {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestNotJoined: before a store was reached, whatever needs it says that it cannot be,
+// this gateway answers for itself, and a join that failed can be made again.
+func TestNotJoined(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	s.fail = errors.New("connection refused")
+	f, err := fleet.New(fleet.Config{Store: s, Ledger: &ledger{}, ID: "a", Answer: echo("a"), Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Join(t.Context(), member{s, "a"}); err == nil {
+		t.Error("a store that is away was joined")
+	}
+	var e *budget.Error
+	if _, err := f.Usage(t.Context(), budget.UsageQuery{}); !errors.As(err, &e) || e.Reason != "store_unreachable" {
+		t.Errorf("%v", err)
+	}
+	if err := f.PushRefused(t.Context(), nil); !errors.As(err, &e) || e.Reason != "store_unreachable" {
+		t.Errorf("%v", err)
+	}
+	if answers, missing, err := f.Ask(t.Context(), "open", []byte("1"), true); err != nil || len(answers) != 1 || !slices.Equal(missing, []string{"store"}) {
+		t.Errorf("%q, without %q, %v", answers, missing, err)
+	}
+	if f.Leave(t.Context()) == nil {
+		t.Error("it left what it had not joined")
+	}
+	s.fail = nil
+	if err := f.Join(t.Context(), member{s, "a"}); err != nil {
+		t.Error(err)
+	}
+	if _, err := f.Usage(t.Context(), budget.UsageQuery{}); err != nil {
+		t.Error(err)
 	}
 }

@@ -53,12 +53,16 @@ func (p *place) set(upTo uint64) error {
 func (f *Fleet) push(ctx context.Context) error {
 	f.pushing.Lock()
 	defer f.pushing.Unlock()
+	m, err := f.member()
+	if err != nil {
+		return err
+	}
 	for {
 		rows, upTo, err := f.c.Ledger.UsageSince(ctx, f.place.upTo, pushRows)
 		if err != nil {
 			return err
 		}
-		err = f.c.Member.PushUsage(ctx, rows)
+		err = m.PushUsage(ctx, rows)
 		if err != nil {
 			return err
 		}

@@ -76,6 +76,10 @@ func (f *Fleet) Ask(ctx context.Context, kind string, question []byte, past bool
 }
 
 func (f *Fleet) askOthers(ctx context.Context, kind string, q asked, own []byte, past bool) (texts map[string][]byte, missing []string, err error) {
+	m, err := f.member()
+	if err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	select {
@@ -96,12 +100,16 @@ func (f *Fleet) askOthers(ctx context.Context, kind string, q asked, own []byte,
 	if past {
 		span = f.c.Retention
 	}
-	return f.c.Member.Ask(ctx, kind, text, mine, answerWithin, span)
+	return m.Ask(ctx, kind, text, mine, answerWithin, span)
 }
 
 // answer answers what is asked of this gateway.
 func (f *Fleet) answer(ctx context.Context) error {
-	questions, err := f.c.Member.Questions(ctx)
+	m, err := f.member()
+	if err != nil {
+		return err
+	}
+	questions, err := m.Questions(ctx)
 	if err != nil {
 		return err
 	}
@@ -110,7 +118,7 @@ func (f *Fleet) answer(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = f.c.Member.Answer(ctx, q.ID, text)
+		err = m.Answer(ctx, q.ID, text)
 		if err != nil {
 			return err
 		}

@@ -24,8 +24,8 @@ const readable = 1
 // migrateWithin is how long an upgrade may take, of large tables on a slow disk.
 const migrateWithin = 10 * time.Minute
 
-// migrate makes or upgrades the tables, one replica at a time.
-func (s *Store) migrate(ctx context.Context) error {
+// Migrate makes or upgrades the tables, one replica at a time.
+func (s *Store) Migrate(ctx context.Context) error {
 	files, err := migrations.ReadDir("migrations")
 	if err != nil {
 		return err

@@ -58,6 +58,34 @@ const (
 // Open connects to the store, makes or upgrades its tables, and refuses a database
 // that would lose what it acknowledged (see Check).
 func Open(ctx context.Context, c Config) (*Store, error) {
+	s, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Migrate(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Away reports whether err, of a store, may go by itself: that it cannot be reached,
+// starts, fails over, or would lose commits right now. False is of what a person has to
+// change: a password, a database's name, a missing right, a version, a replica's id.
+func Away(err error) bool {
+	var answer *pgconn.PgError
+	if errors.As(err, &answer) {
+		switch answer.Code[:min(2, len(answer.Code))] {
+		case "28", "3D", "42":
+			return false
+		}
+		return true
+	}
+	return err != nil && !clean(err)
+}
+
+// New is Open without a connection: Migrate has to succeed before anything else does.
+func New(c Config) (*Store, error) {
 	url, err := pgx.ParseConfig(c.URL)
 	if err != nil {
 		return nil, fmt.Errorf("read the address of the database: %w", err) // without the password
@@ -69,15 +97,13 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		c.Retention = 35 * 24 * time.Hour
 	}
 	url.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // prepares nothing in a session, which a pooler may share
+	if url.ConnectTimeout == 0 {
+		url.ConnectTimeout = 5 * time.Second // a host that swallows packets
+	}
 	if url.ValidateConnect == nil {
 		url.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	s := &Store{config: c, url: url, others: newPool(connections)}
-	if err := s.migrate(ctx); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
+	return &Store{config: c, url: url, others: newPool(connections)}, nil
 }
 
 // Close ends the connections that nobody uses.

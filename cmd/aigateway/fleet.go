@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,59 +29,69 @@ import (
 // is of a gateway that is alone.
 type shared struct {
 	store  *postgres.Store
-	tried  chan struct{}                   // closed when join was tried
-	member atomic.Pointer[postgres.Member] // nil unless that went well
-	fleet  *fleet.Fleet                    // nil unless that went well
+	fleet  *fleet.Fleet // nil before prepare
+	id     string       // of this replica
+	digest string       // of its configuration
+
+	joined  chan struct{}                   // closed by a join that went well
+	member  atomic.Pointer[postgres.Member] // nil before
+	leaving chan struct{}                   // closed by quit: who waits for a join gives up
+	problem atomic.Pointer[error]           // why the last join did not go well
 
 	stop context.CancelFunc // ends fleet's loops; nil before Run
 	done chan struct{}
 }
 
-// openStore connects to the store of the configuration, at address.
-func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (*shared, error) {
-	store, err := postgres.Open(ctx, postgres.Config{
+// newShared reads the address of the configuration's store, and does not connect.
+func newShared(address string, cfg *gatewayconfig.Config) (*shared, error) {
+	store, err := postgres.New(postgres.Config{
 		URL: address, Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
 		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	return &shared{store: store, tried: make(chan struct{}), done: make(chan struct{})}, nil
+	return &shared{store: store, digest: cfg.Digest(), joined: make(chan struct{}), leaving: make(chan struct{}), done: make(chan struct{})}, nil
+}
+
+// openStore connects a command to the store of the configuration, at address.
+func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (*shared, error) {
+	s, err := newShared(address, cfg)
+	if err != nil {
+		return nil, err
+	}
+	err = s.store.Migrate(ctx)
+	if err != nil {
+		s.store.Close()
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return s, nil
 }
 
 // Exchange is the ledger's way to the store. There is none before join, which needs
 // the ledger's lock: another process may have this data directory's place.
 func (s *shared) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
-	select {
-	case <-s.tried:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
 	m := s.member.Load()
 	if m == nil {
-		return nil, errors.New("the store could not be joined")
+		select {
+		case <-s.joined:
+		case <-s.leaving:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if m = s.member.Load(); m == nil {
+			return nil, errors.New("the store was not joined")
+		}
 	}
 	return m.Exchange(ctx, asks)
 }
 
-// join takes the data directory's place in the store, and puts the store's rules in
-// force in its ledger, which is open.
-func (s *shared) join(ctx context.Context, a *app, c *controlPlane, digest string) error {
-	defer close(s.tried)
-	err := s.refuseForeign(ctx, c.ledger)
-	if err != nil {
-		return err
-	}
-	id, err := replicaID(c.cfg.DataDir)
+// prepare makes what does not need the store, for the ledger of c, which is open.
+func (s *shared) prepare(a *app, c *controlPlane) (err error) {
+	s.id, err = replicaID(c.cfg.DataDir)
 	if err != nil {
 		return fmt.Errorf("read the replica's id: %w", err)
 	}
-	name, _ := os.Hostname() // for people: "" is a name too
-	m, err := s.store.Join(ctx, budget.Replica{ID: id, Name: name, Program: buildInfo().Version, ConfigHash: digest})
-	if err != nil {
-		return fmt.Errorf("join the store: %w", err)
-	}
-	s.member.Store(m)
 	set := metricset.New(c.metrics)
 	set.Add(
 		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "aig_store_lost_commits_total", Help: "Leases that the store no longer had as it had acknowledged them, after a failover. Alarm on any."},
@@ -92,15 +103,98 @@ func (s *shared) join(ctx context.Context, a *app, c *controlPlane, digest strin
 	if err != nil {
 		return err
 	}
-	s.fleet, err = fleet.New(ctx, fleet.Config{
-		Store: s.store, Member: m, Ledger: c.ledger, ID: id, Answer: func(ctx context.Context, kind string, question []byte, most int) ([]byte, error) {
+	s.fleet, err = fleet.New(fleet.Config{
+		Store: s.store, Ledger: c.ledger, ID: s.id, Answer: func(ctx context.Context, kind string, question []byte, most int) ([]byte, error) {
 			return c.admin.Answer(ctx, kind, question, most)
 		},
 		Retention: time.Duration(c.cfg.Retention.CallsDays) * 24 * time.Hour,
 		Dir:       c.cfg.DataDir, Now: a.now, Log: a.log, Metrics: c.metrics,
 	})
+	return err
+}
+
+// joinWithin is how long one attempt to join the store may take, once its tables are
+// there: an upgrade takes as long as it does.
+const joinWithin = 10 * time.Second
+
+// join takes the data directory's place in the store, and puts the store's rules in
+// force in its ledger. It may be called again where the error says postgres.Away.
+func (s *shared) join(ctx context.Context, l *ledger.Ledger) error {
+	err := s.tryJoin(ctx, l)
+	s.problem.Store(&err)
+	if err == nil {
+		close(s.joined)
+	}
+	return err
+}
+
+func (s *shared) tryJoin(ctx context.Context, l *ledger.Ledger) error {
+	err := s.store.Migrate(ctx)
 	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinWithin)
+	defer cancel()
+	err = s.refuseForeign(ctx, l)
+	if err != nil {
+		return err
+	}
+	name, _ := os.Hostname() // for people: "" is a name too
+	m, err := s.store.Join(ctx, budget.Replica{ID: s.id, Name: name, Program: buildInfo().Version, ConfigHash: s.digest})
+	if err != nil {
+		return fmt.Errorf("join the store: %w", err)
+	}
+	err = s.fleet.Join(ctx, m)
+	if err != nil {
+		m.Close()
 		return fmt.Errorf("follow the store: %w", err)
+	}
+	s.member.Store(m)
+	return nil
+}
+
+// mayGo reports whether the reason why a join did not go well may go by itself.
+func mayGo(err error) bool {
+	var foreign *foreignBooks
+	return !errors.As(err, &foreign) && postgres.Away(err)
+}
+
+// unready is why this gateway has not joined the store; nil once it has.
+func (s *shared) unready() error {
+	if s.member.Load() != nil {
+		return nil
+	}
+	if err := s.problem.Load(); err != nil {
+		return fmt.Errorf("the store has not been reached since the start, and no call is admitted before it is: %w", *err)
+	}
+	return errors.New("the store is being joined")
+}
+
+// How long after an attempt to join the store the next one begins: first, and at most.
+const (
+	rejoinFirst = 250 * time.Millisecond
+	rejoinMost  = 5 * time.Second
+)
+
+// joinAtLast joins a store that was away at the start, as soon as it is there. The
+// error is one that a person has to mend.
+func (s *shared) joinAtLast(ctx context.Context, c *controlPlane) error {
+	for wait := rejoinFirst; s.member.Load() == nil; wait = min(2*wait, rejoinMost) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		err := s.join(ctx, c.ledger)
+		switch {
+		case err == nil:
+			c.log.Info("the store is there, and joined")
+			s.follow(ctx, c.log)
+		case ctx.Err() != nil:
+			return nil
+		case !mayGo(err):
+			return err
+		}
 	}
 	return nil
 }
@@ -162,10 +256,17 @@ func (s *shared) refuseForeign(ctx context.Context, l *ledger.Ledger) error {
 	}
 	for _, id := range own {
 		if !known[id] {
-			return errors.New("the data directory has budgets or keys of its own, such as " + id + ", which the store does not have; move them there with `aigateway store import`, or choose another data_dir")
+			return &foreignBooks{id}
 		}
 	}
 	return nil
+}
+
+// foreignBooks is that a ledger has a budget or key, by its id, that the store lacks.
+type foreignBooks struct{ id string }
+
+func (f *foreignBooks) Error() string {
+	return "the data directory has budgets or keys of its own, such as " + f.id + ", which the store does not have; move them there with `aigateway store import`, or choose another data_dir"
 }
 
 // ownRules are the ids of all budgets and keys of l.
@@ -184,17 +285,22 @@ func ownRules(l *ledger.Ledger) (ids []string, err error) {
 	return ids, err
 }
 
-// run follows the others until leave: also while this gateway drains, for until its
-// end edits have to be obeyed here and costs told.
-func (s *shared) run(ctx context.Context, c *controlPlane) {
+// follow follows the others, once the store is joined, until quit: also while this
+// gateway drains, for until its end edits have to be obeyed here and costs told. false:
+// it is not joined.
+func (s *shared) follow(ctx context.Context, log *slog.Logger) bool {
+	if s.member.Load() == nil {
+		return false
+	}
 	ctx, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go func() {
 		defer close(s.done)
 		err := s.fleet.Run(ctx)
 		if err != nil {
-			c.log.Error("following the store ended", "error", err)
+			log.Error("following the store ended", "error", err)
 		}
 	}()
+	return true
 }
 
 // leaveWithin is how long a gateway that stops tries to tell the store what is left
@@ -203,12 +309,16 @@ const leaveWithin = 10 * time.Second
 
 // quit tells the last usage. The ledger is closed next, then comes close.
 func (s *shared) quit(ctx context.Context) error {
-	if s == nil || s.fleet == nil {
+	if s == nil {
 		return nil
 	}
+	close(s.leaving)
 	if s.stop != nil {
 		s.stop()
 		<-s.done
+	}
+	if s.member.Load() == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveWithin)
 	defer cancel()
@@ -230,7 +340,7 @@ func (s *shared) close(ctx context.Context, inOrder bool) error {
 	if m := s.member.Load(); m != nil {
 		defer m.Close()
 	}
-	if !inOrder || s.fleet == nil {
+	if !inOrder || s.member.Load() == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, leaveWithin)

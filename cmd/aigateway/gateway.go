@@ -151,7 +151,7 @@ func (c *controlPlane) openLedger(ctx context.Context, a *app, cfg *gatewayconfi
 	}
 	var err error
 	if c.cfg.Store.Set() {
-		c.shared, err = openStore(ctx, cfg.Store.Postgres.Reveal(), cfg)
+		c.shared, err = newShared(cfg.Store.Postgres.Reveal(), cfg)
 		if err != nil {
 			return err
 		}
@@ -162,12 +162,26 @@ func (c *controlPlane) openLedger(ctx context.Context, a *app, cfg *gatewayconfi
 		return fmt.Errorf("open the ledger in %s: %w", c.cfg.DataDir, err)
 	}
 	if c.shared != nil {
-		return c.shared.join(ctx, a, c, cfg.Digest())
+		return c.joinStore(ctx, a)
 	}
 	if c.ledger.AppliedVersion() > 0 {
 		return fmt.Errorf("the ledger in %s has its budgets from a store, and no longer knows what other gateways spend; set store again, or choose another data_dir", c.cfg.DataDir)
 	}
 	return nil
+}
+
+// joinStore joins the store. One that is away is no reason not to start: calls get 503
+// until it is there, which Run waits for.
+func (c *controlPlane) joinStore(ctx context.Context, a *app) error {
+	err := c.shared.prepare(a, c)
+	if err == nil {
+		err = c.shared.join(ctx, c.ledger)
+	}
+	if err != nil && mayGo(err) && ctx.Err() == nil {
+		c.log.Error("the store cannot be reached; no call is admitted until it can be", "error", err)
+		return nil
+	}
+	return err
 }
 
 // warnIfOpen reports a data directory that others may enter. It is no error:
@@ -381,14 +395,14 @@ func (c *controlPlane) conditions() []adminapi.Condition {
 	if c.stopping.Load() {
 		stopping = errors.New("the gateway is stopping")
 	}
-	var store error
+	store := adminapi.Condition{Name: "store"}
 	if c.shared != nil {
-		store = c.shared.fleet.Problem()
+		store.Err, store.Warning = c.shared.unready(), c.shared.fleet.Problem() // what that means for calls, the ledger says
 	}
 	return []adminapi.Condition{
 		{Name: "stopping", Err: stopping},
 		{Name: "ledger", Err: c.ledger.Ready()},
-		{Name: "store", Warning: store}, // what it means for calls, the ledger says
+		store,
 		{Name: "spool", Err: spool},
 		{Name: "envoy", Err: c.envoyReady()},
 		config,
@@ -443,8 +457,8 @@ func (c *controlPlane) Run(ctx context.Context) error {
 			c.log.Error("reading the access-log file ended", "error", err)
 		}
 	}()
-	if c.shared != nil {
-		c.shared.run(ctx, c)
+	if c.shared != nil && !c.shared.follow(ctx, c.log) {
+		parts.Go(func() error { return c.shared.joinAtLast(ctx, c) })
 	}
 	go serveUntilClosed(c.log, "control", func() error { return c.control.Serve(c.controlL) })
 	go serveUntilClosed(c.log, "grpc", func() error { return c.admin.GRPC().Serve(c.adminL) })

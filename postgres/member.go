@@ -285,7 +285,7 @@ func (m *Member) prune() {
 func (m *Member) rejoin(ctx context.Context) error {
 	err := m.s.transact(ctx, m.own, begin, func(c *conn) error {
 		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
-			VALUES ($1, '', '', '', $2, $3, '-infinity', 0, 0)
+			VALUES ($1, '', '', '', $2, $3, 'epoch', 0, 0)
 			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
 			WHERE aig_holder.epoch < excluded.epoch AND NOT aig_holder.forgotten`, m.id, m.epoch, m.seq)
 		return err

@@ -356,7 +356,6 @@ local function wanted(sc, d, k)
     return d == 3 and k == "id" and "item" or nil
   elseif parent == "choices" then
     if d == 4 then return k ~= "role" and not sc.output and "text" or nil end
-    if k == "delta" then sc.chunks = true end
     sc.floor = (k == "delta" or k == "message") and obj[3] and not sc.output and 4 or 3
     return (k == "text" or k == "index" or k == "finish_reason") and k or nil
   end
@@ -492,6 +491,8 @@ local function scan(sc, s)
               element(sc, c == 123)
             elseif d == 4 and sc.key[1] == "response" and sc.key[2] == "output" and not sc.obj[3] then
               sc.output = true
+            elseif d == 4 and c == 123 and sc.key[1] == "choices" and sc.key[3] == "delta" and sc.obj[3] then
+              sc.chunks = true -- null is nothing
             elseif d == 2 and c == 91 and sc.key[1] == "choices" and sc.choices == nil then
               sc.choices, sc.nth = "empty", 0
             end

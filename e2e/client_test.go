@@ -248,7 +248,7 @@ func ours(r reply) (envelope, string) {
 }
 
 // wantError checks a refusal of ours and returns its envelope.
-func wantError(t *testing.T, r reply, status int, kind string) envelope {
+func wantError(t testing.TB, r reply, status int, kind string) envelope {
 	t.Helper()
 	if r.err != nil {
 		t.Fatal(r.err)

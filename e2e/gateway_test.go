@@ -62,7 +62,7 @@ var pricedModels = []string{"fake/m1", "quick/m1", "gem/m1", "mist/m1", "locked/
 
 // gateway is one installation: its files, its processes, its providers.
 type gateway struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	config   string // path
 	settings map[string]any
@@ -77,7 +77,7 @@ type gateway struct {
 }
 
 // newGateway starts the providers and writes a configuration.
-func newGateway(t *testing.T) *gateway {
+func newGateway(t testing.TB) *gateway {
 	t.Helper()
 	dir, err := os.MkdirTemp(workDir, "")
 	if err != nil {
@@ -230,7 +230,7 @@ func startProvider(t *testing.T, cfg fakeprovider.Config) (*fakeprovider.Server,
 	return startProviderBehind(t, cfg, &door{arrived: map[string]int{}})
 }
 
-func startProviderBehind(t *testing.T, cfg fakeprovider.Config, d *door) (*fakeprovider.Server, string) {
+func startProviderBehind(t testing.TB, cfg fakeprovider.Config, d *door) (*fakeprovider.Server, string) {
 	t.Helper()
 	if cfg.Models == nil {
 		cfg.Models = map[string]fakeprovider.Price{"m1": price}
@@ -256,7 +256,7 @@ var lastPort atomic.Int64
 
 // freePorts finds ports nobody listens on. They are below those that the kernel
 // gives to connections, which could take one while its gateway restarts.
-func freePorts(t *testing.T, n int) []int {
+func freePorts(t testing.TB, n int) []int {
 	t.Helper()
 	lastPort.CompareAndSwap(0, 10_000+rand.Int64N(12_000)) // other runs begin elsewhere
 	var ports []int

@@ -66,12 +66,12 @@ func TestStrangersCostNoMemory(t *testing.T) {
 }
 
 // residentMiB is how much memory a process has.
-func residentMiB(t *testing.T, pid int) int64 { return memoryMiB(t, pid, "VmRSS:") }
+func residentMiB(t testing.TB, pid int) int64 { return memoryMiB(t, pid, "VmRSS:") }
 
 // anonymousMiB is that without files.
 func anonymousMiB(t *testing.T, pid int) int64 { return memoryMiB(t, pid, "RssAnon:") }
 
-func memoryMiB(t *testing.T, pid int, field string) int64 {
+func memoryMiB(t testing.TB, pid int, field string) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 
 // process is a child whose output goes to a file, shown when the test fails.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	name   string
 	cmd    *exec.Cmd
 	log    string
@@ -26,14 +26,14 @@ type process struct {
 
 var logs atomic.Int64
 
-func startProcess(t *testing.T, dir, name string, env []string, path string, args ...string) *process {
+func startProcess(t testing.TB, dir, name string, env []string, path string, args ...string) *process {
 	t.Helper()
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
 	return startCommand(t, dir, name, cmd)
 }
 
-func startCommand(t *testing.T, dir, name string, cmd *exec.Cmd) *process {
+func startCommand(t testing.TB, dir, name string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, name: name, cmd: cmd, log: filepath.Join(dir, fmt.Sprintf("%s-%d.log", name, logs.Add(1))), done: make(chan struct{})}
 	out, err := os.Create(p.log)
@@ -138,7 +138,7 @@ func (p *process) tail(lines int) string {
 }
 
 // children are the pids of a process's direct children.
-func children(t *testing.T, pid int) []int {
+func children(t testing.TB, pid int) []int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -164,7 +164,7 @@ func children(t *testing.T, pid int) []int {
 }
 
 // eventually polls until ok, or fails the test.
-func eventually(t *testing.T, within time.Duration, what string, ok func() bool) {
+func eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(within)
 	tick := time.NewTicker(20 * time.Millisecond)

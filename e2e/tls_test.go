@@ -60,7 +60,7 @@ func secureGateway(t *testing.T) (g *gateway, a authority, trust *tls.Config, fi
 }
 
 // shown is the serial number of the certificate that an address shows.
-func shown(t *testing.T, url string, config *tls.Config) (serial string, state tls.ConnectionState) {
+func shown(t testing.TB, url string, config *tls.Config) (serial string, state tls.ConnectionState) {
 	t.Helper()
 	c, err := tls.Dial("tcp", strings.TrimPrefix(url, "https://"), config)
 	if err != nil {

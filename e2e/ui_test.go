@@ -247,7 +247,7 @@ func (g *gateway) browse(t *testing.T) (page seen) {
 
 // script runs one of browser/ against g and reads what it prints last into v. do does
 // what it asks for between.
-func (g *gateway) script(t *testing.T, v any, do func(what string), name string, args ...string) {
+func (g *gateway) script(t testing.TB, v any, do func(what string), name string, args ...string) {
 	t.Helper()
 	modules, err := filepath.Abs("../bin/browser/node_modules")
 	if err != nil {

@@ -37,6 +37,9 @@ type Grant struct {
 	Lease Amount
 	// Cap is the budget's, and Free what no replica has: negative after a cut.
 	Cap, Free Amount
+	// Refunded is by how much all leases together may exceed the cap: corrections have
+	// refunded so much more than they charged. 0 if they have not.
+	Refunded Amount
 	// Spent and Reserved are all replicas' at AsOf, the oldest of their reports.
 	Spent, Reserved Amount
 	AsOf            time.Time

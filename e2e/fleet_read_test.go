@@ -232,6 +232,33 @@ func TestCorrectionsAreBookedOnce(t *testing.T) {
 	all.tellWhatWasKept(t, b.ID)
 }
 
+// TestFleetSpendsARefund at the gateway that had spent the money: it admits what the
+// other would.
+func TestFleetSpendsARefund(t *testing.T) {
+	t.Parallel()
+	all := runGateways(t, 2)
+	all[0].setBudget("again", 10)
+	spend := func(out int) {
+		t.Helper()
+		eventually(t, 20*time.Second, "the call is admitted", func() bool {
+			return all[0].chat("fake/m1", "again", fmt.Sprintf("hello fault:out=%d", out), fmt.Sprintf(`,"max_tokens":%d`, out)).status == http.StatusOK
+		})
+	}
+	spend(7000)
+	_, billed := all.bill("again")
+	if billed < 70_000_000 || billed > 99_999_999 {
+		t.Fatalf("%d nano-USD billed", billed)
+	}
+	eventually(t, time.Minute, "what was billed is told", func() bool { return all[1].mustBudgets()["again"].spent == billed })
+	r := all[1].try(http.MethodPost, all[1].rest+"/v1/adjustments", fmt.Sprintf(`{"tag":"again","amount":"-0.%09d","reason":"a test run","request_id":"r"}`, billed), nil)
+	if r.status != http.StatusOK {
+		t.Fatalf("%d %s %v", r.status, r.body, r.err)
+	}
+	spend(3000)
+	spend(4000)
+	wantError(t, all[0].chat("fake/m1", "again", "hello", `,"max_tokens":4000`), http.StatusPaymentRequired, "budget_exceeded")
+}
+
 // tellWhatWasKept kills a gateway, and what it refused and booked is told all the same.
 func (all gateways) tellWhatWasKept(t *testing.T, id string) {
 	t.Helper()

@@ -98,13 +98,13 @@ func (c *core) lend(maxStale int64) {
 
 func newShare(lease budget.Amount) *share { return &share{lease: lease, toldAt: -forever} }
 
-// lent is the part of limit that a's lease leaves; a budget that counts limits
-// nothing.
+// lent is the part of limit, and of what was refunded on top of it, that a's lease
+// leaves; a budget that counts limits nothing.
 func (a *account) lent(limit budget.Amount) budget.Amount {
 	if a.share == nil || a.rule.counting {
 		return limit
 	}
-	return min(limit, a.share.lease)
+	return min(limit.Plus(a.share.told.Refunded), a.share.lease)
 }
 
 // tell notes that the store has something to learn of a.
@@ -259,7 +259,7 @@ func (c *core) askFor(a *account, at instant) asked {
 	own := a.spending()
 	out.AccountName = budget.AccountName{BudgetID: a.rule.ID, Start: a.start}
 	out.Has = max(s.lease, a.floor())
-	out.Lease = max(min(wish, a.rule.Cap), out.Least, out.Has)
+	out.Lease = max(min(wish, a.rule.Cap.Plus(s.told.Refunded)), out.Least, out.Has)
 	out.Spent, out.Reserved = own.spent, own.reserved
 	return out
 }
@@ -284,7 +284,7 @@ func (c *core) lower(a *account, lease budget.Amount) {
 		return
 	}
 	s.lease = lease
-	a.limit = a.lent(a.limit)
+	a.limit = min(a.limit, a.lent(a.rule.limit())) // an edit may have cut it already
 	if a.floor() > lease {
 		c.want(a)
 	}

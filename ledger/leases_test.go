@@ -147,6 +147,38 @@ func TestFleetSharesOneCap(t *testing.T) {
 	})
 }
 
+// TestFleetSpendsARefund at the replica that had spent the money, to the last cent of
+// the cap and the refund, and what is charged again is not there any more.
+func TestFleetSpendsARefund(t *testing.T) {
+	f := newFleet(t, 2, 100)
+	correct := func(amount budget.Amount) {
+		f.await("what was spent is told", func() bool {
+			f.store.mu.Lock()
+			defer f.store.mu.Unlock()
+			name := budget.AccountName{BudgetID: "bud_0"}
+			if f.store.lent[name][0].spent != 80 {
+				return false
+			}
+			f.store.correct(name, amount)
+			return true
+		})
+	}
+	f.settle(0, f.must(0, 80), 80)
+	correct(-80)
+	f.await("the refund is there", func() bool {
+		_, err := f.reserve(0, 30, 0)
+		return err == nil
+	})
+	correct(10)
+	f.must(0, 40)
+	f.must(1, 20)
+	for i := range 2 {
+		if r := f.refuses(i, 1, "cap_held").Refusal; r.Spent != 10 || r.Reserved != 90 {
+			t.Errorf("replica %d refused with %+v", i, r)
+		}
+	}
+}
+
 // TestFleetNeverOverspends is the measurement of the README: one cap, many callers,
 // spread unevenly. As many are admitted as on one machine.
 func TestFleetNeverOverspends(t *testing.T) {

@@ -69,6 +69,15 @@ func (s *lender) exchange(who int, asks []budget.Ask) []budget.Grant {
 	return grants
 }
 
+// corrections is the holder of what is charged and refunded.
+const corrections = -1
+
+// correct charges or refunds amount.
+func (s *lender) correct(name budget.AccountName, amount budget.Amount) {
+	h := s.lent[name][corrections]
+	s.lent[name][corrections] = holding{lease: h.lease + amount, spent: h.spent + amount}
+}
+
 func (s *lender) allocated(name budget.AccountName) (sum budget.Amount) {
 	for _, h := range s.lent[name] {
 		sum += h.lease
@@ -77,7 +86,7 @@ func (s *lender) allocated(name budget.AccountName) (sum budget.Amount) {
 }
 
 func (s *lender) grant(name budget.AccountName, who int) budget.Grant {
-	g := budget.Grant{AccountName: name, Lease: s.lent[name][who].lease, Cap: s.budgets[name.BudgetID]}
+	g := budget.Grant{AccountName: name, Lease: s.lent[name][who].lease, Cap: s.budgets[name.BudgetID], Refunded: max(0, -s.lent[name][corrections].lease)}
 	g.Free = g.Cap - s.allocated(name)
 	for _, h := range s.lent[name] {
 		g.Spent += h.spent

@@ -17,7 +17,7 @@ type leaseSim struct {
 	ledgers []simLender
 	now     instant
 	calls   []simLent
-	cost    budget.Amount // of calls that ended
+	cost    budget.Amount // of calls that ended, and corrections
 	reached map[string]int
 }
 
@@ -59,6 +59,8 @@ func (s *leaseSim) step(faults bool) {
 		s.sync(l)
 	case n < 90:
 		s.exchange(who, faults)
+	case n < 91:
+		s.correct()
 	case n < 97:
 		d := int64(s.rng.IntN(int(second) / 2))
 		if s.rng.IntN(20) == 0 {
@@ -82,6 +84,23 @@ func (s *leaseSim) reserve(who int, bound budget.Amount) outcome {
 		l.waiting = append(l.waiting, bound)
 	}
 	return out
+}
+
+// correct refunds some of what the store was told of, or charges what is free.
+func (s *leaseSim) correct() {
+	g := s.store.grant(leaseName, corrections)
+	if s.store.lent[leaseName] == nil || g.Free+g.Spent <= 0 {
+		return
+	}
+	amount := budget.Amount(s.rng.IntN(int(g.Free+g.Spent)+1)) - g.Spent
+	s.store.correct(leaseName, amount)
+	s.cost += amount
+	switch {
+	case amount < 0:
+		s.reached["a refund"]++
+	case amount > 0:
+		s.reached["a charge"]++
+	}
 }
 
 // again lets those who wait at a ledger try again.
@@ -169,7 +188,8 @@ func (s *leaseSim) crash(l *simLender) {
 
 // broken names the first invariant that does not hold.
 func (s *leaseSim) broken() string {
-	exposure, all := s.cost, budget.Amount(0)
+	corrected := s.store.lent[leaseName][corrections].lease
+	exposure, all := s.cost, corrected
 	for _, k := range s.calls {
 		exposure += k.bound
 	}
@@ -215,7 +235,7 @@ func (s *leaseSim) end() string {
 		}
 		round()
 	}
-	left := s.cap
+	left := s.cap - s.store.lent[leaseName][corrections].lease
 	for i := range s.ledgers {
 		left -= s.ledgers[i].a.used()
 	}
@@ -282,7 +302,7 @@ func TestLeaseSimulation(t *testing.T) {
 			reached[k] += n
 		}
 	}
-	for _, path := range []string{"a crash", "a crash behind a commit", "a request is lost", "an answer is lost", "a lease is recalled",
+	for _, path := range []string{"a crash", "a crash behind a commit", "a request is lost", "an answer is lost", "a lease is recalled", "a refund", "a charge",
 		fmt.Sprint("outcome ", admitted), fmt.Sprint("outcome ", refused), fmt.Sprint("outcome ", contended), fmt.Sprint("outcome ", waitLease), fmt.Sprint("outcome ", waitMark), fmt.Sprint("outcome ", unreachable)} {
 		if reached[path] == 0 {
 			t.Errorf("never reached: %s", path)

@@ -58,6 +58,9 @@ const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AN
 const lockSQL = `SELECT count(*) FROM (SELECT 1 FROM aig_account a JOIN unnest($4::text[], $5::bigint[]) AS r(budget_id, start) USING (budget_id, start)
 	WHERE ` + fenced + ` ORDER BY a.budget_id, a.start FOR UPDATE OF a) AS locked`
 
+// refunded is what corrections on account a have refunded beyond what they charged.
+const refunded = `coalesce((SELECT greatest(0, -x.lease) FROM aig_lease x WHERE x.budget_id = a.budget_id AND x.start = a.start AND x.holder = '` + adjustments + `'), 0)`
+
 // exchangeSQL decides on accounts that are locked. What a replica has or uses is a
 // fact, whatever the cap says: base. It gets more only from what is free, no more
 // than its share of that unless it lacks it, and nothing at all if that is less than
@@ -71,7 +74,8 @@ old AS (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved,
 		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
 		greatest(r.acked, r.has, r.now_spent + r.now_reserved) AS fact,
 		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
-			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded
+			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded,
+		` + refunded + ` AS refunded
 	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
 		AS r(budget_id, start, acked, has, ask, least, now_spent, now_reserved)
 	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
@@ -95,12 +99,12 @@ leased AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserv
 summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, reserved = c.all_reserved, recall_until = c.until FROM called c
 	WHERE a.budget_id = c.budget_id AND a.start = c.start
 		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
-SELECT budget_id, start, gets, cap, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
+SELECT budget_id, start, gets, cap, refunded, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
 	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, acked > held, "end" FROM called`
 
 // recallSQL are accounts that were not asked about and of which others lack what is
 // unused here. $4 is the number of rows.
-const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, a.cap - a.allocated, a.spent, a.reserved, true, false, a."end"
+const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, ` + refunded + `, a.cap - a.allocated, a.spent, a.reserved, true, false, a."end"
 	FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
 	WHERE a.recall_until > now() AND l.lease > l.spent + l.reserved AND ` + fenced + `
 		AND NOT EXISTS (SELECT 1 FROM unnest($5::text[], $6::bigint[]) AS r(budget_id, start) WHERE r.budget_id = a.budget_id AND r.start = a.start)
@@ -208,7 +212,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 		var g budget.Grant
 		var lost bool
 		var end int64
-		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &end}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Refunded, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &end}, func() error {
 			if r.grants, r.ends = append(r.grants, g), append(r.ends, end); lost {
 				r.lost++
 			}

@@ -71,7 +71,7 @@ func testAdjust(w *world) {
 // the cap calls back what is unused there.
 func (w *world) adjustedLeases(m *postgres.Member, all, tree budget.AccountName) {
 	w.Helper()
-	if g := w.exchange(m, ask(tree, 130, 130, 30, 10)); g.Lease != 80 { // 25 of 100 were freed: 45 more there are not
+	if g := w.exchange(m, ask(tree, 130, 130, 30, 10)); g.Lease != 80 || g.Refunded != 25 { // 25 of 100 were freed: 45 more there are not
 		w.Errorf("%+v", g)
 	}
 	if g := w.exchange(m, ask(tree, 125, 125, 30, 10)); g.Lease != 125 || g.Spent != 5 {
@@ -80,10 +80,10 @@ func (w *world) adjustedLeases(m *postgres.Member, all, tree budget.AccountName)
 	w.allowed[tree.BudgetID] = 50
 	_, err := w.store.Adjust(w.Context(), budget.Adjustment{RequestID: "r4", BudgetID: tree.BudgetID, Amount: 50, Reason: "x"}, "key_me")
 	w.must(err)
-	if g := w.exchange(m, ask(all, 80, 0, 30, 10)); g.Recall {
+	if g := w.exchange(m, ask(all, 80, 0, 30, 10)); g.Recall || g.Refunded != 0 {
 		w.Errorf("%+v", g)
 	}
-	if g := w.exchange(m, ask(tree, 125, 0, 30, 10)); !g.Recall || g.Free != -50 {
+	if g := w.exchange(m, ask(tree, 125, 0, 30, 10)); !g.Recall || g.Free != -50 || g.Refunded != 0 {
 		w.Errorf("a charge above the cap does not call back what is unused: %+v", g)
 	}
 }

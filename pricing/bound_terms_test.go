@@ -126,6 +126,34 @@ func TestChargeByTheRegionInTheAnswer(t *testing.T) {
 	}
 }
 
+// Proxies keep Anthropic's names within the usage of OpenAI's APIs.
+func TestTierInAReportOfChat(t *testing.T) {
+	c := mustLoad(t)
+	for _, tt := range []struct {
+		beside, within string
+		cost           budget.Amount
+	}{
+		{"", `"service_tier":"priority"`, 12_500_000},
+		{"", `"service_tier":"surprise"`, 12_500_000},
+		{"", `"speed":"warp"`, 12_500_000},
+		{"", `"service_tier":"default","speed":7,"inference_geo":null`, 5_000_000},
+		{`"default"`, `"service_tier":"priority"`, 5_000_000}, // the API's own place for it
+	} {
+		for e, body := range map[pricing.Endpoint]string{pricing.Chat: chatBody("openai/gpt-5.5", `"max_tokens":1`), pricing.Responses: `{"model":"openai/gpt-5.5","input":"hi","max_output_tokens":16}`} {
+			b := mustBound(t, c, e, body, noon())
+			got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1000,"completion_tokens":0,` + tt.within + `}`, ServiceTier: tt.beside}, nil)
+			if got.Cost != tt.cost || got.Basis != budget.BasisUsage {
+				t.Errorf("%s, beside %s, within %s: %+v, want %s", e, tt.beside, tt.within, got, tt.cost)
+			}
+		}
+	}
+	b := mustBound(t, c, pricing.Chat, `{"model":"anthropic/claude-opus-5.5","max_tokens":1,"messages":[]}`, noon())
+	got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 200, Done: true, Usage: `{"prompt_tokens":1000,"completion_tokens":0,"inference_geo":"us"}`}, nil)
+	if got.Cost != 4_400_000 {
+		t.Errorf("region: %+v", got)
+	}
+}
+
 // An unknown tier inside the report is charged like the dearest known, too.
 func TestUnknownTierInTheReport(t *testing.T) {
 	b := mustBound(t, mustLoad(t), pricing.Messages, `{"model":"anthropic/claude-opus-5.5","max_tokens":1,"messages":[]}`, noon())

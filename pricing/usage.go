@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"aigateway/budget"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // usage is a provider's report, normalised: the buckets are disjoint.
@@ -163,6 +165,11 @@ type openAIUsage struct {
 	Write    tally                `json:"cache_creation_input_tokens"`
 	Creation group[cacheCreation] `json:"cache_creation"`
 	Seconds  rounded              `json:"prompt_audio_seconds"` // Mistral
+	// Anthropic's as well: beside the usage of others, only a service tier is.
+	Tier   word               `json:"service_tier"`
+	Speed  word               `json:"speed"`
+	Geo    word               `json:"inference_geo"`
+	Billed group[cohereUnits] `json:"billed_units"` // Cohere, in its meta
 	toolUses
 	costs
 }
@@ -182,12 +189,33 @@ type inputDetails struct {
 type writeDetails struct {
 	Short tally `json:"ttl_30m_tokens"`
 	Long  tally `json:"ttl_12h_tokens"`
+	unnamed
 }
 
 // cacheCreation are Anthropic's.
 type cacheCreation struct {
 	Short tally `json:"ephemeral_5m_input_tokens"`
 	Long  tally `json:"ephemeral_1h_input_tokens"`
+	unnamed
+}
+
+// unnamed are the members of an object that have no name here.
+type unnamed struct {
+	Rest jsontext.Value `json:",embed"`
+}
+
+// others reports whether one of them counts something.
+func (u *unnamed) others() bool {
+	var counts map[string]tally
+	if len(u.Rest) == 0 || readReport(string(u.Rest), &counts) != nil {
+		return false
+	}
+	for _, c := range counts {
+		if c.n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 type outputDetails struct {
@@ -224,6 +252,9 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 		return usage{}, errUsage
 	}
 	c := r.counts(native)
+	if b := &r.Billed.v; p.has(pinNoOutput) && !c.prompt.set && !c.total.set && !b.others() {
+		c.total = largest(&b.Input.tally, &b.Total.tally)
+	}
 	bySecond := slices.ContainsFunc(p.counted, func(f countedFee) bool { return f.kind == feeAudio })
 	if bySecond && c.completion.set { // Mistral: tokens of audio stand in the total only
 		c.prompt.n = max(c.prompt.n, c.total.n-c.completion.n)
@@ -245,6 +276,7 @@ func readChat(raw string, p *pin, native bool) (usage, error) {
 		u.readTicks(&r.Ticks)
 	}
 	u.takeTools(&r.toolUses)
+	u.tier, u.speed, u.geo = string(r.Tier), string(r.Speed), string(r.Geo)
 	return u, nil
 }
 
@@ -268,13 +300,13 @@ func (r *openAIUsage) counts(native bool) counts {
 	}
 	c.cached = largest(&r.Cached, &r.NumCached, &r.Hit, &r.Read)
 	c.write = r.Write
-	c.split(r.Creation.v.Short, r.Creation.v.Long, r.Creation.bad)
+	c.split(r.Creation.v.Short, r.Creation.v.Long, r.Creation.bad, r.Creation.v.others())
 	for _, g := range []*group[inputDetails]{&r.PromptDetails, &r.PromptDetail, &r.InputDetails, &r.InputDetail} {
 		d := &g.v
 		c.cached = largest(&c.cached, &d.Cached)
 		c.write = largest(&c.write, &d.CacheWrite, &d.Creation)
-		c.split(d.WriteDetails.v.Short, d.WriteDetails.v.Long, d.WriteDetails.bad)
-		c.split(d.CreationDetails.v.Short, d.CreationDetails.v.Long, d.CreationDetails.bad)
+		c.split(d.WriteDetails.v.Short, d.WriteDetails.v.Long, d.WriteDetails.bad, d.WriteDetails.v.others())
+		c.split(d.CreationDetails.v.Short, d.CreationDetails.v.Long, d.CreationDetails.bad, d.CreationDetails.v.others())
 		c.audioIn, c.imageIn = largest(&c.audioIn, &d.Audio), largest(&c.imageIn, &d.Image)
 		for _, part := range []*tally{&c.cached, &c.write, &c.audioIn, &c.imageIn} {
 			part.bad = part.bad || g.bad
@@ -292,8 +324,10 @@ func (r *openAIUsage) counts(native bool) counts {
 }
 
 // split takes how long cache writes live; bad: that cannot be read, and what is
-// not split takes the dearest time to live that was asked for.
-func (c *counts) split(short, long tally, bad bool) {
+// not split takes the dearest time to live that was asked for. others: some live for
+// a time that nobody knows, and only the sum tells how many.
+func (c *counts) split(short, long tally, bad, others bool) {
+	c.write.bad = c.write.bad || others && !c.write.set
 	if bad || short.bad || long.bad {
 		c.write.bad = c.write.bad || !c.write.set
 		return

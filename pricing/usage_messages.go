@@ -74,6 +74,7 @@ func (r *messagesCounts) counts() (anthropicCounts, error) {
 	if bad && r.Write.set { // how long they live is not told, as without a split
 		*split, bad = cacheCreation{}, false
 	}
+	bad = bad || split.others() && !r.Write.set
 	if bad || r.Input.bad || r.Prompt.bad || r.Output.bad || r.Completion.bad || r.Read.bad || r.Write.bad {
 		return anthropicCounts{}, errUsage
 	}
@@ -176,24 +177,38 @@ func (u *usage) addAnthropic(p *pin, into *part, a, b *anthropicCounts) error {
 	if a.Input == nil && b.Input == nil || a.Output == nil && b.Output == nil {
 		return errUsage
 	}
-	var short, long int64
-	for _, r := range []*anthropicCounts{a, b} {
-		if r.Creation != nil {
-			short, long = max(short, value(r.Creation.Short)), max(long, value(r.Creation.Long))
-		}
+	short, long := a.written()
+	own := short+long > 0 // else how long writes live is the earlier report's
+	if !own {
+		short, long = b.written()
 	}
-	in, read, write := larger(a.Input, b.Input), larger(a.Read, b.Read), max(larger(a.Write, b.Write), short+long)
-	if a.Write != nil && value(a.Input) > 0 && a.Creation == nil {
+	in, read, write := larger(a.Input, b.Input), larger(a.Read, b.Read), larger(a.Write, b.Write)
+	if a.Write != nil && value(a.Input) > 0 && !own {
 		write = *a.Write
 		long = min(long, write)
 		short = min(short, write-long)
 	}
+	write = max(write, short+long)
 	split := usage{}
 	split.setWrites(p, write, short, long)
 	into.counts = split.counts
 	into.counts[input], into.counts[cacheRead], into.counts[output] = in, read, larger(a.Output, b.Output)
 	into.prompt = in + read + write
 	return nil
+}
+
+// written is what was written to the cache for a short and for a long time.
+func (c *anthropicCounts) written() (short, long int64) {
+	if c.Creation == nil {
+		return 0, 0
+	}
+	return value(c.Creation.Short), value(c.Creation.Long)
+}
+
+// namesInput reports whether a report has the last word on the input.
+func namesInput(raw string) bool {
+	var r messagesUsage
+	return parseMessages(raw, &r) == nil && value(r.Input) > 0
 }
 
 // before is what remains of an earlier report beside a later one. Some count the

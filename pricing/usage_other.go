@@ -15,6 +15,7 @@ type cohereUnits struct {
 	Units rounded `json:"search_units"`
 	Input rounded `json:"input_tokens"`
 	Total rounded `json:"total_tokens"`
+	unnamed
 }
 
 // readSearchUnits reads what Cohere bills a rerank call by.

@@ -46,11 +46,18 @@ func (s *settlement) read() (reports, bool) {
 	first := false           // list has the first report alone
 	last := s.ev.Usage != "" // else there was one that is not here
 	lastText, firstText := s.ev.Usage, s.ev.FirstUsage
+	begin := "" // what the later reports of a stream are read beside
 	for i, raw := range texts {
 		s.ev.Usage, s.ev.FirstUsage = raw, "" // readers look at one
 		start := s.dialect() == anthropicMessages && s.ev.Stream && i > 0
-		if start {
-			s.ev.FirstUsage = texts[0] // message_start, which is no report of its own beside a later one
+		switch {
+		case start:
+			s.ev.FirstUsage = begin // message_start, which is no report of its own beside a later one
+			if i < len(texts)-1 && namesInput(raw) {
+				begin = raw // those behind it need not repeat what it says
+			}
+		case i == 0:
+			begin = raw
 		}
 		u, err := s.pin.read(s.ev)
 		if err == nil {

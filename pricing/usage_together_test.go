@@ -149,13 +149,66 @@ func TestLastWordOnTheInput(t *testing.T) {
 		{name: "fewer writes", e: pricing.Messages, ev: stream(split, `{"input_tokens":700,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (1400 + 1200 + 80) * micro},
 		{name: "one token of input", e: pricing.Messages, ev: stream(split, `{"input_tokens":1,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (2 + 1200 + 80) * micro},
 		{name: "no input", e: pricing.Messages, ev: stream(split, `{"input_tokens":0,"cache_creation_input_tokens":300,"output_tokens":10}`), cost: (2000 + 500 + 1600 + 80) * micro},
-		{name: "writes split anew", e: pricing.Messages, ev: stream(split, `{"input_tokens":700,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":10}`), cost: (1400 + 750 + 1600 + 80) * micro},
+		{name: "writes split anew", e: pricing.Messages, ev: stream(split, `{"input_tokens":700,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":10}`), cost: (1400 + 750 + 80) * micro},
+		{name: "writes that live for another time", e: pricing.Messages, ev: stream(`{"input_tokens":1000,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":1}`, `{"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":300},"output_tokens":10}`), cost: (2000 + 1200 + 80) * micro},
+		{name: "a split of zeros keeps the first one", e: pricing.Messages, ev: stream(split, `{"input_tokens":1000,"cache_creation_input_tokens":600,"cache_creation":{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0},"output_tokens":10}`), cost: (2000 + 500 + 1600 + 80) * micro},
 		{name: "fewer reads", e: pricing.Messages, ev: stream(`{"input_tokens":1000,"cache_read_input_tokens":800,"output_tokens":1}`, `{"input_tokens":500,"cache_read_input_tokens":500,"output_tokens":10}`), cost: (1000 + 250 + 80) * micro},
 		{name: "fewer writes, split", e: pricing.Messages, ev: stream(`{"input_tokens":1000,"cache_creation_input_tokens":500,"output_tokens":1}`, `{"input_tokens":700,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_5m_input_tokens":300},"output_tokens":10}`), cost: (1400 + 750 + 80) * micro},
 		{name: "output in the first only", e: pricing.Messages, ev: stream(thousandIn, `{"input_tokens":1000}`), cost: 2800 * micro},
 		{name: "writes of both kinds, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_1h_input_tokens":200},"output_tokens":100}`), cost: (2800 + 250 + 800) * micro},
 		{name: "short writes, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":100},"output_tokens":100}`), cost: (2800 + 250) * micro},
 		{name: "long writes, without a sum", e: pricing.Messages, ev: stream("", `{"input_tokens":1000,"cache_creation":{"ephemeral_1h_input_tokens":200},"output_tokens":100}`), cost: (2800 + 800) * micro},
+	})
+}
+
+// A delta has the last word on the input also where others follow that do not
+// name it.
+func TestLastWordOnTheInputBeforeTheLastDelta(t *testing.T) {
+	const micro = 1000
+	const whole, split = `{"input_tokens":34824,"output_tokens":1}`, `{"input_tokens":3883,"cache_read_input_tokens":30464,"output_tokens":5}`
+	deltas := func(last string, between ...string) pricing.Evidence {
+		return pricing.Evidence{Stream: true, Output: true, FirstUsage: whole, OtherUsage: between, Usage: last}
+	}
+	const input = 2*3883 + 30464/2
+	checkReported(t, []reported{
+		{name: "output alone", e: pricing.Messages, ev: deltas(`{"output_tokens":50}`, split), cost: (input + 400) * micro},
+		{name: "null for the input", e: pricing.Messages, ev: deltas(`{"input_tokens":null,"output_tokens":50}`, split), cost: (input + 400) * micro},
+		{name: "zeros for the input", e: pricing.Messages, ev: deltas(`{"input_tokens":0,"cache_read_input_tokens":0,"output_tokens":50}`, split), cost: (input + 400) * micro},
+		{name: "no output", e: pricing.Messages, ev: deltas(`{"input_tokens":0}`, split), cost: (input + 40) * micro},
+		{name: "two of output", e: pricing.Messages, ev: deltas(`{"output_tokens":60}`, split, `{"output_tokens":50}`), cost: (input + 480) * micro},
+		{name: "output before it", e: pricing.Messages, ev: deltas(`{"output_tokens":60}`, `{"output_tokens":1}`, split), cost: (34824*2 + 8) * micro}, // never less than a report by itself
+		{name: "more input after it", e: pricing.Messages, ev: deltas(`{"input_tokens":3900,"cache_read_input_tokens":30464,"output_tokens":60}`, split), cost: (2*3900 + 30464/2 + 480) * micro},
+		{name: "no delta names it", e: pricing.Messages, ev: deltas(`{"output_tokens":60}`, `{"output_tokens":50}`), cost: (34824*2 + 480) * micro},
+	})
+}
+
+// What was written to the cache for a time that nobody knows costs something; where
+// a sum has it, what the call asked for says how long.
+func TestWritesOfUnknownLife(t *testing.T) {
+	const micro = 1000
+	report := func(raw string) pricing.Evidence { return pricing.Evidence{Usage: raw} }
+	checkReported(t, []reported{
+		{name: "Messages, no sum", e: pricing.Messages, ev: report(`{"input_tokens":1000,"cache_creation":{"ephemeral_24h_input_tokens":300},"output_tokens":100}`), cost: -1},
+		{name: "Messages, a part of them", e: pricing.Messages, ev: report(`{"input_tokens":1000,"cache_creation":{"ephemeral_5m_input_tokens":100,"ephemeral_24h_input_tokens":300},"output_tokens":100}`), cost: -1},
+		{name: "Messages, a sum", e: pricing.Messages, ev: report(`{"input_tokens":1000,"cache_creation_input_tokens":300,"cache_creation":{"ephemeral_24h_input_tokens":300},"output_tokens":100}`), cost: (2800 + 750) * micro},
+		{name: "Messages, none", e: pricing.Messages, ev: report(`{"input_tokens":1000,"cache_creation":{"ephemeral_24h_input_tokens":0,"note":"x"},"output_tokens":100}`), cost: 2800 * micro},
+		{name: "chat, no sum", e: pricing.Chat, ev: report(`{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens_details":{"ttl_24h_tokens":300}}}`), cost: -1},
+		{name: "chat, a sum", e: pricing.Chat, ev: report(`{"prompt_tokens":1000,"completion_tokens":100,"prompt_tokens_details":{"cache_write_tokens":300,"cache_write_tokens_details":{"ttl_24h_tokens":300}}}`), cost: (1400 + 750 + 800) * micro},
+		{name: "chat, Anthropic's name", e: pricing.Chat, ev: report(`{"prompt_tokens":1000,"completion_tokens":100,"cache_creation":{"ephemeral_24h_input_tokens":300}}`), cost: -1},
+	})
+}
+
+// Cohere says what it bills for texts beside them, and so do some who have its models
+// under OpenAI's paths.
+func TestBilledUnitsOfEmbeddings(t *testing.T) {
+	const micro = 1000
+	report := func(raw string) pricing.Evidence { return pricing.Evidence{Output: true, Usage: raw} }
+	checkReported(t, []reported{
+		{name: "input", e: pricing.Embeddings, ev: report(`{"api_version":{"version":"2"},"billed_units":{"input_tokens":5}}`), cost: 10 * micro},
+		{name: "with a fraction", e: pricing.Embeddings, ev: report(`{"billed_units":{"input_tokens":5.0,"images":0},"tokens":{"input_tokens":9}}`), cost: 10 * micro},
+		{name: "images too", e: pricing.Embeddings, ev: report(`{"billed_units":{"input_tokens":5,"images":1}}`), cost: -1},
+		{name: "nothing", e: pricing.Embeddings, ev: report(`{"billed_units":{"input_tokens":0}}`), cost: -1},
+		{name: "of an answer with output", e: pricing.Chat, ev: report(`{"billed_units":{"input_tokens":5}}`), cost: -1},
 	})
 }
 

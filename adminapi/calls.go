@@ -190,6 +190,7 @@ func authenticate(auth Authenticator, bearers, apiKeys []string) (*budget.Key, e
 	if !ok || !strings.EqualFold(scheme, "bearer") {
 		secret = "" // no key of this gateway, nor the same as another
 	}
+	secret = strings.Trim(secret, " ") // RFC 9110 allows several behind the scheme
 	if len(apiKeys) == 1 && !budget.SameKey([]byte(secret), []byte(apiKeys[0])) {
 		return nil, unauthenticated("key_invalid", "Authorization and x-api-key were sent with different keys"+remedy)
 	}

@@ -32,7 +32,7 @@ func TestAuthentication(t *testing.T) {
 		}
 		w.wantError(w.do("sk-aig-unknown", method, path, ""), 401, "key_invalid", "authorization")
 	}
-	for _, header := range []string{"sk-aig-admin", "Basic sk-aig-admin", "Bearer  sk-aig-admin", "Bearer sk-other", "Bearer", "Bearer sk-aig-\x80\xff", strings.Repeat("B", 10000)} {
+	for _, header := range []string{"sk-aig-admin", "Basic sk-aig-admin", "Bearer sk-aig-admin x", "Bearer sk-other", "Bearer", "Bearer sk-aig-\x80\xff", strings.Repeat("B", 10000)} {
 		w.wantError(w.do("", "GET", "/v1/models", "", "Authorization", header), 401, "key_invalid", "authorization")
 	}
 	for _, sent := range [][]string{
@@ -68,6 +68,8 @@ func TestOneKeyInTwoHeaders(t *testing.T) {
 		{"x-api-key alone", nil, []string{admin}, "", ""},
 		{"the same", []string{"Bearer " + admin}, []string{admin}, "", ""},
 		{"the same, scheme in lower case", []string{"bearer " + admin}, []string{admin}, "", ""},
+		{"the same, two blanks", []string{"Bearer  " + admin}, []string{admin}, "", ""},
+		{"two blanks alone", []string{"Bearer  " + admin}, nil, "", ""},
 		{"different", []string{"Bearer " + admin}, []string{finance}, "key_invalid", "authorization"},
 		{"a provider's", []string{"Bearer " + admin}, []string{"sk-ant-1"}, "key_invalid", "authorization"},
 		{"a prefix", []string{"Bearer " + admin}, []string{admin[:len(admin)-1]}, "key_invalid", "authorization"},

@@ -269,7 +269,11 @@ func listen(field, address string) (net.Listener, error) {
 		}
 		return l, nil
 	}
-	err := os.Remove(path)
+	before, err := os.Lstat(path)
+	if err == nil && before.Mode().Type() != os.ModeSocket {
+		return nil, fmt.Errorf("%s: %s is there and is no socket; move it away or set another path", field, path)
+	}
+	err = os.Remove(path) // what a gateway left that was killed
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", field, err)
 	}

@@ -60,6 +60,46 @@ providers:
 	}
 }
 
+// TestSocketsReplaceNothingElse starts listeners where something is: a socket that
+// nobody listens at any more makes way, and nothing else does.
+func TestSocketsReplaceNothingElse(t *testing.T) {
+	dir := envoytest.Dir(t)
+	kept := writeFile(t, "notes.txt", "kept")
+	makes := map[string]func(path string) error{
+		"a file":             func(path string) error { return os.WriteFile(path, []byte("kept"), 0o600) },
+		"a link to a file":   func(path string) error { return os.Symlink(kept, path) },
+		"an empty directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	}
+	for name, put := range makes {
+		path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"))
+		if err := put(path); err != nil {
+			t.Fatal(err)
+		}
+		l, err := listen("listen.control", "unix:"+path)
+		if err == nil {
+			l.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "listen.control") || !strings.Contains(err.Error(), "no socket") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if at, err := os.Lstat(path); err != nil || at.Mode().Type() == os.ModeSocket {
+			t.Errorf("%s is gone: %v", name, err)
+		}
+	}
+	path := filepath.Join(dir, "stale.sock")
+	stale, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.(*net.UnixListener).SetUnlinkOnClose(false) // as one that was killed leaves it
+	stale.Close()
+	l, err := listen("listen.control", "unix:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+}
+
 // TestStatementsHaveTheGatewaysZone starts the program, which ends at a port
 // that is taken, with a time zone: statements of its data directory begin their
 // months there.

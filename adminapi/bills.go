@@ -25,9 +25,6 @@ type billService struct {
 
 func (s *billService) ImportBill(ctx context.Context, req *aigatewayv1.ImportBillRequest) (*aigatewayv1.ImportBillResponse, error) {
 	key, in := caller(ctx), req.GetBill()
-	if err := seesAll(key); err != nil {
-		return nil, err
-	}
 	if in == nil {
 		return nil, budget.Invalid("field_invalid", "bill", "bill is missing; send provider, month and days")
 	}

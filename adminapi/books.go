@@ -30,12 +30,6 @@ func (s *adjustmentService) CreateAdjustment(ctx context.Context, req *aigateway
 		return nil, err
 	}
 	key := caller(ctx)
-	if len(key.AllowedTags) > 0 {
-		return nil, &budget.Error{
-			Kind: budget.KindPermission, Reason: "key_not_allowed", Field: "tag",
-			Message: "this key is limited to some tags and may not correct what was charged; use an admin's key without that limit",
-		}
-	}
 	if in.BudgetId != nil && in.Tag != nil {
 		return nil, budget.Invalid("field_invalid", "budget_id", "budget_id and tag are both set; an adjustment corrects one of them")
 	}

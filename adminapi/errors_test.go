@@ -114,6 +114,8 @@ func TestOneKeyInTwoHeaders(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	w := newWorld(t)
+	const limited = "sk-aig-limited"
+	w.store.keys[limited] = budget.Key{ID: "key_l", Name: "limited", Scopes: []budget.Scope{budget.ScopeAdmin}, AllowedTags: []budget.TagPattern{"team/a/**"}, CreateTime: instant}
 	need := map[string]string{ // route prefix: the narrow key that may use it
 		"/v1/budgets": finance, "/v1/usage": reporter, "/v1/calls": reporter, "/v1/overview": reporter, "/v1/health": reporter, "/v1/books": reporter, "/v1/refusals": reporter, "/v1/keys": admin, "/v1/reservations": admin, "/v1/models": "any",
 		"/v1/adjustments": admin, "/v1/audit": admin, "/v1/bills": admin, "/v1/explain": inference,
@@ -143,6 +145,9 @@ func TestScopes(t *testing.T) {
 			if refused {
 				w.wantError(a, 403, "scope_missing", "")
 			}
+		}
+		if allowed == admin { // such a key may be stored, though none is made
+			w.wantError(w.do(limited, method, strings.ReplaceAll(path, "{id}", "x"), body), 403, "key_not_allowed", "")
 		}
 	}
 }
@@ -314,6 +319,7 @@ func invalidRequests() []invalid {
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"secret":"x"}`, 400, "unknown_field", "secret"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"id":"key_a"}`, 400, "field_invalid", "id"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_tags":[""]}`, 400, "tag_invalid", "allowed_tags"},
+		{"POST", "/v1/keys", `{"name":"a","scopes":["usage","admin"],"allowed_tags":["a"]}`, 400, "field_invalid", "allowed_tags"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"allowed_tags":["a"],"default_tag":"b"}`, 400, "field_invalid", "default_tag"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"default_tag":"` + long + `"}`, 400, "tag_invalid", "default_tag"},
 		{"POST", "/v1/keys", `{"name":"a","scopes":["usage"],"default_tag":"` + long[:62] + `/**"}`, 400, "tag_invalid", "default_tag"},

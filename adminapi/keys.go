@@ -80,6 +80,9 @@ func (s *keyService) newKey(in *aigatewayv1.Key) (budget.Key, error) {
 	if err := keyTags(&k, in); err != nil {
 		return budget.Key{}, err
 	}
+	if len(k.AllowedTags) > 0 && k.Has(budget.ScopeAdmin) {
+		return budget.Key{}, budget.Invalid("field_invalid", "allowed_tags", "allowed_tags would limit the scope admin, which is for all tags; leave it out, or use the scopes inference, usage and budgets")
+	}
 	if err := checkModels(k.AllowedModels); err != nil {
 		return budget.Key{}, err
 	}

@@ -2,6 +2,7 @@ package gatewayconfig
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,6 +118,9 @@ func (v *validator) oidcGroup(field string, f fileOIDCGroup) OIDCGroup {
 			continue
 		}
 		out.Tags = append(out.Tags, p)
+	}
+	if len(out.Tags) > 0 && slices.Contains(out.Scopes, budget.ScopeAdmin) {
+		v.fail(field+".tags", "limits admin, which is for all tags; leave tags out, or write scopes: [usage, budgets]")
 	}
 	return out
 }

@@ -35,7 +35,7 @@ type Key struct {
 	// (read and write budgets), admin (all of it, and keys). At least one.
 	Scopes []string `protobuf:"bytes,3,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// The tags its calls may carry and its reports may show: "team/a", or with
-	// all below it "team/a/**". Empty: every tag.
+	// all below it "team/a/**". Empty: every tag, as a key with admin must have.
 	AllowedTags []string `protobuf:"bytes,4,rep,name=allowed_tags,proto3" json:"allowed_tags,omitempty"`
 	// The tag of its calls that send none. Empty: "untagged".
 	DefaultTag string `protobuf:"bytes,5,opt,name=default_tag,proto3" json:"default_tag,omitempty"`

@@ -188,12 +188,13 @@ func (c *core) lack(legs []*account, bound budget.Amount, at instant) {
 }
 
 // ask begins an exchange with the store and returns what to ask: of all accounts
-// that have something to tell, or of those alone that are in a hurry. Exchanges come
-// one after another; told or unanswered ends this one.
+// that have something to tell, or of those alone that are in a hurry, of which there
+// may be none: then nothing is sent. Exchanges come one after another; told or
+// unanswered ends this one.
 func (c *core) ask(at instant, all bool) []budget.Ask {
 	c.advance(&at)
 	x := c.leases
-	x.underway, x.sent, x.asked, x.urgent = true, at.mono, x.asked[:0], false
+	x.asked, x.urgent = x.asked[:0], false
 	if len(x.listed) > maxAsks {
 		slices.SortStableFunc(x.listed, func(a, b *account) int { return a.hurry() - b.hurry() })
 	}
@@ -219,6 +220,9 @@ func (c *core) ask(at instant, all bool) []budget.Ask {
 		x.asked = append(x.asked, asked{Ask: budget.Ask{AccountName: name}})
 	}
 	x.gone = x.gone[n:]
+	if all || len(x.asked) > 0 {
+		x.underway, x.sent = true, at.mono
+	}
 	asks := make([]budget.Ask, len(x.asked))
 	for i := range x.asked {
 		asks[i] = x.asked[i].Ask

@@ -91,6 +91,23 @@ func TestExchangesAreBounded(t *testing.T) {
 	}
 }
 
+// TestNothingSentIsNotAwaited: nobody takes the store for down because there was
+// nothing to ask it in a hurry.
+func TestNothingSentIsNotAwaited(t *testing.T) {
+	c, accounts := lending(1, budget.Total)
+	c.ask(leaseNow, true)
+	granted(c, 50, 50, leaseNow, accounts...)
+	for i, sent := range []bool{false, true} {
+		at := leaseNow.later(int64(i+1) * slowFor)
+		if asks := c.ask(at, sent); len(asks) > 0 && !sent {
+			t.Fatalf("%+v", asks)
+		}
+		if down := c.leases.isDown(at.later(slowFor)); down != sent {
+			t.Errorf("sent: %t, down: %t", sent, down)
+		}
+	}
+}
+
 // TestUnusedLeasesGoBack: of an account that is idle, or whose window is over.
 func TestUnusedLeasesGoBack(t *testing.T) {
 	for name, tt := range map[string]struct {

@@ -46,7 +46,7 @@ func (a Amount) Add(b Amount) (Amount, bool) {
 	return s, s <= MaxAmount && s >= a == (b >= 0)
 }
 
-// Plus is a+b, at most MaxAmount; neither is negative.
+// Plus is a+b, at most MaxAmount.
 func (a Amount) Plus(b Amount) Amount {
 	if s, fits := a.Add(b); fits {
 		return s

@@ -158,11 +158,11 @@ type UsageRow struct {
 	Tokens
 }
 
-// Add adds r's counts and costs to u's. It does not check for overflow:
-// who adds what no ledger has added up before, does.
+// Add adds r's counts and costs to u's; Cost stays within MaxAmount, also below 0, if
+// both were.
 func (u *UsageRow) Add(r UsageRow) {
 	u.Requests += r.Requests
-	u.Cost += r.Cost
+	u.Cost = max(u.Cost.Plus(r.Cost), -MaxAmount)
 	u.Unpriced += r.Unpriced
 	u.Estimated += r.Estimated
 	u.EstimatedCost += r.EstimatedCost

@@ -40,7 +40,7 @@ func UsageColumns(by []Dimension) (map[string]bool, error) {
 }
 
 // FoldUsage sums rows of quarter hours into the days or hours of zone.
-func FoldUsage(rows []UsageRow, hours bool, zone *time.Location) ([]UsageRow, error) {
+func FoldUsage(rows []UsageRow, hours bool, zone *time.Location) []UsageRow {
 	type group struct {
 		at   int64
 		attr Attribution
@@ -61,13 +61,9 @@ func FoldUsage(rows []UsageRow, hours bool, zone *time.Location) ([]UsageRow, er
 			index[g] = i
 			out = append(out, UsageRow{Attribution: r.Attribution, Time: t})
 		}
-		sum := &out[i]
-		if _, ok := sum.Cost.Add(r.Cost); !ok {
-			return nil, fmt.Errorf("sum of usage passes %s", MaxAmount.Display())
-		}
-		sum.Add(r)
+		out[i].Add(r)
 	}
-	return out, nil
+	return out
 }
 
 // startOfHour is the begin of the hour that t's clock shows. Where clocks change

@@ -184,9 +184,7 @@ func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by [
 		return nil, fmt.Errorf("read usage: %w", err)
 	}
 	if timed {
-		if rows, err = budget.FoldUsage(rows, slices.Contains(by, budget.ByHour), zone); err != nil {
-			return nil, err
-		}
+		rows = budget.FoldUsage(rows, slices.Contains(by, budget.ByHour), zone)
 	}
 	budget.SortUsage(rows)
 	return rows, nil

@@ -105,8 +105,8 @@ func (s *Store) book(ctx context.Context, c *conn, a *budget.Adjustment, now tim
 	}
 	_, err = c.Exec(ctx, `INSERT INTO aig_usage (holder, bucket, tag, model, provider, key_id, seq, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
 		VALUES ($1, $2, $3, $4, $4, '', 0, 0, 0, $5, 0, 0, 0, 0, 0, 0)
-		ON CONFLICT (bucket, tag, model, provider, key_id, holder) DO UPDATE SET cost = aig_usage.cost + excluded.cost`,
-		adjustments, now.UnixNano()/quarter, string(a.Tag), budget.AdjustmentModel, int64(a.Amount))
+		ON CONFLICT (bucket, tag, model, provider, key_id, holder) DO UPDATE SET cost = least(greatest(aig_usage.cost::numeric + excluded.cost, -$6::numeric), $6::numeric)::bigint`,
+		adjustments, now.UnixNano()/quarter, string(a.Tag), budget.AdjustmentModel, int64(a.Amount), int64(budget.MaxAmount))
 	return err
 }
 

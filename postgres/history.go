@@ -56,7 +56,7 @@ func (s *Store) refusedFrom() int64 {
 }
 
 // sumRefused adds up counts; Kept stays at MaxAmount.
-const sumRefused = `coalesce(sum(calls), 0)::bigint, coalesce(sum(distinct_calls), 0)::bigint, least(coalesce(sum(kept), 0), 4611686018427387904)::bigint`
+var sumRefused = sumOf("calls") + ", " + sumOf("distinct_calls") + ", " + sumOf("kept")
 
 // Refused adds up what all replicas have told of the refused calls of w, whose borders
 // are quarters of an hour, by budget and reason.

@@ -67,6 +67,26 @@ func testAdjust(w *world) {
 	w.knowsPast(m)
 }
 
+// testAdjustTooMuch: what corrections of tags come to stays within what an amount may
+// be, and reports go on.
+func testAdjustTooMuch(w *world) {
+	for i, a := range []budget.Adjustment{{Tag: "u/a", Amount: budget.MaxAmount}, {Tag: "u/a", Amount: budget.MaxAmount}, {Tag: "u/b", Amount: budget.MaxAmount}, {Tag: "u/c", Amount: 1},
+		{Tag: "v/a", Amount: -budget.MaxAmount}, {Tag: "v/a", Amount: -budget.MaxAmount}, {Tag: "v/b", Amount: -budget.MaxAmount}, {Tag: "v/c", Amount: -budget.MaxAmount}} {
+		a.RequestID, a.Reason = fmt.Sprint(i), "a slip"
+		_, err := w.store.Adjust(w.Context(), a, "key_me")
+		w.must(err)
+	}
+	month := budget.Month.WindowAt(time.Now(), time.UTC)
+	for tags, want := range map[budget.TagPattern]budget.Amount{"u/**": budget.MaxAmount, "u/a": budget.MaxAmount, "v/**": -budget.MaxAmount} {
+		for _, by := range [][]budget.Dimension{nil, {budget.ByDay}} {
+			rows, err := w.store.Usage(w.Context(), budget.UsageQuery{Window: month, GroupBy: by, Tags: tags, Zone: time.UTC})
+			if err != nil || len(rows) != 1 || rows[0].Cost != want {
+				w.Errorf("%s by %v: %+v, %v; want %d", tags, by, rows, err, want)
+			}
+		}
+	}
+}
+
 // adjustedLeases: what was refunded may be lent again, and no more, and a charge above
 // the cap calls back what is unused there.
 func (w *world) adjustedLeases(m *postgres.Member, all, tree budget.AccountName) {

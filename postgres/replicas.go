@@ -15,7 +15,7 @@ import (
 func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, extract(epoch FROM now() - h.seen), extract(epoch FROM now() - coalesce(h.pushed, h.joined)),
-				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE s.version - h.applied END, h.has_left, coalesce(sum(l.lease), 0)::bigint
+				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE s.version - h.applied END, h.has_left, `+sumOf("l.lease")+`
 			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
 				AND a."end" > extract(epoch FROM now()) * 1000000000) ON l.holder = h.id
 			WHERE NOT h.forgotten GROUP BY h.id, s.version ORDER BY h.id`, s.stale().Microseconds())
@@ -67,7 +67,7 @@ func (s *Store) forget(ctx context.Context, id string, charge bool, since *time.
 			kept AS (UPDATE aig_lease l SET lease = o.now, spent = o.now, reserved = 0 FROM old o WHERE l.holder = $1 AND l.budget_id = o.budget_id AND l.start = o.start),
 			summed AS (UPDATE aig_account a SET allocated = allocated - o.lease + o.now, spent = a.spent - o.spent + o.now, reserved = a.reserved - o.reserved
 				FROM old o WHERE a.budget_id = o.budget_id AND a.start = o.start)
-			SELECT coalesce(sum(lease - now), 0)::bigint FROM old`, id, charge).Scan(&released)
+			SELECT `+sumOf("lease - now")+` FROM old`, id, charge).Scan(&released)
 		if err != nil {
 			return err
 		}

@@ -65,6 +65,7 @@ func TestStore(t *testing.T) {
 		"import":             testImport,
 		"adjust":             testAdjust,
 		"adjust at once":     testAdjustAtOnce,
+		"adjust too much":    testAdjustTooMuch,
 		"history":            testHistory,
 		"tidy":               testTidy,
 		"lost reply":         testLostReply,

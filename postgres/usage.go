@@ -126,10 +126,16 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 		return err
 	})
 	if err == nil && columns["bucket"] {
-		rows, err = budget.FoldUsage(rows, slices.Contains(q.GroupBy, budget.ByHour), q.Zone)
+		rows = budget.FoldUsage(rows, slices.Contains(q.GroupBy, budget.ByHour), q.Zone)
 	}
 	budget.SortUsage(rows)
 	return rows, err
+}
+
+// sumOf adds up an integer column of any rows, within MaxAmount above and below 0: a
+// correction has up to that.
+func sumOf(column string) string {
+	return fmt.Sprintf("least(greatest(coalesce(sum(%s), 0), -%d), %[2]d)::bigint", column, int64(budget.MaxAmount))
 }
 
 // usageSQL sums what q selects by columns; the others come back empty.
@@ -155,8 +161,8 @@ func usageSQL(q budget.UsageQuery, columns map[string]bool) (query string, args 
 		}
 	}
 	query = "SELECT " + strings.Join(selected, ", ")
-	for _, sum := range []string{"requests", "unpriced", "cost", "input", "cache_read", "cache_write", "output", "estimated", "estimated_cost"} {
-		query += ", coalesce(sum(u." + sum + "), 0)::bigint"
+	for _, column := range []string{"requests", "unpriced", "cost", "input", "cache_read", "cache_write", "output", "estimated", "estimated_cost"} {
+		query += ", " + sumOf("u."+column)
 	}
 	query += " FROM aig_usage u WHERE " + f.where()
 	if len(grouped) > 0 {

@@ -97,9 +97,10 @@ func (s *callService) query(ctx context.Context, req *aigatewayv1.ListCallsReque
 		return q, err
 	}
 	parts, err := selections(caller(ctx), tags)
-	if err == nil && (len(parts) != 1 || parts[0] != "") {
-		q.Tags = parts
+	if len(parts) == 1 && parts[0] == "" {
+		parts = rights(caller(ctx))
 	}
+	q.Tags = parts
 	return q, err
 }
 

@@ -47,6 +47,9 @@ type callAnswer struct {
 func callsKind(c *Config) kind[callQuestion, callAnswer] {
 	here := callLists{c.Calls, c.Refusals}
 	return kind[callQuestion, callAnswer]{name: "calls", past: true, here: func(ctx context.Context, q callQuestion, most int) (a callAnswer, err error) {
+		if len(q.Query.Tags) == 0 {
+			return a, errNoRights
+		}
 		from := ""
 		if q.From != nil {
 			from = q.From[c.self()]
@@ -214,6 +217,9 @@ type endedAnswer struct {
 func endedKind(c *Config) kind[endedQuestion, endedAnswer] {
 	here := callLists{c.Calls, c.Refusals}
 	return kind[endedQuestion, endedAnswer]{name: "ended", here: func(ctx context.Context, q endedQuestion, most int) (a endedAnswer, err error) {
+		if len(q.Query.Tags) == 0 {
+			return a, errNoRights
+		}
 		if most < math.MaxInt { // a call has some kilobytes at most
 			q.Query.Limit = max(1, min(q.Query.Limit, most/endedBytes))
 		}

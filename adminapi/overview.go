@@ -51,7 +51,7 @@ func (s *overviewService) GetOverview(ctx context.Context, _ *aigatewayv1.GetOve
 	if p, ok := budget.Straight(total.Cost, month, now); ok {
 		resp.Projected = new(p.String())
 	}
-	running, unreachable, err := s.running.ask(ctx, s.peers, runningQuestion{key.AllowedTags})
+	running, unreachable, err := s.running.ask(ctx, s.peers, runningQuestion{rights(key)})
 	if err != nil {
 		return nil, err
 	}

@@ -1,10 +1,13 @@
 package adminapi
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -25,8 +28,9 @@ type Peers interface {
 }
 
 // kind is a question that each gateway answers from what only it has. Questions and
-// answers travel as JSON between programs of two versions. What the caller may see is
-// part of the question.
+// answers travel as JSON between programs of two versions: a question with a member
+// that is not known here is not answered. What the caller may see is part of the
+// question, and never left out.
 type kind[Q, A any] struct {
 	name string
 	past bool // it is about what gateways had before they stopped, too
@@ -65,7 +69,9 @@ func (k *kind[Q, A]) ask(ctx context.Context, p Peers, q Q) (answers map[string]
 // answer is here for a question of another gateway.
 func (k *kind[Q, A]) answer(ctx context.Context, question []byte, most int) ([]byte, error) {
 	var q Q
-	if err := json.Unmarshal(question, &q); err != nil {
+	d := json.NewDecoder(bytes.NewReader(question))
+	d.DisallowUnknownFields() // it could be what narrows the question
+	if err := d.Decode(&q); err != nil {
 		return nil, fmt.Errorf("read a question: %w", err)
 	}
 	a, err := k.here(ctx, q, most)
@@ -74,6 +80,17 @@ func (k *kind[Q, A]) answer(ctx context.Context, question []byte, most int) ([]b
 	}
 	return json.Marshal(a)
 }
+
+// rights are the tags that a key sees, in a question.
+func rights(k *budget.Key) []budget.TagPattern {
+	if len(k.AllowedTags) == 0 {
+		return []budget.TagPattern{budget.AllTags}
+	}
+	return k.AllowedTags
+}
+
+// errNoRights is of a question that does not say what its caller may see.
+var errNoRights = errors.New("the question does not say which tags its caller sees")
 
 // answerer answers questions of one kind.
 type answerer func(ctx context.Context, question []byte, most int) ([]byte, error)
@@ -87,8 +104,14 @@ func kinds(c *Config) map[string]answerer {
 }
 
 // Answer answers what another gateway asked through Peers, in about most bytes. It may
-// be called concurrently.
-func (s *Server) Answer(ctx context.Context, kind string, question []byte, most int) ([]byte, error) {
+// be called concurrently. A panic is an error: each gateway would end by the same
+// question.
+func (s *Server) Answer(ctx context.Context, kind string, question []byte, most int) (text []byte, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			text, err = nil, fmt.Errorf("panic in the answer to %q: %v\n%s", kind, p, debug.Stack())
+		}
+	}()
 	answer := s.kinds[kind]
 	if answer == nil {
 		return nil, fmt.Errorf("nobody knows what %q is", kind)

@@ -258,6 +258,35 @@ func TestRightsTravel(t *testing.T) {
 	}
 }
 
+// TestQuestionsWithoutRights are not answered: what they do not say, or say in words of
+// another version, is no right.
+func TestQuestionsWithoutRights(t *testing.T) {
+	w := newGateways(t, "a").worlds["a"]
+	w.store.calls = []budget.Call{{ID: 1, State: budget.CallSettled, DecidedAt: instant}}
+	for kind, question := range map[string]string{"calls": `{"query":{"limit":1,%s}}`, "ended": `{"query":{"limit":1,%s}}`, "running": `{%s}`} {
+		for tags, whole := range map[string]bool{`"tags":["**"]`: true, `"tags":null`: false, `"tags":[]`: false, `"labels":["x"]`: false, `"tags":["**"],"labels":["x"]`: false} {
+			text, err := w.server.Answer(t.Context(), kind, fmt.Appendf(nil, question, tags), 1<<20)
+			if whole != (err == nil) {
+				t.Errorf("%s with %s: %s, %v", kind, tags, text, err)
+			}
+		}
+	}
+}
+
+// panics is an error that nobody can read.
+type panics struct{}
+
+func (panics) Error() string { panic("a bug") }
+
+// TestPanicInAnAnswer ends no gateway.
+func TestPanicInAnAnswer(t *testing.T) {
+	w := newGateways(t, "a").worlds["a"]
+	w.setReady(adminapi.Condition{Name: "ledger", Err: panics{}})
+	if text, err := w.server.Answer(t.Context(), "state", []byte("{}"), 1<<20); text != nil || err == nil || !strings.Contains(err.Error(), "a bug") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
 // TestReservationsOfAllGateways: the oldest of all, and no younger ones than those of
 // an answer that was cut.
 func TestReservationsOfAllGateways(t *testing.T) {

@@ -86,7 +86,7 @@ func (s *reservationService) ListReservations(ctx context.Context, req *aigatewa
 
 // runningQuestion asks for the sum of the running calls that a key sees.
 type runningQuestion struct {
-	Tags []budget.TagPattern `json:"tags,omitempty"` // the key's; empty: all
+	Tags []budget.TagPattern `json:"tags"` // that the key sees
 }
 
 type runningAnswer struct {
@@ -96,6 +96,9 @@ type runningAnswer struct {
 
 func runningKind(c *Config) kind[runningQuestion, runningAnswer] {
 	return kind[runningQuestion, runningAnswer]{name: "running", here: func(_ context.Context, q runningQuestion, _ int) (a runningAnswer, _ error) {
+		if len(q.Tags) == 0 {
+			return a, errNoRights
+		}
 		key := &budget.Key{AllowedTags: q.Tags}
 		for _, o := range c.Reservations.OpenReservations(math.MaxInt) {
 			if sees(key, budget.TagPattern(o.Tag)) {

@@ -40,17 +40,18 @@ type Call struct {
 	Repeats int64    // how often the same call was refused again
 }
 
-// CallQuery selects calls, the newest first. Empty fields select all.
+// CallQuery selects calls, the newest first. Empty fields select all. Gateways of two
+// versions send it to each other: its names in JSON stay.
 type CallQuery struct {
-	Tags      []TagPattern // any of these
-	KeyID     string
-	Model     string // slug
-	RequestID string
-	State     CallState
-	Since     time.Time // decided then or later
+	Tags      []TagPattern `json:"tags"` // any of these
+	KeyID     string       `json:"key_id"`
+	Model     string       `json:"model"` // slug
+	RequestID string       `json:"request_id"`
+	State     CallState    `json:"state"`
+	Since     time.Time    `json:"since"` // decided then or later
 	// Before continues a list behind a call: only older ones.
-	Before ReservationID
-	Limit  int // of calls in a page, 1 or more
+	Before ReservationID `json:"before"`
+	Limit  int           `json:"limit"` // of calls in a page, 1 or more
 }
 
 // Selects reports whether q selects a call, but for Before and Limit.

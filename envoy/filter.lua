@@ -1335,7 +1335,7 @@ function envoy_on_response(h)
   if note == nil then return end
   headers:remove("x-aig-int-answer")
   local status = headers:get(":status")
-  local failed = status >= "400"
+  local failed = #status == 3 and status >= "400" -- less than 100 is no status, and would break the client's connection
   if failed or status < "200" or status >= "300" then
     local anthropic, sent = match(note, "^[^\t]*\t([^\t]*)(.*)")
     anthropic = anthropic == "true"

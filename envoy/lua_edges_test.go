@@ -2,9 +2,12 @@ package envoy_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	lua "github.com/yuin/gopher-lua"
 
 	"aigateway/envoy"
 )
@@ -129,4 +132,26 @@ func reportable(text string) string {
 		i = j
 	}
 	return string(out)
+}
+
+// A number below 100 is no status: Envoy takes it from a provider, and clients take
+// it for a broken connection.
+func TestStatusThatIsNone(t *testing.T) {
+	v := newVM(t)
+	for _, status := range []string{"99", "20", "4"} {
+		for _, anthropic := range []bool{false, true} {
+			headers, body := map[string]any{":status": status, "location": "http://elsewhere/"}, "{}"
+			h, err := v.call("envoy_on_response", map[string]any{"rsv": "x", envoy.KeyAnthropic: anthropic}, headers, &body, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			left := h.RawGetString("headers_map").(*lua.LTable)
+			if got := left.RawGetString(":status").String(); got != "502" || left.RawGetString("location") != lua.LNil {
+				t.Errorf("%s: %s, location %s", status, got, left.RawGetString("location"))
+			}
+			if got := v.reported(h).UpstreamStatus; strconv.Itoa(got) != status {
+				t.Errorf("%s: reported %d", status, got)
+			}
+		}
+	}
 }

@@ -1283,8 +1283,9 @@ end
 -- No inference API redirects, or switches protocols: whoever followed would send key and prompt elsewhere.
 local function on_redirect(h, status, anthropic)
   publish_status(h, status)
-  replace(h, h:body(true), anthropic, status, "502", "upstream_redirect", "The provider answered with a redirect (HTTP " .. status
-    .. "), which this gateway does not follow. Whoever runs it must check the provider's base_url.")
+  local reason, text = "upstream_redirect", "The provider answered with a redirect (HTTP " .. status .. "), which this gateway does not follow."
+  if #status < 3 then reason, text = "upstream_malformed", "The provider answered HTTP " .. status .. ", which is no status." end
+  replace(h, h:body(true), anthropic, status, "502", reason, text .. " Whoever runs it must check the provider's base_url.")
   h:headers():remove("location")
 end
 

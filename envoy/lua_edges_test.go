@@ -149,6 +149,9 @@ func TestStatusThatIsNone(t *testing.T) {
 			if got := left.RawGetString(":status").String(); got != "502" || left.RawGetString("location") != lua.LNil {
 				t.Errorf("%s: %s, location %s", status, got, left.RawGetString("location"))
 			}
+			if text := v.answer(h).Body; !strings.Contains(text, "upstream_malformed") && !anthropic {
+				t.Errorf("%s: %s", status, text)
+			}
 			if got := v.reported(h).UpstreamStatus; strconv.Itoa(got) != status {
 				t.Errorf("%s: reported %d", status, got)
 			}

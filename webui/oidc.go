@@ -2,15 +2,19 @@ package webui
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +30,8 @@ const (
 	pendingCookie = "aig_oidc"
 	pendingFor    = 10 * time.Minute // somebody may take at the issuer
 	issuerWithin  = 10 * time.Second // an answer of the issuer's
+	issuerAtOnce  = 8                // that it is asked for, however many strangers come
+	awayFor       = time.Second      // that it gave none is remembered
 	maxSession    = 24 * time.Hour   // however long an ID token lasts
 	maxUser       = 128              // bytes of a name
 )
@@ -58,14 +64,26 @@ type Issuer struct {
 	OIDC
 	client *http.Client
 	people *signIns[*budget.Key]
+	rules  string // a hash of what decides who may do what, and for how long
+	key    []byte // of the MACs of pending sign-ins; a restart ends them
+	asking chan struct{}
 
-	mu    sync.Mutex
-	found *oidc.Provider // nil: not asked yet
+	mu     sync.Mutex
+	found  *found // nil: the issuer has not answered yet
+	away   error  // why it did not, at awayAt
+	awayAt time.Time
+}
+
+// found is what the issuer said of itself.
+type found struct {
+	provider *oidc.Provider
+	config   oauth2.Config // which remembers how the token endpoint takes the secret
 }
 
 // NewIssuer returns an Issuer, which is asked for its addresses at the first sign-in.
 func NewIssuer(c OIDC) (*Issuer, error) {
-	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions)}
+	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), rules: rulesOf(c), key: make([]byte, sha256.Size), asking: make(chan struct{}, issuerAtOnce)}
+	_, _ = rand.Read(i.key) // which never fails
 	pool, err := x509.SystemCertPool()
 	if len(c.CA) > 0 {
 		pool, err = x509.NewCertPool(), nil
@@ -103,49 +121,95 @@ const personPrefix = budget.KeyPrefix + "oidc-"
 // Known reports whether secret is one that an Issuer made.
 func Known(secret string) bool { return strings.HasPrefix(secret, personPrefix) }
 
-// provider asks the issuer for its addresses, until it has answered once.
-func (i *Issuer) provider() (*oidc.Provider, error) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if i.found != nil {
-		return i.found, nil
-	}
-	p, err := oidc.NewProvider(i.asked(context.Background()), i.OIDC.Issuer) // which keeps the context
-	if err == nil {
-		i.found = p
-	}
-	return p, err
+// rulesOf ends the sessions of people when it changes: their rights are those that the
+// configuration gave when they signed in.
+func rulesOf(c OIDC) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %q %q %d %q", c.Issuer, c.ClientID, c.UserClaim, c.GroupsClaim, c.SessionFor, c.Roles))
+	return hex.EncodeToString(sum[:])
 }
 
-func (i *Issuer) asked(ctx context.Context) context.Context { return oidc.ClientContext(ctx, i.client) }
+// ask takes one of the few places for a request to the issuer, until the caller calls
+// done.
+func (i *Issuer) ask(ctx context.Context) (asked context.Context, done func(), err error) {
+	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, i.client), issuerWithin)
+	select {
+	case i.asking <- struct{}{}:
+		return ctx, func() { <-i.asking; cancel() }, nil
+	case <-ctx.Done():
+		cancel()
+		return nil, nil, fmt.Errorf("the issuer is being asked too much: %w", ctx.Err())
+	}
+}
 
-func (i *Issuer) config(p *oidc.Provider) *oauth2.Config {
-	return &oauth2.Config{ClientID: i.ClientID, ClientSecret: i.ClientSecret, Endpoint: p.Endpoint(), RedirectURL: i.RedirectURL, Scopes: append([]string{oidc.ScopeOpenID}, i.Scopes...)}
+// known is what the issuer said of itself, or that it was away just now; neither: it
+// must be asked.
+func (i *Issuer) known() (*found, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if ago := i.Now().Sub(i.awayAt); i.found == nil && i.away != nil && ago >= 0 && ago < awayFor {
+		return nil, i.away
+	}
+	return i.found, nil
+}
+
+// discover asks the issuer for its addresses, until it has answered once.
+func (i *Issuer) discover(ctx context.Context) (*found, error) {
+	if f, err := i.known(); f != nil || err != nil {
+		return f, err
+	}
+	asked, done, err := i.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if f, err := i.known(); f != nil || err != nil { // while this one waited
+		return f, err
+	}
+	p, err := oidc.NewProvider(asked, i.OIDC.Issuer)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case err == nil && i.found == nil:
+		i.found = &found{p, oauth2.Config{ClientID: i.ClientID, ClientSecret: i.ClientSecret, Endpoint: p.Endpoint(), RedirectURL: i.RedirectURL, Scopes: append([]string{oidc.ScopeOpenID}, i.Scopes...)}}
+	case err != nil && ctx.Err() == nil: // and nobody went away
+		i.away, i.awayAt = err, i.Now()
+	}
+	return i.found, err
 }
 
 // pending is a sign-in that somebody has begun. It is in a cookie of theirs and nowhere
 // else, so nobody can fill a memory with it.
 type pending struct{ state, nonce, verifier string }
 
-func (p pending) text() string { return p.state + "." + p.nonce + "." + p.verifier }
-
-// ofRequest is who the callback is for. An attacker's code in another browser has none.
-func ofRequest(r *http.Request) (p pending, ok bool) {
-	c, err := r.Cookie(pendingCookie)
-	if err != nil {
-		return p, false
-	}
-	parts := strings.Split(c.Value, ".")
-	if len(parts) != 3 || slices.Contains(parts, "") {
-		return p, false
-	}
-	p = pending{parts[0], parts[1], parts[2]}
-	return p, subtle.ConstantTimeCompare([]byte(p.state), []byte(r.URL.Query().Get("state"))) == 1
+// seal is the cookie's text: only who began here makes the issuer be asked.
+func (i *Issuer) seal(p pending, until time.Time) string {
+	text := strings.Join([]string{p.state, p.nonce, p.verifier, strconv.FormatInt(until.Unix(), 10)}, ".")
+	return text + "." + i.mac(text)
 }
 
-func pendingOf(r *http.Request, value string, seconds int) *http.Cookie {
-	c := cookie(r, value, seconds)
-	c.Name, c.Path = pendingCookie, "/ui/oidc/"
+func (i *Issuer) mac(text string) string {
+	m := hmac.New(sha256.New, i.key)
+	m.Write([]byte(text))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+// open is who the callback with a state is for, by a cookie's text. An attacker's code in
+// another browser has none.
+func (i *Issuer) open(text, state string) (p pending, ok bool) {
+	parts := strings.Split(text, ".")
+	if len(parts) != 5 || !hmac.Equal([]byte(parts[4]), []byte(i.mac(strings.Join(parts[:4], ".")))) {
+		return p, false
+	}
+	until, err := strconv.ParseInt(parts[3], 10, 64)
+	p = pending{parts[0], parts[1], parts[2]}
+	return p, err == nil && i.Now().Unix() < until && subtle.ConstantTimeCompare([]byte(p.state), []byte(state)) == 1
+}
+
+func (h *Handler) pendingCookie(r *http.Request, value string, seconds int) *http.Cookie {
+	c := h.cookie(r, pendingCookie, value, seconds)
+	if !c.Secure {
+		c.Path = "/ui/oidc/"
+	}
 	c.SameSite = http.SameSiteLaxMode // the issuer sends the browser back
 	return c
 }
@@ -213,28 +277,29 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (to string, err 
 	if err := ownPage(r); err != nil {
 		return "", &failed{failedAway, err}
 	}
-	p, err := h.Issuer.provider()
+	f, err := h.Issuer.discover(r.Context())
 	if err != nil {
 		return "", &failed{failedIssuer, err}
 	}
+	h.sessions.end(h.cookieOf(r, sessionCookie)) // which the callback, from another site, does not have
 	in := pending{rand.Text(), rand.Text(), oauth2.GenerateVerifier()}
-	http.SetCookie(w, pendingOf(r, in.text(), int(pendingFor/time.Second)))
-	return h.Issuer.config(p).AuthCodeURL(in.state, oidc.Nonce(in.nonce), oauth2.S256ChallengeOption(in.verifier)), nil
+	http.SetCookie(w, h.pendingCookie(r, h.Issuer.seal(in, h.Now().Add(pendingFor)), int(pendingFor/time.Second)))
+	return f.config.AuthCodeURL(in.state, oidc.Nonce(in.nonce), oauth2.S256ChallengeOption(in.verifier)), nil
 }
 
 // callback is where the issuer sends the browser with a code.
 func (h *Handler) callback(w http.ResponseWriter, r *http.Request) (to string, err error) {
-	in, ok := ofRequest(r)
-	http.SetCookie(w, pendingOf(r, "", -1)) // whatever comes of it, once
+	in, ok := h.Issuer.open(h.cookieOf(r, pendingCookie), r.URL.Query().Get("state"))
+	http.SetCookie(w, h.pendingCookie(r, "", -1)) // whatever comes of it, once
 	if !ok {
-		return "", &failed{failedState, errors.New("the state is not one of this browser")}
+		return "", &failed{failedState, errors.New("the state is not one of this browser, or is too old")}
 	}
 	key, lasts, err := h.Issuer.signIn(r, in)
 	if err != nil {
 		return "", err
 	}
 	h.Issuer.Told(key, nil)
-	return "/ui/", h.start(w, r, session{Person: key}, lasts)
+	return "/ui/", h.start(w, r, session{Person: key, Rules: h.Issuer.rules}, lasts)
 }
 
 // secretOf is what stands for the rights of a session in the process.
@@ -255,12 +320,16 @@ func (i *Issuer) signIn(r *http.Request, in pending) (*budget.Key, time.Duration
 	case q.Get("error") != "":
 		return nil, 0, &failed{failedDenied, fmt.Errorf("the issuer answers %q", budget.Clip(q.Get("error"), 100))}
 	}
-	p, err := i.provider()
+	f, err := i.discover(r.Context())
 	if err != nil {
 		return nil, 0, &failed{failedIssuer, err}
 	}
-	ctx := i.asked(r.Context())
-	token, err := i.config(p).Exchange(ctx, q.Get("code"), oauth2.VerifierOption(in.verifier))
+	ctx, done, err := i.ask(r.Context())
+	if err != nil {
+		return nil, 0, &failed{failedIssuer, err}
+	}
+	defer done()
+	token, err := f.config.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(in.verifier))
 	if err != nil {
 		var refused *oauth2.RetrieveError
 		if errors.As(err, &refused) { // whose body may have anything in it
@@ -272,7 +341,7 @@ func (i *Issuer) signIn(r *http.Request, in pending) (*budget.Key, time.Duration
 	if !ok {
 		return nil, 0, &failed{failedToken, errors.New("no ID token came with the code")}
 	}
-	id, err := p.Verifier(&oidc.Config{ClientID: i.ClientID, Now: i.Now}).Verify(ctx, raw)
+	id, err := f.provider.Verifier(&oidc.Config{ClientID: i.ClientID, Now: i.Now}).Verify(ctx, raw)
 	if err != nil {
 		return nil, 0, &failed{failedToken, err}
 	}
@@ -295,8 +364,8 @@ func (i *Issuer) rights(id *oidc.IDToken) (*budget.Key, error) {
 	if err := id.Claims(&claims); err != nil {
 		return nil, &failed{failedToken, err}
 	}
-	if azp, ok := claims["azp"].(string); len(id.Audience) > 1 && (!ok || azp != i.ClientID) {
-		return nil, &failed{failedToken, errors.New("the ID token has several audiences, and was made for another")}
+	if azp, ok := claims["azp"]; (ok || len(id.Audience) > 1) && azp != any(i.ClientID) {
+		return nil, &failed{failedToken, errors.New("the ID token has an azp that is another client's, or several audiences and no azp")}
 	}
 	who := i.who(id.Subject, claims)
 	if who == "" {

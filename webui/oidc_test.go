@@ -1,11 +1,13 @@
 package webui_test
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,6 +47,7 @@ func newVisit(t *testing.T, change func(*webui.OIDC)) *visit {
 	v.issuer.Claims = map[string]any{"groups": []string{"staff", "finance"}, "email": "anna@example.com", "email_verified": true}
 	v.page = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { v.handler.ServeHTTP(w, r) }))
 	t.Cleanup(v.page.Close)
+	var telling sync.Mutex
 	c := webui.OIDC{
 		Issuer: v.issuer.URL, ClientID: v.issuer.ClientID, ClientSecret: v.issuer.ClientSecret, RedirectURL: v.page.URL + "/ui/oidc/callback",
 		Scopes: []string{"email"}, UserClaim: "email", GroupsClaim: "groups", Now: now,
@@ -54,6 +57,8 @@ func newVisit(t *testing.T, change func(*webui.OIDC)) *visit {
 			{Group: "staff", Scopes: []budget.Scope{budget.ScopeUsage, budget.ScopeBudgets}},
 		},
 		Told: func(key *budget.Key, err error) {
+			telling.Lock()
+			defer telling.Unlock()
 			if err != nil {
 				v.told = append(v.told, err.Error())
 			} else {
@@ -233,13 +238,14 @@ func TestOIDCRefuses(t *testing.T) {
 			v.issuer.Claims["aud"] = []string{v.issuer.ClientID, "b"}
 			v.issuer.Claims["azp"] = "b"
 		}, "token", "audiences"},
-		"several, for nobody":    {func(v *visit) { v.issuer.Claims["aud"] = []string{v.issuer.ClientID, "b"} }, "token", "audiences"},
-		"another issuer's token": {claim("iss", "https://evil.example.com"), "token", "issued by a different provider"},
-		"expired":                {claim("exp", 1), "token", "expired"},
-		"not yet":                {claim("nbf", 1<<33), "token", "before"},
-		"another signature":      {func(v *visit) { v.issuer.Forge = true }, "token", "signature"},
-		"no signature":           {func(v *visit) { v.issuer.None = true }, "token", "signature"},
-		"no subject":             {func(v *visit) { v.issuer.Claims["sub"], v.issuer.Claims["email"] = "", nil }, "token", "subject"},
+		"one audience, made for another": {claim("azp", "b"), "token", "azp"},
+		"several, for nobody":            {func(v *visit) { v.issuer.Claims["aud"] = []string{v.issuer.ClientID, "b"} }, "token", "audiences"},
+		"another issuer's token":         {claim("iss", "https://evil.example.com"), "token", "issued by a different provider"},
+		"expired":                        {claim("exp", 1), "token", "expired"},
+		"not yet":                        {claim("nbf", 1<<33), "token", "before"},
+		"another signature":              {func(v *visit) { v.issuer.Forge = true }, "token", "signature"},
+		"no signature":                   {func(v *visit) { v.issuer.None = true }, "token", "signature"},
+		"no subject":                     {func(v *visit) { v.issuer.Claims["sub"], v.issuer.Claims["email"] = "", nil }, "token", "subject"},
 		"another verifier": {func(v *visit) {
 			v.issuer.Tokens = func(f url.Values) url.Values { f.Set("code_verifier", "x"); return f }
 		}, "token", "invalid_grant"},
@@ -311,6 +317,7 @@ func TestOIDCIssuerAway(t *testing.T) {
 		t.Errorf("away: %s", to)
 	}
 	v.issuer.Named = named
+	v.now = v.now.Add(time.Second)
 	if to := v.signInThere(t); to != "/ui/" {
 		t.Errorf("back: %s %v", to, v.told)
 	}
@@ -322,5 +329,175 @@ func TestOIDCIssuerAway(t *testing.T) {
 		if a := w.do("GET", path, "", ""); a.Code != http.StatusNotFound {
 			t.Errorf("%s without an issuer: %d", path, a.Code)
 		}
+	}
+}
+
+// hears counts the requests that reach the issuer, by their paths. Each waits until free
+// is closed, or its sender leaves.
+func (v *visit) hears(free chan struct{}) (count func(path string) int) {
+	var mu sync.Mutex
+	heard := map[string]int{}
+	v.issuer.Heard = func(r *http.Request) {
+		mu.Lock()
+		heard[r.URL.Path]++
+		mu.Unlock()
+		select {
+		case <-free:
+		case <-r.Context().Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+	return func(path string) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return heard[path]
+	}
+}
+
+// stranger asks with a cookie of a sign-in, and gets a new one or where to go.
+func (v *visit) stranger(ctx context.Context, path, pending string) string {
+	r := httptest.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Cookie", "aig_oidc="+pending)
+	out := httptest.NewRecorder()
+	v.handler.ServeHTTP(out, r)
+	for _, c := range out.Result().Cookies() {
+		if c.Name == "aig_oidc" && c.MaxAge > 0 {
+			return c.Value
+		}
+	}
+	return out.Header().Get("Location")
+}
+
+// TestOIDCStrangers: an issuer that does not answer is asked a few times at once, holds up
+// nobody who goes away, and is not asked again for a second.
+func TestOIDCStrangers(t *testing.T) {
+	v := newVisit(t, nil)
+	const discovery = "/.well-known/openid-configuration"
+	free := make(chan struct{})
+	count := v.hears(free)
+	gone, leave := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for range 40 {
+		all.Go(func() { v.stranger(gone, "/ui/oidc/start", "") })
+	}
+	for began := time.Now(); count(discovery) < 8 && time.Since(began) < 10*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+	leave()
+	left := make(chan struct{})
+	go func() {
+		all.Wait() // though the issuer answers none
+		close(left)
+	}()
+	select {
+	case <-left:
+	case <-time.After(5 * time.Second):
+		t.Fatal("who left waits for the issuer")
+	}
+	if n := count(discovery); n != 8 {
+		t.Errorf("40 strangers make %d requests at once", n)
+	}
+	close(free)
+	v.issuer.Named = "https://elsewhere.example.com"
+	for range 3 {
+		if to := v.stranger(t.Context(), "/ui/oidc/start", ""); to != "/ui/#/failed/issuer" {
+			t.Errorf("away: %s", to)
+		}
+	}
+	if n := count(discovery); n != 9 {
+		t.Errorf("an issuer that is away is asked %d times in a second", n-8)
+	}
+}
+
+// TestOIDCForged: only who began a sign-in here, within ten minutes, makes a request to
+// the issuer with the client's secret.
+func TestOIDCForged(t *testing.T) {
+	v := newVisit(t, nil)
+	free := make(chan struct{})
+	close(free)
+	count := v.hears(free)
+	text := v.stranger(t.Context(), "/ui/oidc/start", "")
+	end := func(pending string) string {
+		state, _, _ := strings.Cut(pending, ".")
+		return v.stranger(t.Context(), "/ui/oidc/callback?code=x&state="+state, pending)
+	}
+	parts := strings.Split(text, ".")
+	forged := []string{"a.b.c", "a.b.c.9999999999."}
+	if len(parts) == 5 {
+		forged = append(forged, "a.b.c.9999999999."+parts[4], strings.Join(append(parts[:3:3], "9999999999", parts[4]), "."), text[:len(text)-1])
+	}
+	for _, pending := range forged {
+		if to := end(pending); to != "/ui/#/failed/state" {
+			t.Errorf("%s: %s", pending, to)
+		}
+	}
+	v.now = v.now.Add(10 * time.Minute)
+	if to := end(text); to != "/ui/#/failed/state" || count("/token") != 0 {
+		t.Errorf("ten minutes later: %s; %d token requests", to, count("/token"))
+	}
+	v.now = v.now.Add(-time.Second)
+	if to := end(text); to != "/ui/#/failed/token" || count("/token") == 0 {
+		t.Errorf("a second before: %s; %d token requests", to, count("/token"))
+	}
+}
+
+// TestOIDCSecretInTheBody learns once how the issuer takes the client's secret.
+func TestOIDCSecretInTheBody(t *testing.T) {
+	v := newVisit(t, nil)
+	tokens := 0
+	v.issuer.Post = true
+	v.issuer.Heard = func(r *http.Request) {
+		if r.URL.Path == "/token" {
+			tokens++
+		}
+	}
+	for _, want := range []int{2, 3} {
+		if to := v.signInThere(t); to != "/ui/" || tokens != want {
+			t.Errorf("%s after %d token requests, want %d: %v", to, tokens, want, v.told)
+		}
+	}
+}
+
+// TestCookiesOverTLS are of this host alone, and a sign-in ends the one before it.
+func TestCookiesOverTLS(t *testing.T) {
+	v := newVisit(t, func(c *webui.OIDC) { c.RedirectURL = strings.Replace(c.RedirectURL, "http:", "https:", 1) })
+	host := func(c *http.Cookie, name string) bool {
+		return c.Name == "__Host-"+name && c.Path == "/" && c.Secure && c.HttpOnly && c.Domain == ""
+	}
+	ask := func(method, path, body string, cookies ...string) *httptest.ResponseRecorder {
+		return v.do(method, path, body, "", "Cookie", strings.Join(cookies, "; "))
+	}
+	begun := ask("GET", "/ui/oidc/start", "").Result().Cookies() // by a proxy that does not say TLS
+	if len(begun) != 1 || !host(begun[0], "aig_oidc") || begun[0].SameSite != http.SameSiteLaxMode {
+		t.Fatalf("begun with %v", begun)
+	}
+	const key = `{"key":"sk-aig-one"}`
+	in := v.do("POST", "/ui/session", key, "", "X-Forwarded-Proto", "https").Result().Cookies()
+	if len(in) != 1 || !host(in[0], "aig_session") || in[0].SameSite != http.SameSiteStrictMode {
+		t.Fatalf("signed in with %v", in)
+	}
+	session := in[0].Name + "=" + in[0].Value
+	if a := ask("GET", "/ui/session", "", session, "aig_session=planted"); a.Code != http.StatusOK {
+		t.Errorf("by its cookie: %d", a.Code)
+	}
+	if a := v.do("GET", "/ui/session", "", in[0].Value, "X-Forwarded-Proto", "https"); a.Code != http.StatusUnauthorized {
+		t.Errorf("by a cookie that a neighbour can set: %d", a.Code)
+	}
+	again := ask("POST", "/ui/session", key, session).Result().Cookies()
+	if len(again) != 1 || !host(again[0], "aig_session") {
+		t.Fatalf("signed in again with %v", again)
+	}
+	if a := ask("GET", "/ui/session", "", session); a.Code != http.StatusUnauthorized {
+		t.Errorf("the session before it: %d", a.Code)
+	}
+	session = again[0].Name + "=" + again[0].Value
+	ask("GET", "/ui/oidc/start", "", session)
+	if a := ask("GET", "/ui/session", "", session); a.Code != http.StatusUnauthorized {
+		t.Errorf("the session before a sign-in by the issuer: %d", a.Code)
+	}
+	last := ask("POST", "/ui/session", key, session).Result().Cookies()
+	if out := ask("DELETE", "/ui/session", "", last[0].Name+"="+last[0].Value).Result().Cookies(); len(out) != 1 || !host(out[0], "aig_session") || out[0].MaxAge >= 0 {
+		t.Errorf("signed out with %v", out)
 	}
 }

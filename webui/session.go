@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,7 +13,10 @@ import (
 )
 
 const (
-	cookieName = "aig_session"
+	sessionCookie = "aig_session"
+	// hostPrefix is of cookies that browsers take over TLS alone, and from no
+	// neighbouring host.
+	hostPrefix = "__Host-"
 	// sessionFor is how long a sign-in lasts.
 	sessionFor  = 12 * time.Hour
 	maxSessions = 1000 // that are kept
@@ -82,16 +86,13 @@ func (h *Handler) signedIn(r *http.Request) (string, error) {
 	if err := ownPage(r); err != nil {
 		return "", err
 	}
-	c, err := r.Cookie(cookieName)
-	if err != nil {
-		return "", sessionMissing()
-	}
-	in, until, ok := h.sessions.get(c.Value, h.Now())
+	id := h.cookieOf(r, sessionCookie)
+	in, until, ok := h.sessions.get(id, h.Now())
 	switch {
-	case !ok || in.Person != nil && h.Issuer == nil:
+	case !ok || in.Person != nil && (h.Issuer == nil || in.Rules != h.Issuer.rules):
 		return "", sessionMissing()
 	case in.Person != nil:
-		return h.Issuer.secretOf(c.Value, in.Person, until), nil
+		return h.Issuer.secretOf(id, in.Person, until), nil
 	}
 	return in.Secret, nil
 }
@@ -122,10 +123,8 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) {
 		case http.MethodPost:
 			key, err = h.signIn(w, r)
 		case http.MethodDelete:
-			if c, missing := r.Cookie(cookieName); missing == nil {
-				h.sessions.end(c.Value)
-			}
-			http.SetCookie(w, cookie(r, "", -1))
+			h.sessions.end(h.cookieOf(r, sessionCookie))
+			http.SetCookie(w, h.cookie(r, sessionCookie, "", -1))
 			w.WriteHeader(http.StatusNoContent)
 			return
 		default:
@@ -172,19 +171,43 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 	return key, h.start(w, r, session{Secret: secret}, sessionFor)
 }
 
-// start begins a session.
+// start begins a session, and ends the one that the browser had.
 func (h *Handler) start(w http.ResponseWriter, r *http.Request, in session, lasts time.Duration) error {
 	now := h.Now()
 	id, err := h.sessions.add(in, now, now.Add(lasts))
 	if err == nil {
-		http.SetCookie(w, cookie(r, id, int(lasts/time.Second)))
+		h.sessions.end(h.cookieOf(r, sessionCookie))
+		http.SetCookie(w, h.cookie(r, sessionCookie, id, int(lasts/time.Second)))
 	}
 	return err
 }
 
-// cookie is out of reach for scripts and other sites. It is for TLS alone where the
-// page came over it, as a proxy in front says with X-Forwarded-Proto.
-func cookie(r *http.Request, id string, seconds int) *http.Cookie {
-	return &http.Cookie{Name: cookieName, Value: id, Path: "/ui/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https"}
+// cookie is out of reach for scripts, other sites and, over TLS, other hosts.
+func (h *Handler) cookie(r *http.Request, name, value string, seconds int) *http.Cookie {
+	c := &http.Cookie{Name: name, Value: value, Path: "/ui/", MaxAge: seconds, HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if h.secure(r) {
+		c.Name, c.Path, c.Secure = hostPrefix+name, "/", true
+	}
+	return c
+}
+
+// cookieOf is the value of r's cookie of a name; empty: it has none.
+func (h *Handler) cookieOf(r *http.Request, name string) string {
+	if h.secure(r) {
+		name = hostPrefix + name
+	}
+	c, err := r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+// secure reports whether the browser came over TLS, as a proxy in front says with
+// X-Forwarded-Proto. One that says nothing is seen through: browsers send a cookie of
+// that prefix over TLS alone, and sign in by an issuer at the redirect address.
+func (h *Handler) secure(r *http.Request) bool {
+	return r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" ||
+		slices.ContainsFunc(r.Cookies(), func(c *http.Cookie) bool { return strings.HasPrefix(c.Name, hostPrefix+"aig_") }) ||
+		h.Issuer != nil && strings.HasPrefix(h.Issuer.RedirectURL, "https:") && strings.HasPrefix(r.URL.Path, "/ui/oidc/")
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -17,10 +18,11 @@ import (
 )
 
 // session is what somebody who signed in acts with: the secret of a key, which is asked
-// about at each request, or rights that an issuer's word gave.
+// about at each request, or rights that an issuer's word gave by the rules of then.
 type session struct {
 	Secret string      `json:"secret,omitempty"`
 	Person *budget.Key `json:"person,omitempty"`
+	Rules  string      `json:"rules,omitempty"` // of Person: Issuer.rules
 }
 
 // sessions are kept by hashes of their ids, each sealed with its id, in memory and in a
@@ -29,8 +31,9 @@ type session struct {
 type sessions struct {
 	path string // "": in memory alone
 
-	mu     sync.Mutex
-	byHash map[string]sealed
+	writing sync.Mutex // taken before mu, which nobody holds for a write
+	mu      sync.Mutex
+	byHash  map[string]sealed
 }
 
 // sealed is a session without its id.
@@ -47,7 +50,7 @@ func openSessions(path string) (*sessions, error) {
 		return s, nil
 	}
 	text, err := os.ReadFile(path)
-	if err == nil && json.Unmarshal(text, &s.byHash) != nil {
+	if err == nil && (json.Unmarshal(text, &s.byHash) != nil || s.byHash == nil) { // null is no error
 		s.byHash = map[string]sealed{}
 	}
 	if err != nil && !os.IsNotExist(err) {
@@ -82,6 +85,12 @@ func (s *sessions) add(of session, now, until time.Time) (id string, err error) 
 		return "", fmt.Errorf("keep the session: %w", err)
 	}
 	id = rand.Text()
+	s.put(hashOf(id), sealed{until, sealOf(id).Seal(nil, nil, text, nil)}, now)
+	s.save()
+	return id, nil
+}
+
+func (s *sessions) put(as string, in sealed, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	oldest := ""
@@ -95,9 +104,7 @@ func (s *sessions) add(of session, now, until time.Time) (id string, err error) 
 	if len(s.byHash) >= maxSessions {
 		delete(s.byHash, oldest)
 	}
-	s.byHash[hashOf(id)] = sealed{until, sealOf(id).Seal(nil, nil, text, nil)}
-	s.save()
-	return id, nil
+	s.byHash[as] = in
 }
 
 // get is the session of an id, and when it ends.
@@ -115,35 +122,54 @@ func (s *sessions) get(id string, now time.Time) (of session, until time.Time, o
 	return of, have.Until, true
 }
 
+// end ends a session. Strangers send ids that are none: they cost no write.
 func (s *sessions) end(id string) {
+	hash := hashOf(id)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.byHash, hashOf(id))
-	s.save()
+	_, ok := s.byHash[hash]
+	delete(s.byHash, hash)
+	s.mu.Unlock()
+	if ok {
+		s.save()
+	}
 }
 
 // save writes the file. Where it cannot, on a full disk, sessions end with the process:
-// somebody must be able to sign in and see why. The caller holds mu.
+// somebody must be able to sign in and see why, and nobody who signed out may be signed
+// in by the file of before.
 func (s *sessions) save() {
 	if s.path == "" {
 		return
 	}
-	text, err := json.Marshal(s.byHash)
-	if err != nil {
-		return
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	s.mu.Lock()
+	now := maps.Clone(s.byHash)
+	s.mu.Unlock()
+	if err := write(s.path, now); err != nil {
+		_ = os.Remove(s.path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".*") // 0600
+}
+
+// write replaces the file of a path.
+func write(path string, byHash map[string]sealed) error {
+	text, err := json.Marshal(byHash)
 	if err != nil {
-		return
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return err
 	}
 	_, err = f.Write(text)
 	if closed := f.Close(); err == nil {
 		err = closed
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), s.path)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())
 	}
+	return err
 }

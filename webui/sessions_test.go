@@ -4,10 +4,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"aigateway/budget"
 	"aigateway/webui"
 )
 
@@ -48,7 +50,7 @@ func TestSessionsOutliveARestart(t *testing.T) {
 	if status(stays) != http.StatusUnauthorized {
 		t.Error("a session does not end")
 	}
-	for name, text := range map[string]string{"garbage": "{", "another's text": `{"` + strings.Repeat("0", 64) + `":{"until":"2126-01-01T00:00:00Z","text":"AAAA"}}`} {
+	for name, text := range map[string]string{"garbage": "{", "null": "null", "another's text": `{"` + strings.Repeat("0", 64) + `":{"until":"2126-01-01T00:00:00Z","text":"AAAA"}}`} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -97,5 +99,63 @@ func TestPeopleOutliveARestart(t *testing.T) {
 	v.now = v.now.Add(time.Hour)
 	if a := v.do("GET", "/ui/session", "", v.session()); a.Code != http.StatusUnauthorized {
 		t.Errorf("after its end: %d %s", a.Code, a.Body)
+	}
+	v.now = v.now.Add(-time.Hour)
+	for name, change := range map[string]func(*webui.OIDC){
+		"the role's scopes": func(c *webui.OIDC) { c.Roles[1].Scopes = []budget.Scope{budget.ScopeBudgets} },
+		"the role's tags":   func(c *webui.OIDC) { c.Roles[1].Tags = nil },
+		"no such role":      func(c *webui.OIDC) { c.Roles = c.Roles[2:] },
+		"another issuer":    func(c *webui.OIDC) { c.Issuer += "/other" },
+		"another client":    func(c *webui.OIDC) { c.ClientID = "other" },
+		"another claim":     func(c *webui.OIDC) { c.GroupsClaim = "roles" },
+		"a shorter session": func(c *webui.OIDC) { c.SessionFor = time.Minute },
+		"nothing":           func(*webui.OIDC) {},
+	} {
+		c := v.oidc.OIDC
+		c.Roles = slices.Clone(c.Roles)
+		change(&c)
+		changed, err := webui.NewIssuer(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := v.oidc
+		v.oidc = changed
+		start(changed)
+		if a := v.do("GET", "/ui/session", "", v.session()); a.Code == http.StatusOK != (name == "nothing") {
+			t.Errorf("%s has changed: %d %s", name, a.Code, a.Body)
+		}
+		v.oidc = before
+	}
+}
+
+// TestSessionsFile is written for those who have a session alone, and where it cannot be
+// written nobody who signed out is in the one of before.
+func TestSessionsFile(t *testing.T) {
+	w, dir := newWorld(t), t.TempDir()
+	path := filepath.Join(dir, "sessions")
+	w.restart(t, path, nil)
+	id := w.signIn(t)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.do("DELETE", "/ui/session", "", "a stranger's")
+	w.do("DELETE", "/ui/session", "", "")
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("strangers write the file: %v", err)
+	}
+	// Beside a name of this length no other fits that is made of it.
+	full := filepath.Join(dir, strings.Repeat("s", 255))
+	if err := os.Rename(path, full); err != nil {
+		t.Fatal(err)
+	}
+	w.restart(t, full, nil)
+	if a := w.do("GET", "/ui/session", "", id); a.Code != http.StatusOK {
+		t.Fatalf("kept: %d", a.Code)
+	}
+	w.do("DELETE", "/ui/session", "", id)
+	w.restart(t, full, nil)
+	if a := w.do("GET", "/ui/session", "", id); a.Code != http.StatusUnauthorized {
+		t.Errorf("signed out, and in by the file of before: %d", a.Code)
 	}
 }

@@ -32,6 +32,8 @@ type Issuer struct {
 	None    bool                             // no signature at all
 	TokenTo string                           // the token endpoint redirects there
 	Named   string                           // the issuer that discovery names
+	Post    bool                             // the client's secret is taken in the body alone
+	Heard   func(r *http.Request)            // is called with each request, before its answer
 	Answer  func(q url.Values)               // changes what the browser is sent back with
 	Tokens  func(form url.Values) url.Values // changes what came to the token endpoint
 
@@ -40,23 +42,34 @@ type Issuer struct {
 	codes      map[string]url.Values // what each was asked for with
 }
 
+// signers are slow to make, and the same for all.
+var signers = sync.OnceValues(func() (key, other *rsa.PrivateKey) {
+	for _, into := range []**rsa.PrivateKey{&key, &other} {
+		k, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			panic(fmt.Sprintf("oidctest: key: %v", err))
+		}
+		*into = k
+	}
+	return key, other
+})
+
 // New starts an issuer that ends with the test.
 func New(t testing.TB, now func() time.Time) *Issuer {
 	t.Helper()
 	i := &Issuer{ClientID: "aigateway", ClientSecret: "between us", Now: now, codes: map[string]url.Values{}}
-	for _, key := range []**rsa.PrivateKey{&i.key, &i.other} {
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		*key = k
-	}
+	i.key, i.other = signers()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
 	mux.HandleFunc("GET /jwks", i.keys)
 	mux.HandleFunc("GET /authorize", i.authorize)
 	mux.HandleFunc("POST /token", i.token)
-	s := httptest.NewServer(mux)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if i.Heard != nil {
+			i.Heard(r)
+		}
+		mux.ServeHTTP(w, r)
+	}))
 	t.Cleanup(s.Close)
 	i.URL, i.Named = s.URL, s.URL
 	return i
@@ -118,24 +131,25 @@ func (i *Issuer) token(w http.ResponseWriter, r *http.Request) {
 		form = i.Tokens(form)
 	}
 	id, secret, ok := r.BasicAuth()
-	if !ok {
+	if !ok || i.Post {
 		id, secret = form.Get("client_id"), form.Get("client_secret")
 	}
 	id, _ = url.QueryUnescape(id)
 	secret, _ = url.QueryUnescape(secret)
+	if id != i.ClientID || secret != i.ClientSecret {
+		reply(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
+		return
+	}
 	i.mu.Lock()
 	asked := i.codes[form.Get("code")]
 	delete(i.codes, form.Get("code"))
 	i.mu.Unlock()
 	sum := sha256.Sum256([]byte(form.Get("code_verifier")))
-	switch {
-	case id != i.ClientID || secret != i.ClientSecret:
-		reply(w, http.StatusUnauthorized, map[string]string{"error": "invalid_client"})
-	case asked == nil || asked.Get("redirect_uri") != form.Get("redirect_uri") || asked.Get("code_challenge") != encode(sum[:]):
+	if asked == nil || asked.Get("redirect_uri") != form.Get("redirect_uri") || asked.Get("code_challenge") != encode(sum[:]) {
 		reply(w, http.StatusBadRequest, map[string]string{"error": "invalid_grant"})
-	default:
-		reply(w, http.StatusOK, map[string]any{"access_token": "opaque", "token_type": "Bearer", "expires_in": 60, "id_token": i.idToken(asked.Get("nonce"))})
+		return
 	}
+	reply(w, http.StatusOK, map[string]any{"access_token": "opaque", "token_type": "Bearer", "expires_in": 60, "id_token": i.idToken(asked.Get("nonce"))})
 }
 
 // idToken signs the claims, RS256.

@@ -21,7 +21,7 @@ import (
 type seen struct {
 	Bills, Usage, Budgets, Refused, Calls, Lines, Pressed, Reasons, Windows, Changes [2][][]string
 	Today                                                                            []string
-	Sentence                                                                         string
+	Sentence, Why                                                                    string
 	Problems                                                                         []string
 }
 
@@ -89,6 +89,7 @@ func TestPage(t *testing.T) {
 		{"the refused call's bound", cell(page.Refused[0], 0, 3), usd(told["bound"].(string))},
 		{"the calls", cell(page.Calls[0], 0, 1) + " " + cell(page.Calls[0], 1, 1), calls[0].State + " " + calls[1].State},
 		{"a call's cost", cell(page.Calls[0], 1, 5), usd(calls[1].Cost)},
+		{"why a call was refused", strings.ReplaceAll(page.Why, ",", ""), fmt.Sprintf("It could have cost %s of %s that were left; max_tokens %v would have fit.", usd(told["bound"].(string)), usd(spent.Remaining), told["max_tokens_that_fit"])},
 		{"the bound's last line", cell(page.Lines[0], len(page.Lines[0])-1, 3), usd(told["bound"].(string))},
 	} {
 		if v.got != v.want {

@@ -70,6 +70,7 @@ await run(base, out, async (b) => {
   await page.getByRole('region', { name: 'Calls', exact: true }).getByRole('link').first().click();
   await page.getByRole('heading', { level: 2, name: 'Why it was refused' }).waitFor();
   await look('call');
+  read.why = await page.locator('.sentence').textContent();
   read.lines = await cells('The bound, line by line');
   await page.goBack();
   await page.waitForURL(/state=refused/);

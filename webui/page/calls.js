@@ -47,6 +47,8 @@ export async function calls({ part, query }, page) {
   h('p', { class: 'soft' }, 'The newest first; calls that end or are refused appear by themselves.'), missing(answer.unreachable), body, h('p', {}, more)];
 }
 
+const fits = (r) => (r.max_tokens_that_fit ? `max_tokens ${count(r.max_tokens_that_fit)}` : 'no output at all');
+
 async function one(id) {
   let found = await get('calls', { request_id: id, page_size: 1 });
   while (found.calls.length === 0 && found.next_page_token) found = await get('calls', { request_id: id, page_size: 1, page_token: found.next_page_token });
@@ -55,6 +57,7 @@ async function one(id) {
   const refused = c.state === 'refused';
   const r = c.refusal;
   return [h('h1', {}, 'Call ', h('code', {}, c.request_id)),
+    r && !c.unpriced && h('p', { class: 'sentence' }, `It could have cost ${usd(c.bound_usd)}, of ${usd(r.remaining_usd)} that were left; ${fits(r)} would have fit.`),
     facts([['State', c.state], ['Tag', h('a', { href: link('calls', '', { tag: c.tag }) }, c.tag)], ['Model', c.model], ['Key', c.key_id],
       ['Budgets', c.budgets.map((b, i) => [i > 0 && ', ', h('a', { href: link('budgets', b) }, b)])], [refused ? 'Refused' : 'Admitted', moment(c.decide_time)]]),
     h('h2', {}, refused ? 'What it could have cost' : 'What it could cost'),
@@ -63,7 +66,7 @@ async function one(id) {
       : h('p', {}, c.unpriced ? 'No bound: the model has no price, and no budget watched the call.' : `At most ${usd(c.bound_usd)}; its arithmetic was not kept.`),
     h('h2', {}, refused ? 'Why it was refused' : 'How it ended'),
     refused ? facts([['Reason', c.reason], ['Cap', r && usd(r.cap_usd)], ['Spent', r && usd(r.spent_usd)], ['Held by running calls', r && usd(r.reserved_usd)], ['Left', r && usd(r.remaining_usd)],
-      ['Would have fit', r && (r.max_tokens_that_fit ? `max_tokens ${count(r.max_tokens_that_fit)}` : 'no output at all')], ['Starts anew', r && (moment(r.resets_at) || 'never')],
+      ['Would have fit', r && fits(r)], ['Starts anew', r && (moment(r.resets_at) || 'never')],
       ['The same again', c.repeats ? `${count(c.repeats)} times by this key` : 'not since']])
       : c.state === 'running' ? h('p', {}, 'It is running.')
         : facts([['Ended', moment(c.end_time) || 'nobody told when'], ['Took', c.latency_ms !== undefined && `${count(c.latency_ms)} ms`], ['Provider answered', c.provider_status], ['Answered by', c.served_model],

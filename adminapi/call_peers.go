@@ -325,8 +325,14 @@ func placesToken(places map[string]string) string {
 	return pageToken(string(text))
 }
 
+// maxPlaces is the longest token, in bytes: it is a part of each question.
+const maxPlaces = 64 << 10
+
 // readPlaces reads placesToken; nil is of no token.
 func readPlaces(token string, bad func() *budget.Error) (places map[string]string, err error) {
+	if len(token) > maxPlaces {
+		return nil, bad()
+	}
 	text, err := after(token)
 	if text == "" && err == nil {
 		return nil, nil

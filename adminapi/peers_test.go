@@ -2,6 +2,7 @@ package adminapi_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -221,7 +222,8 @@ func TestTokensOfOthers(t *testing.T) {
 	g, alone := newGateways(t, "a", "b"), newWorld(t)
 	alone.store.calls = []budget.Call{{ID: 2, State: budget.CallSettled, DecidedAt: instant}, {ID: 1, State: budget.CallSettled, DecidedAt: instant}}
 	_, next, _, answer := alone.page(url.Values{"page_size": {"1"}})
-	for _, query := range []url.Values{{"page_token": {next}}, {"page_token": {"MTp7fQ"}}, {"after": {answer["cursor"].(string)}}, {"after": {"MTp7ImEiOiIxIn0"}}} {
+	long := base64.RawURLEncoding.EncodeToString([]byte(`1:{"a":"^","` + strings.Repeat("x", 50_000) + `":"$"}`))
+	for _, query := range []url.Values{{"page_token": {long}}, {"page_token": {next}}, {"page_token": {"MTp7fQ"}}, {"after": {answer["cursor"].(string)}}, {"after": {"MTp7ImEiOiIxIn0"}}} {
 		field := "page_token"
 		if query.Has("after") {
 			field = "after"

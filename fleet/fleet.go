@@ -155,6 +155,11 @@ func New(c Config) (*Fleet, error) {
 func (f *Fleet) Join(ctx context.Context, m Member) error {
 	f.joined.Store(&m)
 	err := f.follow(ctx, true)
+	if err == nil {
+		var all []budget.ReplicaStatus
+		all, err = f.c.Store.Replicas(ctx)
+		f.peers.Store(int64(len(all)))
+	}
 	if err != nil {
 		f.joined.Store(nil)
 	}

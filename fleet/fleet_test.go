@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +79,86 @@ func TestQuestions(t *testing.T) {
 	cancel()
 	if _, _, err := a.Ask(gone, "open", []byte(`1`), false); !errors.Is(err, context.Canceled) {
 		t.Errorf("of a caller that is gone: %v", err)
+	}
+}
+
+// TestQuestionsAreBounded: the first question of a gateway leaves room for the answers
+// of all, and what is asked beside too many others is refused, not answered as if the
+// store were away. Of questions that came together, one that takes
+// long does not hold up the next one.
+func TestQuestionsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	for i := range 16 {
+		s.obeyed[fmt.Sprintf("silent %d", i)] = 0
+	}
+	var most atomic.Int64
+	hold := make(chan struct{})
+	f, err := fleet.New(fleet.Config{Store: s, Ledger: &ledger{}, ID: "a", Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.DiscardHandler), Answer: func(ctx context.Context, kind string, _ []byte, n int) ([]byte, error) {
+		most.Store(int64(n))
+		if kind == "long" {
+			<-hold
+		}
+		return []byte("1"), nil
+	}})
+	if err == nil {
+		err = f.Join(t.Context(), member{s, "a"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, missing, err := f.Ask(t.Context(), "open", []byte("1"), false); err != nil || len(missing) != 16 || most.Load() > 8<<20/16 {
+		t.Errorf("without %q, %v; an answer may have %d bytes", missing, err, most.Load())
+	}
+	var asking sync.WaitGroup
+	var refused atomic.Int64
+	for range 64 { // each waits for those that are silent
+		asking.Go(func() {
+			_, missing, err := f.Ask(t.Context(), "open", []byte("1"), false)
+			var e *budget.Error
+			switch {
+			case errors.As(err, &e) && e.Kind == budget.KindRateLimited:
+				refused.Add(1)
+			case err != nil || len(missing) != 16:
+				t.Errorf("without %q, %v", missing, err)
+			}
+		})
+	}
+	asking.Wait()
+	if refused.Load() == 0 {
+		t.Error("64 questions were asked at once")
+	}
+	answersBeside(t, s, f, hold)
+}
+
+// answersBeside asks f, which does not run yet, something that takes until hold is closed and then
+// something else, and wants that answered.
+func answersBeside(t *testing.T, s *store, f *fleet.Fleet, hold chan struct{}) {
+	t.Helper()
+	var asking sync.WaitGroup
+	other := member{s, "b"}
+	for i, kind := range []string{"long", "open"} {
+		asking.Go(func() {
+			_, missing, err := other.Ask(t.Context(), kind, []byte(`{"most":9,"body":1}`), []byte("1"), 4*time.Second, 0)
+			if got := !slices.Contains(missing, "a"); err != nil || got != (i == 1) {
+				t.Errorf("%s: answered: %t, %v", kind, got, err)
+			}
+		})
+		for open := 0; open <= i; time.Sleep(time.Millisecond) {
+			all, err := member{s, "a"}.Questions(t.Context())
+			if open = len(all); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	asking.Wait()
+	close(hold)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

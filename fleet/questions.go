@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"aigateway/budget"
 )
 
@@ -17,6 +19,8 @@ const (
 	answerWithin = 2 * time.Second
 	// asking is how many questions this gateway asks at a time; the others wait.
 	asking = 8
+	// answering is how many it answers at a time: one that takes long is not the only one.
+	answering = 2
 	// answersBytes is what all answers to a question have in all, about.
 	answersBytes = 8 << 20
 	// answerBytes is the most of one, which is less than the store takes.
@@ -28,6 +32,10 @@ type asked struct {
 	Most int             `json:"most"` // bytes of an answer
 	Body json.RawMessage `json:"body"`
 }
+
+// errOverloaded is no fault of the store.
+var errOverloaded = &budget.Error{Kind: budget.KindRateLimited, Reason: "too_many_at_once",
+	Message: fmt.Sprintf("this gateway already asks the others %d questions, which is the most at once; retry in a moment, or ask another gateway", asking)}
 
 // answered is an answer as it is in the store; Error is for the asker's log.
 type answered struct {
@@ -51,6 +59,9 @@ func (f *Fleet) Ask(ctx context.Context, kind string, question []byte, past bool
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
+		}
+		if errors.Is(err, errOverloaded) {
+			return nil, nil, err
 		}
 		f.c.Log.Warn("the other gateways cannot be asked: the answer is of this one alone", "question", kind, "error", err)
 		return answers, []string{budget.StoreName}, nil
@@ -86,7 +97,7 @@ func (f *Fleet) askOthers(ctx context.Context, kind string, q asked, own []byte,
 	case f.asking <- struct{}{}:
 		defer func() { <-f.asking }()
 	case <-ctx.Done():
-		return nil, nil, fmt.Errorf("%d questions are asked already: %w", asking, ctx.Err())
+		return nil, nil, errOverloaded
 	}
 	text, err := json.Marshal(q)
 	if err != nil {
@@ -113,17 +124,18 @@ func (f *Fleet) answer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	work, ctx := errgroup.WithContext(ctx)
+	work.SetLimit(answering)
 	for _, q := range questions {
-		text, err := json.Marshal(f.answerTo(ctx, q))
-		if err != nil {
-			return err
-		}
-		err = m.Answer(ctx, q.ID, text)
-		if err != nil {
-			return err
-		}
+		work.Go(func() error {
+			text, err := json.Marshal(f.answerTo(ctx, q))
+			if err != nil {
+				return err
+			}
+			return m.Answer(ctx, q.ID, text)
+		})
 	}
-	return nil
+	return work.Wait()
 }
 
 func (f *Fleet) answerTo(ctx context.Context, q budget.Question) answered {

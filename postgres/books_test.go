@@ -49,6 +49,19 @@ func testQuestions(w *world) {
 	if took := time.Since(begun); err != nil || took > 30*time.Second || !reflect.DeepEqual(missing, []string{"deaf", "gone"}) {
 		w.Errorf("%v after %s without %q: nobody waits for who is silent", err, took, missing)
 	}
+	for _, table := range []string{"aig_question", "aig_answer"} {
+		if n := w.number("SELECT count(*) FROM " + table); n != 0 {
+			w.Errorf("%s has %d rows, and nobody asks any more", table, n)
+		}
+	}
+	w.must(m.Answer(ctx, 1, []byte("late")))
+	if n := w.number("SELECT count(*) FROM aig_answer"); n != 0 {
+		w.Errorf("%d late answers stay", n)
+	}
+	w.exec("INSERT INTO aig_question (kind, body) SELECT 'big', convert_to(repeat('x', 700000), 'UTF8') FROM generate_series(1, 5)")
+	if q, err := m.Questions(ctx); err != nil || len(q) != 2 || q[0].ID >= q[1].ID {
+		w.Errorf("%d questions of 700000 bytes at a time, %v", len(q), err)
+	}
 	if _, _, err := o.Ask(ctx, "open", make([]byte, 1<<20+1), nil, time.Second, 0); err == nil {
 		w.Error("a question without end was asked")
 	}

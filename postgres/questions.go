@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,46 +38,81 @@ func (m *Member) Ask(ctx context.Context, kind string, body, own []byte, wait, p
 	if err != nil {
 		return nil, nil, err
 	}
-	over := time.Now().Add(wait)
+	defer m.s.over(ctx, id)
+	end := time.Now().Add(wait)
 	err = until(ctx, askEvery, func() (bool, error) {
 		var waiting bool
-		answers, missing, waiting, err = m.s.answers(ctx, id, past)
-		return !waiting || time.Now().After(over), err
+		missing, waiting, err = m.s.missing(ctx, id, past)
+		return !waiting || time.Now().After(end), err
 	})
+	if err != nil {
+		return nil, nil, err
+	}
+	answers, err = m.s.answers(ctx, id)
+	missing = slices.DeleteFunc(missing, func(holder string) bool { return answers[holder] != nil }) // it came meanwhile
 	return answers, missing, err
 }
 
-// answers are those there are, and whether there may be more soon.
-func (s *Store) answers(ctx context.Context, id int64, past time.Duration) (answers map[string][]byte, missing []string, waiting bool, err error) {
+// missing are those without an answer, and whether one may come soon.
+func (s *Store) missing(ctx context.Context, id int64, past time.Duration) (missing []string, waiting bool, err error) {
 	err = s.look(ctx, func(c *conn) error {
-		answers, missing, waiting = map[string][]byte{}, nil, false
-		rows, err := c.Query(ctx, `SELECT h.id, a.body, `+live+` FROM aig_holder h LEFT JOIN aig_answer a ON a.holder = h.id AND a.question = $2
-			WHERE NOT h.forgotten AND (NOT h.has_left OR h.seen > now() - $3 * interval '1 microsecond') ORDER BY h.id`,
+		missing, waiting = nil, false
+		rows, err := c.Query(ctx, `SELECT h.id, `+live+` FROM aig_holder h
+			WHERE NOT h.forgotten AND (NOT h.has_left OR h.seen > now() - $3 * interval '1 microsecond')
+				AND NOT EXISTS (SELECT 1 FROM aig_answer a WHERE a.holder = h.id AND a.question = $2) ORDER BY h.id`,
 			s.stale().Microseconds(), id, past.Microseconds())
 		if err != nil {
 			return err
 		}
 		var holder string
-		var body []byte
 		var lives bool
-		_, err = pgx.ForEachRow(rows, []any{&holder, &body, &lives}, func() error {
-			if body == nil {
-				missing, waiting = append(missing, holder), waiting || lives
-			} else {
-				answers[holder] = body
-			}
+		_, err = pgx.ForEachRow(rows, []any{&holder, &lives}, func() error {
+			missing, waiting = append(missing, holder), waiting || lives
 			return nil
 		})
 		return err
 	})
-	return answers, missing, waiting, err
+	return missing, waiting, err
 }
 
-// Questions are those that m has not answered yet, the oldest first.
+// answers are those there are, of replicas that were not forgotten.
+func (s *Store) answers(ctx context.Context, id int64) (answers map[string][]byte, err error) {
+	err = s.look(ctx, func(c *conn) error {
+		answers = map[string][]byte{}
+		rows, err := c.Query(ctx, `SELECT a.holder, a.body FROM aig_answer a JOIN aig_holder h ON h.id = a.holder WHERE a.question = $1 AND NOT h.forgotten`, id)
+		if err != nil {
+			return err
+		}
+		var holder string
+		var body []byte
+		_, err = pgx.ForEachRow(rows, []any{&holder, &body}, func() error {
+			answers[holder] = body
+			return nil
+		})
+		return err
+	})
+	return answers, err
+}
+
+// over deletes a question that nobody waits for any more; one that cannot be deleted
+// goes with Tidy.
+func (s *Store) over(ctx context.Context, id int64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	s.write(ctx, func(c *conn) error {
+		_, err := c.Exec(ctx, `WITH q AS (DELETE FROM aig_question WHERE id = $1) DELETE FROM aig_answer WHERE question = $1`, id)
+		return err
+	})
+}
+
+// Questions are the first of those that m has not answered yet, the oldest first, with
+// about MaxAnswer bytes together.
 func (m *Member) Questions(ctx context.Context) (out []budget.Question, err error) {
 	err = m.s.look(ctx, func(c *conn) error {
-		rows, err := c.Query(ctx, `SELECT q.id, q.kind, q.body FROM aig_question q WHERE q.asked > now() - $2 * interval '1 microsecond'
-			AND NOT EXISTS (SELECT 1 FROM aig_answer a WHERE a.question = q.id AND a.holder = $1) ORDER BY q.id LIMIT 100`, m.id, questionLife.Microseconds())
+		rows, err := c.Query(ctx, `WITH open AS (SELECT q.id, sum(length(q.body)) OVER (ORDER BY q.id) - length(q.body) AS before FROM aig_question q
+				WHERE q.asked > now() - $2 * interval '1 microsecond'
+					AND NOT EXISTS (SELECT 1 FROM aig_answer a WHERE a.question = q.id AND a.holder = $1) ORDER BY q.id LIMIT 100)
+			SELECT q.id, q.kind, q.body FROM aig_question q JOIN open ON open.id = q.id WHERE open.before < $3 ORDER BY q.id`, m.id, questionLife.Microseconds(), MaxAnswer)
 		if err != nil {
 			return err
 		}
@@ -86,7 +122,8 @@ func (m *Member) Questions(ctx context.Context) (out []budget.Question, err erro
 	return out, err
 }
 
-// Answer answers a question of Questions; a second answer changes nothing.
+// Answer answers a question of Questions; a second answer changes nothing, and neither
+// does one that nobody waits for any more.
 func (m *Member) Answer(ctx context.Context, id int64, body []byte) error {
 	if len(body) > MaxAnswer {
 		return fmt.Errorf("an answer of %d bytes is longer than %d", len(body), MaxAnswer)
@@ -95,7 +132,7 @@ func (m *Member) Answer(ctx context.Context, id int64, body []byte) error {
 }
 
 func (m *Member) addAnswer(ctx context.Context, c *conn, id int64, body []byte) error {
-	_, err := c.Exec(ctx, `INSERT INTO aig_answer (question, holder, body) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, id, m.id, append([]byte{}, body...))
+	_, err := c.Exec(ctx, `INSERT INTO aig_answer (question, holder, body) SELECT id, $2, $3 FROM aig_question WHERE id = $1 ON CONFLICT DO NOTHING`, id, m.id, append([]byte{}, body...))
 	return err
 }
 

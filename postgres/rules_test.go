@@ -412,7 +412,7 @@ func testForgetGone(w *world) {
 	w.exchange(gone, ask(b, 40, 40, 10, 5))
 	w.exchange(left, ask(b, 3, 3, 3, 0))
 	w.must(left.Leave(ctx))
-	for end := time.Now().Add(after + time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(after + 30*time.Second); time.Now().Before(end) && w.status(b.BudgetID).Spent != 63; time.Sleep(50 * time.Millisecond) {
 		w.exchange(m, ask(b, 20, 20, 20, 0))
 		w.must(w.store.Tidy(ctx)) // as a replica's does that was not told to forget
 		for _, s := range stores {

@@ -1109,11 +1109,14 @@ local function reader_of(s, strip, counts)
   return false
 end
 
+-- The first bytes of gzip and zlib; the second one tells.
+local PACKED = { [31] = true, [120] = true }
+
 -- What unpacks an answer that begins with s, in gzip or zlib that nobody asked for; nil: it is neither. It returns what a
 -- piece holds, nil when that cannot be told or would be much longer than what came. The client gets what came.
 local function unpacker(s)
   local a, b = byte(s, 1, 2)
-  if not (a == 31 and (b or 139) == 139 or a == 120 and (b == nil or b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
+  if not (a == 31 and b == 139 or a == 120 and (b == 1 or b == 94 or b == 156 or b == 218)) then return nil end
   local parts, came, made = nil, 0, 0
   local inflate = inflater(function(piece, cost)
     made = made + cost
@@ -1134,15 +1137,23 @@ end
 
 local function on_answer(h, strip, counts, failed)
   local reader, last, text, unpack
-  local begun = false
+  local begun, head = false, ""
   for chunk in h:bodyChunks() do
     local n = chunk:length()
     last, text = chunk, ""
     if n > 0 then
       text = chunk:getBytes(0, n)
-      if not begun then begun, unpack = true, unpacker(text) end
+      if not begun then
+        text = head .. text
+        if PACKED[byte(text)] then strip, counts = false, false end
+        if #text == 1 and PACKED[byte(text)] then
+          head, text = text, ""
+        else
+          begun, unpack = true, unpacker(text)
+        end
+      end
       if unpack then
-        strip, counts, text = false, false, unpack(text)
+        text = unpack(text)
         if text == nil then return unread(h, reader and reader.told or report(), failed) end
       end
       if reader == nil then

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"aigateway/envoy"
 )
@@ -225,7 +226,7 @@ func (d *refDoc) readChoices(slot string) {
 			case "text":
 				d.output = d.output || refText(m.slot)
 			case "delta", "message":
-				d.chunks = d.chunks || m.key == "delta"
+				d.chunks = d.chunks || m.key == "delta" && strings.HasPrefix(strings.TrimSpace(m.slot), "{")
 				for _, in := range refMembers(m.slot) {
 					d.output = d.output || in.key != "role" && refText(in.slot)
 				}
@@ -402,10 +403,10 @@ func (st *refState) end(d refDoc) {
 // is false when some event's data is neither JSON nor [DONE], where the
 // reference has no opinion.
 func refStream(body string, strip bool) (out string, report map[string]any, ok bool) {
-	st, ok := newRefState(), true
+	st, ok := newRefState(), refLoggable(body) && !strings.HasPrefix(body, "x") && !strings.HasPrefix(body, "\x1f") // as what is packed begins
 	if rest := strings.TrimLeft(body, " \t\r\n"); rest != "" {
 		st.report["framing"] = "events"
-		ok = strings.IndexAny(rest[:1], ":abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == 0 && !strings.ContainsAny(body, "\xef\xbb\xbf")
+		ok = ok && strings.IndexAny(rest[:1], ":abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == 0 && !strings.ContainsAny(body, "\xef\xbb\xbf")
 	}
 	for i := 0; i < len(body); {
 		from := i
@@ -435,6 +436,9 @@ func refStream(body string, strip bool) (out string, report map[string]any, ok b
 	}
 	return out, normal(st.report), ok
 }
+
+// refLoggable reports whether what is told of s stands in it as it is: see loggable.
+func refLoggable(s string) bool { return utf8.ValidString(s) && !strings.Contains(s, "\x00") }
 
 // refLine returns the index behind the line, and its end, that begins at i.
 func refLine(s string, i int) int {

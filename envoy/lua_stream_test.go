@@ -327,6 +327,7 @@ func FuzzStream(f *testing.F) {
 		f.Add(tc.body, false, uint16(9), uint16(20))
 	}
 	f.Add("data: {\"usage\":{\"a\":1},\"type\":{\"delta\":null}}\n\n", false, uint16(3), uint16(4)) // no event of such a type
+	f.Add("x: y\n\n", false, uint16(1), uint16(2))                                                  // as zlib begins
 	v := newVM(f)                                                                                   // one per fuzzing process
 	f.Fuzz(func(t *testing.T, body string, strip bool, a, b uint16) {
 		v.t = t

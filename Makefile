@@ -82,7 +82,7 @@ soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway K
 	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 .PHONY: mutants
-mutants: envoy ## change the code that decides money, at N places of each file (12), and see tests fail (FILES='ledger/*', N=0 for all places): about 10 minutes
+mutants: envoy ## change the code that decides money, at N places of each file (12), and see tests fail (FILES='ledger/*', N=0 for all places): about 25 minutes
 	$(GO) run ./internal/mutate $(if $(FILES),-files '$(FILES)') $(if $(N),-n $(N))
 
 .PHONY: bench

@@ -141,8 +141,10 @@ release-lock: ## pin what Debian has now for the images (deploy/release/lock.jso
 
 .PHONY: deploy-test
 deploy-test: ## the tests of what is installed: packages, images, the unit, alerts, the chart
-	cd deploy/release && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
-	cd deploy/chart && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
+	@$(MAKE) -j2 deploy/release/test deploy/chart/test # which mostly wait for what they start
+
+deploy/%/test:
+	cd deploy/$* && $(GO) vet . && $(GO) test -timeout $(TIMEOUT) .
 
 .PHONY: catalog
 catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises, add what two sources price)

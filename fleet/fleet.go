@@ -128,7 +128,7 @@ type Fleet struct {
 const (
 	rulesEvery = 250 * time.Millisecond // so long an edit waits for gateways that it was not made at
 	pushEvery  = time.Second
-	tidyEvery  = 5 * time.Second
+	tidyEvery  = 2 * time.Second // well within max_stale, 5 s at least: who looks less often cannot tell a silence from an outage
 	tellEvery  = 5 * time.Second // the version that is obeyed: a store that failed over may have lost it
 	// askWithin ends a question that should take milliseconds.
 	askWithin = 10 * time.Second

@@ -3,6 +3,7 @@ package budget_test
 import (
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -193,6 +194,23 @@ func TestKeyRules(t *testing.T) {
 	for slug, want := range map[string]bool{"moonshot/kimi-k2.6": true, "openai/gpt-5.5": true, "openai/gpt-5.5-pro": false, "moonshotx/a": false} {
 		if got := k.MayUseModel(slug); got != want {
 			t.Errorf("MayUseModel(%q) = %v, want %v", slug, got, want)
+		}
+	}
+}
+
+func TestPatternsOf(t *testing.T) {
+	for tag, want := range map[budget.Tag][]budget.TagPattern{
+		"a":     {"**", "a", "a/**"},
+		"a/b/c": {"**", "a/b/c", "a/b/c/**", "a/**", "a/b/**"},
+	} {
+		got := budget.PatternsOf(tag)
+		if !slices.Equal(got, want) {
+			t.Errorf("PatternsOf(%q) = %q, want %q", tag, got, want)
+		}
+		for _, p := range got {
+			if !p.Matches(tag) {
+				t.Errorf("%q does not match %q", p, tag)
+			}
 		}
 	}
 }

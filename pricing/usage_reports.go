@@ -53,7 +53,7 @@ func (s *settlement) read() (reports, bool) {
 		switch {
 		case start:
 			s.ev.FirstUsage = begin // message_start, which is no report of its own beside a later one
-			if i < len(texts)-1 && namesInput(raw) {
+			if namesInput(raw) {
 				begin = raw // those behind it need not repeat what it says
 			}
 		case i == 0:

@@ -98,11 +98,7 @@ func newAdjustmentsListCommand(a *app, f *clientFlags) *cobra.Command {
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
-		all, err := listAll[restAdjustmentPage](c.Context(), cl, "/v1/adjustments", nil)
+		all, err := askAll[restAdjustmentPage](a, c, f, "/v1/adjustments", nil)
 		if err != nil {
 			return err
 		}

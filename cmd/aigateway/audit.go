@@ -36,11 +36,7 @@ func newAuditListCommand(a *app, f *clientFlags) *cobra.Command {
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
-		all, err := listAll[restAuditPage](c.Context(), cl, "/v1/audit", nil)
+		all, err := askAll[restAuditPage](a, c, f, "/v1/audit", nil)
 		if err != nil {
 			return err
 		}

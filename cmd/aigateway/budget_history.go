@@ -166,10 +166,6 @@ func listOfBudget[P page[T], T any](a *app, c *cobra.Command, f *clientFlags, id
 	if err != nil {
 		return nil, err
 	}
-	cl, err := a.client(c, f)
-	if err != nil {
-		return nil, err
-	}
-	all, err := listAll[P](c.Context(), cl, path+part, nil)
+	all, err := askAll[P](a, c, f, path+part, nil)
 	return all, hintUnknownID(err, "aigateway budgets list")
 }

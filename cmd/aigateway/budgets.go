@@ -80,14 +80,10 @@ func newBudgetsListCommand(a *app, f *clientFlags) *cobra.Command {
 	key := c.Flags().String("key", "", "only budgets of this key `id`")
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
 		query := url.Values{}
 		setQuery(query, "tag", *tag)
 		setQuery(query, "key_id", *key)
-		all, err := listAll[restBudgetPage](c.Context(), cl, "/v1/budgets", query)
+		all, err := askAll[restBudgetPage](a, c, f, "/v1/budgets", query)
 		if err != nil {
 			return err
 		}
@@ -111,12 +107,8 @@ func newBudgetsGetCommand(a *app, f *clientFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := a.client(c, f)
+		b, err := ask[restBudget](a, c, f, path, nil)
 		if err != nil {
-			return err
-		}
-		var b restBudget
-		if err := cl.call(c.Context(), http.MethodGet, path, nil, nil, &b); err != nil {
 			return hintUnknownID(err, "aigateway budgets list")
 		}
 		a.noteAsOf(b.AsOf, b.Behind)

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/spf13/cobra"
 )
 
 // pageSize is what a list asks for at a time; the server may give less.
@@ -15,6 +17,24 @@ const pageSize = 500
 type page[T any] interface {
 	// items returns the rows, and the token of the next page, "" at the end.
 	items() ([]T, string)
+}
+
+// ask gets what a command shows.
+func ask[T any](a *app, c *cobra.Command, f *clientFlags, path string, query url.Values) (answer T, err error) {
+	cl, err := a.client(c, f)
+	if err == nil {
+		err = cl.call(c.Context(), http.MethodGet, path, query, nil, &answer)
+	}
+	return answer, err
+}
+
+// askAll gets every page of the list that a command shows.
+func askAll[P page[T], T any](a *app, c *cobra.Command, f *clientFlags, path string, query url.Values) ([]T, error) {
+	cl, err := a.client(c, f)
+	if err != nil {
+		return nil, err
+	}
+	return listAll[P](c.Context(), cl, path, query)
 }
 
 // listAll reads every page of a list. P is the answer's type.

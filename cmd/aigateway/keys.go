@@ -171,11 +171,7 @@ func newKeysListCommand(a *app, f *clientFlags) *cobra.Command {
 	}
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
-		all, err := listAll[restKeyPage](c.Context(), cl, "/v1/keys", nil)
+		all, err := askAll[restKeyPage](a, c, f, "/v1/keys", nil)
 		if err != nil {
 			return err
 		}
@@ -196,12 +192,8 @@ func newKeysGetCommand(a *app, f *clientFlags) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		cl, err := a.client(c, f)
+		k, err := ask[restKey](a, c, f, path, nil)
 		if err != nil {
-			return err
-		}
-		var k restKey
-		if err := cl.call(c.Context(), http.MethodGet, path, nil, nil, &k); err != nil {
 			return hintUnknownID(err, "aigateway keys list")
 		}
 		return a.print(out, k, keyTable(k))

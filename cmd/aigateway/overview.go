@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -42,12 +41,8 @@ func newOverviewCommand(a *app) *cobra.Command {
 	f.bind(c)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
+		o, err := ask[restOverview](a, c, f, "/v1/overview", nil)
 		if err != nil {
-			return err
-		}
-		var o restOverview
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/overview", nil, nil, &o); err != nil {
 			return err
 		}
 		a.noteUnreachable(o.Unreachable)
@@ -94,16 +89,12 @@ key sends again within ten minutes of the last time counts once.`,
 	id := c.Flags().String("budget", "", "only what the budget with this `id` refused")
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
 		query := url.Values{}
 		setQuery(query, "from", *from)
 		setQuery(query, "to", *to)
 		setQuery(query, "budget_id", *id)
-		var r restRefusals
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/refusals", query, nil, &r); err != nil {
+		r, err := ask[restRefusals](a, c, f, "/v1/refusals", query)
+		if err != nil {
 			return err
 		}
 		t := &table{columns: []column{left("BUDGET ID"), left("REASON"), right("CALLS"), right("DISTINCT CALLS"), money("KEPT USD")}, empty: "no call was refused"}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -60,13 +59,9 @@ expiry on.`,
 		if *limit < 1 || *limit > maxReservations {
 			return usagef(c.CommandPath(), "--limit is %d; use 1 to %d", *limit, maxReservations)
 		}
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
-		var answer restReservations
 		query := url.Values{"page_size": {strconv.Itoa(*limit)}}
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/reservations", query, nil, &answer); err != nil {
+		answer, err := ask[restReservations](a, c, f, "/v1/reservations", query)
+		if err != nil {
 			return err
 		}
 		a.noteUnreachable(answer.Unreachable)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -85,12 +84,8 @@ func newHealthCommand(a *app) *cobra.Command {
 	f.bind(c)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
+		h, err := ask[restHealth](a, c, f, "/v1/health", nil)
 		if err != nil {
-			return err
-		}
-		var h restHealth
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/health", nil, nil, &h); err != nil {
 			return err
 		}
 		a.noteUnreachable(h.Unreachable)
@@ -177,12 +172,8 @@ providers' side is in aigateway bills.`,
 	f.bind(c)
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
+		b, err := ask[restBooks](a, c, f, "/v1/books", nil)
 		if err != nil {
-			return err
-		}
-		var b restBooks
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/books", nil, nil, &b); err != nil {
 			return err
 		}
 		a.noteUnreachable(b.Unreachable)
@@ -227,14 +218,10 @@ recorded of the same UTC days. OPEN is the difference without what was corrected
 	month := c.Flags().String("month", "", "`month` as YYYY-MM, in UTC (default the latest that there is a bill of)")
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
 		query := url.Values{}
 		setQuery(query, "month", *month)
-		var b restBills
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/bills", query, nil, &b); err != nil {
+		b, err := ask[restBills](a, c, f, "/v1/bills", query)
+		if err != nil {
 			return err
 		}
 		t := &table{

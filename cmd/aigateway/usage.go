@@ -142,17 +142,13 @@ func newUsageQueryCommand(a *app, f *clientFlags) *cobra.Command {
 		if err := checkDimensions(c, *by); err != nil {
 			return err
 		}
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
 		query := url.Values{}
 		setQuery(query, "group_by", strings.Join(*by, ","))
 		for _, name := range filters {
 			setQuery(query, restNames(name), c.Flag(name).Value.String())
 		}
-		var answer restUsage
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/usage", query, nil, &answer); err != nil {
+		answer, err := ask[restUsage](a, c, f, "/v1/usage", query)
+		if err != nil {
 			return err
 		}
 		a.noteAsOf(answer.AsOf, answer.Behind)

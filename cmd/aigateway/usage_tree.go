@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/http"
 	"net/url"
 	"strconv"
 
@@ -42,15 +41,11 @@ how many tags and budgets there are further below. The first row is the tag itse
 	month := c.Flags().String("month", "", "`month` as YYYY-MM, in the gateway's time zone (default this month)")
 	out := outputFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		cl, err := a.client(c, f)
-		if err != nil {
-			return err
-		}
 		query := url.Values{}
 		setQuery(query, "parent", *parent)
 		setQuery(query, "month", *month)
-		var r restTree
-		if err := cl.call(c.Context(), http.MethodGet, "/v1/usage/tree", query, nil, &r); err != nil {
+		r, err := ask[restTree](a, c, f, "/v1/usage/tree", query)
+		if err != nil {
 			return err
 		}
 		t := &table{columns: []column{left("TAG"), right("REQUESTS"), money("COST USD"), money("OF IT ITS OWN USD"), right("TAGS BELOW"), right("BUDGETS"), right("BUDGETS BELOW"), right("USED UP BELOW")}}

@@ -37,7 +37,9 @@ their web pages or APIs gave (-f), or the admin API itself (--api), with an
 admin key from $OPENAI_ADMIN_KEY or $ANTHROPIC_ADMIN_API_KEY. Cost exports are
 compared by their amounts; usage exports have tokens only, which are priced with
 the catalog. Providers know no tags: the difference of a day and model is exact,
-its split over tags is in proportion to what each tag was recorded with.
+its split over tags is in proportion to what each tag was recorded with. What the
+provider billed is kept by day, in the audit log, whenever its amounts are
+compared; aigateway bills shows it.
 
 --correct shows the corrections and what they do to budgets; with --yes they are
 booked. What was corrected before is not corrected again. Corrections count in

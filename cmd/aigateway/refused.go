@@ -64,9 +64,7 @@ func (c *refusedCounts) keep(ctx context.Context) {
 			c.told = budget.Refused{Time: before}
 		}
 	}
-	if err := c.tell(ctx); err != nil { // the fleet logs it
-		return
-	}
+	c.tell(ctx)
 }
 
 // toldAtOnce is how many rows are told at once.
@@ -74,19 +72,18 @@ const toldAtOnce = 1000
 
 // tell tells the store the rows behind told. A process begins with all that are kept:
 // what the store knows already changes nothing there.
-func (c *refusedCounts) tell(ctx context.Context) error {
+func (c *refusedCounts) tell(ctx context.Context) {
 	for {
 		rows, err := c.ledger.RefusedRows(ctx, c.told, toldAtOnce)
-		if err != nil || len(rows) == 0 {
-			return err
+		if err != nil && ctx.Err() == nil {
+			c.log.Warn("the counts of refused calls cannot be read, and the store is not told of them yet", "error", err)
 		}
-		err = c.shared.PushRefused(ctx, rows)
-		if err != nil {
-			return err
+		if err != nil || len(rows) == 0 || c.shared.PushRefused(ctx, rows) != nil { // which the fleet logs
+			return
 		}
 		c.told = rows[len(rows)-1]
 		if len(rows) < toldAtOnce {
-			return nil
+			return
 		}
 	}
 }

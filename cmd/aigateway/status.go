@@ -107,18 +107,16 @@ func (h *restHealth) table() *table {
 	}
 	t.add("gateway", state(h.Ready, ""), "")
 	for _, r := range h.Replicas {
-		detail := fmt.Sprintf("%s, holds %s USD, its usage is %d ms old, obeys version %d of budgets and keys", r.State, r.Leased, r.UsageLagMS, r.RulesVersion)
-		if r.RulesBehind > 0 {
-			detail += fmt.Sprintf(", %d behind", r.RulesBehind)
-		}
+		how := ""
 		switch {
-		case r.Health == nil && r.State == "left":
-			t.add("replica "+r.Name, "", detail)
-		case r.Health == nil:
-			t.add("replica "+r.Name, "silent", detail)
-		default:
-			t.add("replica "+r.Name, state(r.Health.Ready, ""), detail)
+		case r.Health != nil:
+			how = state(r.Health.Ready, "")
+		case r.State == "silent":
+			how = "silent"
+		case r.State != "left":
+			how = "no answer"
 		}
+		t.add("replica "+r.Name, how, r.detail())
 	}
 	for _, c := range h.Conditions {
 		t.add(c.Name, state(c.Ready, c.Warning), c.Message+c.Warning)
@@ -131,15 +129,27 @@ func (h *restHealth) table() *table {
 		if p.LastFault != "" {
 			detail += ", the last failure " + p.LastFault
 		}
-		t.add("provider "+p.Provider, state(true, map[bool]string{true: "some failed"}[p.Faults > 0]), detail)
+		warning := ""
+		if p.Faults > 0 {
+			warning = "some failed"
+		}
+		t.add("provider "+p.Provider, state(true, warning), detail)
 	}
 	for _, m := range h.UnpricedModels {
 		t.add("model "+m.Model, "warns", fmt.Sprintf("%d calls without a price this month", m.Calls))
 	}
-	t.add("prices", "", fmt.Sprintf("%s, checked %d days ago", h.CatalogVersion, h.PricesAgeDays))
+	checked := "never checked, as far as is known"
+	if h.PricesCheckedAt != nil {
+		checked = fmt.Sprintf("checked %d days ago", h.PricesAgeDays)
+	}
+	t.add("prices", "", h.CatalogVersion+", "+checked)
 	t.add("clock", "", fmt.Sprintf("%d ms ahead of the time that windows go by", h.ClockAheadMS))
 	t.add("database", "", strconv.FormatInt(h.DatabaseBytes, 10)+" bytes")
-	t.add("disk", "", fmt.Sprintf("%d bytes free, for %d days", h.DiskFreeBytes, h.DiskFullDays))
+	lasts := fmt.Sprintf("for %d days", h.DiskFullDays)
+	if h.DiskFullDays > 3650 {
+		lasts = "for ten years and more"
+	}
+	t.add("disk", "", fmt.Sprintf("%d bytes free, %s", h.DiskFreeBytes, lasts))
 	return t
 }
 
@@ -158,6 +168,22 @@ type restBooks struct {
 
 	Replicas    []restReplica `json:"replicas,omitzero"`
 	Unreachable []string      `json:"unreachable,omitzero"`
+}
+
+// detail is what the store knows of r, or that nobody does.
+func (r *restReplica) detail() string {
+	if r.State == "" {
+		return "nobody knows more of it now"
+	}
+	told := "has told no usage yet"
+	if r.UsageTime != nil {
+		told = fmt.Sprintf("its usage is %d ms old", r.UsageLagMS)
+	}
+	text := fmt.Sprintf("%s, holds %s USD, %s, obeys version %d of budgets and keys", r.State, r.Leased, told, r.RulesVersion)
+	if r.RulesBehind > 0 {
+		text += fmt.Sprintf(", %d behind", r.RulesBehind)
+	}
+	return text
 }
 
 func newBooksCommand(a *app) *cobra.Command {

@@ -17,7 +17,7 @@ import (
 func newStoreImportCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "import --config FILE", Short: "Move the books of a gateway that was alone into an empty store",
-		Long: `Takes the budgets, keys and audit log of data_dir into the store, with what is spent
+		Long: `Takes the budgets, keys, corrections and audit log of data_dir into the store, with what is spent
 and reserved of each budget; usage follows when the gateway starts. The gateway
 must be stopped, and the store empty. Afterwards start it with the same file, and
 others on empty data directories.`,
@@ -79,7 +79,7 @@ func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, addres
 	if err != nil {
 		return fmt.Errorf("import into the store: %w", err)
 	}
-	a.notef("%d budgets, %d keys and %d entries of the audit log are in the store; start the gateway with the same configuration", len(rules.Budgets), len(rules.Keys), len(audit))
+	a.notef("%d budgets, %d keys, %d corrections and %d entries of the audit log are in the store; start the gateway with the same configuration", len(rules.Budgets), len(rules.Keys), len(corrections), len(audit))
 	return nil
 }
 

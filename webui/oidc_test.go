@@ -398,8 +398,8 @@ func TestOIDCStrangers(t *testing.T) {
 	if n := count(discovery); n != 8 {
 		t.Errorf("40 strangers make %d requests at once", n)
 	}
+	v.issuer.Named = "https://elsewhere.example.com" // before anything that waits reads it
 	close(free)
-	v.issuer.Named = "https://elsewhere.example.com"
 	for range 3 {
 		if to := v.stranger(t.Context(), "/ui/oidc/start", ""); to != "/ui/#/failed/issuer" {
 			t.Errorf("away: %s", to)

@@ -83,10 +83,9 @@ end
 
 -- A scanner takes JSON in pieces, cut anywhere, and keeps only the raw text of the members looked for. It finds its
 -- way by strings, brackets and, near the top, commas and colons; it never holds more than the longest of them.
-local function scanner(told, whole)
+local function scanner(told)
   return {
     told = told, -- the report
-    whole = whole, -- a whole document, whose end says that its choices ended
     depth = 0, -- open brackets
     floor = 2, -- members are looked for down to this depth
     obj = {}, -- by depth: is it an object
@@ -804,12 +803,15 @@ local function conclude(st, sc)
   local output = sc.output or kind ~= nil and is_output(kind) and true
   if sc.ends then count_ends(st, sc.ends) end
   if sc.stopped and kind == '"message_delta"' then count_ends(st, { 0 }) end
-  if told.usage == nil then remember(st, sc.found) elseif not sc.fresh then tell_found(told, sc.found) end
-  if output then tell_output(told) end
-  if sc.fresh then
+  if told.usage == nil then
+    remember(st, sc.found)
+  else
     if st.early then tell_found(told, st.early) end
     st.early = nil
     tell_found(told, sc.found)
+  end
+  if output then tell_output(told) end
+  if sc.fresh then
     st.late, st.outdated = false, false
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
     if sc.counted ~= sc.documents then after_report(st, output) end -- in one event with it
@@ -1066,14 +1068,6 @@ local function is_part(sc)
   return sc.chunks or find(kind, '^"message_') ~= nil or find(kind, '^"response%.') ~= nil or find(kind, '^"content_block') ~= nil
 end
 
-local function distinct(list)
-  local seen, n = {}, 0
-  for i = 1, #list do
-    if not seen[list[i]] then seen[list[i]], n = true, n + 1 end
-  end
-  return n
-end
-
 -- An error without a report is never done: it may be one of Envoy's own, which come through here too. Nor is an answer in
 -- several documents whose last has no report, nor one that says that it goes on. Parts of a stream are done as one is.
 -- Where nothing is known of what a document has, there may be output in it.
@@ -1087,7 +1081,9 @@ local function finish_json(sc, failed)
     if not is_part(sc) or TERMINAL[sc.found.type or ""] or find(sc.tail, "%[DONE%]%s*$") then
       tell(told, "done", "true")
     elseif sc.ends or sc.stopped then
-      tell(told, "finished", tostring(sc.ends and distinct(sc.ends) or 1))
+      local counted = { finished = {}, count = 0 }
+      count_ends(counted, sc.ends or { 0 })
+      tell(told, "finished", tostring(counted.count))
     end
   end
   return ""
@@ -1096,7 +1092,7 @@ end
 local function json_reader()
   local told = report()
   tell(told, "framing", "json")
-  return { told = told, state = scanner(told, true), read = read_json, finish = finish_json, json = true }
+  return { told = told, state = scanner(told), read = read_json, finish = finish_json, json = true }
 end
 
 -- What reads an answer that begins with s, which may begin with blanks or a byte order mark: not what the provider calls
@@ -1145,11 +1141,10 @@ local function on_answer(h, strip, counts, failed)
       text = chunk:getBytes(0, n)
       if not begun then
         text = head .. text
-        if PACKED[byte(text)] then strip, counts = false, false end
-        if #text == 1 and PACKED[byte(text)] then
-          head, text = text, ""
-        else
-          begun, unpack = true, unpacker(text)
+        begun = true
+        if PACKED[byte(text)] then
+          strip, counts = false, false
+          if #text > 1 then unpack = unpacker(text) else begun, head, text = false, text, "" end
         end
       end
       if unpack then
@@ -1174,7 +1169,7 @@ local function on_answer(h, strip, counts, failed)
     end
   end
   if not reader then
-    if unpack then unread(h, report(), failed) end
+    if unpack or head ~= "" and not begun then unread(h, report(), failed) end
     return
   end
   local rest = reader.finish(reader.state, failed)
@@ -1295,7 +1290,7 @@ end
 local function on_redirect(h, status, anthropic)
   publish_status(h, status)
   local reason, text = "upstream_redirect", "The provider answered with a redirect (HTTP " .. status .. "), which this gateway does not follow."
-  if #status < 3 then reason, text = "upstream_malformed", "The provider answered HTTP " .. status .. ", which is no status." end
+  if #status ~= 3 then reason, text = "upstream_malformed", "The provider answered HTTP " .. status .. ", which is no status." end
   replace(h, h:body(true), anthropic, status, "502", reason, text .. " Whoever runs it must check the provider's base_url.")
   h:headers():remove("location")
 end
@@ -1348,7 +1343,7 @@ function envoy_on_response(h)
   headers:remove("x-aig-int-answer")
   local status = headers:get(":status")
   local failed = #status == 3 and status >= "400" -- less than 100 is no status, and would break the client's connection
-  if failed or status < "200" or status >= "300" then
+  if #status ~= 3 or status < "200" or status >= "300" then
     local anthropic, sent = match(note, "^[^\t]*\t([^\t]*)(.*)")
     anthropic = anthropic == "true"
     if not failed then return guarded(on_redirect, h, status, anthropic) end

@@ -138,7 +138,7 @@ func reportable(text string) string {
 // it for a broken connection.
 func TestStatusThatIsNone(t *testing.T) {
 	v := newVM(t)
-	for _, status := range []string{"99", "20", "4"} {
+	for _, status := range []string{"99", "29", "21", "20", "4"} {
 		for _, anthropic := range []bool{false, true} {
 			headers, body := map[string]any{":status": status, "location": "http://elsewhere/"}, "{}"
 			h, err := v.call("envoy_on_response", map[string]any{"rsv": "x", envoy.KeyAnthropic: anthropic}, headers, &body, nil)

@@ -40,6 +40,7 @@ func TestAgentToolsOfTheClientAreInput(t *testing.T) {
 		`{"type":"namespace","name":"n","description":"d","tools":[{"type":"custom","name":"c"}]}`:             true,
 		`{"type":"namespace","name":"n","tools":[{"type":"shell","environment":{"type":"local"}}]}`:            true,
 		`{"type":"namespace","name":"n","tools":[{"type":"tool_search"}]}`:                                     false,
+		`{"type":"namespace","name":"n","tools":{"type":"tool_search"}}`:                                       false,
 		`{"type":"namespace","name":"n","environment":{"type":"local"},"tools":[{"type":"shell"}]}`:            false,
 		`{"type":"tool_search","environment":{"type":"local"}}`:                                                false,
 		`{"type":"programmatic_tool_calling"}`:                                                                 false,

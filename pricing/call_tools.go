@@ -68,10 +68,7 @@ func (p *parser) readTool(sort bool) (string, error) {
 		case isEnvironment:
 			t.environment, err = p.environment()
 		case isTools:
-			if p.dec.PeekKind() != '[' {
-				return p.walk()
-			}
-			return p.array(p.tool)
+			return p.toolOrTools(p.tool)
 		}
 		return err
 	})

@@ -300,13 +300,13 @@ func (r *openAIUsage) counts(native bool) counts {
 	}
 	c.cached = largest(&r.Cached, &r.NumCached, &r.Hit, &r.Read)
 	c.write = r.Write
-	c.split(r.Creation.v.Short, r.Creation.v.Long, r.Creation.bad, r.Creation.v.others())
+	c.split(r.Creation.v, r.Creation.bad)
 	for _, g := range []*group[inputDetails]{&r.PromptDetails, &r.PromptDetail, &r.InputDetails, &r.InputDetail} {
 		d := &g.v
 		c.cached = largest(&c.cached, &d.Cached)
 		c.write = largest(&c.write, &d.CacheWrite, &d.Creation)
-		c.split(d.WriteDetails.v.Short, d.WriteDetails.v.Long, d.WriteDetails.bad, d.WriteDetails.v.others())
-		c.split(d.CreationDetails.v.Short, d.CreationDetails.v.Long, d.CreationDetails.bad, d.CreationDetails.v.others())
+		c.split(cacheCreation(d.WriteDetails.v), d.WriteDetails.bad)
+		c.split(d.CreationDetails.v, d.CreationDetails.bad)
 		c.audioIn, c.imageIn = largest(&c.audioIn, &d.Audio), largest(&c.imageIn, &d.Image)
 		for _, part := range []*tally{&c.cached, &c.write, &c.audioIn, &c.imageIn} {
 			part.bad = part.bad || g.bad
@@ -324,15 +324,15 @@ func (r *openAIUsage) counts(native bool) counts {
 }
 
 // split takes how long cache writes live; bad: that cannot be read, and what is
-// not split takes the dearest time to live that was asked for. others: some live for
-// a time that nobody knows, and only the sum tells how many.
-func (c *counts) split(short, long tally, bad, others bool) {
-	c.write.bad = c.write.bad || others && !c.write.set
-	if bad || short.bad || long.bad {
+// not split takes the dearest time to live that was asked for. Of others, which live
+// for a time that nobody knows, only the sum tells how many.
+func (c *counts) split(w cacheCreation, bad bool) {
+	c.write.bad = c.write.bad || w.others() && !c.write.set
+	if bad || w.Short.bad || w.Long.bad {
 		c.write.bad = c.write.bad || !c.write.set
 		return
 	}
-	c.writeShort, c.writeLong = largest(&c.writeShort, &short), largest(&c.writeLong, &long)
+	c.writeShort, c.writeLong = largest(&c.writeShort, &w.Short), largest(&c.writeLong, &w.Long)
 	if sum := c.writeShort.n + c.writeLong.n; sum > c.write.n {
 		c.write.n, c.write.set = sum, true
 	}

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"math"
+	"maps"
 	"slices"
 	"time"
 
@@ -141,7 +141,7 @@ func (s *callService) page(ctx context.Context, q budget.CallQuery, token string
 func mergeCalls(limit int, from map[string]string, answers map[string]callAnswer, next map[string]string) (out []peerCall, more bool) {
 	taken := map[string]int{}
 	var ids []string
-	for _, id := range byID(answers) {
+	for _, id := range slices.Sorted(maps.Keys(answers)) {
 		if from[id] != "" && from[id] != listed {
 			ids = append(ids, id)
 		}
@@ -220,9 +220,7 @@ func endedKind(c *Config) kind[endedQuestion, endedAnswer] {
 		if len(q.Query.Tags) == 0 {
 			return a, errNoRights
 		}
-		if most < math.MaxInt { // a call has some kilobytes at most
-			q.Query.Limit = max(1, min(q.Query.Limit, most/endedBytes))
-		}
+		q.Query.Limit = max(1, min(q.Query.Limit, most/endedBytes))
 		token := q.After[c.self()]
 		if token == "" {
 			return here.endedSince(ctx, q.Query, q.Since)
@@ -286,7 +284,7 @@ func (s *callService) since(ctx context.Context, q budget.CallQuery, token strin
 		return nil, err
 	}
 	var out []peerCall
-	for _, id := range byID(answers) {
+	for _, id := range slices.Sorted(maps.Keys(answers)) {
 		a := answers[id]
 		if len(out)+len(a.Calls) > limit {
 			continue // it comes with the next answer

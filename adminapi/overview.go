@@ -164,12 +164,18 @@ func (s *overviewService) refusals(ctx context.Context, w budget.Window, id stri
 		}
 		may, known := seen[r.BudgetID]
 		if !known {
-			b, err := s.budgets.budgets.GetBudget(r.BudgetID)
-			may = err == nil && seesBudget(key, b.Budget)
+			b, problem := s.budgets.budgets.GetBudget(r.BudgetID)
+			if problem != nil && !isNotFound(problem) {
+				err = problem
+			}
+			may = problem == nil && seesBudget(key, b.Budget)
 			seen[r.BudgetID] = may
 		}
 		return !may
 	})
+	if err != nil {
+		return nil, err
+	}
 	slices.SortFunc(rows, mostKept)
 	return rows, nil
 }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"aigateway/budget"
 )
@@ -129,13 +128,4 @@ func fitting[T any](rows []T, most int) int {
 		}
 	}
 	return len(rows)
-}
-
-// byID are the answers in the order of their ids.
-func byID[A any](answers map[string]A) (ids []string) {
-	for id := range answers {
-		ids = append(ids, id)
-	}
-	slices.SortFunc(ids, strings.Compare)
-	return ids
 }

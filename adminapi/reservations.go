@@ -2,6 +2,7 @@ package adminapi
 
 import (
 	"context"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -58,7 +59,7 @@ func (s *reservationService) ListReservations(ctx context.Context, req *aigatewa
 	}
 	var all []of
 	var cut time.Time // what is younger may not be all
-	for _, id := range byID(answers) {
+	for _, id := range slices.Sorted(maps.Keys(answers)) {
 		a := answers[id]
 		for _, o := range a.Open {
 			all = append(all, of{o, id})

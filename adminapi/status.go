@@ -3,6 +3,7 @@ package adminapi
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -129,7 +130,7 @@ func (s *statusService) GetHealth(ctx context.Context, _ *aigatewayv1.GetHealthR
 // providersOf adds up what gateways saw of providers, by their names.
 func providersOf(answers map[string]stateAnswer) (out []budget.ProviderState) {
 	at := map[string]int{}
-	for _, id := range byID(answers) {
+	for _, id := range slices.Sorted(maps.Keys(answers)) {
 		for _, p := range answers[id].Providers {
 			i, ok := at[p.Name]
 			if !ok {

@@ -46,10 +46,13 @@ func (a Amount) Add(b Amount) (Amount, bool) {
 	return s, s <= MaxAmount && s >= a == (b >= 0)
 }
 
-// Plus is a+b, at most MaxAmount.
+// Plus is a+b, at most MaxAmount and at least -MaxAmount.
 func (a Amount) Plus(b Amount) Amount {
-	if s, fits := a.Add(b); fits {
-		return s
+	switch s, fits := a.Add(b); {
+	case fits:
+		return max(s, -MaxAmount)
+	case b < 0:
+		return -MaxAmount
 	}
 	return MaxAmount
 }

@@ -158,11 +158,10 @@ type UsageRow struct {
 	Tokens
 }
 
-// Add adds r's counts and costs to u's; Cost stays within MaxAmount, also below 0, if
-// both were.
+// Add adds r's counts and costs to u's; Cost stays within MaxAmount, also below 0.
 func (u *UsageRow) Add(r UsageRow) {
 	u.Requests += r.Requests
-	u.Cost = max(u.Cost.Plus(r.Cost), -MaxAmount)
+	u.Cost = u.Cost.Plus(r.Cost)
 	u.Unpriced += r.Unpriced
 	u.Estimated += r.Estimated
 	u.EstimatedCost += r.EstimatedCost

@@ -108,13 +108,22 @@ func (v *validator) tokenURL(field, text string) *url.URL {
 		v.fail(field, "is missing, and the preset has none; write the token endpoint, such as https://login.example.com/oauth2/token")
 		return nil
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !validHost(u) || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.RawPath != "" || !printable(u.Path) {
+	u := plainURL(text)
+	if u == nil {
 		v.fail(field, "is no token endpoint; write https://HOST[:PORT]/PATH, without user, query or fragment")
 		return nil
 	}
 	if u.Scheme == "http" && !loopback(u.Hostname()) {
 		v.fail(field, "is not https: the client secret would travel in clear; write https://")
+	}
+	return u
+}
+
+// plainURL is an http or https URL of a host and a path alone; nil: text is none.
+func plainURL(text string) *url.URL {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || !validHost(u) || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") || u.RawPath != "" || !printable(u.Path) {
+		return nil
 	}
 	return u
 }

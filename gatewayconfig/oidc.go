@@ -4,7 +4,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"aigateway/budget"
@@ -127,8 +126,8 @@ func (v *validator) oidcGroup(field string, f fileOIDCGroup) OIDCGroup {
 
 // secureURL is what browsers or secrets are sent to.
 func (v *validator) secureURL(field, text, such string) *url.URL {
-	u, err := url.Parse(text)
-	if text == "" || err != nil || u.Scheme != "https" && u.Scheme != "http" || !validHost(u) || u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#") || u.RawPath != "" || !printable(u.Path) {
+	u := plainURL(text)
+	if u == nil {
 		v.fail(field, "is %s; write %s", shown(text), such)
 		return nil
 	}

@@ -210,8 +210,13 @@ func (l *Ledger) Adjustments(ctx context.Context, after string, limit int) ([]bu
 // AuditLog returns up to limit changes by administrators, oldest first, with
 // ids above after.
 func (l *Ledger) AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error) {
+	return l.auditEntries(ctx, `WHERE id > ? ORDER BY id LIMIT ?`, after, max(0, limit))
+}
+
+// auditEntries reads the rows that clause selects.
+func (l *Ledger) auditEntries(ctx context.Context, clause string, args ...any) ([]budget.AuditEntry, error) {
 	out := []budget.AuditEntry{}
-	err := l.store.each(ctx, `SELECT id, at, actor, action, subject, detail FROM audit WHERE id > ? ORDER BY id LIMIT ?`, []any{after, max(0, limit)}, func(r *sql.Rows) error {
+	err := l.store.each(ctx, `SELECT id, at, actor, action, subject, detail FROM audit `+clause, args, func(r *sql.Rows) error {
 		var e budget.AuditEntry
 		var at int64
 		err := r.Scan(&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail)

@@ -149,18 +149,9 @@ func (l *Ledger) BudgetChanges(ctx context.Context, id string, before int64, lim
 	if before <= 0 {
 		before = math.MaxInt64
 	}
-	var entries []budget.AuditEntry
-	err := l.store.each(ctx, `SELECT id, at, actor, action, subject, detail FROM audit
-		WHERE subject = ? AND id < ? AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT ?`, []any{id, before, limit + 1}, func(r *sql.Rows) error {
-		var e budget.AuditEntry
-		var at int64
-		err := r.Scan(&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail)
-		e.Time = time.Unix(0, at).UTC()
-		entries = append(entries, e)
-		return err
-	})
+	entries, err := l.auditEntries(ctx, `WHERE subject = ? AND id < ? AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT ?`, id, before, limit+1)
 	if err != nil {
-		return nil, wrapRead(err)
+		return nil, err
 	}
 	return budget.ReadChanges(entries, limit)
 }

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -134,8 +133,8 @@ func bookOn(ctx context.Context, c *conn, b *budget.SharedBudget, amount budget.
 		return err
 	}
 	start := b.WindowAt(now, loc).Start.UnixNano()
-	if ok, err := openAccount(ctx, c, b, start, now); err != nil || !ok {
-		return errors.Join(err, errors.New("the budget's window overlaps another one"))
+	if err := mustOpen(ctx, c, b, start, now); err != nil {
+		return err
 	}
 	var spent, allocated budget.Amount
 	if err := c.QueryRow(ctx, `SELECT spent, allocated FROM aig_account WHERE budget_id = $1 AND start = $2 FOR UPDATE`, b.ID, start).Scan(&spent, &allocated); err != nil {

@@ -57,19 +57,29 @@ func (s *Store) AuditLog(ctx context.Context, after int64, limit int) ([]budget.
 
 func (s *Store) eachAudit(ctx context.Context, after int64, limit int, f func(e budget.AuditEntry, hash []byte) error) error {
 	return s.read(ctx, func(c *conn) error {
-		rows, err := c.Query(ctx, `SELECT id, at, actor, action, subject, detail, hash FROM aig_audit WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
-		if err != nil {
-			return err
-		}
-		var e budget.AuditEntry
-		var at int64
-		var hash []byte
-		_, err = pgx.ForEachRow(rows, []any{&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail, &hash}, func() error {
-			e.Time = time.Unix(0, at).UTC()
-			return f(e, hash)
-		})
-		return err
+		return scanAudit(ctx, c, f, `WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
 	})
+}
+
+// readAudit reads the rows that clause selects.
+func readAudit(ctx context.Context, c *conn, clause string, args ...any) (out []budget.AuditEntry, err error) {
+	err = scanAudit(ctx, c, func(e budget.AuditEntry, _ []byte) error { out = append(out, e); return nil }, clause, args...)
+	return out, err
+}
+
+func scanAudit(ctx context.Context, c *conn, f func(e budget.AuditEntry, hash []byte) error, clause string, args ...any) error {
+	rows, err := c.Query(ctx, `SELECT id, at, actor, action, subject, detail, hash FROM aig_audit `+clause, args...)
+	if err != nil {
+		return err
+	}
+	var e budget.AuditEntry
+	var at int64
+	var hash []byte
+	_, err = pgx.ForEachRow(rows, []any{&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail, &hash}, func() error {
+		e.Time = time.Unix(0, at).UTC()
+		return f(e, hash)
+	})
+	return err
 }
 
 // VerifyAudit checks the chain of the audit rows and returns their number and the

@@ -291,6 +291,15 @@ func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, start int
 	return exists, err
 }
 
+// mustOpen is openAccount where that is the account of now.
+func mustOpen(ctx context.Context, c *conn, b *budget.SharedBudget, start int64, now time.Time) error {
+	ok, err := openAccount(ctx, c, b, start, now)
+	if err == nil && !ok {
+		err = &budget.Error{Kind: budget.KindConflict, Reason: "window_overlaps", Message: fmt.Sprintf("a window of budget %s that was opened in another time zone has not ended yet; try again when it has", b.ID)}
+	}
+	return err
+}
+
 // endOf is the end of w in nanoseconds of Unix time.
 func endOf(w budget.Window) int64 {
 	if w.End.IsZero() {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"aigateway/budget"
 )
 
@@ -41,7 +43,18 @@ func (w *watch) gone(all []budget.ReplicaStatus, now time.Time, after, pause tim
 // process heard from the store all the time. What they were lent counts as spent, so
 // it is safe also for one that is only cut off: it goes on with nothing else.
 func (s *Store) forgetGone(ctx context.Context) error {
-	all, err := s.Replicas(ctx)
+	var all []budget.ReplicaStatus // by what gone looks at
+	err := s.look(ctx, func(c *conn) error {
+		rows, err := c.Query(ctx, `SELECT id, seen FROM aig_holder WHERE NOT forgotten`)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r budget.ReplicaStatus, err error) {
+			err = row.Scan(&r.ID, &r.Seen)
+			return r, err
+		})
+		return err
+	})
 	if err != nil {
 		return err
 	}

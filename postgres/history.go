@@ -110,37 +110,38 @@ func (s *Store) Windows(ctx context.Context, id string, before time.Time, limit 
 			out = append(out, budget.WindowReport{Window: budget.Window{Start: time.Unix(0, start).UTC(), End: time.Unix(0, end).UTC()}, Spent: spent})
 			return nil
 		})
-		out = out[:min(len(out), max(0, limit))]
-		for i := range out {
-			if err == nil {
-				err = windowDetail(ctx, c, id, &out[i])
-			}
+		if err != nil {
+			return err
 		}
-		return err
+		out = out[:min(len(out), max(0, limit))]
+		details := &pgx.Batch{} // one message for all windows
+		for i := range out {
+			windowDetail(details, id, &out[i])
+		}
+		return c.SendBatch(ctx, details).Close()
 	})
 	return out, err
 }
 
-// windowDetail adds with which cap a window ended, and what was refused in it.
-func windowDetail(ctx context.Context, c *conn, id string, w *budget.WindowReport) error {
+// windowDetail asks with which cap a window ended, and what was refused in it.
+func windowDetail(b *pgx.Batch, id string, w *budget.WindowReport) {
 	first, last := quarters(w.Start.UnixNano(), endOf(w.Window))
-	err := c.QueryRow(ctx, `SELECT `+sumRefused+` FROM (SELECT calls, distinct_calls, kept FROM aig_refused WHERE budget_id = $1 AND bucket >= $2 AND bucket < $3
+	b.Queue(`SELECT `+sumRefused+` FROM (SELECT calls, distinct_calls, kept FROM aig_refused WHERE budget_id = $1 AND bucket >= $2 AND bucket < $3
 		UNION ALL SELECT calls, distinct_calls, kept FROM aig_refused_window WHERE budget_id = $1 AND start = $4) AS r`, id, first, last, w.Start.UnixNano()).
-		Scan(&w.Refused.Calls, &w.Refused.Distinct, &w.Refused.Kept)
-	if err != nil || w.Running {
-		return err
+		QueryRow(func(row pgx.Row) error { return row.Scan(&w.Refused.Calls, &w.Refused.Distinct, &w.Refused.Kept) })
+	if w.Running {
+		return
 	}
-	rows, err := c.Query(ctx, `SELECT detail FROM aig_audit WHERE subject = $1 AND at < $2 AND action IN ('create_budget', 'update_budget') ORDER BY id DESC LIMIT 1`, id, w.End.UnixNano())
-	if err != nil {
-		return err
-	}
-	detail, err := pgx.CollectRows(rows, pgx.RowTo[string])
-	if err == nil && len(detail) > 0 {
-		if b, _, ok := budget.ReadTerms(detail[0]); ok {
-			w.Cap = &b.Cap
-		}
-	}
-	return err
+	b.Queue(`SELECT detail FROM aig_audit WHERE subject = $1 AND at < $2 AND action IN ('create_budget', 'update_budget') ORDER BY id DESC LIMIT 1`, id, w.End.UnixNano()).
+		Query(func(rows pgx.Rows) error {
+			detail, err := pgx.CollectRows(rows, pgx.RowTo[string])
+			if err == nil && len(detail) > 0 {
+				if b, _, ok := budget.ReadTerms(detail[0]); ok {
+					w.Cap = &b.Cap
+				}
+			}
+			return err
+		})
 }
 
 // BudgetChanges lists the edits of a budget with ids below before (0: all), the last
@@ -151,18 +152,7 @@ func (s *Store) BudgetChanges(ctx context.Context, id string, before int64, limi
 	}
 	var entries []budget.AuditEntry
 	err = s.read(ctx, func(c *conn) error {
-		rows, err := c.Query(ctx, `SELECT id, at, actor, action, subject, detail FROM aig_audit
-			WHERE subject = $1 AND id < $2 AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT $3`, id, before, max(0, limit)+1)
-		if err != nil {
-			return err
-		}
-		var e budget.AuditEntry
-		var at int64
-		_, err = pgx.ForEachRow(rows, []any{&e.ID, &at, &e.Actor, &e.Action, &e.Subject, &e.Detail}, func() error {
-			e.Time = time.Unix(0, at).UTC()
-			entries = append(entries, e)
-			return nil
-		})
+		entries, err = readAudit(ctx, c, `WHERE subject = $1 AND id < $2 AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT $3`, id, before, max(0, limit)+1)
 		return err
 	})
 	if err != nil {
@@ -179,9 +169,9 @@ func (s *Store) foldRefused(ctx context.Context, c *conn) error {
 			RETURNING bucket, budget_id, calls, distinct_calls, kept),
 		span AS (SELECT budget_id, start, "end" FROM aig_past_window UNION SELECT budget_id, start, "end" FROM aig_account)
 		INSERT INTO aig_refused_window (budget_id, start, calls, distinct_calls, kept)
-			SELECT o.budget_id, w.start, sum(o.calls), sum(o.distinct_calls), least(sum(o.kept), 4611686018427387904)
+			SELECT o.budget_id, w.start, sum(o.calls), sum(o.distinct_calls), `+sumOf("o.kept")+`
 			FROM old o JOIN span w ON w.budget_id = o.budget_id AND w.start / $2 <= o.bucket AND w."end" / $2 > o.bucket GROUP BY o.budget_id, w.start
 		ON CONFLICT (budget_id, start) DO UPDATE SET calls = aig_refused_window.calls + excluded.calls, distinct_calls = aig_refused_window.distinct_calls + excluded.distinct_calls,
-			kept = least(aig_refused_window.kept::numeric + excluded.kept, 4611686018427387904)::bigint`, s.refusedFrom(), quarter)
+			kept = least(aig_refused_window.kept::numeric + excluded.kept, $3)::bigint`, s.refusedFrom(), quarter, int64(budget.MaxAmount))
 	return err
 }

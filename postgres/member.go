@@ -72,8 +72,7 @@ func (m *Member) Leave(ctx context.Context) error {
 	return m.update(ctx, `UPDATE aig_holder SET has_left = true, applied = 0 WHERE id = $1 AND epoch = $2 AND NOT forgotten`)
 }
 
-// update edits m's row in sql, in which $1 and $2 are m's id and epoch. Other
-// statements may come before it.
+// update edits m's row in sql, in which $1 and $2 are m's id and epoch.
 func (m *Member) update(ctx context.Context, sql string, args ...any) error {
 	batch := &pgx.Batch{}
 	batch.Queue(sql, append([]any{m.id, m.epoch}, args...)...)

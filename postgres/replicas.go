@@ -15,7 +15,7 @@ import (
 func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, extract(epoch FROM now() - h.seen), extract(epoch FROM now() - coalesce(h.pushed, h.joined)),
-				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE s.version - h.applied END, h.has_left, `+sumOf("l.lease")+`
+				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE greatest(0, s.version - h.applied) END, h.has_left, `+sumOf("l.lease")+`
 			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
 				AND a."end" > extract(epoch FROM now()) * 1000000000) ON l.holder = h.id
 			WHERE NOT h.forgotten GROUP BY h.id, s.version ORDER BY h.id`, s.stale().Microseconds())

@@ -291,8 +291,8 @@ func (s *Store) enforce(ctx context.Context, id string) (version uint64, err err
 			return err
 		}
 		w := b.WindowAt(now, loc)
-		if ok, err := openAccount(ctx, c, b, w.Start.UnixNano(), now); err != nil || !ok {
-			return errors.Join(err, errors.New("the budget's window overlaps another one"))
+		if err := mustOpen(ctx, c, b, w.Start.UnixNano(), now); err != nil {
+			return err
 		}
 		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, id); err != nil {
 			return err
@@ -319,7 +319,7 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 	if b.Target.KeyID != "" {
 		f.add("u.key_id = ?", b.Target.KeyID)
 	}
-	past := f
+	past := filter{args: slices.Clone(f.args), terms: slices.Clone(f.terms)}
 	f.add("u.holder <> ?", adjustments)
 	f.add("NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = ? AND l.holder = u.holder)", b.ID)
 	n := len(f.args)
@@ -331,12 +331,11 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 		return err
 	}
 	// What was corrected: a target that was refunded more than it cost has cost nothing.
-	past.args, past.terms = slices.Clone(past.args), slices.Clone(past.terms)
 	past.add("u.holder = ?", adjustments)
 	n = len(past.args)
 	var corrected, spent budget.Amount
-	err = c.QueryRow(ctx, fmt.Sprintf(`SELECT least(greatest((SELECT coalesce(sum(u.cost), 0) FROM aig_usage u WHERE %s), -%d), %[2]d)::bigint, spent
-		FROM aig_account WHERE budget_id = $%d AND start = $%d`, past.where(), int64(budget.MaxAmount), n+1, n+2), append(past.args, b.ID, w.Start.UnixNano())...).Scan(&corrected, &spent)
+	err = c.QueryRow(ctx, fmt.Sprintf(`SELECT (SELECT `+sumOf("u.cost")+` FROM aig_usage u WHERE %s), spent
+		FROM aig_account WHERE budget_id = $%d AND start = $%d`, past.where(), n+1, n+2), append(past.args, b.ID, w.Start.UnixNano())...).Scan(&corrected, &spent)
 	if err != nil || corrected == 0 {
 		return err
 	}

@@ -18,7 +18,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -84,15 +83,12 @@ type found struct {
 func NewIssuer(c OIDC) (*Issuer, error) {
 	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), rules: rulesOf(c), key: make([]byte, sha256.Size), asking: make(chan struct{}, issuerAtOnce)}
 	_, _ = rand.Read(i.key) // which never fails
-	pool, err := x509.SystemCertPool()
+	var pool *x509.CertPool // nil: the system's
 	if len(c.CA) > 0 {
-		pool, err = x509.NewCertPool(), nil
+		pool = x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(c.CA) {
-			err = errors.New("no certificate in it")
+			return nil, errors.New("webui: the certificates that verify the issuer (CA) have none in PEM")
 		}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("webui: certificates that verify the issuer: %w", err)
 	}
 	i.client = &http.Client{
 		Timeout:   issuerWithin,
@@ -221,7 +217,7 @@ const (
 	failedDenied = "denied"  // the issuer says no
 	failedToken  = "token"   // none, or none that is good
 	failedGroups = "groups"  // nobody who may do anything here
-	failedAway   = "refused" // asked for by another site
+	failedSite   = "refused" // asked for by another site
 )
 
 // failed is a sign-in that did not work.
@@ -275,7 +271,7 @@ func (h *Handler) oidc(w http.ResponseWriter, r *http.Request) {
 // begin sends the browser to the issuer.
 func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (to string, err error) {
 	if err := ownPage(r); err != nil {
-		return "", &failed{failedAway, err}
+		return "", &failed{failedSite, err}
 	}
 	f, err := h.Issuer.discover(r.Context())
 	if err != nil {
@@ -331,11 +327,13 @@ func (i *Issuer) signIn(r *http.Request, in pending) (*budget.Key, time.Duration
 	defer done()
 	token, err := f.config.Exchange(ctx, q.Get("code"), oauth2.VerifierOption(in.verifier))
 	if err != nil {
+		reason := failedIssuer
 		var refused *oauth2.RetrieveError
 		if errors.As(err, &refused) { // whose body may have anything in it
+			reason = failedToken
 			err = fmt.Errorf("the code was not taken: %s %s", refused.Response.Status, budget.Clip(refused.ErrorCode, 100))
 		}
-		return nil, 0, &failed{failedToken, err}
+		return nil, 0, &failed{reason, err}
 	}
 	raw, ok := token.Extra("id_token").(string)
 	if !ok {
@@ -384,17 +382,13 @@ func (i *Issuer) rights(id *oidc.IDToken) (*budget.Key, error) {
 func (i *Issuer) who(subject string, claims map[string]any) string {
 	name, _ := claims[i.UserClaim].(string)
 	verified, _ := claims["email_verified"].(bool)
-	if !plain(name) || i.UserClaim == "email" && !verified {
+	if !budget.Printable(name, maxUser) || i.UserClaim == "email" && !verified {
 		name = subject
 	}
-	if !plain(name) {
+	if !budget.Printable(name, maxUser) {
 		return ""
 	}
 	return name
-}
-
-func plain(name string) bool {
-	return name != "" && len(name) <= maxUser && !strings.ContainsFunc(name, func(c rune) bool { return !unicode.IsPrint(c) })
 }
 
 func groupsOf(claim any) (names []string) {

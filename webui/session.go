@@ -40,6 +40,21 @@ type signIn[T any] struct {
 	until time.Time
 }
 
+// makeRoom drops what has ended and, if there are most still, what ends first.
+func makeRoom[V any](byID map[string]V, most int, until func(V) time.Time, now time.Time) {
+	first := ""
+	for id, v := range byID {
+		if !now.Before(until(v)) {
+			delete(byID, id)
+		} else if first == "" || until(v).Before(until(byID[first])) {
+			first = id
+		}
+	}
+	if len(byID) >= most {
+		delete(byID, first)
+	}
+}
+
 // add keeps a value until then and returns the id that stands for it.
 func (s *signIns[T]) add(of T, now, until time.Time) string {
 	id := rand.Text() // 130 bits
@@ -51,17 +66,7 @@ func (s *signIns[T]) add(of T, now, until time.Time) string {
 func (s *signIns[T]) set(id string, of T, now, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	oldest := ""
-	for have, in := range s.byID {
-		if !now.Before(in.until) {
-			delete(s.byID, have)
-		} else if oldest == "" || in.until.Before(s.byID[oldest].until) {
-			oldest = have
-		}
-	}
-	if len(s.byID) >= s.most {
-		delete(s.byID, oldest)
-	}
+	makeRoom(s.byID, s.most, func(in signIn[T]) time.Time { return in.until }, now)
 	s.byID[id] = signIn[T]{of, until}
 }
 

@@ -93,17 +93,7 @@ func (s *sessions) add(of session, now, until time.Time) (id string, err error) 
 func (s *sessions) put(as string, in sealed, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	oldest := ""
-	for hash, have := range s.byHash {
-		if !now.Before(have.Until) {
-			delete(s.byHash, hash)
-		} else if oldest == "" || have.Until.Before(s.byHash[oldest].Until) {
-			oldest = hash
-		}
-	}
-	if len(s.byHash) >= maxSessions {
-		delete(s.byHash, oldest)
-	}
+	makeRoom(s.byHash, maxSessions, func(have sealed) time.Time { return have.Until }, now)
 	s.byHash[as] = in
 }
 

@@ -42,8 +42,8 @@ type shared struct {
 	done chan struct{}
 }
 
-// newShared reads the address of the configuration's store, and does not connect.
-func newShared(address string, cfg *gatewayconfig.Config) (*shared, error) {
+// newStore reads the address of the configuration's store, and does not connect.
+func newStore(address string, cfg *gatewayconfig.Config) (*postgres.Store, error) {
 	store, err := postgres.New(postgres.Config{
 		URL: address, Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
 		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour,
@@ -51,21 +51,30 @@ func newShared(address string, cfg *gatewayconfig.Config) (*shared, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
+	return store, nil
+}
+
+// newShared is a gateway's part of the store of its configuration.
+func newShared(address string, cfg *gatewayconfig.Config) (*shared, error) {
+	store, err := newStore(address, cfg)
+	if err != nil {
+		return nil, err
+	}
 	return &shared{store: store, digest: cfg.Digest(), joined: make(chan struct{}), leaving: make(chan struct{}), done: make(chan struct{})}, nil
 }
 
 // openStore connects a command to the store of the configuration, at address.
-func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (*shared, error) {
-	s, err := newShared(address, cfg)
+func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (*postgres.Store, error) {
+	store, err := newStore(address, cfg)
 	if err != nil {
 		return nil, err
 	}
-	err = s.store.Migrate(ctx)
+	err = store.Migrate(ctx)
 	if err != nil {
-		s.store.Close()
+		store.Close()
 		return nil, fmt.Errorf("open the store: %w", err)
 	}
-	return s, nil
+	return store, nil
 }
 
 // Exchange is the ledger's way to the store. There is none before join, which needs

@@ -56,12 +56,12 @@ func (a *app) withStore(c *cobra.Command, f *storeFlags, do func(ctx context.Con
 	if err != nil {
 		return err
 	}
-	shared, err := openStore(c.Context(), address, cfg)
+	store, err := openStore(c.Context(), address, cfg)
 	if err != nil {
 		return err
 	}
-	defer shared.store.Close()
-	return do(c.Context(), shared.store)
+	defer store.Close()
+	return do(c.Context(), store)
 }
 
 // sharedConfig reads a configuration file that must have a store, and the store's

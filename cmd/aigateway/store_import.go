@@ -42,11 +42,11 @@ others on empty data directories.`,
 
 // importBooks moves the books of cfg's data directory into its store, at address.
 func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, address string, by budget.Author) (err error) {
-	s, err := openStore(ctx, address, cfg)
+	store, err := openStore(ctx, address, cfg)
 	if err != nil {
 		return err
 	}
-	defer s.store.Close()
+	defer store.Close()
 	l, err := ledger.Open(ctx, ledger.Config{Dir: cfg.DataDir, Now: a.now, Zone: cfg.TimeZone, Log: a.log})
 	if err != nil {
 		return fmt.Errorf("open the ledger in %s: %w", cfg.DataDir, err)
@@ -71,7 +71,7 @@ func (a *app) importBooks(ctx context.Context, cfg *gatewayconfig.Config, addres
 	if err != nil {
 		return err
 	}
-	_, err = s.store.Import(ctx, budget.Replica{ID: id, Program: buildInfo().Version}, rules, accounts, audit, corrections, by)
+	_, err = store.Import(ctx, budget.Replica{ID: id, Program: buildInfo().Version}, rules, accounts, audit, corrections, by)
 	var known *budget.Error
 	if errors.As(err, &known) && known.Kind == budget.KindConflict {
 		return errors.New(known.Message)

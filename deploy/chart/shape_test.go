@@ -33,7 +33,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
-	"aigateway/postgres/local"
+	"aigateway/internal/pgtest"
 )
 
 // programs are what the image has.
@@ -147,7 +147,7 @@ func TestPodsShape(t *testing.T) {
 	for _, kind := range []string{"StatefulSet", "Deployment"} {
 		t.Run(kind, func(t *testing.T) {
 			provider := newProvider(t, func([]byte) { <-time.After(20 * time.Millisecond) })
-			secrets := map[string]string{"admin-key": adminKey, "url": database(t)}
+			secrets := map[string]string{"admin-key": adminKey, "url": pgtest.Start(t).URL("admin")}
 			add := func() *pod {
 				return newPod(t, image, secrets, fmt.Sprintf(shapeValues, provider.url)+`
 kind: `+kind+`
@@ -407,25 +407,6 @@ func newProvider(t *testing.T, during func(body []byte)) *fakeProvider {
 	t.Cleanup(s.Close)
 	f.url = s.URL
 	return f
-}
-
-// database starts a PostgreSQL and returns its address.
-func database(t *testing.T) string {
-	t.Helper()
-	bin, err := local.Install(t.Context(), t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := local.New(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Remove() })
-	if err := errors.Join(s.Init(t.Context()), s.Serve(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Stop() })
-	return s.URL("admin")
 }
 
 // authority signs the certificates of an admin API.

@@ -20,7 +20,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"go.yaml.in/yaml/v4"
 
-	"aigateway/postgres/local"
+	"aigateway/internal/pgtest"
 )
 
 const composeFolder = "../compose"
@@ -81,7 +81,7 @@ func TestComposeShape(t *testing.T) {
 	mustRun(t, build)
 	mustRun(t, exec.Command(binary, "envoy", "install"))
 	clients, rest, grpc, web := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	paths := strings.NewReplacer("postgres://aigateway:${POSTGRES_PASSWORD}@/aigateway?host=/run/postgresql", database(t),
+	paths := strings.NewReplacer("postgres://aigateway:${POSTGRES_PASSWORD}@/aigateway?host=/run/postgresql", pgtest.Start(t).URL("admin"),
 		"0.0.0.0:8080", clients, "0.0.0.0:8081", rest, "127.0.0.1:8082", grpc, "aigateway:8081", rest,
 		"/etc/prometheus", dir+"/prometheus", "/etc/aigateway", dir+"/etc", "=/prometheus", "="+dir+"/series", "/run/secrets", dir)
 	for _, s := range project.Services {
@@ -130,25 +130,6 @@ func TestComposeShape(t *testing.T) {
 	if got, want := strings.Count(text, `"type":"alerting"`), strings.Count(string(alerts), "alert: "); got != want || want == 0 {
 		t.Errorf("Prometheus has %d alerts, want %d: %s", got, want, text)
 	}
-}
-
-// database starts a PostgreSQL and returns its address.
-func database(t *testing.T) string {
-	t.Helper()
-	bin, err := local.Install(t.Context(), t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := local.New(bin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Remove() })
-	if err := errors.Join(s.Init(t.Context()), s.Serve(t.Context())); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Stop() })
-	return s.URL("admin")
 }
 
 func compose(t *testing.T) *types.Project {

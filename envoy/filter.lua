@@ -30,7 +30,7 @@ local SAID = { text = true, output_text = true, completion = true, embedding = t
 -- How deep members are looked for inside a member of the top.
 local FLOOR = { choices = 3, output = 3 }
 -- Bytes kept of a value; MAX_CAPTURE where none is said.
-local LIMIT = { usage = MAX_RAW, meta = MAX_RAW, id = MAX_ID + 2, item = MAX_ID + 2, index = 16, finish_reason = 256, stop_reason = 256, text = 64 }
+local LIMIT = { usage = MAX_RAW, meta = MAX_RAW, said = MAX_RAW, id = MAX_ID + 2, item = MAX_ID + 2, index = 16, finish_reason = 256, stop_reason = 256, text = 64 }
 local REPORTED = { "model", "service_tier", "tool_usage" }
 local WRITTEN = { "usage", "model", "service_tier", "tool_usage", "finished", "done", "output", "many", "framing", "unread", "id", "upstream_status", "seen" }
 -- Event types that end an answer by themselves, and those that say nothing of its output.

@@ -20,21 +20,23 @@ import (
 	"syscall"
 )
 
-var aigMutant, _ = strconv.Atoi(os.Getenv("AIG_MUTANT"))
+// Every mutant reads it, those in the values of package variables too: so the
+// limits are there before any of them runs.
+var aigMutant = func() int {
+	if s, err := strconv.ParseUint(os.Getenv("AIG_MUTANT_SECONDS"), 10, 64); err == nil {
+		_ = syscall.Setrlimit(0, &syscall.Rlimit{Cur: s, Max: s}) // RLIMIT_CPU, which syscall does not name
+		const most = 6 << 30
+		_ = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most})
+	}
+	n, _ := strconv.Atoi(os.Getenv("AIG_MUTANT"))
+	return n
+}()
 
 var aigTrace = os.Getenv("AIG_MUTANT_TRACE")
 
 var aigTracing = aigTrace != ""
 
 var aigSeen [%d]atomic.Bool
-
-func init() {
-	if s, err := strconv.ParseUint(os.Getenv("AIG_MUTANT_SECONDS"), 10, 64); err == nil {
-		_ = syscall.Setrlimit(0, &syscall.Rlimit{Cur: s, Max: s}) // RLIMIT_CPU, which syscall does not name
-		const most = 6 << 30
-		_ = syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: most, Max: most})
-	}
-}
 
 // aigOn reports whether a mutant is switched on.
 func aigOn(id int) bool { return id == aigMutant || aigTracing && !aigSeen[id].Load() && aigReached(id) }

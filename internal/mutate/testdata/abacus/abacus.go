@@ -48,3 +48,14 @@ func Forever(n int) (rounds int) {
 	}
 	return rounds
 }
+
+// Halvings is worked out before any test begins.
+var Halvings = halve(7)
+
+func halve(n int) (times int) {
+	for n > 1 {
+		n /= 2
+		times++
+	}
+	return times
+}

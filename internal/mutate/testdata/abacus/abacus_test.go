@@ -22,3 +22,9 @@ func TestForever(t *testing.T) {
 		t.Errorf("got %d", got)
 	}
 }
+
+func TestHalvings(t *testing.T) {
+	if Halvings != 2 || halve(1) != 0 {
+		t.Errorf("got %d, %d", Halvings, halve(1))
+	}
+}

@@ -24,7 +24,7 @@ func TestForever(t *testing.T) {
 }
 
 func TestHalvings(t *testing.T) {
-	if Halvings != 2 || halve(1) != 0 {
-		t.Errorf("got %d, %d", Halvings, halve(1))
+	if got := [4]int{Halvings, halve(1), halve(2), halve(4)}; got != [4]int{2, 0, 1, 2} {
+		t.Errorf("got %d", got)
 	}
 }

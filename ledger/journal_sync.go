@@ -46,19 +46,20 @@ func (l *Ledger) syncLoop() {
 	w := syncer{l: l, latency: int64(commitEvery)}
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	pace := time.NewTimer(0)
+	defer pace.Stop()
 	for {
 		select {
-		case job := <-l.jobs:
+		case job := <-l.jobs: // also while a commit has to wait: whoever has a job waits for it
 			if err := job(); err != nil {
 				l.fail(err)
 				return
 			}
 			continue
 		case <-l.wake:
-			if !w.pause() {
-				w.finish()
-				return
-			}
+			pace.Reset(commitEvery - time.Since(w.started))
+			continue
+		case <-pace.C:
 		case <-l.hurry:
 		case <-tick.C:
 		case <-l.stop:
@@ -81,23 +82,6 @@ type syncer struct {
 	latency int64     // a slowly falling maximum of commit times, ns
 	pruned  time.Time
 	leaping bool // the clock's leap was told
-}
-
-// pause waits until the next commit may start and returns false to stop.
-func (w *syncer) pause() bool {
-	rest := commitEvery - time.Since(w.started)
-	if rest <= 0 {
-		return true
-	}
-	timer := time.NewTimer(rest)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-w.l.hurry:
-	case <-w.l.stop:
-		return false
-	}
-	return true
 }
 
 // drain commits until nothing is left that was there when it began, with a job

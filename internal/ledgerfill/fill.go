@@ -17,10 +17,10 @@ import (
 	"aigateway/ledger"
 )
 
-// The ledger commits in groups: many callers at once fill it faster.
 const (
-	budgetWorkers = 16
-	callWorkers   = 64
+	// Calls are committed in groups: many callers at once fill the ledger faster. One
+	// budget is made at a time.
+	callWorkers = 64
 	// busyTags is how many of the tags have calls: a few, as in real life.
 	busyTags = 1000
 )
@@ -84,7 +84,7 @@ func fill(ctx context.Context, dir string, budgets, calls int) (err error) {
 		return fmt.Errorf("open ledger: %w", err)
 	}
 	defer func() { err = errors.Join(err, l.Close(ctx)) }()
-	err = each(ctx, budgetWorkers, budgets, func(i int) error {
+	err = each(ctx, 1, budgets, func(i int) error {
 		_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag(i))}, Period: budget.Month, Cap: 1_000_000 * budget.Dollar}, budget.Author{Actor: "fill"})
 		return err
 	})

@@ -56,7 +56,7 @@ func day(ctx context.Context, dir string, at time.Time, ago, calls, tags, budget
 	}
 	defer func() { err = errors.Join(err, l.Close(ctx)) }()
 	if ago == 364 {
-		err = each(ctx, budgetWorkers, budgets, func(i int) error {
+		err = each(ctx, 1, budgets, func(i int) error {
 			target := budget.TagPattern(fmt.Sprintf("team-%02d/app-%02d/**", i%20, i/20))
 			_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: target}, Period: budget.Month, Cap: 1000 * budget.Dollar}, budget.Author{Actor: "fill"})
 			return err

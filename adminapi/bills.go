@@ -95,7 +95,7 @@ func (s *billService) recorded(ctx context.Context, w budget.Window, needed bool
 	if !needed {
 		return out, nil
 	}
-	rows, err := s.usage.rows(ctx, budget.UsageQuery{Window: w, Zone: time.UTC, GroupBy: []budget.Dimension{budget.ByDay, budget.ByProvider}})
+	rows, _, err := s.usage.rows(ctx, budget.UsageQuery{Window: w, Zone: time.UTC, GroupBy: []budget.Dimension{budget.ByDay, budget.ByProvider}})
 	for _, r := range rows {
 		out[fmt.Sprint(r.Provider, " ", r.Time.Format(time.DateOnly))] = r.Cost
 	}

@@ -137,7 +137,10 @@ func (s *budgetService) GetBudgetCurve(ctx context.Context, req *aigatewayv1.Get
 	}
 	var rows []budget.UsageRow
 	if q.Window.Start.Before(q.Window.End) {
-		if rows, err = s.usage.Usage(ctx, q); err != nil {
+		if _, err = s.usage.asOf(ctx); err == nil {
+			rows, err = s.usage.usage.Usage(ctx, q)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

@@ -30,7 +30,7 @@ type budgetService struct {
 	keys    KeyStore
 	budgets BudgetStore
 	history BudgetHistory
-	usage   UsageReader
+	usage   *usageService
 	now     func() time.Time
 	zone    string // of budgets that name none; empty is UTC
 }

@@ -34,15 +34,11 @@ func (s *overviewService) GetOverview(ctx context.Context, _ *aigatewayv1.GetOve
 	resp := &aigatewayv1.GetOverviewResponse{
 		From: month.Start.In(zone).Format(time.RFC3339), To: month.End.In(zone).Format(time.RFC3339), TimeZone: zone.String(), Method: straightLine,
 	}
-	asOf, err := s.usage.asOf(ctx)
+	rows, asOf, err := s.usage.rows(ctx, budget.UsageQuery{Window: month, Zone: zone})
 	if err != nil {
 		return nil, err
 	}
 	resp.AsOf, resp.Behind = timestamp(asOf.Time), asOf.Behind
-	rows, err := s.usage.rows(ctx, budget.UsageQuery{Window: month, Zone: zone})
-	if err != nil {
-		return nil, err
-	}
 	var total budget.UsageRow
 	for _, r := range rows {
 		total.Add(r)

@@ -431,3 +431,23 @@ func TestAsOf(t *testing.T) {
 		t.Errorf("%v, %v", rpc, err)
 	}
 }
+
+// TestReportsAskOnceHowCompleteTheyAre: that tells the store what this gateway has
+// booked, so every report asks it, and only once, of however many tags its key is.
+func TestReportsAskOnceHowCompleteTheyAre(t *testing.T) {
+	w := newGateways(t, "a").worlds["a"]
+	w.usage()
+	w.store.budgets = []budget.Status{w.store.status(budget.Budget{ID: "bud_1", Target: budget.Target{Tags: "team/a/x"}, Period: budget.Month, Cap: budget.Dollar})}
+	for _, c := range []struct{ key, path string }{
+		{teamA, "/v1/usage"}, {teamA, "/v1/usage?format=csv"}, {teamA, "/v1/usage/by-tag"}, {teamA, "/v1/usage/tree"}, {teamA, "/v1/overview"},
+		{teamA, "/v1/budgets/bud_1/curve"}, {admin, "/v1/health"},
+	} {
+		before := w.asOfs.Load()
+		if a := w.do(c.key, "GET", c.path, ""); a.status != 200 {
+			t.Errorf("%s: %d %s", c.path, a.status, a.body)
+		}
+		if n := w.asOfs.Load() - before; n != 1 {
+			t.Errorf("%s asks %d times", c.path, n)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ type world struct {
 	doc     *openapi.Document
 	readyMu sync.Mutex // guards ready
 	ready   []adminapi.Condition
+	asOfs   atomic.Int64 // questions for how complete usage is
 }
 
 func newWorld(t *testing.T) *world {
@@ -120,6 +122,7 @@ func (w *world) asOf(peers adminapi.Peers) func(context.Context) (budget.AsOf, e
 		return nil
 	}
 	return func(context.Context) (budget.AsOf, error) {
+		w.asOfs.Add(1)
 		return budget.AsOf{Time: instant.Add(-time.Minute), Behind: []string{"c", "d"}}, w.store.fail
 	}
 }

@@ -60,7 +60,7 @@ func services() []service {
 }
 
 func newBudgetService(c *Config) *budgetService {
-	return &budgetService{keys: c.Keys, budgets: c.Budgets, history: c.History, usage: c.Usage, now: c.Now, zone: budgetZone(c.Zone)}
+	return &budgetService{keys: c.Keys, budgets: c.Budgets, history: c.History, usage: newUsageService(c), now: c.Now, zone: budgetZone(c.Zone)}
 }
 
 func newUsageService(c *Config) *usageService {

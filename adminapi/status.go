@@ -115,7 +115,7 @@ func (s *statusService) GetHealth(ctx context.Context, _ *aigatewayv1.GetHealthR
 		}
 		resp.Providers = append(resp.Providers, out)
 	}
-	rows, err := s.usage.rows(ctx, budget.UsageQuery{Window: budget.Month.WindowAt(now, s.usage.zone), Zone: s.usage.zone, GroupBy: []budget.Dimension{budget.ByModel}})
+	rows, _, err := s.usage.rows(ctx, budget.UsageQuery{Window: budget.Month.WindowAt(now, s.usage.zone), Zone: s.usage.zone, GroupBy: []budget.Dimension{budget.ByModel}})
 	for _, r := range rows {
 		if r.Unpriced > 0 {
 			resp.UnpricedModels = append(resp.UnpricedModels, &aigatewayv1.UnpricedModel{Model: r.Model, Calls: r.Unpriced})

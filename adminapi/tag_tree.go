@@ -115,7 +115,7 @@ func (s *overviewService) GetTagTree(ctx context.Context, req *aigatewayv1.GetTa
 	if want != "" && !sees(key, want) {
 		want = "" // what of it the key may see, which is all that it may see and is below
 	}
-	costs, err := s.usage.tagCosts(ctx, window, want)
+	costs, _, err := s.usage.tagCosts(ctx, window, want)
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,8 @@ import (
 	"aigateway/budget"
 )
 
-// UsageReader reports settled calls. Rows come in any order.
+// UsageReader reports settled calls. Rows come in any order. Among several gateways a
+// report has what Config.AsOf, which is called before it, has brought up to date.
 type UsageReader interface {
 	Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error)
 	// TagCosts is the report by tag of w, for the tags that a pattern selects;
@@ -94,10 +95,7 @@ func (s *usageService) byTag(ctx context.Context, req byTagRequest) (rows []budg
 	if err != nil {
 		return nil, asOf, err
 	}
-	if asOf, err = s.asOf(ctx); err != nil {
-		return nil, asOf, err
-	}
-	rows, err = s.tagCosts(ctx, window, tags)
+	rows, asOf, err = s.tagCosts(ctx, window, tags)
 	if err != nil {
 		return nil, asOf, err
 	}
@@ -122,20 +120,24 @@ func (s *usageService) month(text string) (budget.Window, error) {
 	return w, checkSpan("month", w)
 }
 
-// tagCosts is the report by tag of w, in any order, for what the caller may see.
-func (s *usageService) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (rows []budget.TagCost, err error) {
+// tagCosts is the report by tag of w, in any order, for what the caller may see, and
+// how complete it is.
+func (s *usageService) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) (rows []budget.TagCost, asOf budget.AsOf, err error) {
 	parts, err := selections(caller(ctx), tags)
+	if err == nil {
+		asOf, err = s.asOf(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return nil, asOf, err
 	}
 	for _, p := range parts { // disjoint, so no tag comes twice
 		more, err := s.usage.TagCosts(ctx, w, p)
 		if err != nil {
-			return nil, err
+			return nil, asOf, err
 		}
 		rows = append(rows, more...)
 	}
-	return rows, nil
+	return rows, asOf, nil
 }
 
 func tagUsageProto(rows []budget.TagCost) []*aigatewayv1.TagUsage {
@@ -167,11 +169,7 @@ func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsa
 	if err != nil {
 		return nil, err
 	}
-	asOf, err := s.asOf(ctx)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := s.rows(ctx, budget.UsageQuery{
+	rows, asOf, err := s.rows(ctx, budget.UsageQuery{
 		Window: window, GroupBy: by, Zone: zone,
 		Tags: tags, Model: req.GetModel(), Provider: req.GetProvider(), KeyID: req.GetKeyId(),
 	})
@@ -195,18 +193,20 @@ func (s *usageService) QueryUsage(ctx context.Context, req *aigatewayv1.QueryUsa
 }
 
 // rows runs q for what the caller may see, in the order of a report: by time,
-// then the highest cost first, then by name.
-func (s *usageService) rows(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
+// then the highest cost first, then by name. asOf says how complete that is.
+func (s *usageService) rows(ctx context.Context, q budget.UsageQuery) (all []budget.UsageRow, asOf budget.AsOf, err error) {
 	parts, err := selections(caller(ctx), q.Tags)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		asOf, err = s.asOf(ctx)
 	}
-	var all []budget.UsageRow
+	if err != nil {
+		return nil, asOf, err
+	}
 	for _, p := range parts {
 		q.Tags = p
 		rows, err := s.usage.Usage(ctx, q)
 		if err != nil {
-			return nil, err
+			return nil, asOf, err
 		}
 		all = append(all, rows...)
 	}
@@ -214,7 +214,7 @@ func (s *usageService) rows(ctx context.Context, q budget.UsageQuery) ([]budget.
 		all = mergeRows(all)
 	}
 	if len(all) > maxRows {
-		return nil, budget.Invalid("report_too_large", "group_by", fmt.Sprintf("the report would have %d rows, more than %d; take a shorter span, a filter or fewer dimensions", len(all), maxRows))
+		return nil, asOf, budget.Invalid("report_too_large", "group_by", fmt.Sprintf("the report would have %d rows, more than %d; take a shorter span, a filter or fewer dimensions", len(all), maxRows))
 	}
 	if slices.Contains(q.GroupBy, budget.ByDay) || slices.Contains(q.GroupBy, budget.ByHour) {
 		for i := range all {
@@ -225,7 +225,7 @@ func (s *usageService) rows(ctx context.Context, q budget.UsageQuery) ([]budget.
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(b.Cost, a.Cost), cmp.Compare(a.Tag, b.Tag),
 			cmp.Compare(a.Model, b.Model), cmp.Compare(a.Provider, b.Provider), cmp.Compare(a.KeyID, b.KeyID))
 	})
-	return all, nil
+	return all, asOf, nil
 }
 
 // mergeRows adds up rows of one group that came from several queries.

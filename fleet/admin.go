@@ -150,8 +150,9 @@ func (f *Fleet) LastAdjustments(ctx context.Context, limit int) ([]budget.Adjust
 	return list, unreachable(err)
 }
 
-// UsageAsOf says how complete the usage is that is read after it. This gateway's own is
-// complete.
+// UsageAsOf tells the store what this gateway has booked, and says how complete the
+// usage is that is read after it: this gateway's own is. Usage and TagCosts do not tell
+// it again, for a question may need many of them.
 func (f *Fleet) UsageAsOf(ctx context.Context) (budget.AsOf, error) {
 	err := f.push(ctx)
 	if err != nil {
@@ -161,23 +162,15 @@ func (f *Fleet) UsageAsOf(ctx context.Context) (budget.AsOf, error) {
 	return asOf, unreachable(err)
 }
 
-// Usage sums the calls of all gateways that q selects: all that this one has
-// booked, and what the others last told, about a second ago.
+// Usage sums the calls of all gateways that q selects, as they last told: about a
+// second ago, this one in the UsageAsOf before it.
 func (f *Fleet) Usage(ctx context.Context, q budget.UsageQuery) ([]budget.UsageRow, error) {
-	err := f.push(ctx)
-	if err != nil {
-		return nil, unreachable(err)
-	}
 	rows, err := f.c.Store.Usage(ctx, q)
 	return rows, unreachable(err)
 }
 
 // TagCosts is the report by tag of all gateways, as Usage.
 func (f *Fleet) TagCosts(ctx context.Context, w budget.Window, tags budget.TagPattern) ([]budget.TagCost, error) {
-	err := f.push(ctx)
-	if err != nil {
-		return nil, unreachable(err)
-	}
 	costs, err := f.c.Store.TagCosts(ctx, w, tags)
 	return costs, unreachable(err)
 }

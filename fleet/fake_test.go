@@ -24,6 +24,7 @@ type store struct {
 	silent  []string
 	asked   []*question
 	refused []budget.Refused
+	pushes  int
 }
 
 // question is one that was asked, and the answers by member.
@@ -224,6 +225,7 @@ func (m member) Acknowledge(_ context.Context, version uint64) error {
 
 func (m member) PushUsage(_ context.Context, rows []budget.UsageTotal) error {
 	return m.change(func() {
+		m.pushes++
 		if m.totals[m.id] == nil {
 			m.totals[m.id] = map[int64]budget.UsageTotal{}
 		}
@@ -240,6 +242,10 @@ func (s *store) Replicas(context.Context) (out []budget.ReplicaStatus, err error
 		}
 	})
 	return out, err
+}
+
+func (s *store) CountReplicas(context.Context) (n int, err error) {
+	return n, s.change(func() { n = len(s.obeyed) })
 }
 
 func (m member) Ask(ctx context.Context, kind string, body, own []byte, wait, _ time.Duration) (answers map[string][]byte, missing []string, err error) {

@@ -37,6 +37,8 @@ type Store interface {
 	DeleteKey(ctx context.Context, id string, by budget.Author) (version uint64, err error)
 
 	Replicas(ctx context.Context) ([]budget.ReplicaStatus, error)
+	// CountReplicas is how many Replicas there are.
+	CountReplicas(ctx context.Context) (int, error)
 	Budget(ctx context.Context, id string) (budget.Status, error)
 	Budgets(ctx context.Context, after string, limit int) ([]budget.Status, error)
 	AuditLog(ctx context.Context, after int64, limit int) ([]budget.AuditEntry, error)
@@ -156,9 +158,9 @@ func (f *Fleet) Join(ctx context.Context, m Member) error {
 	f.joined.Store(&m)
 	err := f.follow(ctx, true)
 	if err == nil {
-		var all []budget.ReplicaStatus
-		all, err = f.c.Store.Replicas(ctx)
-		f.peers.Store(int64(len(all)))
+		var n int
+		n, err = f.c.Store.CountReplicas(ctx)
+		f.peers.Store(int64(n))
 	}
 	if err != nil {
 		f.joined.Store(nil)

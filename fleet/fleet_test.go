@@ -275,6 +275,9 @@ func TestUsageIsTold(t *testing.T) {
 	if err := b.Push(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := a.UsageAsOf(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	rows, err := a.Usage(t.Context(), budget.UsageQuery{})
 	if err != nil || rows[0].Requests != 3001 || rows[0].Cost != 3005 {
 		t.Errorf("%+v, %v", rows, err)
@@ -291,6 +294,9 @@ func TestUsageIsTold(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := again.UsageAsOf(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 		costs, err := again.TagCosts(t.Context(), budget.Window{}, "")
 		if err != nil || costs[0].Requests != 3001 || costs[0].Cost != 3005 {
 			t.Errorf("after %q: %+v, %v", text, costs, err)
@@ -298,6 +304,30 @@ func TestUsageIsTold(t *testing.T) {
 		if err := again.Leave(t.Context()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestAReportTellsOnce: a report of a key with many tags is many questions, and tells the
+// store once what was booked here.
+func TestAReportTellsOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	f, err := fleet.New(fleet.Config{Store: s, Ledger: &ledger{}, Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = f.Join(t.Context(), member{s, "a"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.pushes
+	_, err = f.UsageAsOf(t.Context())
+	for range 20 {
+		_, costs := f.TagCosts(t.Context(), budget.Window{}, "t/**")
+		_, usage := f.Usage(t.Context(), budget.UsageQuery{})
+		err = errors.Join(err, costs, usage)
+	}
+	if n := s.pushes - before; err != nil || n != 1 {
+		t.Errorf("told %d times, %v", n, err)
 	}
 }
 
@@ -360,7 +390,7 @@ func TestNotJoined(t *testing.T) {
 		t.Error("a store that is away was joined")
 	}
 	var e *budget.Error
-	if _, err := f.Usage(t.Context(), budget.UsageQuery{}); !errors.As(err, &e) || e.Reason != "store_unreachable" {
+	if _, err := f.UsageAsOf(t.Context()); !errors.As(err, &e) || e.Reason != "store_unreachable" {
 		t.Errorf("%v", err)
 	}
 	if err := f.PushRefused(t.Context(), nil); !errors.As(err, &e) || e.Reason != "store_unreachable" {
@@ -376,7 +406,7 @@ func TestNotJoined(t *testing.T) {
 	if err := f.Join(t.Context(), member{s, "a"}); err != nil {
 		t.Error(err)
 	}
-	if _, err := f.Usage(t.Context(), budget.UsageQuery{}); err != nil {
+	if _, err := f.UsageAsOf(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -105,8 +105,13 @@ func testReplicas(w *world) {
 	version := uint64(w.number("SELECT version FROM aig_state"))
 	w.must(m.Acknowledge(ctx, version))
 	w.exec("UPDATE aig_state SET version = version + 3") // and nobody has heard of it yet
+	w.join("forgotten")
+	w.exec("UPDATE aig_holder SET forgotten = true WHERE id = 'forgotten'")
 	all, err := w.store.Replicas(ctx)
 	w.must(err)
+	if n, err := w.store.CountReplicas(ctx); err != nil || n != len(all) {
+		w.Errorf("%d replicas are counted of %d, %v", n, len(all), err)
+	}
 	got := map[string]budget.ReplicaStatus{}
 	for _, r := range all {
 		got[r.ID] = r

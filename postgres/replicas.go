@@ -37,6 +37,14 @@ func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err e
 	return out, err
 }
 
+// CountReplicas is how many there are that were not forgotten.
+func (s *Store) CountReplicas(ctx context.Context) (n int, err error) {
+	err = s.look(ctx, func(c *conn) error {
+		return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder WHERE NOT forgotten`).Scan(&n)
+	})
+	return n, err
+}
+
 // Forget shuts out a replica that will not come back. What it had reserved counts
 // as spent. What it had not used yet counts as spent too if charge is set; else
 // others may have it, which is true only if the replica admits nothing any more.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,7 +42,7 @@ type ackBook struct {
 	installed *Snapshot  // what the cache serves: target, or a step towards it
 	accepted  *Snapshot  // last one that every Envoy accepted
 	streams   map[int64]*streamState
-	returning []*time.Timer // one for each Envoy whose stream we cut, until it is back or late
+	returning []*absence    // one for each Envoy whose stream we cut, until one serves again or it is late
 	nack      *Nack         // of target; nil: none so far
 	changed   chan struct{} // closed and replaced whenever an answer arrives
 }
@@ -54,6 +55,12 @@ type streamState struct {
 	rejected bool
 	serves   bool // accepted all of some snapshot
 	stream   *deltaStream
+}
+
+// absence is that of an Envoy whose stream we cut.
+type absence struct {
+	late   *time.Timer
+	served bool // when it was cut, as it goes on doing
 }
 
 type answer struct {
@@ -71,11 +78,14 @@ func newAckBook(onNack func(Nack, *Snapshot)) *ackBook {
 
 // wake tells waiters that something changed. Callers hold mu.
 func (b *ackBook) wake() {
+	for _, state := range b.streams {
+		if !state.serves && b.installed != nil && state.has(b.installed) {
+			state.serves = true
+			b.back()
+		}
+	}
 	if b.everywhere(b.installed) {
 		b.accepted = b.installed
-	}
-	for _, state := range b.streams {
-		state.serves = state.serves || b.installed != nil && state.has(b.installed)
 	}
 	close(b.changed)
 	b.changed = make(chan struct{})
@@ -86,7 +96,7 @@ func (b *ackBook) OnDeltaStreamOpen(ctx context.Context, id int64, _ string) err
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.streams[id] = &streamState{accepted: map[resource.Type]map[string]string{}, pending: map[string]*answer{}, stream: deltaStreamOf(ctx)}
-	b.back()
+	b.wake()
 	return nil
 }
 
@@ -98,20 +108,20 @@ func (b *ackBook) cut(state *streamState) {
 	if state.stream == nil || !state.stream.end() {
 		return
 	}
-	b.returning = append(b.returning, time.AfterFunc(returnWithin, func() {
+	b.returning = append(b.returning, &absence{served: state.serves, late: time.AfterFunc(returnWithin, func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.back()
-	}))
+		b.wake()
+	})})
 }
 
-// back takes one Envoy for returned, or for lost. Callers hold mu.
+// back takes the Envoy that was cut first for returned, or for lost. Callers hold mu.
 func (b *ackBook) back() {
 	if len(b.returning) > 0 {
-		b.returning[0].Stop()
+		b.returning[0].late.Stop()
 		b.returning = b.returning[1:]
 	}
-	b.wake()
 }
 
 // OnDeltaStreamClosed is called when an Envoy is gone.
@@ -145,8 +155,13 @@ func (b *ackBook) OnStreamDeltaResponse(id int64, _ *discoveryv3.DeltaDiscoveryR
 }
 
 // OnStreamDeltaRequest takes an Envoy's answer. The first request of a stream
-// that was cut says what the Envoy still has.
+// that was cut says what the Envoy still has. Of secrets it is not believed, and
+// they are sent again: Envoy keeps one that it rejected, under the version of the one
+// before, and would take the same for no change the next time.
 func (b *ackBook) OnStreamDeltaRequest(id int64, q *discoveryv3.DeltaDiscoveryRequest) error {
+	if q.GetTypeUrl() == resource.SecretType {
+		q.InitialResourceVersions = nil
+	}
 	if initial := q.GetInitialResourceVersions(); len(initial) > 0 {
 		b.mu.Lock()
 		if s := b.streams[id]; s != nil {
@@ -278,15 +293,21 @@ func (b *ackBook) serving() error {
 	if b.nobody() {
 		return errNoEnvoy
 	}
-	if len(b.returning) > 0 {
+	if b.served() {
 		return nil
 	}
+	return cmp.Or(b.rejection(), errors.New("no Envoy has accepted the configuration yet"))
+}
+
+// served reports whether some Envoy has a whole configuration, cut or not. Callers
+// hold mu.
+func (b *ackBook) served() bool {
 	for _, state := range b.streams {
 		if state.serves {
-			return nil
+			return true
 		}
 	}
-	return cmp.Or(b.rejection(), errors.New("no Envoy has accepted the configuration yet"))
+	return slices.ContainsFunc(b.returning, func(a *absence) bool { return a.served })
 }
 
 // lagging says why the target is not in force everywhere; nil when it is.
@@ -320,8 +341,9 @@ func (b *ackBook) quiet(ctx context.Context) {
 	})
 }
 
-// answerTo waits for the answer to a snapshot: nil once every connected Envoy
-// has accepted it or none is there to ask, a Nack when one did not.
+// answerTo waits for the answer to a snapshot: nil once every connected Envoy, and
+// each that was cut and is not late, has accepted it or none is there to ask, a Nack
+// when one did not.
 func (b *ackBook) answerTo(ctx context.Context, s *Snapshot) error {
 	var answer error
 	answered := b.await(ctx, func() bool {
@@ -331,7 +353,7 @@ func (b *ackBook) answerTo(ctx context.Context, s *Snapshot) error {
 		case b.nack != nil:
 			answer = *b.nack
 		default:
-			return b.usable(s) || b.nobody()
+			return b.usable(s) && len(b.returning) == 0 || b.nobody()
 		}
 		return true
 	})
@@ -360,9 +382,10 @@ func (b *ackBook) await(ctx context.Context, holds func() bool) bool {
 }
 
 // everywhere reports whether every stream, and at least one, accepted all of a
-// snapshot and holds no cluster besides. Callers hold mu.
+// snapshot and holds no cluster besides, and nobody is about to be back. Callers hold
+// mu.
 func (b *ackBook) everywhere(want *Snapshot) bool {
-	if !b.usable(want) {
+	if !b.usable(want) || len(b.returning) > 0 {
 		return false
 	}
 	for _, state := range b.streams {

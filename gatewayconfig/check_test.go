@@ -1,9 +1,12 @@
 package gatewayconfig_test
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,5 +110,48 @@ func TestEveryProblemAtOnce(t *testing.T) {
 	}
 	if n := strings.Count(err.Error(), "\n") + 1; n != 9 {
 		t.Errorf("%d problems:\n%v", n, err)
+	}
+}
+
+// TestDamagedCertificates: one that Envoy cannot read among those that it can would
+// keep it from all of the configuration, at the next start if not now.
+func TestDamagedCertificates(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	t.Cleanup(server.Close)
+	der := server.Certificate().Raw
+	block := func(der []byte) string {
+		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	good := block(der)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	for text, damaged := range map[string]int{
+		good: 0, "# ours\n" + good + "\n" + good: 0,
+		good + block([]byte("no certificate")):                      1,
+		good + block(der[:len(der)-1]):                              1,
+		block(append(slices.Clone(der), 0)) + block(der[1:]) + good: 2,
+		good + good[:len(good)/2]:                                   1,
+		good + strings.Replace(good, "MII", "M!I", 1):               1,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"tls: {ca_file: %s}", "providers: {vllm: {base_url: 'https://x', tls: {ca_file: %s}}}"} {
+			err := checkText(t, fmt.Sprintf(file, path))
+			if damaged == 0 && err != nil || damaged > 0 && (err == nil || !strings.Contains(err.Error(), fmt.Sprintf("ca_file: %d of the certificates in %s are damaged", damaged, path))) {
+				t.Errorf("%d damaged: %v", damaged, err)
+			}
+		}
+	}
+}
+
+// TestFilesThatSayNothing: so looks a file of which only the beginning is written.
+func TestFilesThatSayNothing(t *testing.T) {
+	for _, text := range []string{"", " \n\t\n", "# comment", "---\n# The gateway's configuration\n#\n\n   # listen: x\n"} {
+		if err := checkText(t, text); err == nil || !strings.Contains(err.Error(), "write {}") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if err := checkText(t, "# all defaults\n{}\n"); err != nil {
+		t.Error(err)
 	}
 }

@@ -223,8 +223,8 @@ func (v *validator) headers(field string, in map[string]secretText) []Header {
 			v.fail(at, "is given twice in different case; remove one")
 			continue
 		}
-		value, hidden := v.secret(at, string(in[name]))
-		if !hidden && value.Empty() {
+		value, _ := v.secret(at, string(in[name]))
+		if in[name] == "" {
 			v.fail(at, "has no value; write one or remove it")
 		}
 		out = append(out, Header{Name: lower, Value: value})

@@ -52,12 +52,22 @@ func read(path string, secrets *secretSource) (*Config, error) {
 	if err != nil {
 		return nil, Problems{{File: path, Line: 1, Column: 1, Message: err.Error()}}
 	}
-	if len(bytes.TrimSpace(data)) == 0 {
-		// A file that is being rewritten is empty for a moment; taken as a
-		// configuration it would remove every provider.
-		return nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty; write {} to use all defaults"}}
+	if saysNothing(data) {
+		// A file that is being rewritten is empty for a moment, or has its first
+		// comments alone; taken as a configuration it would remove every provider.
+		return nil, Problems{{File: path, Line: 1, Column: 1, Message: "the file is empty, but for comments; write {} to use all defaults"}}
 	}
 	return parse(path, data, secrets)
+}
+
+func saysNothing(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 && line[0] != '#' && !bytes.Equal(line, []byte("---")) {
+			return false
+		}
+	}
+	return true
 }
 
 func parse(path string, data []byte, secrets *secretSource) (*Config, error) {

@@ -2,10 +2,14 @@ package gatewayconfig_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +141,18 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 // silentEnvoy is a server with one client, which the test speaks for.
 func silentEnvoy(t *testing.T) (*gatewayconfig.Server, discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient) {
 	t.Helper()
+	server, connection := serverAndConnection(t)
+	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	poll(t, "the connection", func() bool { return !server.Alone() })
+	return server, stream
+}
+
+// serverAndConnection is a server without an Envoy, and a way to it.
+func serverAndConnection(t *testing.T) (*gatewayconfig.Server, *grpc.ClientConn) {
+	t.Helper()
 	server, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
@@ -154,12 +170,7 @@ func silentEnvoy(t *testing.T) (*gatewayconfig.Server, discoveryv3.AggregatedDis
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = connection.Close() })
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	poll(t, "the connection", func() bool { return !server.Alone() })
-	return server, stream
+	return server, connection
 }
 
 // TestReloadUnderARequestBeingDecided moves a provider while a request is
@@ -218,4 +229,172 @@ func TestOldClusterGoes(t *testing.T) {
 		clusters, err := d.admin.Get(t.Context(), "/clusters")
 		return err == nil && strings.Contains(string(clusters), next.host()) && !strings.Contains(string(clusters), old.host())
 	})
+}
+
+// TestRejectedSecretIsRejectedAgain follows a certificate that Envoy refuses by a good
+// one, and by itself: each gets its own answer.
+func TestRejectedSecretIsRejectedAgain(t *testing.T) {
+	up := newProvider(t, true)
+	good := up.Certificate().Raw
+	bad := []byte{0x30, 0x09, 0x30, 0x00, 0x30, 0x02, 0x06, 0x00, 0x03, 0x01, 0x00}
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	file := func(certificates ...[]byte) *gatewayconfig.Snapshot {
+		var bundle []byte
+		for _, der := range certificates {
+			bundle = append(bundle, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		}
+		if err := os.WriteFile(path, bundle, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {up: {base_url: '%s/v1', api_key: k, tls: {ca_file: %s}}}", up.URL, path))
+	}
+	d := startDataPlane(t, file(good))
+	for i := range 4 {
+		var nack gatewayconfig.Nack
+		if err := d.server.Apply(t.Context(), file(good, bad)); !errors.As(err, &nack) || nack.Type != "secret" {
+			t.Fatalf("the bad certificate, for the %d. time: %v", i+1, err)
+		}
+		if err := d.server.Ready(); err != nil {
+			t.Errorf("not ready, though the last good configuration serves: %v", err)
+		}
+		d.set(t, file(good))
+		if code, _, _, err := d.call("POST", "/v1/chat/completions", "up", ""); code != 200 {
+			t.Fatalf("mended: %d %v", code, err)
+		}
+	}
+}
+
+// TestSecretsAreSentToWhoComesBack: an Envoy that rejected a secret names the version
+// of the one before when it connects again, and holds the rejected one.
+func TestSecretsAreSentToWhoComesBack(t *testing.T) {
+	server, connect := envoysOfTheTest(t)
+	if err := server.Apply(t.Context(), snapshot(t, "127.0.0.1:1", "providers: {vllm: {api_key: k}}")); err != nil {
+		t.Fatal(err)
+	}
+	first := connect("a", nil)
+	for range 3 {
+		first.answer(t, "")
+	}
+	again, got := connect("a", first.held), map[resource.Type]int{}
+	for range 3 {
+		sent := again.answer(t, "")
+		got[sent.GetTypeUrl()] = len(sent.GetResources())
+	}
+	if got[resource.ClusterType]+got[resource.RouteType] != 0 || got[resource.SecretType] == 0 {
+		t.Errorf("to an Envoy that says it has all, %v were sent, want the secrets alone", got)
+	}
+}
+
+// TestOneOfTwoRejects: what one Envoy rejects is rejected, also where it was cut for
+// what it had rejected before, and the other one has accepted meanwhile.
+func TestOneOfTwoRejects(t *testing.T) {
+	server, connect := envoysOfTheTest(t)
+	file := func(i int) *gatewayconfig.Snapshot {
+		return snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {vllm: {api_key: k, base_url: 'http://127.0.0.1:1/v%d'}}", i))
+	}
+	if err := server.Apply(t.Context(), file(0)); err != nil {
+		t.Fatal(err)
+	}
+	good, bad := connect("good", nil), connect("bad", nil)
+	for range 3 {
+		good.answer(t, "")
+		bad.answer(t, "")
+	}
+	poll(t, "both", func() bool { return server.Lagging() == nil })
+	for i := 1; i <= 3; i++ {
+		answered := make(chan error, 1)
+		go func() { answered <- server.Apply(t.Context(), file(i)) }()
+		good.answerRoutes(t, "")
+		if i > 1 { // it was cut, and comes back when the other one has answered
+			select {
+			case err := <-answered:
+				t.Fatalf("%d: answered %v before both had", i, err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			bad = connect("bad", bad.held)
+		}
+		bad.answerRoutes(t, "no")
+		var nack gatewayconfig.Nack
+		if err := <-answered; !errors.As(err, &nack) || nack.Node != "bad" {
+			t.Fatalf("%d: answer %v, want the rejection", i, err)
+		}
+		if err := server.Ready(); err != nil {
+			t.Errorf("%d: both serve the last good configuration, but %v", i, err)
+		}
+		good.answerRoutes(t, "") // the last good ones again
+	}
+}
+
+// envoyOfTheTest is an Envoy's side of a stream, which the test speaks for.
+type envoyOfTheTest struct {
+	discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient
+	held map[resource.Type]map[string]string // versions it accepted, by name
+}
+
+// envoysOfTheTest is a server, and what connects to it: as a node, with what that says
+// it holds.
+func envoysOfTheTest(t *testing.T) (*gatewayconfig.Server, func(node string, held map[resource.Type]map[string]string) *envoyOfTheTest) {
+	t.Helper()
+	server, connection := serverAndConnection(t)
+	return server, func(node string, held map[resource.Type]map[string]string) *envoyOfTheTest {
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(stop)
+		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &envoyOfTheTest{stream, map[resource.Type]map[string]string{}}
+		for _, typeURL := range []string{resource.ClusterType, resource.RouteType, resource.SecretType} {
+			e.held[typeURL] = map[string]string{}
+			maps.Copy(e.held[typeURL], held[typeURL])
+			if err := stream.Send(&discoveryv3.DeltaDiscoveryRequest{
+				Node: &corev3.Node{Id: node}, TypeUrl: typeURL, ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: held[typeURL],
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return e
+	}
+}
+
+// answer takes what is sent next, or rejects it, and tells its type.
+func (e *envoyOfTheTest) answer(t *testing.T, rejection string) *discoveryv3.DeltaDiscoveryResponse {
+	t.Helper()
+	sent, err := e.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.reply(t, sent, rejection)
+	return sent
+}
+
+// answerRoutes takes what is sent up to the next routes, and these or not.
+func (e *envoyOfTheTest) answerRoutes(t *testing.T, rejection string) {
+	t.Helper()
+	for {
+		sent, err := e.Recv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sent.GetTypeUrl() == resource.RouteType {
+			e.reply(t, sent, rejection)
+			return
+		}
+		e.reply(t, sent, "")
+	}
+}
+
+func (e *envoyOfTheTest) reply(t *testing.T, sent *discoveryv3.DeltaDiscoveryResponse, rejection string) {
+	t.Helper()
+	q := &discoveryv3.DeltaDiscoveryRequest{TypeUrl: sent.GetTypeUrl(), ResponseNonce: sent.GetNonce()}
+	if rejection != "" {
+		q.ErrorDetail = &status.Status{Message: rejection}
+	} else {
+		for _, r := range sent.GetResources() {
+			e.held[sent.GetTypeUrl()][r.GetName()] = r.GetVersion()
+		}
+	}
+	if err := e.Send(q); err != nil {
+		t.Fatal(err)
+	}
 }

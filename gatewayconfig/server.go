@@ -132,7 +132,11 @@ func (s *Server) Lagging() error { return s.acks.lagging() }
 // for the cache.
 func (s *Server) onNack(n Nack, rejected *Snapshot) {
 	s.nacks.WithLabelValues(n.Type).Inc()
-	s.log.Error("envoy rejected a configuration; the last good one stays in force",
+	message := "envoy rejected a configuration; the last good one stays in force"
+	if !s.acks.served() {
+		message = "envoy rejected a configuration, and has no other; no client is served until it is mended"
+	}
+	s.log.Error(message,
 		"type", n.Type, "version", n.Version, "node", n.Node, "message", n.Message)
 	go s.rollBack(rejected)
 }

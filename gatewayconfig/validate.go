@@ -1,7 +1,9 @@
 package gatewayconfig
 
 import (
+	"bytes"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"maps"
@@ -272,8 +274,9 @@ func (v *validator) secret(field, text string) (value Secret, hidden bool) {
 // maxCABytes fits every bundle in use several times over.
 const maxCABytes = 4 << 20
 
-// caFile reads a PEM bundle and checks that it holds a certificate: an empty
-// bundle would refuse every connection, much later.
+// caFile reads a PEM bundle and checks that it holds certificates alone that are
+// whole: an empty bundle would refuse every connection, much later, and Envoy refuses
+// all of a configuration for one that is damaged.
 func (v *validator) caFile(field, path string) []byte {
 	path = v.absolute(field, path)
 	if path == "" {
@@ -288,23 +291,40 @@ func (v *validator) caFile(field, path string) []byte {
 		v.fail(field, "%s holds no certificate; it must be PEM", path)
 		return nil
 	}
-	return onlyCertificates(data)
+	whole, damaged := certificates(data)
+	if damaged > 0 {
+		v.fail(field, "%d of the certificates in %s are damaged or cut off; copy the file anew", damaged, path)
+		return nil
+	}
+	return whole
 }
 
-// onlyCertificates drops everything but certificates, so that a private key
-// kept in the same file never travels.
-func onlyCertificates(data []byte) []byte {
-	var out []byte
+// certificates drops everything else, so that a private key kept in the same file
+// never travels, and counts those that are damaged.
+func certificates(data []byte) (whole []byte, damaged int) {
+	damaged = bytes.Count(data, []byte("-----BEGIN CERTIFICATE-----"))
 	for {
 		block, rest := pem.Decode(data)
 		if block == nil {
-			return out
+			return whole, damaged
 		}
-		if block.Type == "CERTIFICATE" {
-			out = append(out, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
+		if block.Type == "CERTIFICATE" && isCertificate(block.Bytes) {
+			damaged--
+			whole = append(whole, pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: block.Bytes})...)
 		}
 		data = rest
 	}
+}
+
+// isCertificate looks at the outermost structure alone: Envoy reads some that Go's
+// parser does not, such as those with a negative serial number.
+func isCertificate(der []byte) bool {
+	var c struct {
+		ToBeSigned, Algorithm asn1.RawValue
+		Signature             asn1.BitString
+	}
+	rest, err := asn1.Unmarshal(der, &c)
+	return err == nil && len(rest) == 0
 }
 
 // systemCAFiles are where distributions keep the bundle; the order is that of
@@ -339,7 +359,8 @@ func (v *validator) systemCA(path string, providers []Provider) []byte {
 		data, err := readLimited(candidate, maxCABytes)
 		if err == nil && x509.NewCertPool().AppendCertsFromPEM(data) {
 			v.secrets.sources.note(candidate, maxCABytes, data, nil)
-			return onlyCertificates(data)
+			whole, _ := certificates(data) // what is damaged there is not this gateway's to mend
+			return whole
 		}
 	}
 	v.fail("tls.ca_file", "no CA bundle was found on this machine to verify providers with; install ca-certificates or set tls.ca_file")

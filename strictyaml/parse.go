@@ -166,8 +166,11 @@ func checkAliases(root *yaml.Node) *Fault {
 	var walk func(n *yaml.Node, depth int) *Fault
 	walk = func(n *yaml.Node, depth int) *Fault {
 		count++
-		if count > maxNodes || depth > maxDepth {
-			return at(n, "", "the document is too deep or too large once its aliases are expanded; write less")
+		if count > maxNodes {
+			return at(n, "", "the document is too large: more than %d keys and values with its aliases expanded; write less", maxNodes)
+		}
+		if depth > maxDepth {
+			return at(n, "", "the document is too deep: more than %d levels with its aliases expanded; write less", maxDepth)
 		}
 		if n.Kind == yaml.AliasNode {
 			if n.Alias == nil || slices.Contains(open, n.Alias) {

@@ -64,6 +64,9 @@ func (m *Model) text(a *arithmetic, c *Call) {
 	}
 	a.overhead = r.overhead.of(c)
 	rendered := c.rendered + toolFrame*c.tools + c.repeated()
+	if r.reprints {
+		rendered += c.reprinted()
+	}
 	a.rendered = r.perByte.ceil(rendered)
 	switch {
 	case c.Endpoint == Rerank:

@@ -38,7 +38,7 @@ func TestMarkedMessagesExactly(t *testing.T) {
 		"a text":               {pricing.Responses, `"input":"one two three"`, 28},
 		"a text, and silence":  {pricing.Responses, `"input":"one two three","truncation":"auto"`, 28},
 		"escaped arguments":    {pricing.Chat, `"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"\u007b\"a\":\"\u4e2d\"}"}}]}]`, 52},
-		"numbers of a schema":  {pricing.Chat, `"messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"enum":[1e+5,9e2,"e"]}}}]`, 234},
+		"numbers of a schema":  {pricing.Chat, `"messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"enum":[1e+5,9e2,"e"]}}}]`, 850},
 		"an item of text":      {pricing.Responses, `"input":["one two three"]`, 20},
 		"a picture":            {pricing.Chat, `"messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="}}]}]`, 12086},
 		"texts to embed":       {pricing.Embeddings, `"input":["one two three","four"]`, 4},

@@ -16,8 +16,10 @@ import (
 const toolFrame = 48
 
 // longNumber is how many bytes longer a number can get that is written with an
-// exponent: JavaScript and Go print 1e20 with 21 digits.
-const longNumber = 22
+// exponent: JavaScript and Go print 1e20 with 21 digits, and what prints as Rust
+// does, such as MiniJinja, 1e308 with 309 and 5e-324 with 326.
+// https://doc.rust-lang.org/std/primitive.f64.html
+const longNumber = 330
 
 // rendering measures a JSON text by its bytes, one after the other. Text that is
 // no JSON is measured too, as if it were.
@@ -93,6 +95,8 @@ func (r *rendering) growth(c byte) int {
 	switch {
 	case c == '<', c == '>', c == '&', c == '\'':
 		return len(`\u003c`) - 1
+	case c == 0x7f: // Python's repr, in which Seed's template writes an object
+		return len(`\x7f`) - 1
 	case c < 0xc0:
 		return 0
 	case c < 0xe0:
@@ -227,9 +231,16 @@ func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64
 // https://huggingface.co/deepseek-ai/DeepSeek-V4-Flash/blob/main/encoding/encoding_dsv4.py
 const argumentFrame = 20
 
-// rewritten reads a value with read, and counts what the provider may make of
-// it.
-func (p *parser) rewritten(read func() error) error { return p.rewrites(read, false) }
+// toolText reads tools with read, and counts what the provider may make of them.
+func (p *parser) toolText(read func() error) error {
+	outermost, before := !p.rewriting, p.dec.InputOffset()
+	err := p.rewrites(read, false)
+	if err == nil && outermost {
+		end := int(p.dec.InputOffset())
+		p.call.toolTexts = append(p.call.toolTexts, span{end - len(p.since(before)), end})
+	}
+	return err
+}
 
 // argumentsMember reads the arguments of an earlier tool call.
 func (p *parser) argumentsMember() error { return p.rewrites(p.walk, true) }
@@ -288,7 +299,7 @@ func (p *parser) called() error {
 // provider may print for its model.
 func (p *parser) schemaMember() error {
 	before := p.dec.InputOffset()
-	err := p.rewritten(p.walk)
+	err := p.rewrites(p.walk, false)
 	// One object deep are settings such as an effort, or a type without a schema.
 	p.call.schemas = p.call.schemas || err == nil && bytes.Count(p.since(before), []byte("{")) > 1
 	return err
@@ -297,9 +308,9 @@ func (p *parser) schemaMember() error {
 // functionsMember reads the tools of old.
 func (p *parser) functionsMember() error {
 	if p.dec.PeekKind() != '[' {
-		return p.rewritten(p.walk)
+		return p.toolText(p.walk)
 	}
-	return p.rewritten(func() error {
+	return p.toolText(func() error {
 		return p.array(func(int) error { p.call.tools++; return p.walk() })
 	})
 }

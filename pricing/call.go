@@ -55,12 +55,13 @@ type Call struct {
 	geo           string
 	routing       routing
 
-	payload     int64 // base64 bytes of recognised media, which are no text
-	rendered    int64 // bytes that JSON can get longer by when the provider writes it anew
-	tools       int64 // tools in the body
-	schemas     bool  // the form of the answer is asked for
-	results     int64 // messages with what a tool gave, which may repeat its name …
-	longestName int64 // … of at most so many bytes
+	payload     int64  // base64 bytes of recognised media, which are no text
+	rendered    int64  // bytes that JSON can get longer by when the provider writes it anew
+	tools       int64  // tools in the body
+	toolTexts   []span // … and where lists of them stand
+	schemas     bool   // the form of the answer is asked for
+	results     int64  // messages with what a tool gave, which may repeat its name …
+	longestName int64  // … of at most so many bytes
 	images      []image
 	audios      []audio
 	hosted      []hostedTool

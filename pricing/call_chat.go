@@ -44,7 +44,7 @@ func (p *parser) predictionMember() error {
 }
 
 func (p *parser) toolsMember() error {
-	return p.rewritten(func() error { return p.listOrNull(p.tool) })
+	return p.toolText(func() error { return p.listOrNull(p.tool) })
 }
 
 // toolCalls reads the calls of an earlier answer, or the one call of old.

@@ -306,7 +306,7 @@ func (p *parser) itemMember(it *item, id memberID) (err error) {
 			return err
 		}
 	case isTools:
-		return p.rewritten(func() error { return p.itemTools(it) })
+		return p.toolText(func() error { return p.itemTools(it) })
 	case isArguments, isAction, isOperation:
 		return p.argumentsMember()
 	case isName:

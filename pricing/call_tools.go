@@ -23,7 +23,7 @@ func (p *parser) toolOrTools(tool func(int) error) error {
 
 // innerTools reads tools in a part of a message.
 func (p *parser) innerTools() error {
-	return p.rewritten(func() error { return p.toolOrTools(p.tool) })
+	return p.toolText(func() error { return p.toolOrTools(p.tool) })
 }
 
 // readTool returns the type that the tool names. Of one without, which some

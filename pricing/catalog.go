@@ -159,6 +159,7 @@ type rules struct {
 	// It thinks only when a body asks it to; all else that it generates is in its
 	// stream.
 	thinksWhenAsked bool
+	reprints        bool // its template may write parts of a tool more than once
 
 	flatCache  bool  // a cheaper service tier does not make cache reads cheaper
 	defaultCap int64 // inserted when a body has no output cap; 0: the upstream's

@@ -367,7 +367,7 @@ func (b *builder) entry(s spec) (*entry, error) {
 	s = base.over(s)
 	shared := &rules{
 		overhead: s.overhead.rule(), perByte: *s.tokensPerByte, nfkc: *s.nfkc,
-		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, thinksWhenAsked: s.thinksAsked != nil && *s.thinksAsked, image: s.image, draws: s.draws,
+		implicit: s.writesUnasked(), flatCache: s.flatCache != nil && *s.flatCache, thinksWhenAsked: s.thinksAsked != nil && *s.thinksAsked, reprints: s.reprints != nil && *s.reprints, image: s.image, draws: s.draws,
 		geos: s.geos, peaks: s.peaks, endpoints: s.endpoints,
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.serviceTiers)) {

@@ -31,6 +31,7 @@ type spec struct {
 	implicit      *bool
 	flatCache     *bool
 	thinksAsked   *bool
+	reprints      *bool
 	image         *imageRule
 	pdfPage       *int64
 	audioRate     *int64
@@ -151,6 +152,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"implicit_cache":         set(&s.implicit, flag("implicit_cache")),
 		"flat_cache_read":        set(&s.flatCache, flag("flat_cache_read")),
 		"thinks_only_when_asked": set(&s.thinksAsked, flag("thinks_only_when_asked")),
+		"reprints_tools":         set(&s.reprints, flag("reprints_tools")),
 		"image":                  s.readImage,
 		// The most text tokens of a PDF's page, beside its image.
 		"pdf_page_tokens":   set(&s.pdfPage, count("pdf_page_tokens")),
@@ -382,6 +384,7 @@ func (s spec) over(o spec) spec {
 	pick(&s.implicit, o.implicit)
 	pick(&s.flatCache, o.flatCache)
 	pick(&s.thinksAsked, o.thinksAsked)
+	pick(&s.reprints, o.reprints)
 	pick(&s.image, o.image)
 	pick(&s.pdfPage, o.pdfPage)
 	pick(&s.audioRate, o.audioRate)

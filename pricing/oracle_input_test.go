@@ -441,6 +441,9 @@ func (c *oracleCall) rendered() (more int64) {
 		}
 	}
 	more += 48 * int64(len(c.list("tools")))
+	if c.row["reprints_tools"] == true {
+		more += printedAgain(c.m["tools"])
+	}
 	var messages []json.RawMessage
 	for _, name := range []string{"messages", "input"} {
 		if json.Unmarshal(c.raw[name], &messages) != nil {
@@ -474,6 +477,35 @@ func (c *oracleCall) rendered() (more int64) {
 	return more
 }
 
+// printedAgain is how much a template may write of tools that it wrote before.
+func printedAgain(v any) (n int64) {
+	quoted := func(s string) int64 {
+		raw, _ := json.Marshal(s)
+		return printed(raw, "")
+	}
+	switch v := v.(type) {
+	case []any:
+		for _, e := range v {
+			n += 4 + printedAgain(e)
+		}
+	case map[string]any:
+		for name, e := range v {
+			n += quoted(name) + printedAgain(e)
+			if arguments, ok := e.(map[string]any); ok && name == "properties" {
+				for name, e := range arguments {
+					n += 20 + 2*quoted(name)
+					if about, ok := e.(map[string]any); ok {
+						if text, ok := about["description"].(string); ok {
+							n += quoted(text)
+						}
+					}
+				}
+			}
+		}
+	}
+	return n
+}
+
 func printed(v []byte, prefix string) int64 {
 	var small, out bytes.Buffer
 	if err := json.Compact(&small, v); err != nil {
@@ -489,6 +521,8 @@ func printed(v []byte, prefix string) int64 {
 			size += 2*escape - n
 		} else if n > 1 || strings.ContainsRune("<>&'", r) {
 			size += escape - n
+		} else if r == 0x7f {
+			size += int64(len(`\x7f`)) - n
 		}
 	}
 	return size

@@ -96,7 +96,7 @@ providers: {openai: {api_key: x}}
 	}
 	want := []string{
 		`:1:12: time_zone: is "Mars", which is no time zone; write an IANA name such as UTC or Europe/Berlin`,
-		`:4:5: models[0].price: unknown key "price" in the model; known: accepted, aliases, audio, dated_versions, draws, endpoints, family, flat_cache_read, image, implicit_cache, inference_geo, input_bound, like, limits, model, nfkc, overhead, pdf_page_tokens, peaks, prices, service_tiers, thinks_only_when_asked, tokenizer, tokens_per_byte, upstream_model, web_search_tokens`,
+		`:4:5: models[0].price: unknown key "price" in the model; known: accepted, aliases, audio, dated_versions, draws, endpoints, family, flat_cache_read, image, implicit_cache, inference_geo, input_bound, like, limits, model, nfkc, overhead, pdf_page_tokens, peaks, prices, reprints_tools, service_tiers, thinks_only_when_asked, tokenizer, tokens_per_byte, upstream_model, web_search_tokens`,
 		`:5:23: models[0].limits.context: is "1e6"; write a whole number of tokens from 0 to 1000000000`,
 		`:7:16: models[0].prices[0].from: is "soon"; write a date as YYYY-MM-DD`,
 		`:7:29: models[0].prices[0].input: "-1" is not a decimal number such as "0.25"`,

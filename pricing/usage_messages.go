@@ -208,14 +208,26 @@ func (c *anthropicCounts) written() (short, long int64) {
 // namesInput reports whether a report has the last word on the input.
 func namesInput(raw string) bool {
 	var r messagesUsage
-	return parseMessages(raw, &r) == nil && value(r.Input) > 0
+	return parseMessages(raw, &r) == nil && (value(r.Input) > 0 || r.allCached())
+}
+
+// allCached reports whether all input was read from or written to the cache: zeros
+// in every place say nothing.
+func (c *anthropicCounts) allCached() bool {
+	return c.Input != nil && *c.Input == 0 && value(c.Read)+c.write() > 0
+}
+
+// write is all that was written to the cache.
+func (c *anthropicCounts) write() int64 {
+	short, long := c.written()
+	return max(value(c.Write), short+long)
 }
 
 // before is what remains of an earlier report beside a later one. Some count the
 // whole input in message_start, and split it into cached and plain in
 // message_delta: together they would count it twice.
 func (b *anthropicCounts) before(a *anthropicCounts) *anthropicCounts {
-	if value(a.Input) <= 0 {
+	if value(a.Input) <= 0 && !a.allCached() {
 		return b
 	}
 	rest := *b
@@ -225,6 +237,11 @@ func (b *anthropicCounts) before(a *anthropicCounts) *anthropicCounts {
 	}
 	if a.Write != nil {
 		rest.Write = nil
+	}
+	if a.allCached() { // what its parts do not have was not cached
+		n := value(b.Input) + value(b.Read) + b.write()
+		n = max(0, n-max(value(a.Read), value(rest.Read))-max(a.write(), rest.write()))
+		rest.Input = &n
 	}
 	return &rest
 }

@@ -182,6 +182,31 @@ func TestLastWordOnTheInputBeforeTheLastDelta(t *testing.T) {
 	})
 }
 
+// A delta without plain input has the last word on it, too, where it names what was
+// cached: what that does not cover of the start's input was not cached.
+func TestDeltaOfCachedInputAlone(t *testing.T) {
+	const micro = 1000
+	deltas := func(first, last string, between ...string) pricing.Evidence {
+		return pricing.Evidence{Stream: true, Output: true, FirstUsage: first, OtherUsage: between, Usage: last}
+	}
+	const whole = `{"input_tokens":1000,"output_tokens":1}`
+	checkReported(t, []reported{
+		{name: "all read", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_read_input_tokens":1000,"output_tokens":100}`), cost: (500 + 800) * micro},
+		{name: "more than all", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_read_input_tokens":1200,"output_tokens":100}`), cost: (600 + 800) * micro},
+		{name: "all written", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_creation_input_tokens":1000,"output_tokens":100}`), cost: (2500 + 800) * micro},
+		{name: "all written, without a sum", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_creation":{"ephemeral_5m_input_tokens":600,"ephemeral_1h_input_tokens":400},"output_tokens":100}`), cost: (1500 + 1600 + 800) * micro},
+		{name: "both", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_read_input_tokens":600,"cache_creation_input_tokens":400,"output_tokens":100}`), cost: (300 + 1000 + 800) * micro},
+		{name: "not all of it", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_read_input_tokens":600,"output_tokens":100}`), cost: (800 + 300 + 800) * micro},
+		{name: "the start split it already", e: pricing.Messages, ev: deltas(`{"input_tokens":1000,"cache_read_input_tokens":600,"output_tokens":1}`, `{"input_tokens":0,"cache_read_input_tokens":600,"output_tokens":100}`), cost: (2000 + 300 + 800) * micro},
+		{name: "the start has the writes", e: pricing.Messages, ev: deltas(`{"input_tokens":1000,"cache_creation_input_tokens":400,"output_tokens":1}`, `{"input_tokens":0,"cache_read_input_tokens":1000,"output_tokens":100}`), cost: (500 + 1000 + 800) * micro},
+		{name: "the start has how long they live", e: pricing.Messages, ev: deltas(`{"input_tokens":0,"cache_creation_input_tokens":400,"cache_creation":{"ephemeral_1h_input_tokens":400},"output_tokens":1}`, `{"input_tokens":0,"cache_creation_input_tokens":400,"output_tokens":100}`), cost: (1600 + 800) * micro},
+		{name: "nothing cached", e: pricing.Messages, ev: deltas(whole, `{"input_tokens":0,"cache_read_input_tokens":0,"cache_creation_input_tokens":0,"output_tokens":100}`), cost: 2800 * micro},
+		{name: "no word on the input", e: pricing.Messages, ev: deltas(whole, `{"cache_read_input_tokens":1000,"output_tokens":100}`), cost: (2000 + 500 + 800) * micro},
+		{name: "output alone after it", e: pricing.Messages, ev: deltas(whole, `{"output_tokens":100}`, `{"input_tokens":0,"cache_read_input_tokens":1000,"output_tokens":5}`), cost: (500 + 800) * micro},
+		{name: "output alone after a part", e: pricing.Messages, ev: deltas(whole, `{"output_tokens":100}`, `{"input_tokens":0,"cache_read_input_tokens":600,"output_tokens":5}`), cost: (800 + 300 + 800) * micro},
+	})
+}
+
 // What was written to the cache for a time that nobody knows costs something; where
 // a sum has it, what the call asked for says how long.
 func TestWritesOfUnknownLife(t *testing.T) {

@@ -136,6 +136,24 @@ func TestCleanCloseLeavesNothingUndecided(t *testing.T) {
 	b.want(st.ID, 90, 0)
 }
 
+// TestCleanCloseAfterTheLastCall settles a call that used its mark to the end in the last
+// commit: the mark is then above what is used, and nobody charges the rest.
+func TestCleanCloseAfterTheLastCall(t *testing.T) {
+	b := start(t)
+	st := b.budget("a", budget.Month, 60)
+	r := b.reserve("a", 60)
+	b.flush()
+	b.settle(settlement(r, 30))
+	b.shut()
+	b = reopen(t, b.dir, b.clock)
+	if c := b.Counters(st.ID); c.Orphan != 0 || c.Spent != 30 || c.HighWater != 30 {
+		t.Errorf("counters %+v", c)
+	}
+	b.clock.add(6 * time.Minute)
+	b.tick()
+	b.want(st.ID, 30, 0)
+}
+
 func TestIdleBudgetGivesBackItsMark(t *testing.T) {
 	b := start(t)
 	st := b.budget("a", budget.Month, 1000)

@@ -167,19 +167,28 @@ func (w *syncer) tellClock(wall int64, c clock) {
 	}
 }
 
-// finish commits everything before a clean end.
+// finish commits everything before a clean end, then gives back the marks that the
+// last of it left above what is used.
 func (w *syncer) finish() {
+	if w.flushAll() {
+		w.flushAll()
+	}
+}
+
+// flushAll commits until nothing is left, and returns false once the journal failed.
+func (w *syncer) flushAll() bool {
 	for range 1000 { // each round commits up to maxBatch events
 		more, err := w.commit(true)
 		if err != nil {
 			w.l.fail(err)
-			return
+			return false
 		}
 		if !more {
-			return
+			return true
 		}
 	}
 	w.l.fail(errors.New("journal did not drain"))
+	return false
 }
 
 // fail stops the ledger for good. A failed commit may or may not have reached

@@ -38,10 +38,12 @@ type Rules struct {
 	Keys    []SharedKey
 }
 
-// UsageTotal is all that one replica has booked for a quarter of an hour and an
-// attribution: absolute, so that telling it again changes nothing.
+// UsageTotal is all that one replica has booked for a quarter of an hour, or for a part
+// of a day of UsageFolds, and an attribution: absolute, so that telling it again changes
+// nothing.
 type UsageTotal struct {
-	Quarter int64 // since 1970: the 15 minutes that its calls were reserved in
+	Quarter int64 // since 1970: the first 15 minutes that its calls were reserved in
+	Next    int64 // the first 15 minutes behind them; 0: one more than Quarter
 	UsageRow
 }
 

@@ -25,6 +25,8 @@ type store struct {
 	asked   []*question
 	refused []budget.Refused
 	pushes  int
+	folds   budget.UsageFolds
+	due     budget.UsageFolds // what FoldUsage comes to, one after another
 }
 
 // question is one that was asked, and the answers by member.
@@ -223,7 +225,13 @@ func (m member) Acknowledge(_ context.Context, version uint64) error {
 	return m.change(func() { m.obeyed[m.id] = version })
 }
 
-func (m member) PushUsage(_ context.Context, rows []budget.UsageTotal) error {
+func (m member) PushUsage(_ context.Context, rows []budget.UsageTotal, upto int64) error {
+	m.mu.Lock()
+	known := upto == m.folds.Upto()
+	m.mu.Unlock()
+	if len(rows) > 0 && !known {
+		return budget.ErrUsageFolded
+	}
 	return m.change(func() {
 		m.pushes++
 		if m.totals[m.id] == nil {
@@ -297,6 +305,20 @@ type ledger struct {
 	rules budget.Rules
 	usage []budget.UsageTotal
 	fail  error
+	own   budget.UsageFolds
+	folds budget.UsageFolds // the last that it follows
+}
+
+func (l *ledger) UsageFolds(context.Context) (budget.UsageFolds, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.own, nil
+}
+
+func (l *ledger) FollowFolds(folds budget.UsageFolds) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.folds = folds
 }
 
 func (l *ledger) ApplyRules(_ context.Context, r budget.Rules) error {
@@ -314,7 +336,7 @@ func (l *ledger) AppliedVersion() uint64 {
 	return l.rules.Version
 }
 
-func (l *ledger) UsageSince(_ context.Context, after uint64, limit int) ([]budget.UsageTotal, uint64, error) {
+func (l *ledger) UsageSince(_ context.Context, after uint64, limit int, _ budget.UsageFolds) ([]budget.UsageTotal, uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	upTo := min(len(l.usage), int(after)+limit)
@@ -350,6 +372,26 @@ func (l *ledger) book(quarter int64, cost budget.Amount) {
 
 func (s *store) UsageAsOf(context.Context) (asOf budget.AsOf, err error) {
 	return budget.AsOf{Time: time.Now()}, s.change(func() {})
+}
+
+func (s *store) UsageFolds(_ context.Context, own budget.UsageFolds) (folds budget.UsageFolds, err error) {
+	err = s.change(func() {
+		if own.Upto() > s.folds.Upto() {
+			s.folds = own
+		}
+		folds = s.folds
+	})
+	return folds, err
+}
+
+func (s *store) FoldUsage(context.Context) (more bool, err error) {
+	err = s.change(func() {
+		if len(s.due) > 0 {
+			s.folds, s.due = s.due[:1], s.due[1:]
+		}
+		more = len(s.due) > 0
+	})
+	return more, err
 }
 
 func (s *store) Refused(context.Context, budget.Window) (out []budget.Refused, err error) {

@@ -51,6 +51,12 @@ type Store interface {
 	LastAdjustments(ctx context.Context, limit int) ([]budget.Adjustment, error)
 	// UsageAsOf says how complete the usage is that is read after it.
 	UsageAsOf(ctx context.Context) (budget.AsOf, error)
+	// UsageFolds are the times whose usage is kept by the day; own are those of a ledger,
+	// which the store keeps so, too.
+	UsageFolds(ctx context.Context, own budget.UsageFolds) (budget.UsageFolds, error)
+	// FoldUsage adds up some old usage by the day, of all gateways, and reports whether
+	// there is more.
+	FoldUsage(ctx context.Context) (more bool, err error)
 	Refused(ctx context.Context, w budget.Window) ([]budget.Refused, error)
 	Windows(ctx context.Context, id string, before time.Time, limit int) ([]budget.WindowReport, error)
 	BudgetChanges(ctx context.Context, id string, before int64, limit int) ([]budget.BudgetChange, error)
@@ -60,8 +66,10 @@ type Store interface {
 type Member interface {
 	// Acknowledge tells that a version of the rules is obeyed here.
 	Acknowledge(ctx context.Context, version uint64) error
-	// PushUsage tells totals, and that with them the usage is complete until now.
-	PushUsage(ctx context.Context, rows []budget.UsageTotal) error
+	// PushUsage tells totals, and that with them the usage is complete until now. Those of
+	// before upto are of parts of days; budget.ErrUsageFolded: the store folds up to another
+	// moment by now.
+	PushUsage(ctx context.Context, rows []budget.UsageTotal, upto int64) error
 	// PushRefused tells counts of refused calls, each of a quarter of an hour, absolute.
 	PushRefused(ctx context.Context, counts []budget.Refused) error
 	// Ask asks all gateways, gives this one's own answer, and returns all answers by
@@ -81,7 +89,13 @@ type Ledger interface {
 	ApplyRules(ctx context.Context, r budget.Rules) error
 	// AppliedVersion is that of the rules in force; 0: there never were any.
 	AppliedVersion() uint64
-	UsageSince(ctx context.Context, after uint64, limit int) (rows []budget.UsageTotal, upTo uint64, err error)
+	// UsageSince are totals of what changed since a place, by parts of days where folds say
+	// so.
+	UsageSince(ctx context.Context, after uint64, limit int, folds budget.UsageFolds) (rows []budget.UsageTotal, upTo uint64, err error)
+	// UsageFolds is what usage is kept by the day here; FollowFolds says what the store
+	// keeps so, and that it may be, here, too.
+	UsageFolds(ctx context.Context) (budget.UsageFolds, error)
+	FollowFolds(folds budget.UsageFolds)
 	GetKey(id string) (budget.Key, error)
 	ListKeys(after string, limit int) ([]budget.Key, error)
 }
@@ -118,6 +132,8 @@ type Fleet struct {
 
 	pushing sync.Mutex // one push at a time, which owns place
 	place   place
+	folds   atomic.Pointer[budget.UsageFolds] // the store's, as they were last learnt; nil: never
+	folding chan struct{}                     // there is more to fold: do it now
 
 	applying     sync.Mutex // one application of rules at a time, which owns what follows
 	acknowledged uint64
@@ -131,6 +147,7 @@ const (
 	rulesEvery = 250 * time.Millisecond // so long an edit waits for gateways that it was not made at
 	pushEvery  = time.Second
 	tidyEvery  = 2 * time.Second // well within max_stale, 5 s at least: who looks less often cannot tell a silence from an outage
+	foldEvery  = time.Minute
 	tellEvery  = 5 * time.Second // the version that is obeyed: a store that failed over may have lost it
 	// askWithin ends a question that should take milliseconds.
 	askWithin = 10 * time.Second
@@ -139,7 +156,7 @@ const (
 // New returns a fleet that has not joined the store yet: whatever needs the store says
 // that it cannot be reached.
 func New(c Config) (*Fleet, error) {
-	f := &Fleet{c: c, hurry: make(chan struct{}, 1), asking: make(chan struct{}, asking), problems: map[string]error{}}
+	f := &Fleet{c: c, hurry: make(chan struct{}, 1), folding: make(chan struct{}, 1), asking: make(chan struct{}, asking), problems: map[string]error{}}
 	var err error
 	f.place, err = openPlace(c.Dir)
 	if err != nil {
@@ -185,6 +202,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		return f.each(ctx, "rules", rulesEvery, f.hurry, func(ctx context.Context) error { return f.follow(ctx, false) })
 	})
 	loops.Go(func() error { return f.each(ctx, "usage", pushEvery, nil, f.push) })
+	loops.Go(func() error { return f.each(ctx, "fold", foldEvery, f.folding, f.fold) })
 	loops.Go(func() error { return f.each(ctx, "questions", questionsEvery, nil, f.answer) })
 	loops.Go(func() error { return f.each(ctx, "tidy", tidyEvery, nil, f.c.Store.Tidy) })
 	return loops.Wait()
@@ -232,7 +250,7 @@ func (f *Fleet) note(name string, err error) {
 func (f *Fleet) Problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["tidy"], f.problems["questions"], f.problems["refusals"])
+	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["fold"], f.problems["tidy"], f.problems["questions"], f.problems["refusals"])
 }
 
 // follow puts the store's rules in force here, if they are newer, and says so there.

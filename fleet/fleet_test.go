@@ -331,6 +331,50 @@ func TestAReportTellsOnce(t *testing.T) {
 	}
 }
 
+// TestFoldsAreLearnt: what the store keeps by the day the ledger does, too, and what the
+// ledger did before it had a store, the store does; usage that was told by what is no
+// longer so is told again.
+func TestFoldsAreLearnt(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	alone := budget.UsageFolds{{Upto: 100, Zone: time.UTC}}
+	s.due = budget.UsageFolds{{Upto: 200, Zone: time.UTC}, {Upto: 300, Zone: time.UTC}}
+	l := &ledger{own: alone}
+	f, err := fleet.New(fleet.Config{Store: s, Ledger: l, Dir: t.TempDir(), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = f.Join(t.Context(), member{s, "a"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	follows := func() int64 {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.folds.Upto()
+	}
+	l.book(50, 1)
+	if err := f.Push(t.Context()); err != nil || follows() != 100 || s.folds.Upto() != 100 {
+		t.Errorf("%v; the ledger follows %d, and the store folds up to %d", err, follows(), s.folds.Upto())
+	}
+	if _, err := s.FoldUsage(t.Context()); err != nil { // at another gateway
+		t.Fatal(err)
+	}
+	l.book(51, 1)
+	if err := f.Push(t.Context()); err != nil || follows() != 200 || len(s.totals["a"]) != 2 {
+		t.Errorf("%v; the ledger follows %d, and was told of %v", err, follows(), s.totals["a"])
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	for end := time.Now().Add(time.Minute); follows() != 300 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil || follows() != 300 {
+		t.Errorf("%v; the ledger follows %d", err, follows())
+	}
+}
+
 // TestStoreIsGone: whatever is asked says so, and what users did wrong stays theirs.
 func TestStoreIsGone(t *testing.T) {
 	t.Parallel()

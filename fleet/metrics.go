@@ -19,7 +19,7 @@ func newMetrics(f *Fleet, on prometheus.Registerer) (*metrics, error) {
 		set:    metricset.New(on),
 		pushed: prometheus.NewCounter(prometheus.CounterOpts{Name: "aig_store_pushed_usage_rows_total", Help: "Rows of usage that the store of several gateways was told."}),
 		asks: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "aig_store_asks_total",
-			Help: "Questions to the store of several gateways, by subject (rules, usage, refusals, questions, tidy) and result (ok, error)."}, []string{"subject", "result"}),
+			Help: "Questions to the store of several gateways, by subject (rules, usage, fold, refusals, questions, tidy) and result (ok, error)."}, []string{"subject", "result"}),
 		last: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aig_store_last_ok_timestamp_seconds",
 			Help: "When the store last answered as it should, by subject."}, []string{"subject"}),
 		now: func() float64 { return float64(f.c.Now().UnixNano()) / 1e9 },

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+
+	"aigateway/budget"
 )
 
 // placeFile says up to where the store was told of usage. Without it all is told
@@ -57,12 +60,23 @@ func (f *Fleet) push(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for {
-		rows, upTo, err := f.c.Ledger.UsageSince(ctx, f.place.upTo, pushRows)
+	folds := f.folds.Load()
+	if folds == nil {
+		folds, err = f.learnFolds(ctx)
+	}
+	for learnt := false; err == nil; {
+		var rows []budget.UsageTotal
+		var upTo uint64
+		rows, upTo, err = f.c.Ledger.UsageSince(ctx, f.place.upTo, pushRows, *folds)
 		if err != nil {
 			return err
 		}
-		err = m.PushUsage(ctx, rows)
+		err = m.PushUsage(ctx, rows, folds.Upto())
+		if errors.Is(err, budget.ErrUsageFolded) && !learnt {
+			learnt = true
+			folds, err = f.learnFolds(ctx)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -70,8 +84,42 @@ func (f *Fleet) push(ctx context.Context) error {
 		if upTo != f.place.upTo {
 			err = f.place.set(upTo)
 		}
-		if err != nil || len(rows) < pushRows {
+		summed := slices.ContainsFunc(rows, func(r budget.UsageTotal) bool { return r.Next != 0 }) // there were more than these
+		if err != nil || len(rows) < pushRows && !summed {
 			return err
 		}
 	}
+	return err
+}
+
+// learnFolds asks the store what usage it keeps by the day.
+func (f *Fleet) learnFolds(ctx context.Context) (*budget.UsageFolds, error) {
+	own, err := f.c.Ledger.UsageFolds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	folds, err := f.c.Store.UsageFolds(ctx, own)
+	if err != nil {
+		return nil, err
+	}
+	f.c.Ledger.FollowFolds(folds)
+	f.folds.Store(&folds)
+	return &folds, nil
+}
+
+// fold lets the store add up some old usage, if no other gateway does, and the ledger
+// here do likewise.
+func (f *Fleet) fold(ctx context.Context) error {
+	more, err := f.c.Store.FoldUsage(ctx)
+	if err != nil {
+		return err
+	}
+	if more {
+		select {
+		case f.folding <- struct{}{}:
+		default:
+		}
+	}
+	_, err = f.learnFolds(ctx)
+	return err
 }

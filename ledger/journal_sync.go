@@ -270,8 +270,11 @@ func (l *Ledger) prune(ctx context.Context) (more bool, err error) {
 		if more, err = l.pruneBatch(ctx); err != nil {
 			return err
 		}
-		cutoff := time.Unix(0, l.windowTime()).UTC().AddDate(0, -l.config.UsageMonths, 0)
-		folding, err := l.store.foldUsage(ctx, cutoff.UnixNano())
+		due, err := l.foldDue(ctx)
+		if err != nil {
+			return err
+		}
+		folding, err := l.store.foldUsage(ctx, due)
 		more = more || folding
 		return err
 	})

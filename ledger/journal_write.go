@@ -296,7 +296,7 @@ func (w *writer) flushUsage(s *store) {
 		if s.shared {
 			changed = int64(s.chain.commits) + 1
 		}
-		k.bucket = s.folds.bucket(k.bucket)
+		k.bucket, _ = s.folds.Part(k.bucket)
 		w.exec(w.s.usage, k.bucket, string(k.attr.Tag), k.attr.Model, k.attr.Provider, k.attr.KeyID, u.requests, u.unpriced,
 			int64(u.cost), u.tokens.Input, u.tokens.CacheRead, u.tokens.CacheWrite, u.tokens.Output,
 			u.estimated, int64(u.estimatedCost), changed)

@@ -122,6 +122,7 @@ type Ledger struct {
 	lastRule int64
 	// rulesVersion is that of the last ApplyRules.
 	rulesVersion atomic.Uint64
+	storeFolds   atomic.Pointer[budget.UsageFolds] // of the last FollowFolds
 
 	// mu guards the fields below. No I/O happens under it.
 	mu       sync.Mutex

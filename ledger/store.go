@@ -14,6 +14,8 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // driver "sqlite"
+
+	"aigateway/budget"
 )
 
 const (
@@ -38,7 +40,7 @@ type store struct {
 	zone  *time.Location // of the months of sealed usage
 	// shared: rows of usage note their changes, for UsageSince.
 	shared bool
-	folds  folds
+	folds  budget.UsageFolds
 	// foldAt is a bucket: folded usage before it is in its place.
 	foldAt int64
 	step   func(int)    // may be nil

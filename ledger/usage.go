@@ -105,7 +105,7 @@ func exactUsage(ctx context.Context, q querier, w budget.Window, by budget.Dimen
 	if err != nil || !oldest.Valid {
 		return err
 	}
-	return f.exactSpan(w, oldest.Int64, by, zone)
+	return f.Exact(w, oldest.Int64, by, zone)
 }
 
 // addTag adds a row of a tag, its requests and its cost to sums.

@@ -42,10 +42,10 @@ func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
 	}
 	m := &Member{s: s, id: r.ID, own: newPool(1), told: map[budget.AccountName]told{}}
 	err := s.write(ctx, func(c *conn) error {
-		err := c.QueryRow(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
-			SELECT $1, $2, $3, $4, 1, 0, now(), 0, generation FROM aig_state
+		err := c.QueryRow(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, folds, seq, seen, applied, asserted)
+			SELECT $1, $2, $3, $4, 1, 1, 0, now(), 0, generation FROM aig_state
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, program = excluded.program, config_hash = excluded.config_hash,
-				epoch = aig_holder.epoch + 1, seq = 0, seen = excluded.seen, applied = 0, has_left = false
+				epoch = aig_holder.epoch + 1, folds = aig_holder.epoch + 1, seq = 0, seen = excluded.seen, applied = 0, has_left = false
 			WHERE NOT aig_holder.forgotten RETURNING epoch`, r.ID, r.Name, r.Program, r.ConfigHash).Scan(&m.epoch)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("replica %s was forgotten; give it an empty data directory: %w", r.ID, budget.ErrFenced)
@@ -283,9 +283,9 @@ func (m *Member) prune() {
 // rejoin makes m's row again, which the store has lost.
 func (m *Member) rejoin(ctx context.Context) error {
 	err := m.s.transact(ctx, m.own, begin, func(c *conn) error {
-		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted)
-			VALUES ($1, '', '', '', $2, $3, 'epoch', 0, 0)
-			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
+		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, folds, seq, seen, applied, asserted)
+			VALUES ($1, '', '', '', $2, $2, $3, 'epoch', 0, 0)
+			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, folds = excluded.folds, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
 			WHERE aig_holder.epoch < excluded.epoch AND NOT aig_holder.forgotten`, m.id, m.epoch, m.seq)
 		return err
 	})

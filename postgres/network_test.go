@@ -246,14 +246,14 @@ func testRoundTrips(w *world) {
 	p, s := w.behind()
 	m := w.joinOn(s, "m")
 	w.exchange(m, ask(b, 10, 10, 0, 0))
-	w.must(m.PushUsage(w.Context(), nil)) // from now on there are connections
+	w.must(m.PushUsage(w.Context(), nil, 0)) // from now on there are connections
 	p.Delay(trip / 2)
 	defer p.Delay(0)
 	version := w.rules().Version
 	var others sync.WaitGroup
 	for range 2 {
 		others.Go(func() {
-			if err := errors.Join(m.PushUsage(w.Context(), []budget.UsageTotal{{UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Requests: 1}}}), m.Acknowledge(w.Context(), version)); err != nil {
+			if err := errors.Join(m.PushUsage(w.Context(), []budget.UsageTotal{{UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Requests: 1}}}, 0), m.Acknowledge(w.Context(), version)); err != nil {
 				w.Error(err)
 			}
 		})

@@ -117,8 +117,8 @@ func testCounting(w *world) {
 	w.must(gone.PushUsage(ctx, []budget.UsageTotal{
 		{Quarter: quarter, UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a/x"}, Requests: 1, Cost: 30}},
 		{Quarter: quarter, UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "b"}, Requests: 1, Cost: 500}},
-	}))
-	w.must(m.PushUsage(ctx, []budget.UsageTotal{{Quarter: quarter, UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Cost: 20}}}))
+	}, 0))
+	w.must(m.PushUsage(ctx, []budget.UsageTotal{{Quarter: quarter, UsageRow: budget.UsageRow{Attribution: budget.Attribution{Tag: "a"}, Cost: 20}}}, 0))
 	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'gone'")
 	id, version, made, err := w.store.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: "a/**"}, Period: budget.Total, Cap: 100}, by)
 	w.must(err)
@@ -448,12 +448,12 @@ func testUsage(w *world) {
 	for i := range 2345 {
 		many = append(many, row(i%24, "many", string(rune('a'+i/24%26))+string(rune('a'+i/624)), 1))
 	}
-	w.must(m.PushUsage(ctx, many))
-	w.must(m.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 5), row(2, "t/b", "x", 7)}))
-	w.must(m.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 6)})) // absolute
-	w.must(o.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 10), row(30, "t", "y", 20)}))
+	w.must(m.PushUsage(ctx, many, 0))
+	w.must(m.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 5), row(2, "t/b", "x", 7)}, 0))
+	w.must(m.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 6)}, 0)) // absolute
+	w.must(o.PushUsage(ctx, []budget.UsageTotal{row(1, "t/a", "x", 10), row(30, "t", "y", 20)}, 0))
 	w.exec("UPDATE aig_usage SET seq = seq + 1000 WHERE holder = 'o' AND tag = 't'")
-	w.must(o.PushUsage(ctx, []budget.UsageTotal{row(30, "t", "y", 1)})) // one that a later push has overtaken
+	w.must(o.PushUsage(ctx, []budget.UsageTotal{row(30, "t", "y", 1)}, 0)) // one that a later push has overtaken
 
 	window := budget.Window{Start: day, End: day.AddDate(0, 0, 2)}
 	costs, err := w.store.TagCosts(ctx, window, "t/**")
@@ -478,7 +478,7 @@ func testUsage(w *world) {
 	if asOf, err := w.store.UsageAsOf(ctx); err != nil || time.Since(asOf.Time) < 59*time.Minute || !slices.Equal(asOf.Behind, []string{"o"}) {
 		w.Errorf("usage that one has not told for an hour is as of %+v, %v", asOf, err)
 	}
-	w.must(o.PushUsage(ctx, nil))
+	w.must(o.PushUsage(ctx, nil, 0))
 	if asOf, err := w.store.UsageAsOf(ctx); err != nil || time.Since(asOf.Time) > time.Minute || asOf.Behind != nil {
 		w.Errorf("told a moment ago, it is as of %+v, %v", asOf, err)
 	}

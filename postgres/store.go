@@ -29,6 +29,11 @@ type Config struct {
 	// Retention is how long counts of refused calls are kept, as replicas keep their
 	// own; later only their sums by window. 0: 35 days.
 	Retention time.Duration
+	// UsageMonths is for how many months usage is kept by the quarter of an hour; what is
+	// older FoldUsage keeps by the day, in UTC and in Zone. 0: 13.
+	UsageMonths int
+	// Zone is that of the gateway; nil: UTC.
+	Zone *time.Location
 	// ForgetAfter is the silence after which Tidy forgets a replica, as Forget does
 	// that charges. 0: never.
 	ForgetAfter time.Duration
@@ -95,6 +100,12 @@ func New(c Config) (*Store, error) {
 	}
 	if c.Retention == 0 {
 		c.Retention = 35 * 24 * time.Hour
+	}
+	if c.UsageMonths == 0 {
+		c.UsageMonths = 13
+	}
+	if c.Zone == nil {
+		c.Zone = time.UTC
 	}
 	url.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // prepares nothing in a session, which a pooler may share
 	if url.ConnectTimeout == 0 {
@@ -311,7 +322,7 @@ func shown(err error) error {
 	switch {
 	case err == nil || errors.As(err, &known):
 		return err
-	case errors.Is(err, budget.ErrFenced) || errors.Is(err, budget.ErrRulesBehind):
+	case errors.Is(err, budget.ErrFenced) || errors.Is(err, budget.ErrRulesBehind) || errors.Is(err, budget.ErrUsageFolded):
 		return err
 	case errors.Is(err, errUnknown):
 		return budget.Unavailable("store_outcome_unknown", "the database that the gateways share did not say whether it kept the change; look whether it is there before you retry", err)

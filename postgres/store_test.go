@@ -26,6 +26,7 @@ type world struct {
 	*testing.T
 	server *pgtest.Server
 	url    string
+	schema string
 	store  *postgres.Store
 	db     *pgx.Conn // looks behind the store
 	// allowed is what leases of a budget may have above its cap: facts.
@@ -68,6 +69,8 @@ func TestStore(t *testing.T) {
 		"adjust too much":    testAdjustTooMuch,
 		"history":            testHistory,
 		"tidy":               testTidy,
+		"fold":               testFold,
+		"fold beside old":    testOlderSchema,
 		"lost reply":         testLostReply,
 		"late exchange":      testLateExchange,
 		"partition":          testPartition,
@@ -85,7 +88,7 @@ func TestStore(t *testing.T) {
 func newWorldOn(t *testing.T, server *pgtest.Server, c postgres.Config) *world {
 	t.Helper()
 	schema := fmt.Sprintf("s%016x", rand.Uint64())
-	w := &world{T: t, server: server, url: server.URL("admin", "search_path", schema), allowed: map[string]budget.Amount{}}
+	w := &world{T: t, server: server, url: server.URL("admin", "search_path", schema), schema: schema, allowed: map[string]budget.Amount{}}
 	w.connect()
 	t.Cleanup(func() { w.db.Close(context.Background()) })
 	w.exec("CREATE SCHEMA " + schema)
@@ -222,7 +225,7 @@ func testJoin(w *world) {
 	if err := first.Acknowledge(w.Context(), 1); !errors.Is(err, budget.ErrFenced) {
 		w.Errorf("acknowledgement of a process that was replaced: %v", err)
 	}
-	if err := first.PushUsage(w.Context(), nil); !errors.Is(err, budget.ErrFenced) {
+	if err := first.PushUsage(w.Context(), nil, 0); !errors.Is(err, budget.ErrFenced) {
 		w.Errorf("usage of a process that was replaced: %v", err)
 	}
 	if g := w.exchange(second, ask(b, 10, 0, 3, 2)); g.Lease != 10 || g.Spent != 3 || g.Reserved != 2 {

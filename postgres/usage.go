@@ -16,15 +16,17 @@ import (
 const usageChunk = 1000
 
 // PushUsage tells what m has booked: absolute totals, of which a later push has the
-// last word. The replica's usage is complete up to now once it returns.
-func (m *Member) PushUsage(ctx context.Context, totals []budget.UsageTotal) error {
+// last word. The replica's usage is complete up to now once it returns. Totals of before
+// upto are of parts of days; ErrUsageFolded says that this is not UsageFolds' Upto any
+// more, and that nothing, or not all, was told.
+func (m *Member) PushUsage(ctx context.Context, totals []budget.UsageTotal, upto int64) error {
 	m.pushing.Lock()
 	defer m.pushing.Unlock()
 	m.pushes++
 	seq := m.epoch<<32 | m.pushes
 	for first := true; first || len(totals) > 0; first = false {
 		n := min(len(totals), usageChunk)
-		if err := m.pushSome(ctx, seq, totals[:n], n == len(totals)); err != nil {
+		if err := m.pushSome(ctx, seq, totals[:n], upto, n == len(totals)); err != nil {
 			return err
 		}
 		totals = totals[n:]
@@ -32,13 +34,20 @@ func (m *Member) PushUsage(ctx context.Context, totals []budget.UsageTotal) erro
 	return nil
 }
 
-func (m *Member) pushSome(ctx context.Context, seq int64, totals []budget.UsageTotal, last bool) error {
-	var texts [4][]string // tag, model, provider, key
+func (m *Member) pushSome(ctx context.Context, seq int64, totals []budget.UsageTotal, upto int64, last bool) error {
+	var texts, partTexts [4][]string // tag, model, provider, key
 	var numbers [10][]int64
+	var parts [2][]int64 // from, to
 	for i := range totals {
 		t := &totals[i]
 		for j, s := range [...]string{string(t.Tag), t.Model, t.Provider, t.KeyID} {
 			texts[j] = append(texts[j], s)
+			if t.Next != 0 {
+				partTexts[j] = append(partTexts[j], s)
+			}
+		}
+		if t.Next != 0 {
+			parts[0], parts[1] = append(parts[0], t.Quarter), append(parts[1], t.Next)
 		}
 		for j, n := range [...]int64{t.Quarter, t.Requests, t.Unpriced, int64(t.Cost), t.Input, t.CacheRead, t.CacheWrite, t.Output, t.Estimated, int64(t.EstimatedCost)} {
 			numbers[j] = append(numbers[j], n)
@@ -53,6 +62,7 @@ func (m *Member) pushSome(ctx context.Context, seq int64, totals []budget.UsageT
 		for _, column := range numbers {
 			args = append(args, column)
 		}
+		batch.Queue(`SELECT `+knownFolds+`, pg_advisory_xact_lock_shared(`+guardLock+`)`, upto)
 		batch.Queue(`INSERT INTO aig_usage (holder, seq, tag, model, provider, key_id, bucket, requests, unpriced, cost, input, cache_read, cache_write, output, estimated, estimated_cost)
 			SELECT $1, $3, * FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
 				$12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
@@ -62,8 +72,14 @@ func (m *Member) pushSome(ctx context.Context, seq int64, totals []budget.UsageT
 				estimated = excluded.estimated, estimated_cost = excluded.estimated_cost
 			WHERE aig_usage.seq < excluded.seq`, args...)
 	}
+	if len(parts[0]) > 0 { // their totals have what was told of them by the quarter of an hour
+		batch.Queue(`DELETE FROM aig_usage u USING unnest($3::bigint[], $4::bigint[], $5::text[], $6::text[], $7::text[], $8::text[]) AS p(first, next, tag, model, provider, key_id)
+			WHERE u.holder = $1 AND u.bucket > p.first AND u.bucket < p.next AND u.tag = p.tag AND u.model = p.model AND u.provider = p.provider AND u.key_id = p.key_id
+				AND EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND NOT forgotten)`,
+			m.id, m.epoch, parts[0], parts[1], partTexts[0], partTexts[1], partTexts[2], partTexts[3])
+	}
 	batch.Queue(`UPDATE aig_holder SET pushed = CASE WHEN $3 THEN now() ELSE pushed END WHERE id = $1 AND epoch = $2 AND NOT forgotten`, m.id, m.epoch, last)
-	return m.send(ctx, batch)
+	return folded(m.send(ctx, batch))
 }
 
 // filter builds a WHERE clause; ? stands for the next argument.
@@ -104,9 +120,16 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 	if err != nil {
 		return nil, err
 	}
+	grain := budget.Dimension("")
+	if i := slices.IndexFunc(q.GroupBy, func(d budget.Dimension) bool { return d == budget.ByDay || d == budget.ByHour }); i >= 0 {
+		grain = q.GroupBy[i]
+	}
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
 	err = s.read(ctx, func(c *conn) error {
+		if err := exactUsage(ctx, c, q.Window, grain, q.Zone); err != nil {
+			return err
+		}
 		found, err := c.Query(ctx, query, args...)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ type shared struct {
 func newStore(address string, cfg *gatewayconfig.Config) (*postgres.Store, error) {
 	store, err := postgres.New(postgres.Config{
 		URL: address, Durability: postgres.Durability(cfg.Store.Durability), MaxStale: cfg.Store.MaxStale, ForgetAfter: cfg.Store.ForgetAfter,
-		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour,
+		Retention: time.Duration(cfg.Retention.CallsDays) * 24 * time.Hour, UsageMonths: int(cfg.Retention.UsageMonths), Zone: cfg.TimeZone,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the store: %w", err)

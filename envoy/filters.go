@@ -160,7 +160,17 @@ func (b *builder) strip() *headerv3.HeaderMutation {
 		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: matcher},
 	}})
 	ms = append(ms, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: setHeader("accept-encoding", "identity")}})
-	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{RequestMutations: ms}}
+	return &headerv3.HeaderMutation{Mutations: &headerv3.Mutations{RequestMutations: ms, RequestTrailersMutations: []*mutationv3.HeaderMutation{noTrailers()}}}
+}
+
+// noTrailers keeps a client's from providers that speak HTTP/2: no API reads them, and
+// a proxy on the way may take them for headers.
+func noTrailers() *mutationv3.HeaderMutation {
+	return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+		RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: ".+"}},
+		}},
+	}}
 }
 
 // removesHeader is Lua that says of a name whether it goes. Names that begin

@@ -2,6 +2,7 @@ package gatewayconfig_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -282,6 +283,80 @@ func TestAnswersOfTrailersAlone(t *testing.T) {
 		code, header, body, err := d.call("POST", "/v1/chat/completions", fmt.Sprint("s", status), "{}")
 		if code != want || header.Get("Location") != "" || err != nil {
 			t.Errorf("%d: %d %v %q %v", status, code, header, body, err)
+		}
+	}
+}
+
+// TestTrailersStayHere: a client's reach no provider, which over HTTP/2 could get them.
+func TestTrailersStayHere(t *testing.T) {
+	certificate := httptest.NewUnstartedServer(nil)
+	certificate.StartTLS()
+	t.Cleanup(certificate.Close)
+	path := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificate.TLS.Certificates, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	blocks := make(chan int, 1) // of headers and trailers in a call
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go answerFrames(c, blocks)
+		}
+	}()
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {up: {base_url: 'https://%s/v1', api_key: k, tls: {ca_file: %s}}}", l.Addr(), path)))
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	t.Cleanup(transport.CloseIdleConnections)
+	for _, trailers := range []http.Header{nil, {"X-Odd": {"1"}, "Authorization": {"Bearer theirs"}, "Anthropic-Beta": {"x"}}} {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url+"/v1/chat/completions", io.NopCloser(strings.NewReader("{}")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set(envoy.HeaderTag, "up")
+		request.Trailer = trailers
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if n := <-blocks; n != 1 || response.StatusCode != http.StatusOK {
+			t.Errorf("with trailers %v the provider got %d blocks of headers, and the client %d", trailers, n, response.StatusCode)
+		}
+	}
+}
+
+// answerFrames is HTTP/2's server as far as frames go (RFC 9113): each request is
+// answered 200, and what it had of header blocks is told.
+func answerFrames(c net.Conn, blocks chan<- int) {
+	defer c.Close()
+	frames, n := bufio.NewReader(c), 0
+	if _, err := frames.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
+		return
+	}
+	_, _ = io.WriteString(c, "\x00\x00\x00\x04\x00\x00\x00\x00\x00") // SETTINGS
+	for head := make([]byte, 9); ; {
+		if _, err := io.ReadFull(frames, head); err != nil {
+			return
+		}
+		if _, err := frames.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
+			return
+		}
+		if head[3] == 1 {
+			n++
+		}
+		if head[3] <= 1 && head[4]&1 != 0 { // DATA or HEADERS that end the stream
+			_, _ = c.Write(append([]byte{0, 0, 1, 1, 5}, append(head[5:9:9], 0x88)...)) // :status 200
+			blocks <- n
+			n = 0
 		}
 	}
 }

@@ -812,10 +812,10 @@ local function conclude(st, sc)
   end
   if output then tell_output(told) end
   if sc.fresh then
-    st.late, st.outdated = false, false
+    st.late, st.outdated, st.over = false, false, TERMINAL[kind or ""]
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
     if sc.counted ~= sc.documents then after_report(st, output) end -- in one event with it
-  elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] then
+  elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] and (not st.over or kind == '"error"') then
     after_report(st, output)
   end
   st.ended = st.ended or TERMINAL[kind or ""]
@@ -866,6 +866,7 @@ local function stream(strip, counts)
     watch = true, -- look at every event: there was no output yet, or none since the last report
     early = nil, -- what stood beside no report yet
     ended = false, -- the end mark came
+    over = nil, -- the last report came with the event that ends an answer: what follows and says nothing changes nothing
     late = false, -- something else than the end came after the last report
     outdated = false, -- output did
     finished = {}, count = 0, -- the choices that gave a reason for their end

@@ -283,6 +283,7 @@ type refState struct {
 	items          []string
 	finished       map[float64]bool
 	ended, late    bool
+	over           bool // a terminal event had the last report
 	watch, settled bool // as the filter: whether it looks at every event
 }
 
@@ -528,7 +529,7 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 		st.beside(refDoc{found: st.early})
 		st.early = nil
 		st.usage(d)
-		st.late, st.settled = false, false
+		st.late, st.settled, st.over = false, false, refEnds(kind)
 		if delete(st.report, "finished"); len(st.finished) > 0 {
 			st.report["finished"] = len(st.finished)
 		}
@@ -536,14 +537,16 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 	case output:
 		delete(st.report, "finished")
 		st.late, st.settled = true, true
-	case d.choices == "full", kind != "" && kind != "ping" && kind != "message_stop":
+	case d.choices == "full", kind == "error", kind != "" && kind != "ping" && kind != "message_stop" && !st.over:
 		st.late = true
 	}
 	st.ids(d)
-	switch kind {
-	case "response.completed", "response.incomplete", "response.failed", "message_stop":
-		st.ended = true
-	}
+	st.ended = st.ended || refEnds(kind)
 	st.settle()
 	return d.choices == "empty" && d.top
+}
+
+// refEnds reports whether an event of this type ends an answer.
+func refEnds(kind string) bool {
+	return slices.Contains([]string{"response.completed", "response.incomplete", "response.failed", "message_stop"}, kind)
 }

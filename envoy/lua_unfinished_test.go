@@ -48,6 +48,34 @@ func TestUnfinishedAnswersAreNotDone(t *testing.T) {
 	}
 }
 
+// A report that came with the event that ends an answer is the last word, whatever
+// says nothing behind it: new kinds of events come there first.
+func TestEventsBehindTheEnd(t *testing.T) {
+	v := newVM(t)
+	completed := sent(`{"type":"response.completed","response":{"output":[{}],"usage":` + use + `}}`)
+	for name, tt := range map[string]struct {
+		body string
+		done bool
+	}{
+		"nothing":                 {completed, true},
+		"an event nobody knows":   {completed + sent(`{"type":"response.done"}`) + sent(`{"type":"keepalive","sequence_number":9}`), true},
+		"and an end mark":         {completed + sent(`{"type":"response.done"}`) + sent("[DONE]"), true},
+		"a text":                  {completed + sent(`{"type":"response.output_text.delta","delta":"x"}`), false},
+		"an item":                 {completed + sent(`{"type":"response.output_item.added","item":{}}`), false},
+		"an error":                {completed + sent(`{"type":"error","message":"x"}`), false},
+		"another kind of error":   {completed + sent(`{"type":"response.done","error":{"message":"x"}}`), false},
+		"choices":                 {completed + sent(`{"choices":[{"index":0}]}`), false},
+		"a report and an event":   {completed + sent(`{"type":"response.done","usage":`+use+`}`) + sent(`{"type":"keepalive"}`), false},
+		"an event before the end": {sent(`{"type":"response.in_progress","response":{"usage":`+use+`}}`) + sent(`{"type":"keepalive"}`) + sent(`{"type":"message_stop"}`), false},
+	} {
+		for _, size := range []int{len(tt.body), 1, 5} {
+			if got := v.respond(sse, false, chop(tt.body, size)...); (got.Report["done"] == true) != tt.done || got.Body != tt.body {
+				t.Errorf("%s by %d: %v", name, size, got.Report)
+			}
+		}
+	}
+}
+
 // Some send a stream's events as documents, one behind the other: the last one's
 // report is final once as many choices as were asked for have ended.
 func TestDocumentsOfAStreamFinish(t *testing.T) {

@@ -39,6 +39,7 @@ type reader struct {
 	Reading
 	finished map[int]bool
 	late     bool // something came after the last report
+	over     bool // a terminal event had it
 }
 
 // event takes one event and reports whether it ends the answer.
@@ -63,11 +64,11 @@ func (r *reader) event(text string) bool {
 	r.Output = r.Output || output
 	switch {
 	case reported:
-		r.late, r.Finished = false, len(r.finished)
+		r.late, r.Finished, r.over = false, len(r.finished), terminal(`"`+e.Type+`"`)
 	case r.Usage == "":
 	case output:
 		r.late, r.Finished = true, 0
-	case len(e.Choices) > 0, e.Type != "" && e.Type != "ping" && e.Type != "message_stop":
+	case len(e.Choices) > 0, e.Type == "error", e.Type != "" && e.Type != "ping" && e.Type != "message_stop" && !r.over:
 		r.late = true
 	}
 	return terminal(`"` + e.Type + `"`)

@@ -426,6 +426,17 @@ func (s *spec) writesUnasked() bool {
 	return openAIs && slices.ContainsFunc(s.prices, func(p priceSpec) bool { return p.base.priced(cacheWrite) || p.base.priced(cacheWriteLong) })
 }
 
+// refusalFee adds what xAI bills for a request that it refuses for its content,
+// with any model that writes, where nobody said it: no price list has it.
+// https://docs.x.ai/developers/models
+func (s *spec) refusalFee(fees map[string]int64) map[string]int64 {
+	const fiveCents = 50_000_000_000
+	if _, told := fees[feeRefusal]; told || !strings.HasPrefix(s.slug, "xai/") || len(s.endpoints) > 0 {
+		return fees
+	}
+	return merge(fees, map[string]int64{feeRefusal: fiveCents})
+}
+
 func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 	if len(s.prices) == 0 {
 		return lineError(s.node, "model %s has no prices; add a list under prices", s.slug)
@@ -443,6 +454,7 @@ func (e *entry) addPrices(row Row, s spec, longest time.Duration) error {
 	for i, p := range s.prices {
 		tiers := p.all()
 		r := row
+		p.fees = s.refusalFee(p.fees)
 		r.From, r.Source, r.tiers, r.fees, r.own = p.start(), p.source, tiers, p.fees, p.own
 		if p.checkedAt != nil {
 			r.CheckedAt = *p.checkedAt

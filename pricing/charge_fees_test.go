@@ -302,3 +302,25 @@ func TestAutoIsNoCheaperTier(t *testing.T) {
 		t.Errorf("got %+v, want the default's price", got)
 	}
 }
+
+// xAI bills a request that it refuses for its content, with whatever model: a row
+// that an import adds has no such fee.
+func TestRefusedContentOfAnyModelOfXAI(t *testing.T) {
+	c := mustOverlay(t, `
+- {model: xai/new, prices: [{input: "1", output: "1"}]}
+- {model: xai/priced, prices: [{input: "1", output: "1", fees: {content_refusal: "0.07"}}]}
+- {model: xai/free, prices: [{input: "1", output: "1", fees: {content_refusal: "0", web_search: "0.01"}}]}
+- {model: xai/searches, prices: [{input: "1", output: "1", fees: {web_search: "0.01"}}]}
+- {model: groq/other, prices: [{input: "1", output: "1"}]}
+- {model: openrouter/xai/new, prices: [{input: "1", output: "1"}]}`)
+	for model, want := range map[string]string{
+		"xai/new": "0.05", "xai/priced": "0.07", "xai/free": "0", "xai/searches": "0.05", "groq/other": "0", "openrouter/xai/new": "0",
+		"xai/grok-4.20": "0.05", "xai/grok-build-0.1": "0.05", "xai/grok-code-fast-1": "0.05", "xai/grok-4.6": "0.05",
+	} {
+		b := mustBound(t, c, pricing.Chat, chatBody(model, `"max_tokens":1`), noon())
+		got := pricing.Charge(b.Pin, b.Amount, pricing.Evidence{Sent: true, Status: 403, Refused: true}, nil)
+		if got.Cost != dollars(t, want) || got.Cost > b.Amount || (len(got.Flags) > 0) != (want != "0") {
+			t.Errorf("%s: %s %v of %s, want %s", model, got.Cost, got.Flags, b.Amount, want)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -39,6 +41,7 @@ func TestPageSaysWhatIsWrong(t *testing.T) {
 	call("mine")
 	call("others")
 	all.settle(time.Minute)
+	wantSignedInAtBoth(t, g, other)
 	var read awaySeen
 	g.script(t, &read, func(what string) {
 		switch what {
@@ -66,6 +69,58 @@ func TestPageSaysWhatIsWrong(t *testing.T) {
 		t.Error(p)
 	}
 	read.wantGateways(t, g)
+}
+
+// wantSignedInAtBoth signs in at one gateway, as a browser behind a load balancer, and out
+// at the other.
+func wantSignedInAtBoth(t *testing.T, g, other *gateway) {
+	t.Helper()
+	v := g.visit(t)
+	status := func(at *gateway) int {
+		a, err := visit{at, v.cookie}.ask(t.Context(), "/ui/api/v1/budgets")
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.Body.Close()
+		return a.StatusCode
+	}
+	if one, two := status(g), status(other); one != http.StatusOK || two != http.StatusOK {
+		t.Errorf("signed in at one: %d, at the other: %d", one, two)
+	}
+	if r := other.try(http.MethodDelete, other.rest+"/ui/session", "", http.Header{"Sec-Fetch-Site": {"same-origin"}, "Cookie": {v.cookie}}); r.status != http.StatusNoContent {
+		t.Errorf("sign out: %d %s", r.status, r.body)
+	}
+	if got := status(other); got != http.StatusUnauthorized {
+		t.Errorf("signed out at the other: %d", got)
+	}
+	eventually(t, 3*time.Second, "who signed out at one gateway is signed out at all", func() bool { return status(g) == http.StatusUnauthorized })
+}
+
+// visit is somebody who is signed in at a gateway's page.
+type visit struct {
+	g      *gateway
+	cookie string
+}
+
+func (g *gateway) visit(t testing.TB) visit {
+	t.Helper()
+	r := g.try(http.MethodPost, g.rest+"/ui/session", fmt.Sprintf(`{"key":%q}`, adminKey), http.Header{"Sec-Fetch-Site": {"same-origin"}})
+	cookie, _, _ := strings.Cut(r.header.Get("Set-Cookie"), ";")
+	if r.status != http.StatusOK || cookie == "" {
+		t.Fatalf("sign in: %d %s %v", r.status, r.body, r.err)
+	}
+	return visit{g, cookie}
+}
+
+// ask is a request of the page; the answer's body has to be closed.
+func (v visit) ask(ctx context.Context, path string) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, v.g.rest+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Sec-Fetch-Site", "same-origin")
+	r.Header.Set("Cookie", v.cookie)
+	return v.g.client.Do(r)
 }
 
 // awaySeen is what the browser read of the gateways that share a store: of both, and

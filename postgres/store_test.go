@@ -56,6 +56,7 @@ func TestStore(t *testing.T) {
 		"keys":               testKeys,
 		"audit":              testAudit,
 		"bills":              testBills,
+		"sessions":           testSessions,
 		"await":              testAwait,
 		"usage":              testUsage,
 		"forget":             testForget,

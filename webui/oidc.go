@@ -64,7 +64,7 @@ type Issuer struct {
 	client *http.Client
 	people *signIns[*budget.Key]
 	rules  string // a hash of what decides who may do what, and for how long
-	key    []byte // of the MACs of pending sign-ins; a restart ends them
+	key    []byte // of the MACs of pending sign-ins: the same at every gateway of this client
 	asking chan struct{}
 
 	mu     sync.Mutex
@@ -81,8 +81,7 @@ type found struct {
 
 // NewIssuer returns an Issuer, which is asked for its addresses at the first sign-in.
 func NewIssuer(c OIDC) (*Issuer, error) {
-	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), rules: rulesOf(c), key: make([]byte, sha256.Size), asking: make(chan struct{}, issuerAtOnce)}
-	_, _ = rand.Read(i.key) // which never fails
+	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), rules: rulesOf(c), key: keyOf(c), asking: make(chan struct{}, issuerAtOnce)}
 	var pool *x509.CertPool // nil: the system's
 	if len(c.CA) > 0 {
 		pool = x509.NewCertPool()
@@ -116,6 +115,14 @@ const personPrefix = budget.KeyPrefix + "oidc-"
 
 // Known reports whether secret is one that an Issuer made.
 func Known(secret string) bool { return strings.HasPrefix(secret, personPrefix) }
+
+// keyOf is of MACs that tell who began a sign-in, at this gateway or another, from a
+// stranger who would have the issuer asked for a code. A client without a secret has
+// nothing that strangers do not know: there they may, and gain nothing.
+func keyOf(c OIDC) []byte {
+	sum := sha256.Sum256(fmt.Appendf(nil, "a sign-in that was begun %q %q %q %q", c.Issuer, c.ClientID, c.ClientSecret, c.RedirectURL))
+	return sum[:]
+}
 
 // rulesOf ends the sessions of people when it changes: their rights are those that the
 // configuration gave when they signed in.
@@ -218,6 +225,7 @@ const (
 	failedToken  = "token"   // none, or none that is good
 	failedGroups = "groups"  // nobody who may do anything here
 	failedSite   = "refused" // asked for by another site
+	failedStore  = "store"   // of the gateways; it does not answer
 )
 
 // failed is a sign-in that did not work.
@@ -277,7 +285,9 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request) (to string, err 
 	if err != nil {
 		return "", &failed{failedIssuer, err}
 	}
-	h.sessions.end(h.cookieOf(r, sessionCookie)) // which the callback, from another site, does not have
+	if _, err := h.sessions.end(r.Context(), h.cookieOf(r, sessionCookie)); err != nil { // which the callback, from another site, does not have
+		return "", &failed{failedStore, err}
+	}
 	in := pending{rand.Text(), rand.Text(), oauth2.GenerateVerifier()}
 	http.SetCookie(w, h.pendingCookie(r, h.Issuer.seal(in, h.Now().Add(pendingFor)), int(pendingFor/time.Second)))
 	return f.config.AuthCodeURL(in.state, oidc.Nonce(in.nonce), oauth2.S256ChallengeOption(in.verifier)), nil
@@ -295,12 +305,15 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) (to string, e
 		return "", err
 	}
 	h.Issuer.Told(key, nil)
-	return "/ui/", h.start(w, r, session{Person: key, Rules: h.Issuer.rules}, lasts)
+	if err := h.start(w, r, session{Person: key, Rules: h.Issuer.rules}, lasts); err != nil {
+		return "", &failed{failedStore, err}
+	}
+	return "/ui/", nil
 }
 
 // secretOf is what stands for the rights of a session in the process.
 func (i *Issuer) secretOf(session string, key *budget.Key, until time.Time) string {
-	id := hashOf(personPrefix + session)
+	id := hashOf("person", session)
 	if _, ok := i.people.get(id, i.Now()); !ok {
 		i.people.set(id, key, i.Now(), until)
 	}

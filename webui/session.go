@@ -1,7 +1,6 @@
 package webui
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -55,13 +54,6 @@ func makeRoom[V any](byID map[string]V, most int, until func(V) time.Time, now t
 	}
 }
 
-// add keeps a value until then and returns the id that stands for it.
-func (s *signIns[T]) add(of T, now, until time.Time) string {
-	id := rand.Text() // 130 bits
-	s.set(id, of, now, until)
-	return id
-}
-
 // set keeps the value of an id until then.
 func (s *signIns[T]) set(id string, of T, now, until time.Time) {
 	s.mu.Lock()
@@ -77,23 +69,16 @@ func (s *signIns[T]) get(id string, now time.Time) (T, bool) {
 	return in.of, ok && now.Before(in.until)
 }
 
-// take is get, once.
-func (s *signIns[T]) take(id string, now time.Time) (T, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	in, ok := s.byID[id]
-	delete(s.byID, id)
-	return in.of, ok && now.Before(in.until)
-}
-
 // signedIn is the secret of the key that r's session is of.
 func (h *Handler) signedIn(r *http.Request) (string, error) {
 	if err := ownPage(r); err != nil {
 		return "", err
 	}
 	id := h.cookieOf(r, sessionCookie)
-	in, until, ok := h.sessions.get(id, h.Now())
+	in, until, ok, err := h.sessions.get(r.Context(), id, h.Now())
 	switch {
+	case err != nil:
+		return "", err
 	case !ok || in.Person != nil && (h.Issuer == nil || in.Rules != h.Issuer.rules):
 		return "", sessionMissing()
 	case in.Person != nil:
@@ -128,10 +113,11 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) {
 		case http.MethodPost:
 			key, err = h.signIn(w, r)
 		case http.MethodDelete:
-			h.sessions.end(h.cookieOf(r, sessionCookie))
 			http.SetCookie(w, h.cookie(r, sessionCookie, "", -1))
-			w.WriteHeader(http.StatusNoContent)
-			return
+			if _, err = h.sessions.end(r.Context(), h.cookieOf(r, sessionCookie)); err == nil {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
 		default:
 			err = budget.NotFound("route_unknown", "use GET, POST or DELETE")
 		}
@@ -165,7 +151,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 	secret := strings.TrimSpace(body.Key)
 	if body.Ticket != "" {
 		var err error
-		if secret, err = h.useTicket(body.Ticket); err != nil {
+		if secret, err = h.useTicket(r.Context(), body.Ticket); err != nil {
 			return nil, err
 		}
 	}
@@ -179,9 +165,11 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 // start begins a session, and ends the one that the browser had.
 func (h *Handler) start(w http.ResponseWriter, r *http.Request, in session, lasts time.Duration) error {
 	now := h.Now()
-	id, err := h.sessions.add(in, now, now.Add(lasts))
+	id, err := h.sessions.add(r.Context(), in, now, now.Add(lasts))
 	if err == nil {
-		h.sessions.end(h.cookieOf(r, sessionCookie))
+		_, err = h.sessions.end(r.Context(), h.cookieOf(r, sessionCookie))
+	}
+	if err == nil {
 		http.SetCookie(w, h.cookie(r, sessionCookie, id, int(lasts/time.Second)))
 	}
 	return err

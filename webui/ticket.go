@@ -1,6 +1,7 @@
 package webui
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -15,12 +16,18 @@ const (
 )
 
 // useTicket is the secret of a ticket, once.
-func (h *Handler) useTicket(id string) (string, error) {
-	secret, ok := h.tickets.take(id, h.Now())
+func (h *Handler) useTicket(ctx context.Context, id string) (string, error) {
+	in, _, ok, err := h.tickets.get(ctx, id, h.Now())
+	if ok {
+		ok, err = h.tickets.end(ctx, id)
+	}
+	if err != nil {
+		return "", err
+	}
 	if !ok {
 		return "", &budget.Error{Kind: budget.KindUnauthenticated, Reason: "ticket_used", Message: "this address was used already, or is older than five minutes; `aigateway ui` prints another, and a key signs in too"}
 	}
-	return secret, nil
+	return in.Secret, nil
 }
 
 // ticket answers a program that has a key with an address that signs a browser in. The
@@ -36,11 +43,15 @@ func (h *Handler) ticket(w http.ResponseWriter, r *http.Request) {
 	default:
 		_, err = h.Auth.Authenticate(secret)
 	}
+	id := ""
+	if err == nil {
+		now := h.Now()
+		id, err = h.tickets.add(r.Context(), session{Secret: secret}, now, now.Add(ticketFor))
+	}
 	if err != nil {
 		refuse(w, r, err)
 		return
 	}
-	now := h.Now()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{"path": "/ui/#/ticket/" + h.tickets.add(secret, now, now.Add(ticketFor))})
+	_ = json.NewEncoder(w).Encode(map[string]string{"path": "/ui/#/ticket/" + id})
 }

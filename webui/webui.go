@@ -39,6 +39,9 @@ type Config struct {
 	// Sessions is a file that keeps who is signed in over a restart; empty: nobody is
 	// after one.
 	Sessions string
+	// Store keeps that instead where several gateways share one: a session of one of
+	// them is one of all. nil: this gateway is alone.
+	Store Store
 }
 
 // Handler is the page in front of the API. It is safe for concurrent use. Close it when
@@ -46,7 +49,7 @@ type Config struct {
 type Handler struct {
 	Config
 	sessions *sessions
-	tickets  *signIns[string] // addresses of the page that sign in once, by secrets
+	tickets  *sessions // addresses of the page that sign in once
 	files    map[string]file
 	streams  atomic.Int64 // that are open
 	closed   chan struct{}
@@ -62,11 +65,11 @@ type file struct {
 
 // New returns a Handler.
 func New(c Config) (*Handler, error) {
-	kept, err := openSessions(c.Sessions)
+	kept, err := openSessions(c.Sessions, c.Store)
 	if err != nil {
 		return nil, err
 	}
-	h := &Handler{Config: c, sessions: kept, tickets: newSignIns[string](maxTickets), files: map[string]file{}, closed: make(chan struct{})}
+	h := &Handler{Config: c, sessions: kept, tickets: &sessions{what: "ticket", most: maxTickets, store: c.Store, byHash: map[string]sealed{}}, files: map[string]file{}, closed: make(chan struct{})}
 	err = fs.WalkDir(page, "page", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err

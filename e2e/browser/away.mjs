@@ -19,6 +19,13 @@ await run(base, out, async (b) => {
   await b.signIn(limited);
   await b.heading('Today');
   check((await page.locator('.numbers').textContent()).includes('$'), 'a team sees no numbers of its own');
+  const inAnotherTab = async (key, name) => { // somebody signs in there
+    await page.evaluate((key) => fetch('/ui/session', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ key }) }), key);
+    await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange', { bubbles: true })));
+    await page.locator('header').getByText(name, { exact: true }).waitFor();
+  };
+  await inAnotherTab(admin, 'operator');
+  await inAnotherTab(limited, 'team');
   await b.go('b', 'Budgets');
   check(await page.getByRole('link', { name: 'month, budget of mine', exact: true }).count() === 1 && await page.getByText('others').count() === 0, 'a team sees tags of others, or not its own');
   b.refusals = 2; // the past of a shared budget

@@ -16,8 +16,9 @@ export async function run(base, out, f, others = []) {
   const problems = [];
   const check = (ok, what) => { if (!ok) problems.push(what); };
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM || '/usr/bin/chromium', args: ['--no-sandbox'] });
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', timezoneId: 'Pacific/Auckland', locale: 'de-DE' });
   const page = await context.newPage();
+  page.setDefaultTimeout(120_000); // on a machine that has much else to do
   const b = {
     page, context, check,
     refusals: 0, // answers that a step refuses on purpose, which Chromium reports
@@ -37,6 +38,28 @@ export async function run(base, out, f, others = []) {
     // cells is a table as text: rows of the body, and the foot.
     cells: (label) => page.getByRole('region', { name: label, exact: true }).evaluate((e) => ['tbody', 'tfoot'].map((part) =>
       [...e.querySelectorAll(part + ' tr')].map((r) => [...r.children].map((c) => c.textContent)))),
+    // visit goes to an address of the page.
+    async visit(address) {
+      await page.evaluate((to) => { if (location.hash !== to) document.querySelector('h1').dataset.before = ''; location.hash = to; }, address);
+      await page.locator('h1:not([data-before])').waitFor();
+    },
+    // read goes there and returns its tables and facts as text.
+    async read(address) {
+      await b.visit(address);
+      for (const older = page.getByRole('button', { name: 'Older calls' }); await older.count() && await older.isVisible();) {
+        const rows = await page.locator('tbody tr').count();
+        await older.click();
+        await page.waitForFunction((n) => document.querySelectorAll('tbody tr').length > n, rows);
+      }
+      return page.evaluate(() => {
+        const text = (rows) => [...rows].map((r) => [...r.children].map((c) => c.textContent));
+        return {
+          tables: Object.fromEntries([...document.querySelectorAll('[role=region]')].map((e) => [e.getAttribute('aria-label'),
+            { head: text(e.querySelectorAll('thead tr'))[0], body: text(e.querySelectorAll('tbody tr')), foot: text(e.querySelectorAll('tfoot tr')) }])),
+          facts: Object.fromEntries([...document.querySelectorAll('dt')].map((e) => [e.textContent, e.nextElementSibling.textContent])),
+        };
+      });
+    },
     async look(name) {
       for (const width of [1280, 768, 360]) {
         for (const colorScheme of ['light', 'dark']) {
@@ -45,7 +68,7 @@ export async function run(base, out, f, others = []) {
           await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: true });
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           check(wide <= 0, `${name} is ${wide} px wider than a window of ${width}`);
-          if (width === 768) continue;
+          if (width === 768 || (width === 360) !== (colorScheme === 'dark')) continue; // each width and each scheme once
           await page.evaluate(axe);
           const found = await page.evaluate(() => window.axe.run());
           for (const v of found.violations) problems.push(`axe, ${name} at ${width} ${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join('; ')}`);
@@ -75,6 +98,5 @@ export async function run(base, out, f, others = []) {
     await page.screenshot({ path: `${out}/failed.png`, fullPage: true });
   }
   await browser.close();
-  console.log(JSON.stringify({ ...read, problems }));
-  process.exit(0);
+  process.stdout.write(JSON.stringify({ ...read, problems }) + '\n', () => process.exit(0)); // once all of it is in the pipe
 }

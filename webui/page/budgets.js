@@ -1,11 +1,12 @@
 // Budgets: all, as a tree of their tags, and one: its curve, what holds it, what it
 // refused, its past windows, and who changed it.
 import { bar, curve } from './charts.js';
-import { ask, count, day, every, facts, field, get, h, link, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
+import { fits } from './calls.js';
+import { ask, at, count, day, every, facts, field, get, h, link, long, moment, money, numbers, pressure, questions, table, target, usd } from './lib.js';
 
-const figures = [{ title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Spent and held' }, { title: 'Starts anew' }];
-const row = (b) => [usd(b.cap), usd(b.spent), usd(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, usd(b.remaining)), bar(b), day(b.resets_at, b.time_zone) || 'never'];
-const flat = (caption, all) => table(caption, [{ title: 'Target' }, { title: 'Period' }, ...figures], all.map((b) => [h('a', { href: link('budgets', b.id) }, target(b)), b.period, ...row(b)]));
+const figures = [{ title: 'Spent and held' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Held', n: true }, { title: 'Left', n: true }, { title: 'Starts anew' }];
+const row = (b) => [bar(b), money(b.cap), money(b.spent), money(b.reserved), h('span', { class: b.remaining === '0.00' && 'bad' }, money(b.remaining)), day(b.resets_at, b.time_zone) || 'never'];
+const flat = (caption, all) => table(caption, [{ title: 'Target', long: true }, { title: 'Period' }, ...figures], all.map((b) => [h('a', { href: link('budgets', b.id) }, long(target(b))), b.period, ...row(b)]));
 
 const none = () => h('div', { class: 'empty' }, h('p', {}, 'No tag has a cap yet. This gives one to a tag and all below it:'), h('pre', { tabindex: '0' }, "aigateway budgets set --tag 'team/**' --monthly 500.00"));
 
@@ -38,11 +39,11 @@ async function tags(query, page) {
     const name = h('span', { class: 'node' }, n.tags_below > 0 && n.tag ? h('button', {
       type: 'button', class: 'toggle', 'aria-expanded': String(shown), 'aria-label': `${shown ? 'Hide' : 'Show'} what is below ${n.tag}`,
       onclick: () => set({ open: (shown ? open.filter((t) => t !== n.tag && !t.startsWith(n.tag + '/')) : [...open, n.tag]).join('\n') }),
-    }, shown ? '▾' : '▸') : h('span', { class: 'toggle' }), h('a', { href: link('usage', '', n.tag ? { tag: n.tags_below ? n.tag + '/**' : n.tag } : {}) }, n.tag || 'all tags'), n.tags_below > 0 && h('small', { class: 'soft' }, below(n)));
+    }, shown ? '▾' : '▸') : h('span', { class: 'toggle' }), h('span', {}, h('a', { href: link('usage', '', n.tag ? { tag: n.tags_below ? n.tag + '/**' : n.tag } : {}) }, n.tag ? long(n.tag) : 'all tags'), n.tags_below > 0 && h('small', { class: 'soft' }, below(n))));
     name.style.marginLeft = `${depth * 1.4}rem`;
-    const budget = (b) => [h('a', { href: link('budgets', b.id), 'aria-label': `${b.period}, budget of ${target(b)}` }, b.period), b.tag !== n.tag && b.tag !== '**' && n.tags_below > 0 ? ' of all below' : ''];
+    const budget = (b) => [h('a', { href: link('budgets', b.id), 'aria-label': `${b.period}, budget of ${target(b)}` }, b.period), b.tag !== n.tag && b.tag !== '**' && n.tags_below > 0 ? h('small', { class: 'soft below' }, 'with all below') : ''];
     const cells = n.budgets.map((b) => [budget(b), ...row(b)]);
-    rows.push([name, usd(n.cost_usd), count(n.requests), ...(cells[0] ?? ['', '', '', '', '', '', ''])], ...cells.slice(1).map((c) => ['', '', '', ...c]));
+    rows.push([name, money(n.cost_usd), count(n.requests), ...(cells[0] ?? ['', '', '', '', '', '', ''])], ...cells.slice(1).map((c) => ['', '', '', ...c]));
     if (!shown && n.tag) return;
     const children = levels.get(n.tag);
     children.nodes.forEach((c) => add(c, depth + 1));
@@ -51,7 +52,7 @@ async function tags(query, page) {
     }
   };
   add(top.parent, 0);
-  return [table('Budgets', [{ title: 'Tag' }, { title: 'Cost this month', n: true }, { title: 'Calls', n: true }, { title: 'Budget' }, ...figures], rows),
+  return [table('Budgets', [{ title: 'Tag', long: true }, { title: 'Cost this month', n: true }, { title: 'Calls', n: true }, { title: 'Budget' }, ...figures], rows),
     h('p', { class: 'soft' }, `Cost is of each tag with all below it, from ${top.from.slice(0, 10)} on, in the time zone ${top.time_zone}; what a budget has spent is of its own window.`),
     top.key_budgets.length > 0 && [h('h2', {}, 'Of keys'), flat('Budgets of keys', top.key_budgets)]];
 }
@@ -73,23 +74,23 @@ async function one(id, page) {
     f?.full_at && h('p', { class: 'bad' }, b.remaining === '0.00' ? 'The cap is used up.' : `At this pace the cap is used up on ${moment(f.full_at)}.`),
     h('h2', {}, 'This window'), curve(`What was spent since ${day(b.window_start, b.time_zone) || 'the beginning'}, against the cap`, points, b, changes),
     h('ul', { class: 'legend' }, h('li', {}, h('i', { class: 'key spentline' }), 'spent'), f && h('li', {}, h('i', { class: 'key pace' }), 'at this pace'), h('li', {}, h('i', { class: 'key capline' }), 'cap'), h('li', {}, h('i', { class: 'key edit' }), 'an edit')),
-    h('details', {}, h('summary', {}, 'The same as a table'), table('Spent by then', [{ title: 'By' }, { title: 'Spent', n: true }], points.map((p) => [moment(p.time), usd(p.spent)]))),
+    h('details', {}, h('summary', {}, 'The same as a table'), table('Spent by then', [{ title: 'By, UTC' }, { title: 'Spent', n: true }], points.map((p) => [at(p.time), money(p.spent)]))),
     facts([['Period', b.period], ['Time zone', b.time_zone], ['Since', moment(b.window_start)], ['Starts anew', moment(b.resets_at) || 'never'],
       ['Default output cap', b.default_max_tokens ? `${count(b.default_max_tokens)} tokens` : 'none of its own'], ['Usage', h('a', { href: link('usage', '', b.tag ? { tag: b.tag } : { key: b.key_id }) }, 'of its calls')], ['Id', h('code', {}, b.id)]]),
     page.may('budgets') && edit(b, page),
     h('h2', {}, 'What holds it now'),
-    running.length ? table('Running calls', [{ title: 'Since' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Holds', n: true }, { title: 'Request' }], running.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), request(c)]))
+    running.length ? table('Running calls', [{ title: 'Since, UTC' }, { title: 'Tag', long: true }, { title: 'Model', long: true }, { title: 'Holds', n: true }, { title: 'Request' }], running.map((c) => [at(c.decide_time), c.tag, c.model, money(c.bound_usd), request(c)]))
       : h('p', { class: 'empty' }, page.may('usage') ? 'No running call holds it.' : 'A key with the scope usage sees its calls.'),
     h('h2', {}, 'What it refused last'),
-    refused.length ? table('Refused calls', [{ title: 'When' }, { title: 'Tag' }, { title: 'Model' }, { title: 'Could have cost', n: true }, { title: 'Left then', n: true }, { title: 'Would have fit' }, { title: 'Again', n: true }, { title: 'Request' }],
-      refused.map((c) => [moment(c.decide_time), c.tag, c.model, usd(c.bound_usd), usd(c.refusal?.remaining_usd), c.refusal?.max_tokens_that_fit ? `max_tokens ${count(c.refusal.max_tokens_that_fit)}` : 'no output at all', count(c.repeats), request(c)]))
+    refused.length ? table('Refused calls', [{ title: 'When, UTC' }, { title: 'Tag', long: true }, { title: 'Model', long: true }, { title: 'Could have cost', n: true }, { title: 'Left then', n: true }, { title: 'Would have fit' }, { title: 'Again', n: true }, { title: 'Request' }],
+      refused.map((c) => [at(c.decide_time), c.tag, c.model, money(c.bound_usd), money(c.refusal?.remaining_usd), fits(c.refusal), count(c.repeats), request(c)]))
       : h('p', { class: 'empty' }, 'No refusal of it is remembered since the gateway started.'),
     h('h2', {}, 'Its windows against their caps'),
     table('Windows', [{ title: 'From' }, { title: 'To' }, { title: 'Spent of the cap' }, { title: 'Cap', n: true }, { title: 'Spent', n: true }, { title: 'Refused calls', n: true }, { title: 'Different', n: true }, { title: 'Kept from being spent', n: true }],
       windows.map((w) => [day(w.start, b.time_zone) || 'the beginning', w.running ? 'runs' : day(w.end, b.time_zone), w.cap ? bar({ cap: w.cap, spent: w.spent }) : '', w.cap ? money(w.cap) : 'unknown', money(w.spent), count(w.refused_calls), count(w.distinct_calls), money(w.kept)])),
     h('h2', {}, 'Who changed it'),
-    table('Changes', [{ title: 'When' }, { title: 'Who' }, { title: 'Cap before', n: true }, { title: 'Cap after', n: true }, { title: 'Time zone' }, { title: 'Why' }],
-      changes.map((c) => [moment(c.create_time), c.actor, c.before ? usd(c.before.cap) : 'made', usd(c.after?.cap), c.after?.time_zone, c.reason || 'no reason given']))];
+    table('Changes', [{ title: 'When, UTC' }, { title: 'Who', long: true }, { title: 'Cap before', n: true }, { title: 'Cap after', n: true }, { title: 'Why', text: true }, { title: 'Time zone' }],
+      changes.map((c) => [at(c.create_time), c.actor, c.before ? money(c.before.cap) : 'made', c.after ? money(c.after.cap) : 'deleted', c.reason || 'no reason given', c.after?.time_zone]))];
 }
 
 const capField = { month: 'monthly_cap_cents', week: 'weekly_cap_cents', day: 'daily_cap_cents', total: 'total_cap_cents' };
@@ -132,8 +133,8 @@ function edit(b, page) {
 export async function keys(_, page) {
   if (!page.may('admin')) return [h('h1', {}, 'Keys'), h('p', { class: 'empty' }, 'An admin key is needed to see keys.')];
   const all = await every('keys', 'keys');
-  return [h('h1', {}, 'Keys'), all.length ? table('Keys', [{ title: 'Name' }, { title: 'Scopes' }, { title: 'Tags' }, { title: 'Models' }, { title: 'Made' }, { title: 'Ends' }, { title: 'What it did' }],
-    all.map((k) => [k.name, k.scopes.join(' '), k.allowed_tags.join(' ') || 'all', k.allowed_models.join(' ') || 'all', moment(k.create_time), moment(k.expire_time) || 'never',
+  return [h('h1', {}, 'Keys'), all.length ? table('Keys', [{ title: 'Name', long: true }, { title: 'Scopes', long: true }, { title: 'Tags', long: true }, { title: 'Models', long: true }, { title: 'Made, UTC' }, { title: 'Ends, UTC' }, { title: 'What it did' }],
+    all.map((k) => [k.name, k.scopes.join(' '), k.allowed_tags.join(' ') || 'all', k.allowed_models.join(' ') || 'all', at(k.create_time), at(k.expire_time) || 'never',
       [h('a', { href: link('usage', '', { key: k.id, by: 'model' }) }, 'usage'), ' ', h('a', { href: link('calls', '', { key: k.id }) }, 'calls')]]))
     : h('div', { class: 'empty' }, h('p', {}, 'There is only the admin key. Give each caller one of its own:'), h('pre', { tabindex: '0' }, 'aigateway keys create --name summarizer --tag summarize'))];
 }

@@ -13,6 +13,7 @@ const top_ = document.getElementById('top');
 const notice = document.getElementById('notice');
 let who = null;
 let turn = 0; // of what is shown: what an earlier one still asks for is dropped
+let took = 0; // ms that this page took to be drawn
 let timers = [];
 let streams = []; // what ends those of this page
 
@@ -24,13 +25,14 @@ const page = {
   async try(f, otherwise) {
     try { return await f(); } catch (err) { failed(err); return otherwise; }
   },
-  // every runs f again and again while this page is shown and seen.
+  // every runs f again and again while this page is shown and seen, and not the gateway
+  // with it: a page that takes long is asked for less often.
   every(ms, f) {
     const mine = turn;
     const timer = setInterval(async () => {
       if (mine !== turn || document.hidden) return;
       try { await f(); back(); } catch (err) { if (mine === turn) failed(err); }
-    }, ms);
+    }, calm(ms));
     timers.push(timer);
   },
   // live calls f with what ended or was refused, at most once in ms, while this page is
@@ -41,13 +43,16 @@ const page = {
       if (mine !== turn || document.hidden) return;
       try { await f(news); } catch (err) { if (mine === turn) failed(err); }
     };
-    streams.push(watch(query, ms, guard, (err) => {
+    streams.push(watch(query, ms && calm(ms), guard, (err) => {
       if (mine !== turn) return;
       if (err) failed(err);
       else back();
     }));
   },
 };
+
+// calm is ms, or so long that drawing this page takes a twentieth of the time.
+const calm = (ms) => Math.max(ms, 20 * took);
 
 function rest() {
   timers.forEach(clearInterval);
@@ -93,6 +98,8 @@ async function show(again) {
   const [title, draw] = pages[at.page] || pages.today;
   if (again && (writes() || main.querySelector('[data-more]'))) return;
   const mine = ++turn;
+  const began = performance.now();
+  if (!again) took = 0;
   const open = again ? [...main.querySelectorAll('details')].map((d) => d.open) : [];
   rest();
   if (!again) frame(pages[at.page] ? at.page : 'today');
@@ -102,12 +109,13 @@ async function show(again) {
     if (mine !== turn) return;
     const focus = again && main.contains(document.activeElement) ? [...main.querySelectorAll('a, button, [tabindex], summary')].indexOf(document.activeElement) : -1;
     main.replaceChildren(...content.flat(Infinity).filter(Boolean));
+    took = performance.now() - began;
     back();
     [...main.querySelectorAll('details')].forEach((d, i) => { d.open = !!open[i]; });
     if (focus >= 0) [...main.querySelectorAll('a, button, [tabindex], summary')][focus]?.focus({ preventScroll: true });
   } catch (err) {
     if (mine !== turn) return;
-    if (!again || !away(err)) main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', h('button', { type: 'button', onclick: () => show() }, 'Ask again')));
+    if (!again || !away(err)) main.replaceChildren(h('h1', {}, title), h('p', { class: 'empty' }, err instanceof TypeError ? 'The gateway does not answer.' : err.message, ' ', away(err) ? h('button', { type: 'button', onclick: () => show() }, 'Ask again') : h('a', { href: link(at.page) }, `All of ${title.toLowerCase()}`)));
     failed(err);
     if (away(err)) later();
   }
@@ -126,6 +134,7 @@ const reasons = {
   denied: 'Your organization did not sign you in.',
   token: 'What your organization says of you could not be verified; the gateway’s log says why. Begin again.',
   groups: 'You are in no group that may do anything here. Ask who runs the gateway to add yours to oidc.groups.',
+  store: 'The gateways’ database does not answer, so nobody can sign in right now. Begin again in a moment.',
   refused: 'Another site asked for this sign-in. Begin it here.',
 };
 
@@ -186,6 +195,13 @@ addEventListener('keydown', (e) => {
   } else if (e.key === '?') help();
 });
 addEventListener('hashchange', async () => { if (who) { page.say(''); await show(); main.focus(); } });
+
+// Another tab may have signed in as somebody else, or out.
+addEventListener('visibilitychange', async () => {
+  if (document.hidden || !who) return;
+  const now = await page.try(() => ask('GET', '/ui/session'), who);
+  if (who && now.key_id !== who.key_id) { who = now; show(); }
+});
 
 // start signs in by what the address says, or goes on as who is signed in.
 async function start() {

@@ -150,6 +150,10 @@ deploy/%/test:
 catalog: build ## compare pricing/prices.yaml with published data (IMPORT=1: take over what rises, add what two sources price)
 	@bin/aigateway catalog $(if $(IMPORT),import --add-agreed,diff) --file pricing/prices.yaml
 
+.PHONY: vocabularies
+vocabularies: ## write pricing/vocabularies and their fixtures anew, and compare 50,000 random texts with what the vendors' libraries count
+	@internal/vocabularies/make.sh
+
 .PHONY: sdks
 sdks: ## install the client SDKs and the browser that the end-to-end tests drive
 	@e2e/sdk/install.sh

@@ -90,7 +90,7 @@ func (m *Model) text(a *arithmetic, c *Call) {
 // other bytes.
 func (m *Model) count(a *arithmetic, c *Call, rendered int64) {
 	r := m.Row.rules
-	rest := c.textBytes(r.nfkc && m.tokens == nil) // a public tokenizer does not normalise
+	rest := c.textBytes(r.nfkc && (m.tokens == nil || m.tokens.nfc))
 	a.text = r.perByte.ceil(rest + rendered)
 	if m.tokens == nil || c.form != nil {
 		return
@@ -98,7 +98,7 @@ func (m *Model) count(a *arithmetic, c *Call, rendered int64) {
 	a.countedBy = m.tokens.name
 	if r.overhead.marked {
 		if marked, ok := m.tokens.marked(c, &r.overhead); ok {
-			if own := marked.tokens + r.perByte.ceil(marked.kept); own < a.text {
+			if own := marked.tokens + r.perByte.ceil(marked.kept+rest-c.textBytes(false)); own < a.text {
 				a.counted = counted{bytes: max(0, rest-marked.kept), tokens: marked.tokens}
 				a.text, a.rendered, a.silent = own, 0, true
 			}
@@ -302,8 +302,9 @@ const (
 	maxGrowth     = 10 // a byte becomes 11: U+FDFA, 3 bytes, becomes 33
 )
 
-// growth is how many bytes NFKC normalisation can add to the body's text: a
-// tokenizer may normalise first, and three bytes can become 33.
+// growth is how many bytes normalisation can add to the body's text: a tokenizer
+// may normalise first, as NFKC, with which three bytes can become 33, or as NFC,
+// which does not make shorter what NFKC does.
 func growth(body []byte) int64 {
 	var more int64
 	normalized := 0
@@ -326,7 +327,9 @@ func growth(body []byte) int64 {
 			continue
 		}
 		normal = norm.NFKC.Append(normal[:0], plain...)
-		more += max(0, int64(len(normal)-(i-start)))
+		size := len(normal)
+		normal = norm.NFC.Append(normal[:0], plain...)
+		more += max(0, int64(max(size, len(normal))-(i-start)))
 	}
 	return more
 }

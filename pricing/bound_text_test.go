@@ -204,7 +204,7 @@ func TestInputBoundSettings(t *testing.T) {
 	for text, word := range map[string]string{
 		`[{model: openai/gpt-6-sol, input_bound: tokenizer}]`: "no public tokenizer",
 		`[{model: openai/gpt-6-sol, input_bound: words}]`:     "write bytes or tokenizer",
-		`[{model: openai/gpt-6-sol, tokenizer: gpt2}]`:        "write o200k_base or cl100k_base",
+		`[{model: openai/gpt-6-sol, tokenizer: gpt2}]`:        "write o200k_base or cl100k_base or deepseek-v4 or qwen2 or tekken",
 	} {
 		if _, err := load(text); err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("%s: %v", text, err)

@@ -5,12 +5,16 @@ import (
 	"cmp"
 	"fmt"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 
 	tiktoken "github.com/tiktoken-go/tokenizer"
+	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/unicode/rangetable"
 )
 
 // Vocabularies that their vendor has published. A row names the one its model
@@ -20,6 +24,11 @@ const (
 	tokenizerCl100k = string(tiktoken.Cl100kBase) // GPT-4, text-embedding-3
 )
 
+// tokenizerNames are all that a row can name; its first is OpenAI's.
+func tokenizerNames() []string {
+	return append([]string{tokenizerO200k, tokenizerCl100k}, slices.Sorted(maps.Keys(vocabularyRules))...)
+}
+
 // tokenizer counts tokens as a provider does. It is safe for concurrent use.
 //
 // Text is counted word by word. A word ends where the vocabulary's own pattern
@@ -27,8 +36,11 @@ const (
 // to the count of their text, and words that were counted before need not be
 // counted again.
 type tokenizer struct {
-	name  string
-	codec tiktoken.Codec
+	name string
+	// count counts the tokens of one word; false: it may have one for each byte.
+	count func(word string) (int64, bool)
+	marks []mark
+	nfc   bool // the provider may normalise text before it counts
 	seed  maphash.Seed
 	known [1 << 14]atomic.Pointer[countedWord] // by hash; the newest word stays
 }
@@ -58,6 +70,9 @@ func effort(size int) int {
 func (r *rules) readBound(s spec) error {
 	if s.tokenizer != nil {
 		r.tokenizer = *s.tokenizer
+	}
+	if v := vocabularyRules[r.tokenizer]; v != nil && v.nfc {
+		r.nfkc = true // by bytes, too
 	}
 	if s.inputBound != nil {
 		r.inputBound = *s.inputBound
@@ -99,11 +114,43 @@ func (c *Catalog) loadTokenizers() error {
 
 // newTokenizer loads a vocabulary; the error is for an unknown name.
 func newTokenizer(name string) (*tokenizer, error) {
+	t := &tokenizer{name: name, marks: openAIMarks, seed: maphash.MakeSeed()}
+	if load := vocabularies[name]; load != nil {
+		v, err := load()
+		if err != nil {
+			return nil, err
+		}
+		t.count, t.marks, t.nfc = v.count, v.rule.marks, v.rule.nfc
+		return t, nil
+	}
 	codec, err := tiktoken.Get(tiktoken.Encoding(name))
 	if err != nil {
 		return nil, err
 	}
-	return &tokenizer{name: name, codec: codec, seed: maphash.MakeSeed()}, nil
+	t.count = func(word string) (int64, bool) { return countWith(codec, word) }
+	return t, nil
+}
+
+// countWith counts a word with the library. Where the tokens are not the whole word
+// they are no count: version 0.10.0 leaves out U+007F.
+func countWith(codec tiktoken.Codec, word string) (int64, bool) {
+	_, tokens, err := codec.Encode(word)
+	covered := 0
+	for _, text := range tokens {
+		covered += len(text)
+	}
+	return int64(len(tokens)), err == nil && covered == len(word)
+}
+
+// bytes is how many tokens text has at most: one a byte. What a provider normalises
+// can have more bytes than were sent. Words end where nothing composes over their
+// end, so they add up.
+func (t *tokenizer) bytes(text []byte) int64 {
+	size := int64(len(text))
+	if t.nfc && !norm.NFC.IsNormal(text) {
+		size = max(size, int64(len(norm.NFC.Bytes(text))))
+	}
+	return size
 }
 
 // most bounds the tokens of text. Alone, the provider counts text by itself.
@@ -112,7 +159,7 @@ func newTokenizer(name string) (*tokenizer, error) {
 // is left once room, an effort which most lowers, is used up.
 func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 	var sum int64
-	special, behind := nextSpecial(text, 0)
+	special, behind := t.nextSpecial(text, 0)
 	for at := 0; at < len(text); {
 		end := wordEnd(text, at)
 		if special < end { // and so are all the words that it reaches into
@@ -120,19 +167,19 @@ func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 				end = wordEnd(text, behind-1)
 			}
 			if *room -= effort(end - at); *room < 0 {
-				return sum + int64(len(text)-at)
+				return sum + t.bytes(text[at:])
 			}
-			sum += int64(end - at)
+			sum += t.bytes(text[at:end])
 			at = end
-			special, behind = nextSpecial(text, at)
+			special, behind = t.nextSpecial(text, at)
 			continue
 		}
 		if *room -= effort(end - at); *room < 0 {
-			return sum + int64(len(text)-at)
+			return sum + t.bytes(text[at:])
 		}
 		word := text[at:end]
 		if !alone && (at == 0 || end == len(text)) {
-			sum += int64(len(word))
+			sum += t.bytes(word)
 		} else {
 			sum += t.word(word, end == len(text))
 		}
@@ -145,57 +192,68 @@ func (t *tokenizer) most(text []byte, alone bool, room *int) int64 {
 const longSpecial = 64
 
 // nextSpecial finds what may spell a special token from an offset on: at and
-// behind it. It is one token, which splits its text, or ordinary text: either way
-// the words it reaches into have at most a token a byte, and the others what they
-// have anywhere.
-func nextSpecial(text []byte, from int) (at, behind int) {
-	for at = from; ; at++ {
-		i := bytes.Index(text[at:], []byte("<|"))
-		if i < 0 {
-			return len(text), len(text)
+// behind it, and behind all that may start within it. It is one token, which splits
+// its text, or ordinary text: either way the words it reaches into have at most a
+// token a byte, and the others what they have anywhere.
+func (t *tokenizer) nextSpecial(text []byte, from int) (at, behind int) {
+	at, behind = len(text), 0
+	for i := from; i < max(behind, at); i++ {
+		if c := text[i]; c != '<' && c != '[' && c != "｜"[0] {
+			continue
 		}
-		at += i
-		near := text[at:min(at+longSpecial, len(text))]
-		if blank := bytes.IndexAny(near, " \t\r\n"); blank >= 0 {
-			near = near[:blank]
-		}
-		if n := bytes.Index(near, []byte("|>")); n > 0 {
-			return at, at + n + len("|>")
+		for _, m := range t.marks {
+			if n := m.size(text[i:min(i+longSpecial, len(text))]); n > 0 {
+				at, behind = min(at, i), max(behind, i+n)
+			}
 		}
 	}
+	return at, max(behind, at)
+}
+
+// size is the length of the special token that a text may start with; 0: none.
+func (m *mark) size(text []byte) int {
+	if len(text) < len(m.open) || string(text[:len(m.open)]) != m.open {
+		return 0
+	}
+	if m.end == "" {
+		return len(m.open)
+	}
+	near := text
+	if blank := bytes.IndexAny(near, " \t\r\n"); blank >= 0 {
+		near = near[:blank]
+	}
+	if n := bytes.Index(near, []byte(m.end)); n > 0 {
+		return n + len(m.end)
+	}
+	return 0
 }
 
 // word counts the tokens of one word; last is the end of all text there is.
 func (t *tokenizer) word(word []byte, last bool) int64 {
 	if len(word) > longWord || last && endsBlank(word) {
-		return int64(len(word))
+		return t.bytes(word)
 	}
 	slot := &t.known[maphash.Bytes(t.seed, word)%uint64(len(t.known))]
 	if w := slot.Load(); w != nil && w.text == string(word) {
 		return w.tokens
 	}
-	n := t.encode(string(word))
+	n := t.encode(word)
 	if len(word) <= keptWord {
-		slot.Store(&countedWord{strings.Clone(string(word)), n})
+		slot.Store(&countedWord{string(word), n})
 	}
 	return n
 }
 
-// encode counts one word with the library. It counts one token a byte where
-// the tokens are not the whole word: version 0.10.0 leaves out U+007F.
-func (t *tokenizer) encode(word string) int64 {
-	if newCharacters(word) {
-		return int64(len(word))
+// encode counts one word: by its bytes where it is nothing that all versions of the
+// vocabulary's libraries agree about.
+func (t *tokenizer) encode(word []byte) int64 {
+	if newCharacters(word) || t.nfc && !norm.NFC.IsNormal(word) {
+		return t.bytes(word)
 	}
-	_, tokens, err := t.codec.Encode(word)
-	covered := 0
-	for _, text := range tokens {
-		covered += len(text)
+	if n, ok := t.count(string(word)); ok {
+		return n
 	}
-	if err != nil || covered != len(word) {
-		return int64(len(word))
-	}
-	return int64(len(tokens))
+	return t.bytes(word)
 }
 
 // endsBlank reports white space at the end, where versions of a vocabulary's
@@ -205,17 +263,21 @@ func endsBlank(word []byte) bool {
 	return classOf(r) >= classBlank
 }
 
+// settled are the characters of Unicode 12, of 2019: every library that counts has
+// these or more.
+var settled = rangetable.Assigned("12.0.0")
+
 // newCharacters reports characters that a provider's version of Unicode may
-// class in another way than ours: those it has and we do not, and those that a
-// pattern may fold to an ASCII letter.
-func newCharacters(word string) bool {
+// class in another way than ours: younger ones, and those that a pattern may fold to
+// an ASCII letter.
+func newCharacters(word []byte) bool {
 	for i := 0; i < len(word); {
 		if word[i] < utf8.RuneSelf {
 			i++
 			continue
 		}
-		r, n := utf8.DecodeRuneInString(word[i:])
-		if r == 'ſ' || r == '\u212a' || !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z, unicode.C) {
+		r, n := utf8.DecodeRune(word[i:])
+		if r == 'ſ' || r == '\u212a' || !unicode.Is(settled, r) {
 			return true
 		}
 		i += n

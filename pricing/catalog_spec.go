@@ -147,7 +147,7 @@ func (s *spec) commonReaders() map[string]func(*yaml.Node) error {
 		"overhead":               s.overhead.read,
 		"tokens_per_byte":        set(&s.tokensPerByte, multiplier("tokens_per_byte")),
 		"nfkc":                   set(&s.nfkc, flag("nfkc")),
-		"tokenizer":              set(&s.tokenizer, oneOf("tokenizer", tokenizerO200k, tokenizerCl100k)),
+		"tokenizer":              set(&s.tokenizer, oneOf("tokenizer", tokenizerNames()...)),
 		"input_bound":            set(&s.inputBound, oneOf("input_bound", InputBoundBytes, InputBoundTokenizer)),
 		"implicit_cache":         set(&s.implicit, flag("implicit_cache")),
 		"flat_cache_read":        set(&s.flatCache, flag("flat_cache_read")),

@@ -1,5 +1,16 @@
 package pricing
 
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
 // Scale is ceil(hi:lo × num/den) of a 128-bit number, for tests against
 // math/big.
 func Scale(hi, lo, num, den uint64) (rhi, rlo uint64, ok bool) {
@@ -15,12 +26,65 @@ func SumProduct(hi, lo uint64, count, pico int64) (rhi, rlo uint64, ok bool) {
 
 // MostTokens bounds a text's tokens with a public tokenizer, as a bound does.
 func MostTokens(name, text string, alone bool) (int64, error) {
-	t, err := newTokenizer(name)
+	known, ok := tokenizers.Load(name)
+	if !ok {
+		t, err := newTokenizer(name)
+		if err != nil {
+			return 0, err
+		}
+		known, _ = tokenizers.LoadOrStore(name, t)
+	}
+	room := maxCounted
+	return known.(*tokenizer).most([]byte(text), alone, &room), nil
+}
+
+var tokenizers sync.Map // by name
+
+// VocabularyCount counts a text's tokens with one of the vocabularies in this package,
+// all of it at once, as a provider that normalises it and as one that does not.
+func VocabularyCount(name, text string) (int64, error) {
+	v, err := vocabularies[name]()
 	if err != nil {
 		return 0, err
 	}
-	room := maxCounted
-	return t.most([]byte(text), alone, &room), nil
+	n, ok := v.count(text)
+	if v.rule.nfc && ok {
+		var normal int64
+		normal, ok = v.count(norm.NFC.String(text))
+		n = max(n, normal)
+	}
+	if !ok {
+		return 0, errors.New("a pattern did not match")
+	}
+	return n, nil
+}
+
+// Vocabularies are those in this package, with the SHA-256 of their files.
+func Vocabularies() (map[string]string, error) {
+	out := make(map[string]string)
+	for name := range vocabularyRules {
+		data, err := vocabularyFiles.ReadFile("vocabularies/" + name + ".gz")
+		if err != nil {
+			return nil, err
+		}
+		out[name] = fmt.Sprintf("%x", sha256.Sum256(data))
+	}
+	return out, nil
+}
+
+// WordsNormalise reports a character behind which, or in front of which, a word may
+// end, and whose normal form changes that.
+func WordsNormalise() (r rune, found bool) {
+	for r := range rune(unicode.MaxRune + 1) {
+		if !utf8.ValidRune(r) || classOf(r) == classOther {
+			continue
+		}
+		normal := []rune(norm.NFC.String(string(r)))
+		if classOf(normal[0]) != classOf(r) || classOf(normal[len(normal)-1]) != classOf(r) || !norm.NFC.PropertiesString(string(r)).BoundaryBefore() {
+			return r, true
+		}
+	}
+	return 0, false
 }
 
 // Acting are the names of top-level members that an endpoint reads or refuses.

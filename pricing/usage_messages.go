@@ -151,7 +151,8 @@ func readMessages(ev *Evidence, p *pin) (usage, error) {
 	return u, nil
 }
 
-// iterations replaces the sums at the top by those of every model call.
+// iterations replaces the sums at the top by those of every model call. What they
+// lack of the sums counts beside them.
 func (u *usage) iterations(p *pin, list []iteration) error {
 	const most = 1000
 	if len(list) > most {
@@ -165,6 +166,16 @@ func (u *usage) iterations(p *pin, list []iteration) error {
 		if list[i].Model != nil {
 			parts[i].model = *list[i].Model
 		}
+	}
+	rest := part{prompt: u.prompt}
+	in, out := u.prompt, u.output()
+	for i := range parts {
+		in, out = in-parts[i].prompt, out-parts[i].output()
+	}
+	if in > 0 || out > 0 {
+		u.inconsistent = true
+		rest.counts[input], rest.counts[output] = max(in, 0), max(out, 0)
+		parts = append(parts, rest)
 	}
 	u.part, u.more = parts[0], parts[1:]
 	return nil

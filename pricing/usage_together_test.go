@@ -207,6 +207,23 @@ func TestDeltaOfCachedInputAlone(t *testing.T) {
 	})
 }
 
+// Calls that are fewer than the sums say leave the rest to the model that answered.
+func TestCallsThatLackWhatTheSumsHave(t *testing.T) {
+	const micro = 1000
+	sums := func(calls string) pricing.Evidence {
+		return pricing.Evidence{Output: true, Usage: `{"input_tokens":1000,"output_tokens":100,"iterations":[` + calls + `]}`}
+	}
+	checkReported(t, []reported{
+		{name: "all of it", e: pricing.Messages, ev: sums(`{"input_tokens":1000,"output_tokens":100}`), cost: 2800 * micro},
+		{name: "more", e: pricing.Messages, ev: sums(`{"input_tokens":1000,"output_tokens":100},{"input_tokens":50,"output_tokens":0}`), cost: 2900 * micro},
+		{name: "next to nothing", e: pricing.Messages, ev: sums(`{"input_tokens":1,"output_tokens":1}`), cost: 2800 * micro, inconsistent: true},
+		{name: "zeros", e: pricing.Messages, ev: sums(`{"input_tokens":0,"output_tokens":0}`), cost: 2800 * micro, inconsistent: true},
+		{name: "less input, more output", e: pricing.Messages, ev: sums(`{"input_tokens":600,"output_tokens":150}`), cost: (2000 + 1200) * micro, inconsistent: true},
+		{name: "more input, less output", e: pricing.Messages, ev: sums(`{"input_tokens":1200,"output_tokens":50}`), cost: (2400 + 800) * micro, inconsistent: true},
+		{name: "cached input", e: pricing.Messages, ev: sums(`{"input_tokens":0,"cache_read_input_tokens":1000,"output_tokens":100}`), cost: (500 + 800) * micro},
+	})
+}
+
 // What was written to the cache for a time that nobody knows costs something; where
 // a sum has it, what the call asked for says how long.
 func TestWritesOfUnknownLife(t *testing.T) {

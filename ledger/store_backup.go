@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -121,11 +122,13 @@ func (c *Config) keepAll() { c.Retention, c.UsageMonths = 100*365*24*time.Hour, 
 func install(ctx context.Context, dir, file string, now time.Time, out *Restored) error {
 	path := filepath.Join(dir, databaseFile)
 	part := path + ".restoring"
-	if err := copyFile(part, file); err != nil {
+	err := copyFile(part, file)
+	if err != nil {
+		_ = os.Remove(part) // as much as there is of it; the error says what is wrong
 		return fmt.Errorf("copy backup: %w", err)
 	}
 	if err := checkBackup(ctx, part, dir, out); err != nil {
-		return errors.Join(err, os.Remove(part))
+		return errors.Join(fmt.Errorf("%s cannot be restored: %w", file, err), os.Remove(part))
 	}
 	if _, err := os.Stat(path); err == nil {
 		out.Aside = path + ".before-restore-" + now.UTC().Format("20060102T150405.000000000")
@@ -180,6 +183,9 @@ func copyFile(to, from string) error {
 		return err
 	}
 	defer in.Close()
+	if info, err := in.Stat(); err != nil || !info.Mode().IsRegular() {
+		return cmp.Or(err, fmt.Errorf("%s is no regular file", from))
+	}
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

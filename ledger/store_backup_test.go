@@ -96,8 +96,8 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err == nil {
-			t.Errorf("%s: restored", name)
+		if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, file); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v, want one that names the file", name, err)
 		}
 		nowhere := filepath.Join(t.TempDir(), "typo")
 		_, err := ledger.Restore(t.Context(), ledger.Config{Dir: nowhere, Now: b.clock.now}, file)
@@ -107,6 +107,9 @@ func TestRestoreRefusesWhatIsNoBackup(t *testing.T) {
 	}
 	if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, foreign); err == nil || !strings.Contains(err.Error(), "another gateway") {
 		t.Errorf("another gateway's backup: %v", err)
+	}
+	if _, err := ledger.Restore(t.Context(), ledger.Config{Dir: b.dir, Now: b.clock.now}, b.dir); err == nil || !strings.Contains(err.Error(), b.dir+" is no regular file") {
+		t.Errorf("a directory: %v", err)
 	}
 	left, err := filepath.Glob(filepath.Join(b.dir, "*restor*"))
 	if err != nil || len(left) > 0 {

@@ -1,8 +1,6 @@
 package envoy_test
 
 import (
-	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,58 +106,4 @@ func (e *env) allocated(t *testing.T) int64 {
 		t.Fatalf("%v: %s", err, text)
 	}
 	return memory.Allocated
-}
-
-// TestResetStreamsAreNotBegun: who opens streams and resets them at once has Envoy ask
-// nothing for them, nor call anybody, while others wait.
-func TestResetStreamsAreNotBegun(t *testing.T) {
-	e := start(t, envoy.BootstrapConfig{}, nil)
-	e.set(allow("fake", envoy.Decision{Token: "t"}), answerJSON("{}"))
-	frame := func(kind, flags byte, stream uint32, payload string) string {
-		head := []byte{byte(len(payload) >> 16), byte(len(payload) >> 8), byte(len(payload)), kind, flags}
-		return string(binary.BigEndian.AppendUint32(head, stream)) + payload
-	}
-	var headers string // literals, not indexed: RFC 7541, section 6.2.2
-	for _, h := range [][2]string{{":method", "POST"}, {":scheme", "http"}, {":authority", "x"}, {":path", chat}, {"content-length", "0"}, {"authorization", "Bearer sk-aig-client"}} {
-		headers += "\x00" + string(rune(len(h[0]))) + h[0] + string(rune(len(h[1]))) + h[1]
-	}
-	const streams, connections = 90, 10 // Envoy cuts who reset 250
-	for range connections {
-		c, err := net.Dial("tcp", strings.TrimPrefix(e.URL, "http://"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-			t.Fatal(err)
-		}
-		said := "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, "")
-		for i := range uint32(streams) {
-			said += frame(1, 5, 2*i+1, headers) + frame(3, 0, 2*i+1, "\x00\x00\x00\x08")
-		}
-		if _, err := io.WriteString(c, said+frame(6, 0, 0, "the end.")); err != nil {
-			t.Fatal(err)
-		}
-		answers := bufio.NewReader(c)
-		for head := make([]byte, 9); ; {
-			if _, err := io.ReadFull(answers, head); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := answers.Discard(int(head[0])<<16 | int(head[1])<<8 | int(head[2])); err != nil {
-				t.Fatal(err)
-			}
-			if head[3] == 6 && head[4] == 1 { // the PING's answer: all before it is read
-				break
-			}
-		}
-	}
-	if r := e.do(t, "POST", chat, "{}"); r.status != 200 {
-		t.Errorf("another client: %d %s", r.status, r.body)
-	}
-	e.mu.Lock()
-	asked := len(e.checks)
-	e.mu.Unlock()
-	if asked > streams*connections/20 {
-		t.Errorf("%d streams that were reset at once cost %d questions", streams*connections, asked)
-	}
 }

@@ -31,9 +31,13 @@ type SharedKey struct {
 	Hash [sha256.Size]byte
 }
 
-// Rules are all budgets and keys of a store. Every edit raises the version.
+// Rules are the budgets and keys of a store. Every edit raises the version.
 type Rules struct {
 	Version uint64
+	// Since is a version; 0: Budgets and Keys are all there are. Else they are those that
+	// were made or changed since, and Gone the ids of those that were deleted.
+	Since   uint64
+	Gone    []string
 	Budgets []SharedBudget
 	Keys    []SharedKey
 }

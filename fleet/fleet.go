@@ -19,7 +19,8 @@ import (
 // of its version returned. Errors that users may read are *budget.Error; any other
 // means that the store could not be asked, or that the outcome is unknown.
 type Store interface {
-	// Rules are all budgets and keys, if their version is not after.
+	// Rules are the budgets and keys, all or what changed since, if their version is not
+	// after.
 	Rules(ctx context.Context, after uint64) (rules budget.Rules, changed bool, err error)
 	// AwaitVersion waits until every gateway obeys a version, and returns the ids of
 	// those that were silent for so long that they admit nothing.
@@ -85,7 +86,7 @@ type Member interface {
 
 // Ledger is this gateway's own.
 type Ledger interface {
-	// ApplyRules puts all budgets and keys in force; they are on return.
+	// ApplyRules puts budgets and keys in force; they are on return.
 	ApplyRules(ctx context.Context, r budget.Rules) error
 	// AppliedVersion is that of the rules in force; 0: there never were any.
 	AppliedVersion() uint64

@@ -2,6 +2,8 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -32,4 +34,46 @@ func BenchmarkReserveSettleShared(b *testing.B) {
 	}
 	b.Run("reserve", func(b *testing.B) { benchReserve(b, l, false) })
 	b.Run("settle", func(b *testing.B) { benchReserve(b, l, true) })
+}
+
+// BenchmarkApplyRules puts each of 100 edits of 10,000 budgets in force, as what changed
+// and as all rules, in turns.
+func BenchmarkApplyRules(b *testing.B) {
+	rules, caps := budget.Rules{Version: 1}, map[string]budget.Amount{}
+	for i := range 10_000 {
+		id := fmt.Sprint("bud_", i)
+		caps[id] = budget.MaxAmount
+		rules.Budgets = append(rules.Budgets, budget.SharedBudget{Budget: budget.Budget{ID: id, Target: budget.Target{Tags: budget.TagPattern(fmt.Sprint("m/", i))}, Period: budget.Month, Cap: budget.Dollar,
+			CreateTime: time.Unix(1, 0), UpdateTime: time.Unix(1, 0)}})
+	}
+	l, err := ledger.Open(b.Context(), ledger.Lent(ledger.Config{Dir: b.TempDir(), JournalWait: 5 * time.Second}, caps))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close(context.Background()) })
+	apply := func(r budget.Rules) time.Duration {
+		begun := time.Now()
+		if err := l.ApplyRules(b.Context(), r); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(begun)
+	}
+	apply(rules)
+	var took [2][]time.Duration
+	for range b.N {
+		for i := range 200 {
+			rules.Version++
+			rules.Budgets[i].Cap++
+			if i%2 == 0 {
+				took[0] = append(took[0], apply(budget.Rules{Version: rules.Version, Since: rules.Version - 1, Budgets: rules.Budgets[i : i+1]}))
+			} else {
+				took[1] = append(took[1], apply(rules))
+			}
+		}
+	}
+	for i, what := range []string{"changed-ms", "all-ms"} {
+		slices.Sort(took[i])
+		b.ReportMetric(took[i][len(took[i])/2].Seconds()*1000, what)
+	}
+	b.ReportMetric(0, "ns/op")
 }

@@ -14,7 +14,7 @@ import (
 const maxMade = 256
 
 // ApplyRules makes the budgets and keys of a store those of this ledger: all of them,
-// what is not named goes. They are durable and obeyed on return; keys that are gone
+// what is not named goes; or what changed since the rules that are in force. They are durable and obeyed on return; keys that are gone
 // and lower caps count at once. A budget that is new here begins with what its target
 // has cost here and the calls that run, and limits nothing while it counts. The same
 // rules again change nothing; older ones than those applied are refused.
@@ -23,11 +23,13 @@ func (l *Ledger) ApplyRules(ctx context.Context, rules budget.Rules) error {
 	defer l.admin.Unlock()
 	if applied := l.rulesVersion.Load(); rules.Version < applied {
 		return fmt.Errorf("version %d of the budgets and keys is older than version %d, which is in force", rules.Version, applied)
+	} else if rules.Since != 0 && rules.Since != applied {
+		return fmt.Errorf("what changed since version %d of the budgets and keys does not follow version %d, which is in force", rules.Since, applied)
 	}
-	if err := l.applyKeys(ctx, rules.Keys); err != nil {
+	if err := l.applyKeys(ctx, &rules); err != nil {
 		return err
 	}
-	if err := l.applyBudgets(ctx, rules.Budgets); err != nil {
+	if err := l.applyBudgets(ctx, &rules); err != nil {
 		return err
 	}
 	version := query{sql: `INSERT INTO meta (name, value) VALUES ('rules', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, args: []any{int64(rules.Version)}}
@@ -44,11 +46,11 @@ func (l *Ledger) AppliedVersion() uint64 { return l.rulesVersion.Load() }
 
 // applyBudgets lets budgets go, changes others and makes new ones, in this order: a
 // new one may have the target of one that goes. The caller holds admin.
-func (l *Ledger) applyBudgets(ctx context.Context, budgets []budget.SharedBudget) error {
-	named := make(map[string]bool, len(budgets))
+func (l *Ledger) applyBudgets(ctx context.Context, rules *budget.Rules) error {
+	named := make(map[string]bool, len(rules.Budgets))
 	var gone, changed, made []ruleEdit
-	for i := range budgets {
-		b := &budgets[i]
+	for i := range rules.Budgets {
+		b := &rules.Budgets[i]
 		loc, err := b.Check()
 		if err != nil {
 			return fmt.Errorf("budget %s: %w", b.ID, err)
@@ -73,9 +75,13 @@ func (l *Ledger) applyBudgets(ctx context.Context, budgets []budget.SharedBudget
 		}
 	}
 	l.mu.Lock()
-	for _, id := range l.core.rules.ids {
-		if !named[id] {
-			gone = append(gone, ruleEdit{rule: l.core.rules.byID[id], deleted: true})
+	missing := rules.Gone
+	if rules.Since == 0 {
+		missing = l.core.rules.ids
+	}
+	for _, id := range missing {
+		if r := l.core.rules.byID[id]; r != nil && !named[id] {
+			gone = append(gone, ruleEdit{rule: r, deleted: true})
 		}
 	}
 	l.mu.Unlock()
@@ -124,7 +130,8 @@ func (l *Ledger) applyParts(ctx context.Context, gone, changed, made []ruleEdit)
 }
 
 // applyKeys makes keys the ledger's. The caller holds admin.
-func (l *Ledger) applyKeys(ctx context.Context, keys []budget.SharedKey) error {
+func (l *Ledger) applyKeys(ctx context.Context, rules *budget.Rules) error {
+	keys := rules.Keys
 	named := make(map[string]bool, len(keys))
 	var queries []query
 	var set []*keyEntry
@@ -150,7 +157,11 @@ func (l *Ledger) applyKeys(ctx context.Context, keys []budget.SharedKey) error {
 		}
 		queries, set = append(queries, q), append(set, e)
 	}
-	for _, id := range l.keys.list() {
+	missing := rules.Gone
+	if rules.Since == 0 {
+		missing = l.keys.list()
+	}
+	for _, id := range missing {
 		if !named[id] && l.keys.remove(id) {
 			queries = append(queries, query{sql: `DELETE FROM key WHERE id = ?`, args: []any{id}})
 		}

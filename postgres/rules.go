@@ -16,24 +16,77 @@ import (
 	"aigateway/budget"
 )
 
-// Rules returns all budgets and keys if their version is not the given one.
+// edited is a version of the rules, and which edit made it: after commits were lost,
+// another one may have that version.
+type edited struct {
+	version uint64
+	token   string // "": nobody noted it
+}
+
+func readEdited(ctx context.Context, c *conn) (e edited, err error) {
+	err = c.QueryRow(ctx, `SELECT s.version, coalesce(e.token::text, '') FROM aig_state s LEFT JOIN aig_edit e ON e.version = s.version`).Scan(&e.version, &e.token)
+	return e, err
+}
+
+// Rules returns the budgets and keys if their version is not the given one: what changed
+// since that, if this process read it here and the store knows of all edits since; else
+// all.
 func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, changed bool, err error) {
-	err = s.look(ctx, func(c *conn) error { return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version) })
-	if err != nil || r.Version == known {
-		return r, false, err
+	s.following.Lock()
+	defer s.following.Unlock()
+	last := s.followed
+	if last.version != known {
+		last = edited{version: known}
+	}
+	var now edited
+	same := func() bool { return now.version == known && (last.token == "" || last.token == now.token) }
+	err = s.look(ctx, func(c *conn) error { now, err = readEdited(ctx, c); return err })
+	if err != nil || same() {
+		return budget.Rules{Version: now.version}, false, err
 	}
 	err = s.read(ctx, func(c *conn) error {
-		err := c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&r.Version)
-		if changed = r.Version != known; err != nil || !changed {
+		r, changed = budget.Rules{}, false
+		if now, err = readEdited(ctx, c); err != nil || same() {
 			return err
 		}
-		if r.Budgets, err = readBudgets(ctx, c, `ORDER BY id`); err != nil {
-			return err
-		}
-		r.Keys, err = readKeys(ctx, c, `ORDER BY id`)
+		r, err = readRules(ctx, c, last)
+		changed = err == nil
 		return err
 	})
+	r.Version = now.version
+	if changed {
+		s.followed = now
+	}
 	return r, changed, err
+}
+
+// readRules reads what changed since last, or all.
+func readRules(ctx context.Context, c *conn, last edited) (r budget.Rules, err error) {
+	if last.token != "" {
+		var known bool
+		err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_edit WHERE version = $1 AND token = $2::uuid)`, int64(last.version), last.token).Scan(&known)
+		if err != nil {
+			return r, err
+		}
+		if known {
+			r.Since = last.version
+		}
+	}
+	if r.Budgets, err = readBudgets(ctx, c, `WHERE version > $1 OR $1 = 0 ORDER BY id`, int64(r.Since)); err != nil {
+		return r, err
+	}
+	if r.Keys, err = readKeys(ctx, c, `WHERE version > $1 OR $1 = 0 ORDER BY id`, int64(r.Since)); err != nil {
+		return r, err
+	}
+	if r.Since > 0 {
+		rows, err := c.Query(ctx, `SELECT id FROM aig_deleted WHERE version > $1 ORDER BY id`, int64(r.Since))
+		if err != nil {
+			return r, err
+		}
+		r.Gone, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return r, err
+	}
+	return r, nil
 }
 
 // readBudgets reads the budgets that clause selects.

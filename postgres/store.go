@@ -48,6 +48,9 @@ type Store struct {
 
 	failovers, lost atomic.Int64
 
+	following sync.Mutex // guards followed
+	followed  edited     // what Rules returned last
+
 	watching sync.Mutex // guards watch
 	watch    watch
 }

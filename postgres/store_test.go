@@ -72,6 +72,7 @@ func TestStore(t *testing.T) {
 		"tidy":               testTidy,
 		"fold":               testFold,
 		"fold beside old":    testOlderSchema,
+		"changed":            testChanged,
 		"lost reply":         testLostReply,
 		"late exchange":      testLateExchange,
 		"partition":          testPartition,

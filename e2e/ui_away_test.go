@@ -151,7 +151,7 @@ func (read *awaySeen) wantGateways(t *testing.T, g *gateway) {
 				t.Errorf("the page says %q; REST %+v", row, r)
 			}
 		}
-		if away := strings.Join(read.Away[0][i], " | "); strings.Contains(away, "does not answer") == r.Asked {
+		if away := strings.Join(read.Away[0][i], " | "); (strings.Contains(away, "does not answer") || strings.Contains(away, "silent")) == r.Asked {
 			t.Errorf("with the other one frozen the page says %q", away)
 		}
 	}

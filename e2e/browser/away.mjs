@@ -86,7 +86,7 @@ await run(base, out, async (b) => {
   const gateways = await b.cells('Gateways');
   await b.look('health-gateways');
   await b.tell('other away');
-  await page.getByText('does not answer').first().waitFor();
+  await page.getByText(/does not answer|silent/).first().waitFor(); // which it becomes after a while
   const away = await b.cells('Gateways');
   await b.tell('other back');
   return { gateways, away };

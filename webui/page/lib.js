@@ -27,9 +27,9 @@ let clock = Date.now(); // the gateway's, as of its last answer
 export const now = () => clock;
 
 // ask sends a request to the gateway. Without an answer it throws a TypeError.
-export async function ask(method, path, body) {
+export async function ask(method, path, body, signal) {
   const r = await fetch(path, {
-    method, headers: body ? { 'content-type': 'application/json' } : {}, body: body && JSON.stringify(body), cache: 'no-store',
+    method, signal, headers: body ? { 'content-type': 'application/json' } : {}, body: body && JSON.stringify(body), cache: 'no-store',
   });
   clock = Date.parse(r.headers.get('date')) || clock;
   const text = await r.text();
@@ -39,7 +39,23 @@ export async function ask(method, path, body) {
   return value;
 }
 
-export const get = (path, query) => ask('GET', '/ui/api/v1/' + path + questions(query));
+let going = new AbortController(); // what is shown
+let queue = Promise.resolve();
+
+// leave gives up what was asked for what was shown: nobody hears of it any more.
+export function leave() {
+  going.abort();
+  going = new AbortController();
+}
+
+// get asks for what is shown, one after the other: a page of a large gateway would
+// otherwise take all its cores from calls for a moment.
+export function get(path, query) {
+  const { signal } = going;
+  const answer = queue.then(() => !signal.aborted && ask('GET', '/ui/api/v1/' + path + questions(query), undefined, signal)).catch((err) => { if (!signal.aborted) throw err; });
+  queue = answer.catch(() => {});
+  return answer.then((value) => value || new Promise(() => {}));
+}
 
 export function questions(query) {
   const q = new URLSearchParams();

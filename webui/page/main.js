@@ -1,7 +1,7 @@
 // The frame: sign-in, navigation, keys, and what happens when the gateway is away.
 import { budgets, keys } from './budgets.js';
 import { calls } from './calls.js';
-import { ask, field, h, link, place, Refused } from './lib.js';
+import { ask, field, h, leave, link, place, Refused } from './lib.js';
 import { watch } from './live.js';
 import { books, health } from './status.js';
 import { today } from './today.js';
@@ -25,14 +25,13 @@ const page = {
   async try(f, otherwise) {
     try { return await f(); } catch (err) { failed(err); return otherwise; }
   },
-  // every runs f again and again while this page is shown and seen, and not the gateway
-  // with it: a page that takes long is asked for less often.
+  // every runs f again and again while this page is shown and seen.
   every(ms, f) {
     const mine = turn;
     const timer = setInterval(async () => {
       if (mine !== turn || document.hidden) return;
       try { await f(); back(); } catch (err) { if (mine === turn) failed(err); }
-    }, calm(ms));
+    }, ms);
     timers.push(timer);
   },
   // live calls f with what ended or was refused, at most once in ms, while this page is
@@ -51,8 +50,9 @@ const page = {
   },
 };
 
-// calm is ms, or so long that drawing this page takes a twentieth of the time.
-const calm = (ms) => Math.max(ms, 20 * took);
+// calm is ms, or so long that drawing this page takes a twentieth of the time, but half
+// a minute at most.
+const calm = (ms) => Math.max(ms, Math.min(20 * took, 30000));
 
 function rest() {
   timers.forEach(clearInterval);
@@ -99,7 +99,7 @@ async function show(again) {
   if (again && (writes() || main.querySelector('[data-more]'))) return;
   const mine = ++turn;
   const began = performance.now();
-  if (!again) took = 0;
+  if (!again) { took = 0; leave(); }
   const open = again ? [...main.querySelectorAll('details')].map((d) => d.open) : [];
   rest();
   if (!again) frame(pages[at.page] ? at.page : 'today');
@@ -148,6 +148,7 @@ async function organization(box) {
 
 function signIn(why) {
   turn++;
+  leave();
   rest();
   top_.replaceChildren(h('strong', {}, 'aigateway'));
   document.title = 'Sign in · aigateway';

@@ -40,7 +40,7 @@ func (t *tokenizer) marked(c *Call, o *overhead) (markedText, bool) {
 	if c.tokenInput || c.Endpoint != Chat && c.Endpoint != Responses && c.Endpoint != Embeddings {
 		return markedText{}, false
 	}
-	w := markedWalker{textWalker: textWalker{t: t, body: c.body, room: maxCounted}, call: c, item: o.item}
+	w := markedWalker{textWalker: textWalker{t: t, body: c.body, room: maxCounted}, call: c, o: o}
 	w.dec = newReader(c.body)
 	defer w.dec.release()
 	w.dec.again = true
@@ -56,7 +56,7 @@ type markedWalker struct {
 	textWalker
 	sum  markedText
 	call *Call
-	item int64
+	o    *overhead
 }
 
 func (w *markedWalker) top(name string) error {
@@ -70,7 +70,7 @@ func (w *markedWalker) top(name string) error {
 	case name == `"messages"` && chat, name == `"input"` && !chat && w.dec.PeekKind() == '[':
 		return w.array(w.message)
 	case name == `"input"` && !chat, name == `"instructions"` && !chat:
-		w.sum.tokens += w.item + instructionMarks
+		w.sum.tokens += w.o.item + instructionMarks
 		return w.string(w.verbatim)
 	case name == `"tools"`:
 		return w.tools()
@@ -114,7 +114,7 @@ func printedSize(raw []byte) int64 {
 // inputs are texts that are embedded each by itself.
 func (w *markedWalker) inputs() error {
 	one := func() error {
-		w.sum.tokens += w.item
+		w.sum.tokens += w.o.item
 		return w.string(w.only)
 	}
 	if w.dec.PeekKind() == '[' {
@@ -148,8 +148,11 @@ func (w *markedWalker) text(raw []byte, count func(raw, text []byte) int64) {
 	w.sum.tokens += min(count(raw, text), int64(len(raw)))
 }
 
-// only is for a text between two marks, or alone.
-func (w *markedWalker) only(_, text []byte) int64 { return w.t.most(text, true, &w.room) }
+// only is for a text between two marks, or alone. Of the vocabularies, OpenAI's
+// alone have templates where it is.
+func (w *markedWalker) only(_, text []byte) int64 {
+	return w.t.most(text, w.t.betweenMarks, &w.room)
+}
 
 // markedPart is one text of a message.
 type markedPart struct {
@@ -167,7 +170,7 @@ type marking struct {
 
 func (w *markedWalker) message() error {
 	if w.dec.PeekKind() == '"' { // an item of a response's input
-		w.sum.tokens += w.item
+		w.sum.tokens += w.o.item
 		return w.string(w.verbatim)
 	}
 	if w.dec.PeekKind() != '{' {
@@ -197,6 +200,12 @@ func (w *markedWalker) messageMember(m *marking, name string) error {
 	case `"arguments"`: // of a response's item
 		m.calls++
 		return w.arguments()
+	case `"reasoning_content"`: // stands in front of the content, where it is read
+		if w.o.argument == 0 {
+			break
+		}
+		m.mixed = true
+		return w.content(m, false)
 	case `"tool_call_id"`, `"call_id"`, `"id"`, `"status"`:
 		return w.value()
 	}
@@ -270,7 +279,7 @@ func (w *markedWalker) toolCall(m *marking) error {
 
 // finish counts a message, whose role may come after its texts.
 func (w *markedWalker) finish(m *marking) {
-	w.sum.tokens += w.item + callMarks*m.calls
+	w.sum.tokens += w.o.item + w.o.perCall*m.calls
 	tool := false
 	for _, p := range m.parts {
 		tool = tool || p.tool
@@ -318,14 +327,62 @@ func (w *markedWalker) arguments() error {
 		return err
 	}
 	own := bytes.Clone(text) // rewritten uses the same memory
+	size := max(int64(len(raw)), renderedSize(raw, true))
 	most := max(w.rewritten(raw, own), w.printed(own))
-	w.sum.tokens += min(most, max(int64(len(raw)), renderedSize(raw, true)))
+	if w.o.argument > 0 {
+		size += w.o.argument + int64(len("arguments")) // as which goes what is no object
+		most = max(most, w.oneByOne(own, size))
+	}
+	w.sum.tokens += min(most, size)
 	return nil
+}
+
+// oneByOne counts arguments that a template writes each by itself, strings without
+// quotes; what is no object has at most its size.
+func (w *markedWalker) oneByOne(arguments []byte, size int64) (most int64) {
+	inner := textWalker{t: w.t, body: arguments, dec: newReader(arguments)}
+	defer inner.dec.release()
+	if inner.dec.PeekKind() != '{' {
+		return size
+	}
+	err := inner.object(func(name string) error {
+		raw, err := inner.dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		key, err := inner.unquoted([]byte(name))
+		if err != nil {
+			return err
+		}
+		most += w.o.argument + w.t.most(key, false, &w.room)
+		if raw[0] != '"' {
+			most += w.written(raw)
+			return nil
+		}
+		value, err := inner.unquoted(raw)
+		most += w.t.most(value, false, &w.room)
+		return err
+	})
+	if err != nil || len(bytes.TrimSpace(arguments[inner.dec.InputOffset():])) > 0 {
+		return size
+	}
+	return most
 }
 
 // json counts a value that the provider prints for its model.
 func (w *markedWalker) json(raw []byte) {
-	w.sum.tokens += min(w.printed(raw), printedSize(raw))
+	w.sum.tokens += min(w.written(raw), printedSize(raw))
+}
+
+// written counts a JSON text as the template prints it, if that is published, else as
+// it may be printed.
+func (w *markedWalker) written(raw []byte) int64 {
+	if w.o.argument == 0 {
+		return w.printed(raw)
+	}
+	var numbers int64
+	w.quoted, numbers = appendSpaced(w.quoted[:0], raw)
+	return w.t.most(w.quoted, false, &w.room) + spacedNumber*numbers
 }
 
 // tools counts what they may be printed as. A schema that refers to parts of
@@ -339,7 +396,7 @@ func (w *markedWalker) tools() error {
 	most := printedSize(raw) + toolFrame*w.call.tools
 	if !bytes.Contains(raw, []byte("Ref")) && !bytes.Contains(raw, []byte("$ref")) && !bytes.Contains(raw, []byte(`\u00`)) {
 		lines := int64(bytes.Count(raw, []byte(`\n`)) + bytes.Count(raw, []byte("description")) + bytes.Count(raw, []byte("title")))
-		most = min(most, w.printed(raw)+toolMarks*w.call.tools+lineMarks*lines)
+		most = min(most, w.written(raw)+toolMarks*w.call.tools+lineMarks*lines)
 	}
 	w.sum.tokens += most
 	return nil

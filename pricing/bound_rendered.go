@@ -3,6 +3,8 @@ package pricing
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // A provider may write JSON anew before its model reads it: Llama 3's chat
@@ -220,6 +222,40 @@ func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64
 			if at > 0 && raw[at-1] >= '0' && raw[at-1] <= '9' {
 				numbers++
 			}
+		}
+	}
+	return dst, numbers
+}
+
+// spacedNumber is how many bytes the number has at most that appendSpaced counts:
+// -1.2345678901234567e-308.
+const spacedNumber = 24
+
+// appendSpaced writes a JSON text as Python's json.dumps does, with a blank behind
+// each comma and colon and without escapes that need not be. numbers is how many of
+// its numbers may be printed with other digits.
+func appendSpaced(dst, raw []byte) (spaced []byte, numbers int64) {
+	var text []byte
+	for at := 0; at < len(raw); at++ {
+		switch c := raw[at]; {
+		case c == '"':
+			end := at + min(stringEnd(raw[at:]), len(raw)-at-1)
+			var err error
+			if text, err = jsontext.AppendUnquote(text[:0], raw[at:end+1]); err == nil {
+				dst, err = jsontext.AppendQuote(dst, text)
+			}
+			if err != nil { // it was read before
+				dst = append(dst, raw[at:end+1]...)
+			}
+			at = end
+		case isBlank(c):
+		case c == ',', c == ':':
+			dst = append(dst, c, ' ')
+		default:
+			if c == '.' || (c == 'e' || c == 'E') && raw[at-1] >= '0' && raw[at-1] <= '9' {
+				numbers++
+			}
+			dst = append(dst, c)
 		}
 	}
 	return dst, numbers

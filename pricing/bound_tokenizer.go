@@ -41,8 +41,11 @@ type tokenizer struct {
 	count func(word string) (int64, bool)
 	marks []mark
 	nfc   bool // the provider may normalise text before it counts
-	seed  maphash.Seed
-	known [1 << 14]atomic.Pointer[countedWord] // by hash; the newest word stays
+	// betweenMarks says that the vendor's templates have a message of one text
+	// between special tokens, so that nothing else is in its first and last word.
+	betweenMarks bool
+	seed         maphash.Seed
+	known        [1 << 14]atomic.Pointer[countedWord] // by hash; the newest word stays
 }
 
 type countedWord struct {
@@ -127,6 +130,7 @@ func newTokenizer(name string) (*tokenizer, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.betweenMarks = true
 	t.count = func(word string) (int64, bool) { return countWith(codec, word) }
 	return t, nil
 }

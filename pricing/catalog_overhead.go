@@ -9,23 +9,28 @@ type overhead struct {
 	item   int64 // around a message, or around an input to embed
 	tools  int64 // once, where there are tools
 	schema int64 // once, where the form of the answer is asked for
+	// perCall is around a call of a tool, and argument around each of its arguments
+	// where the template writes them one by one: for marked messages alone.
+	perCall, argument int64
 	// marked says that item is published: that each text stands between marks, or
 	// alone, and that nothing else of a body is read.
 	marked bool
 }
 
 // overheadSpec is an overhead as it is written: a number is of every call.
-type overheadSpec struct{ call, item, tools, schema *int64 }
+type overheadSpec struct{ call, item, tools, schema, toolCall, argument *int64 }
 
 func (o *overheadSpec) read(n *yaml.Node) error {
 	if n.Kind == yaml.ScalarNode {
 		return set(&o.call, count("overhead"))(n)
 	}
 	return readMap(n, "overhead", map[string]func(*yaml.Node) error{
-		"call":   set(&o.call, count("overhead.call")),
-		"item":   set(&o.item, count("overhead.item")),
-		"tools":  set(&o.tools, count("overhead.tools")),
-		"schema": set(&o.schema, count("overhead.schema")),
+		"call":      set(&o.call, count("overhead.call")),
+		"item":      set(&o.item, count("overhead.item")),
+		"tools":     set(&o.tools, count("overhead.tools")),
+		"schema":    set(&o.schema, count("overhead.schema")),
+		"tool_call": set(&o.toolCall, count("overhead.tool_call")),
+		"argument":  set(&o.argument, count("overhead.argument")),
 	})
 }
 
@@ -35,6 +40,8 @@ func (o overheadSpec) over(more overheadSpec) overheadSpec {
 	pick(&o.item, more.item)
 	pick(&o.tools, more.tools)
 	pick(&o.schema, more.schema)
+	pick(&o.toolCall, more.toolCall)
+	pick(&o.argument, more.argument)
 	return o
 }
 
@@ -45,7 +52,10 @@ func (o overheadSpec) rule() overhead {
 		}
 		return *n
 	}
-	return overhead{call: value(o.call), item: value(o.item), tools: value(o.tools), schema: value(o.schema), marked: o.item != nil}
+	return overhead{
+		call: value(o.call), item: value(o.item), tools: value(o.tools), schema: value(o.schema),
+		perCall: max(callMarks, value(o.toolCall)), argument: value(o.argument), marked: o.item != nil,
+	}
 }
 
 // unpublishedTool is what a provider may write of a tool that it describes

@@ -1,4 +1,4 @@
-"""Writes pricing/vocabularies and the counts in pricing/testdata/vocabularies.jsonl.
+"""Writes pricing/vocabularies, and counts of texts and requests in pricing/testdata.
 
 Counted is with the libraries that the vendors' own ones call, tiktoken and
 tokenizers, by what is in the vendors' packages. `make vocabularies` runs it;
@@ -22,6 +22,7 @@ import tokenizers
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 INTO = ROOT / "pricing" / "vocabularies"
 FIXTURES = ROOT / "pricing" / "testdata" / "vocabularies.jsonl"
+REQUESTS = ROOT / "pricing" / "testdata" / "requests_deepseek.jsonl" # those of requests.jsonl
 
 
 def published(package, path, sha256):
@@ -162,6 +163,58 @@ def realistic():
         yield json.dumps(json.loads(line)["body"], ensure_ascii=False)[:3000]
 
 
+def deepseek_prompt(body):
+    """A chat body as encoding_dsv4.py, which is published with DeepSeek V4, writes it, with thinking.
+
+    What tells how to call tools is 222 tokens there, and a mark here.
+    """
+    dumps = lambda v: json.dumps(v, ensure_ascii=False)
+    text = lambda c: c if isinstance(c, str) else "\n\n".join(p["text"] for p in c or [])
+    messages = body["messages"]
+    head = ""
+    if tools := body.get("tools"):
+        head += "\n\n<|EOT|>" + "\n".join(dumps(t["function"]) for t in tools)
+    if form := body.get("response_format"):
+        head += "\n\n## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n" + dumps(form)
+    out, role = "<｜begin▁of▁sentence｜>", ""
+    if messages[0]["role"] not in ("system", "developer"):
+        out, head = out + head, ""
+    for i, m in enumerate(messages):
+        asked = role in ("user", "tool")
+        if m["role"] in ("user", "tool"):
+            out += "\n\n" if asked else "<｜User｜>"
+            out += f"<tool_result>{text(m['content'])}</tool_result>" if m["role"] == "tool" else text(m["content"])
+        elif m["role"] == "assistant":
+            out += ("<｜Assistant｜><think>" if asked else "") + (m.get("reasoning_content") or "") + "</think>" + text(m.get("content"))
+            if calls := m.get("tool_calls"):
+                out += "\n\n<｜DSML｜tool_calls>\n" + "\n".join(map(dsml_call, calls)) + "\n</｜DSML｜tool_calls>"
+            out += "<｜end▁of▁sentence｜>"
+        else:
+            out += text(m["content"]) + head
+            head = ""
+        role = m["role"]
+    return out + ("<｜Assistant｜><think>" if role in ("user", "tool") else "")
+
+
+def dsml_call(call):
+    arguments = json.loads(call["function"]["arguments"])
+    lines = [
+        f'<｜DSML｜parameter name="{k}" string="{"true" if isinstance(v, str) else "false"}">{v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)}</｜DSML｜parameter>'
+        for k, v in arguments.items()
+    ]
+    return f'<｜DSML｜invoke name="{call["function"]["name"]}">\n' + "\n".join(lines) + "\n</｜DSML｜invoke>"
+
+
+def billed_requests(count):
+    """What DeepSeek bills for the requests whose bodies it takes."""
+    for line in (ROOT / "pricing/testdata/requests.jsonl").read_text().splitlines():
+        r = json.loads(line)
+        if r["endpoint"] != "chat" or r["name"] == "image":
+            continue
+        billed = count(deepseek_prompt(r["body"])) + (221 if r["body"].get("tools") else 0)
+        yield {"name": r["name"], "model": "deepseek/deepseek-v4-pro", "billed": billed}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--texts", nargs=2, metavar=("FILE", "N"))
@@ -180,6 +233,7 @@ def main():
     rng = random.Random(13)
     texts = [*realistic(), *(f"one {m} two" for m in dict.fromkeys(MARKS)), *(random_text(rng, 0) for _ in range(250)), *(random_text(rng) for _ in range(100))]
     FIXTURES.write_text("".join(map(line, texts)))
+    REQUESTS.write_text("".join(json.dumps(r) + "\n" for r in billed_requests(counts["deepseek-v4"])))
 
 
 if __name__ == "__main__":

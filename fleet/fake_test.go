@@ -25,6 +25,7 @@ type store struct {
 	asked   []*question
 	refused []budget.Refused
 	pushes  int
+	older   string // a member whose program is asked one question at a time
 	folds   budget.UsageFolds
 	due     budget.UsageFolds // what FoldUsage comes to, one after another
 }
@@ -291,7 +292,12 @@ func (m member) Questions(context.Context) (out []budget.Question, err error) {
 }
 
 func (m member) Answer(_ context.Context, id int64, body []byte) error {
-	return m.change(func() { m.asked[id].answers[m.id] = body })
+	return m.change(func() {
+		if q := m.asked[id]; m.older == m.id && q.Kind == "several" {
+			body = []byte(`{"error":"nobody knows what that is"}`)
+		}
+		m.asked[id].answers[m.id] = body
+	})
 }
 
 func (m member) Leave(context.Context) error {

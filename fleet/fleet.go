@@ -127,9 +127,15 @@ type Fleet struct {
 	c       Config
 	metrics *metrics
 	hurry   chan struct{} // an edit was made here: look for it now
-	asking  chan struct{} // has one for each question that is asked now
-	peers   atomic.Int64  // how many gateways were asked last
-	joined  atomic.Pointer[Member]
+
+	asking   chan struct{}   // has one for each round of questions that waits or is asked
+	turn     chan struct{}   // has one while a round is asked, for turnFor at most
+	rounding sync.Mutex      // guards what follows
+	next     map[bool]*round // that questions join, of the past or not
+	apart    time.Time       // when a gateway last had to be asked each question by itself
+
+	peers  atomic.Int64 // how many gateways were asked last
+	joined atomic.Pointer[Member]
 
 	pushing sync.Mutex // one push at a time, which owns place
 	place   place
@@ -157,7 +163,7 @@ const (
 // New returns a fleet that has not joined the store yet: whatever needs the store says
 // that it cannot be reached.
 func New(c Config) (*Fleet, error) {
-	f := &Fleet{c: c, hurry: make(chan struct{}, 1), folding: make(chan struct{}, 1), asking: make(chan struct{}, asking), problems: map[string]error{}}
+	f := &Fleet{c: c, hurry: make(chan struct{}, 1), folding: make(chan struct{}, 1), asking: make(chan struct{}, asking), turn: make(chan struct{}, 1), next: map[bool]*round{}, problems: map[string]error{}}
 	var err error
 	f.place, err = openPlace(c.Dir)
 	if err != nil {

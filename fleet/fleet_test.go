@@ -83,8 +83,7 @@ func TestQuestions(t *testing.T) {
 }
 
 // TestQuestionsAreBounded: the first question of a gateway leaves room for the answers
-// of all, and what is asked beside too many others is refused, not answered as if the
-// store were away. Of questions that came together, one that takes
+// of all, and many at once are a few in the store. Of questions that came together, one that takes
 // long does not hold up the next one.
 func TestQuestionsAreBounded(t *testing.T) {
 	t.Parallel()
@@ -110,25 +109,69 @@ func TestQuestionsAreBounded(t *testing.T) {
 	if _, missing, err := f.Ask(t.Context(), "open", []byte("1"), false); err != nil || len(missing) != 16 || most.Load() > 8<<20/16 {
 		t.Errorf("without %q, %v; an answer may have %d bytes", missing, err, most.Load())
 	}
+	before := len(s.asked)
 	var asking sync.WaitGroup
-	var refused atomic.Int64
 	for range 64 { // each waits for those that are silent
 		asking.Go(func() {
-			_, missing, err := f.Ask(t.Context(), "open", []byte("1"), false)
-			var e *budget.Error
-			switch {
-			case errors.As(err, &e) && e.Kind == budget.KindRateLimited:
-				refused.Add(1)
-			case err != nil || len(missing) != 16:
+			if _, missing, err := f.Ask(t.Context(), "open", []byte("1"), false); err != nil || len(missing) != 16 {
 				t.Errorf("without %q, %v", missing, err)
 			}
 		})
 	}
 	asking.Wait()
-	if refused.Load() == 0 {
-		t.Error("64 questions were asked at once")
+	if n := len(s.asked) - before; n > 8 {
+		t.Errorf("64 questions at once are %d rows", n)
 	}
 	answersBeside(t, s, f, hold)
+}
+
+// TestPagesAreAskedTogether: as many questions at once as pages are open are a few rows
+// of the store, and each has its own answers: what is asked of the past does not join the
+// others, and who does not know of several questions, as an older program, is asked
+// each.
+func TestPagesAreAskedTogether(t *testing.T) {
+	t.Parallel()
+	for _, older := range []bool{false, true} {
+		s := newStore()
+		if older {
+			s.older = "b"
+		}
+		a, _, _ := gateway(t, s, "a", t.TempDir())
+		gateway(t, s, "b", t.TempDir())
+		ask := func(pages int) (rows int) {
+			t.Helper()
+			s.mu.Lock()
+			before := len(s.asked)
+			s.mu.Unlock()
+			var asking sync.WaitGroup
+			for i := range pages {
+				asking.Go(func() {
+					answers, missing, err := a.Ask(t.Context(), "page", fmt.Appendf(nil, `{"n":%d}`, i), i%2 == 0)
+					for id, text := range answers {
+						if want := fmt.Sprintf("%q", fmt.Sprintf(`%s: page {"n":%d}`, id, i)); string(text) != want {
+							t.Errorf("page %d: %s, not %s", i, text, want)
+						}
+					}
+					if len(answers) != 2 || len(missing) > 0 || err != nil {
+						t.Errorf("page %d: %d answers, without %q, %v", i, len(answers), missing, err)
+					}
+				})
+			}
+			asking.Wait()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.asked) - before
+		}
+		if rows := ask(1); rows != 1 {
+			t.Errorf("a question is %d rows", rows)
+		}
+		if rows := ask(40); !older && rows > 8 {
+			t.Errorf("40 questions at once are %d rows", rows)
+		}
+		if rows := ask(5); older && rows != 5 {
+			t.Errorf("5 questions of an older program are %d rows", rows)
+		}
+	}
 }
 
 // answersBeside asks f, which does not run yet, something that takes until hold is closed and then

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,8 +17,14 @@ const (
 	questionsEvery = 250 * time.Millisecond
 	// answerWithin is how long answers are waited for.
 	answerWithin = 2 * time.Second
-	// asking is how many questions this gateway asks at a time; the others wait.
-	asking = 8
+	// asking is how many rounds of questions this gateway has at a time, and turnFor how soon
+	// after one, at the latest, the next one begins: a gateway that does not answer is not
+	// waited for by the questions of all.
+	asking  = 8
+	turnFor = 400 * time.Millisecond
+	// together is how many questions a round has, togetherBytes how long they are.
+	together      = 32
+	togetherBytes = 256 << 10
 	// answering is how many it answers at a time: one that takes long is not the only one.
 	answering = 2
 	// answersBytes is what all answers to a question have in all, about.
@@ -33,10 +39,6 @@ type asked struct {
 	Body json.RawMessage `json:"body"`
 }
 
-// errOverloaded is no fault of the store.
-var errOverloaded = &budget.Error{Kind: budget.KindRateLimited, Reason: "too_many_at_once",
-	Message: fmt.Sprintf("this gateway already asks the others %d questions, which is the most at once; retry in a moment, or ask another gateway", asking)}
-
 // answered is an answer as it is in the store; Error is for the asker's log.
 type answered struct {
 	Error string          `json:"error,omitempty"`
@@ -47,71 +49,53 @@ type answered struct {
 func (f *Fleet) Self() string { return f.c.ID }
 
 // Ask implements adminapi.Peers: this gateway answers at once, the others within a
-// quarter of a second, usually.
+// quarter of a second, usually. What comes while a question is asked is asked together
+// behind it, so the store has a few questions a second of this gateway, however many
+// pages watch it.
 func (f *Fleet) Ask(ctx context.Context, kind string, question []byte, past bool) (answers map[string][]byte, unreachable []string, err error) {
 	most := min(answerBytes, answersBytes/int(max(1, f.peers.Load())))
 	own, err := f.c.Answer(ctx, kind, question, most)
 	if err != nil {
 		return nil, nil, err
 	}
-	answers = map[string][]byte{f.c.ID: own}
-	texts, missing, err := f.askOthers(ctx, kind, asked{most, question}, own, past)
+	r, n, err := f.askOthers(ctx, part{kind, most, question}, past)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		if errors.Is(err, errOverloaded) {
-			return nil, nil, err
-		}
-		f.c.Log.Warn("the other gateways cannot be asked: the answer is of this one alone", "question", kind, "error", err)
+		return nil, nil, err
+	}
+	answers = map[string][]byte{f.c.ID: own}
+	if r.err != nil {
+		f.c.Log.Warn("the other gateways cannot be asked: the answer is of this one alone", "question", kind, "error", r.err)
 		return answers, []string{budget.StoreName}, nil
 	}
-	for id, text := range texts {
-		if id == f.c.ID {
-			continue
+	unreachable = slices.Clone(r.missing)
+	for id, all := range r.answers {
+		if a := all[n]; a.Error != "" {
+			f.c.Log.Warn("a gateway could not answer", "gateway", id, "question", kind, "error", a.Error)
+			unreachable = append(unreachable, id)
+		} else {
+			answers[id] = a.Body
 		}
-		var a answered
-		err = json.Unmarshal(text, &a)
-		if err == nil && a.Error != "" {
-			err = errors.New(a.Error)
-		}
-		if err != nil {
-			f.c.Log.Warn("a gateway could not answer", "gateway", id, "question", kind, "error", err)
-			missing = append(missing, id)
-			continue
-		}
-		answers[id] = a.Body
 	}
-	f.peers.Store(int64(len(texts) + len(missing)))
-	return answers, missing, nil
+	return answers, unreachable, nil
 }
 
-func (f *Fleet) askOthers(ctx context.Context, kind string, q asked, own []byte, past bool) (texts map[string][]byte, missing []string, err error) {
-	m, err := f.member()
-	if err != nil {
-		return nil, nil, err
+// askOthers returns the round that p was in, and its place there, once it is over.
+func (f *Fleet) askOthers(ctx context.Context, p part, past bool) (r *round, n int, err error) {
+	for {
+		r, n = f.join(p, past)
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+		switch {
+		case errors.Is(r.err, errOverloaded):
+			return nil, 0, r.err
+		case errors.Is(r.err, errApart):
+			continue
+		}
+		return r, n, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
-	defer cancel()
-	select {
-	case f.asking <- struct{}{}:
-		defer func() { <-f.asking }()
-	case <-ctx.Done():
-		return nil, nil, errOverloaded
-	}
-	text, err := json.Marshal(q)
-	if err != nil {
-		return nil, nil, err
-	}
-	mine, err := json.Marshal(answered{Body: own})
-	if err != nil {
-		return nil, nil, err
-	}
-	span := time.Duration(0)
-	if past {
-		span = f.c.Retention
-	}
-	return m.Ask(ctx, kind, text, mine, answerWithin, span)
 }
 
 // answer answers what is asked of this gateway.
@@ -146,14 +130,10 @@ func (f *Fleet) answerTo(ctx context.Context, q budget.Question) answered {
 	if err != nil {
 		return answered{Error: "the question cannot be read"}
 	}
-	body, err := f.c.Answer(ctx, q.Kind, a.Body, min(a.Most, answerBytes))
-	switch {
-	case err != nil:
-		return answered{Error: err.Error()}
-	case len(body) > answerBytes:
-		return answered{Error: fmt.Sprintf("the answer has %d bytes, which is too much", len(body))}
+	if q.Kind == several {
+		return f.answerAll(ctx, a)
 	}
-	return answered{Body: body}
+	return f.answerOne(ctx, part{q.Kind, a.Most, a.Body})
 }
 
 // Replicas are all gateways of the store that were not forgotten.

@@ -19,6 +19,7 @@ func authzFilter(service string) filter {
             typed_config:
               "@type": type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz
               transport_api_version: V3
+              status_on_error: {code: ServiceUnavailable}
               grpc_service: {envoy_grpc: {cluster_name: service}, timeout: 1s}
               with_request_body: {max_request_bytes: 8388608, pack_as_bytes: true}`, grpcCluster(service)}
 }

@@ -8,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"strings"
 	"syscall"
 
 	"aigateway/e2e/loopback"
@@ -22,17 +22,15 @@ const adminKey = "sk-aig-bench-0123456789abcdefghijklmnopqrstuv"
 // decides for it.
 type chain struct {
 	name    string
+	binary  string // of a gateway, whose data directory is named after the chain
 	address string
 	envoy   *exec.Cmd
 	service []*exec.Cmd // none for Envoy alone; some services need another
 	start   func(ctx context.Context) error
 }
 
-// Names of the chains that are compared with each other.
-const (
-	nameTuned   = "+ no-op ext_authz, our options"
-	nameGateway = "aigateway"
-)
+// nameTuned is the chain that gateways are compared with.
+const nameTuned = "+ no-op ext_authz, our options"
 
 // lab is everything the measurements need, in one temporary directory.
 type lab struct {
@@ -45,10 +43,7 @@ type lab struct {
 	filled  bool
 }
 
-// chain returns the chain of that name.
-func (l *lab) chain(name string) *chain {
-	return l.chains[slices.IndexFunc(l.chains, func(c *chain) bool { return c.name == name })]
-}
+func (c *chain) isGateway() bool { return c.binary != "" }
 
 func newLab(ctx context.Context, o options) (*lab, error) {
 	l := &lab{options: o}
@@ -57,10 +52,6 @@ func newLab(ctx context.Context, o options) (*lab, error) {
 		return nil, fmt.Errorf("find envoy (make envoy installs it): %w", err)
 	}
 	l.envoy = path
-	l.binary, err = filepath.Abs(o.binary)
-	if err != nil {
-		return nil, fmt.Errorf("find aigateway: %w", err)
-	}
 	if l.dir, err = os.MkdirTemp("", "aig"); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
@@ -85,12 +76,17 @@ func (l *lab) startChains(ctx context.Context) (err error) {
 	if hasRatelimit() {
 		l.add("+ ratelimit and Redis", l.ratelimitStarter)
 	}
-	l.add(nameGateway, l.gatewayStarter)
+	for i, binary := range strings.Split(l.binaries, ",") {
+		c := l.add(fmt.Sprintf("%d: %s", i+1, binary), l.gatewayStarter)
+		if c.binary, err = filepath.Abs(binary); err != nil {
+			return fmt.Errorf("find aigateway: %w", err)
+		}
+	}
 	for _, c := range l.chains {
 		if c.address, err = loopback.FreeAddress(); err != nil {
 			return err
 		}
-		if c.name == nameGateway {
+		if c.isGateway() {
 			continue // after the ledger is filled
 		}
 		if err := c.start(ctx); err != nil {
@@ -100,30 +96,47 @@ func (l *lab) startChains(ctx context.Context) (err error) {
 	return nil
 }
 
-func (l *lab) add(name string, starter func(*chain) func(context.Context) error) {
+func (l *lab) add(name string, starter func(*chain) func(context.Context) error) *chain {
 	c := &chain{name: name}
 	c.start = starter(c)
 	l.chains = append(l.chains, c)
+	return c
 }
 
-// fill stops the gateway, fills its ledger, and starts it again.
+// fill stops each gateway, fills its ledger, and starts it again.
 func (l *lab) fill(ctx context.Context, budgets, calls int) error {
-	g := l.chain(nameGateway)
-	l.stop(g)
 	if l.filled {
 		budgets = min(budgets, 1) // they are there already
 	}
-	if err := os.MkdirAll(l.dataDir(), 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
-	}
-	if err := ledgerfill.Fill(ctx, l.dataDir(), budgets, calls); err != nil {
-		return fmt.Errorf("fill ledger: %w", err)
+	for _, c := range l.chains {
+		if !c.isGateway() {
+			continue
+		}
+		l.stop(c)
+		if err := os.MkdirAll(l.dataDir(c), 0o700); err != nil {
+			return fmt.Errorf("make data directory: %w", err)
+		}
+		if err := ledgerfill.Fill(ctx, l.dataDir(c), budgets, calls); err != nil {
+			return fmt.Errorf("fill ledger: %w", err)
+		}
+		if err := c.start(ctx); err != nil {
+			return fmt.Errorf("start %s: %w", c.name, err)
+		}
 	}
 	l.filled = true
-	return g.start(ctx)
+	return nil
 }
 
-func (l *lab) dataDir() string { return filepath.Join(l.dir, "data") }
+// file is a path of c's own.
+func (l *lab) file(c *chain, name string) string {
+	_, port, err := net.SplitHostPort(c.address)
+	if err != nil { // it comes from our own listener
+		port = c.address
+	}
+	return filepath.Join(l.dir, port+"-"+name)
+}
+
+func (l *lab) dataDir(c *chain) string { return l.file(c, "data") }
 
 func (l *lab) stop(c *chain) {
 	for _, p := range append([]*exec.Cmd{c.envoy}, c.service...) {
@@ -191,14 +204,11 @@ func (l *lab) serve(ctx context.Context, c *chain, path string, args ...string) 
 
 // startPlain starts an Envoy of its own with one more filter.
 func (l *lab) startPlain(ctx context.Context, c *chain, f filter) error {
-	_, port, err := net.SplitHostPort(c.address)
-	if err != nil {
-		return fmt.Errorf("read an address: %w", err)
-	}
-	path := filepath.Join(l.dir, "envoy-"+port+".yaml")
+	path := l.file(c, "envoy.yaml")
 	if err := os.WriteFile(path, []byte(plainBootstrap(c.address, f, l.backend.Addr().String())), 0o600); err != nil {
 		return fmt.Errorf("write bootstrap: %w", err)
 	}
+	var err error
 	if c.envoy, err = l.startEnvoy(ctx, path); err != nil {
 		return err
 	}
@@ -209,7 +219,7 @@ func (l *lab) startPlain(ctx context.Context, c *chain, f filter) error {
 // one's CPU time can be read.
 func (l *lab) gatewayStarter(c *chain) func(context.Context) error {
 	return func(ctx context.Context) error {
-		config, bootstrap := filepath.Join(l.dir, "aigateway.yaml"), filepath.Join(l.dir, "bootstrap.json")
+		config, bootstrap := l.file(c, "aigateway.yaml"), l.file(c, "bootstrap.json")
 		rest, err := loopback.FreeAddress()
 		if err != nil {
 			return err
@@ -218,17 +228,17 @@ func (l *lab) gatewayStarter(c *chain) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		text := gatewayConfig(c.address, rest, grpc, l.dataDir(), l.envoy, l.backend.Addr().String())
+		text := gatewayConfig(c.address, rest, grpc, l.dataDir(c), l.envoy, l.backend.Addr().String())
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write config: %w", err)
 		}
-		if err := l.serve(ctx, c, l.binary, "serve", "--config", config); err != nil {
+		if err := l.serve(ctx, c, c.binary, "serve", "--config", config); err != nil {
 			return err
 		}
 		if err := loopback.Poll(ctx, func() bool { return loopback.Status("http://"+rest+"/readyz") == http.StatusOK }); err != nil {
 			return fmt.Errorf("wait for the control plane: %w", err)
 		}
-		rendered, err := exec.CommandContext(ctx, l.binary, "envoy", "bootstrap", "--config", config).Output()
+		rendered, err := exec.CommandContext(ctx, c.binary, "envoy", "bootstrap", "--config", config).Output()
 		if err != nil {
 			return fmt.Errorf("render bootstrap: %w", err)
 		}

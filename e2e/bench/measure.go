@@ -46,20 +46,23 @@ func (l *lab) measure(ctx context.Context, out io.Writer, w load) error {
 		}
 	}
 	fmt.Fprintf(out, "%s\n  %-32s %8s %8s %8s %9s %9s %6s   at %d calls a second\n", w.name, "", "envoy", "service", "total", "p50 ms", "p99 ms", "503s", w.rate)
-	var floor, ours result
+	results := make([]result, len(l.chains))
+	var floor result
 	for i, c := range l.chains {
 		r := summarize(samples[i], latencies[i])
-		switch c.name {
-		case nameTuned:
+		if results[i] = r; c.name == nameTuned {
 			floor = r
-		case nameGateway:
-			ours = r
 		}
 		fmt.Fprintf(out, "  %-32s %8d %8d %8d %9.2f %9.2f %6d\n", c.name,
 			r.envoy.Microseconds(), r.service.Microseconds(), r.total.Microseconds(), ms(r.p50), ms(r.p99), r.unavailable)
 	}
-	fmt.Fprintf(out, "  %-32s %8.2f %8.2f %8.2f %9.2f %9.2f\n\n", "aigateway / no-op, our options",
-		ratio(ours.envoy, floor.envoy), ratio(ours.service, floor.service), ratio(ours.total, floor.total), ratio(ours.p50, floor.p50), ratio(ours.p99, floor.p99))
+	for i, c := range l.chains {
+		if ours := results[i]; c.isGateway() {
+			fmt.Fprintf(out, "  %-32s %8.2f %8.2f %8.2f %9.2f %9.2f\n", c.name+" / no-op",
+				ratio(ours.envoy, floor.envoy), ratio(ours.service, floor.service), ratio(ours.total, floor.total), ratio(ours.p50, floor.p50), ratio(ours.p99, floor.p99))
+		}
+	}
+	fmt.Fprintln(out)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func newShareLab(ctx context.Context, o options) (s *shareLab, err error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	go func() { _ = http.Serve(s.backend, http.HandlerFunc(s.answer)) }() // ends with the listener
-	if err := s.start(ctx, o.binary); err != nil {
+	if err := s.start(ctx, o.binaries); err != nil {
 		s.close()
 		return nil, err
 	}

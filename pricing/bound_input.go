@@ -287,7 +287,7 @@ func (c *Call) textBytes(nfkc bool) int64 {
 		return c.form.bytes(c.body, nfkc)
 	}
 	n := int64(len(c.body)) - c.payload
-	if nfkc {
+	if nfkc && !c.plain {
 		n += growth(c.body)
 	}
 	return n

@@ -151,6 +151,14 @@ var grown = func() (g [256]uint8) {
 // addQuoted measures the text that is in a JSON string, without its quotes.
 func (r *rendering) addQuoted(s []byte) {
 	for i := 0; i < len(s); i++ {
+		if r.text && !r.escape { // most of it: needs no state
+			for ; i < len(s) && s[i] != '"' && s[i] != '\\'; i++ {
+				r.size += int64(grown[s[i]])
+			}
+			if i == len(s) {
+				return
+			}
+		}
 		if s[i] != '\\' || i+1 == len(s) {
 			r.add(s[i])
 			continue

@@ -2,6 +2,7 @@ package pricing
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -21,6 +22,27 @@ func TestAddJSONMeasuresEachByte(t *testing.T) {
 		}
 		if got != want {
 			t.Fatalf("addJSON(%q): %+v, want %+v", raw, got, want)
+		}
+	}
+}
+
+// A text in a JSON string is measured as its characters are one after the other.
+func TestAddQuotedMeasuresEachCharacter(t *testing.T) {
+	parts := []string{"a", "b1eE", `\"`, `\"`, `\"`, `\\`, `\/`, "{", "}", "[", "]", ",", ":", " ", "<", "&", "'", "é", "中", "😀"}
+	plain := strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\/`, "/")
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 20_000 {
+		var quoted string
+		for range r.IntN(20) {
+			quoted += parts[r.IntN(len(parts))]
+		}
+		var got, want rendering
+		got.addQuoted([]byte(quoted))
+		for _, c := range []byte(plain.Replace(quoted)) {
+			want.add(c)
+		}
+		if got != want {
+			t.Fatalf("addQuoted(%q): %+v, want %+v", quoted, got, want)
 		}
 	}
 }

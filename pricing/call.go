@@ -38,8 +38,9 @@ type Call struct {
 	// need a limit, and get the usual one where the upstream has none.
 	Watched bool
 
-	body []byte
-	open int // offset just after the body's opening brace
+	body  []byte
+	open  int  // offset just after the body's opening brace
+	plain bool // no character of the body is beyond ASCII, nor written as \u and a number
 
 	model         span
 	maxTokens     capField
@@ -233,6 +234,7 @@ func (p *parser) document(text []byte, member func(name []byte) error) error {
 	if errors.Is(err, errFault) || err == nil && !p.dec.end() {
 		return p.dec.fault()
 	}
+	p.call.plain = err == nil && p.dec.has&foreign == 0
 	return err
 }
 

@@ -27,7 +27,8 @@ type reader struct {
 	open []level
 	// names are the names read so far in the objects around, without escapes.
 	names [][]byte
-	again bool // the body was read before: no name is there twice
+	has   content // of all that was read
+	again bool    // the body was read before: no name is there twice
 }
 
 // level is an object or array that is being read.
@@ -223,12 +224,13 @@ func (r *reader) ReadValue() ([]byte, error) {
 
 // scalar reads what begins with c and is in no brackets.
 func (r *reader) scalar(c byte) error {
-	i, end, escaped := r.next, 0, false
+	i, end, has := r.next, 0, content(0)
 	switch {
 	case c == 0:
 		return errFault
 	case c == '"':
-		end, escaped = textEnd(r.body, i)
+		end, has = textEnd(r.body, i)
+		r.has |= has
 	case c == '-' || c >= '0' && c <= '9':
 		end = numberEnd(r.body, i)
 	default:
@@ -246,7 +248,7 @@ func (r *reader) scalar(c byte) error {
 			return errFault
 		}
 	} else if l := &r.open[len(r.open)-1]; l.object && !l.named {
-		if c != '"' || !r.name(l, r.body[i:end], escaped) {
+		if c != '"' || !r.name(l, r.body[i:end], has&escapes != 0) {
 			return errFault
 		}
 	} else {
@@ -336,56 +338,97 @@ const (
 	highs = 0x80 * ones
 )
 
-// textEnd is the index behind the string that begins at b[i], and whether it has
-// escapes; 0 where it is no string.
-func textEnd(b []byte, i int) (end int, escaped bool) {
+// textEnd is the index behind the string that begins at b[i], and what is in it;
+// 0 where it is no string.
+func textEnd(b []byte, i int) (end int, has content) {
 	start, all := i, uint64(0)
 	i++
-	for {
-		// A byte below x, or equal to it, has its high bit set in these sums, and
-		// none before it has: the first that is set is right.
-		for i+8 <= len(b) {
-			x := binary.LittleEndian.Uint64(b[i:])
-			all |= x
-			quote, slash := x^'"'*ones, x^'\\'*ones
-			if found := ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs; found != 0 {
-				i += bits.TrailingZeros64(found) / 8
-				break
+words:
+	for i+8 <= len(b) {
+		x := binary.LittleEndian.Uint64(b[i:])
+		all |= x
+		// A byte below x, or equal to it, has its high bit set in these sums; those
+		// behind it may have it, too.
+		quote, slash := x^'"'*ones, x^'\\'*ones
+		found := ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs
+		for ; found != 0; found &= found - 1 {
+			at := i + bits.TrailingZeros64(found)/8
+			switch c := b[at]; {
+			case c == '"':
+				return closed(b, start, at, all, has)
+			case c == '\\':
+				next, what := at+2, escapes
+				if at+1 == len(b) || !short[b[at+1]] {
+					if next, what = numberedEnd(b, at); next == 0 {
+						return 0, 0
+					}
+				}
+				has |= what
+				if next > at+2 || next >= i+8 {
+					i = next
+					continue words
+				}
+				found &^= 0x80 << (8 * (at + 1 - i)) // what is escaped
+			case c < ' ':
+				return 0, 0
 			}
-			i += 8
 		}
-		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' {
-			all |= uint64(b[i])
+		i += 8
+	}
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			return closed(b, start, i, all, has)
+		case c == '\\':
+			next, what := i+2, escapes
+			if i+1 == len(b) || !short[b[i+1]] {
+				if next, what = numberedEnd(b, i); next == 0 {
+					return 0, 0
+				}
+			}
+			has |= what
+			i = next
+		case c < ' ':
+			return 0, 0
+		default:
+			all |= uint64(c)
 			i++
 		}
-		if i == len(b) {
-			return 0, false
-		}
-		switch b[i] {
-		case '"':
-			if all&highs != 0 && !utf8.Valid(b[start:i]) {
-				return 0, false
-			}
-			return i + 1, escaped
-		case '\\':
-			escaped = true
-			if i+1 < len(b) && short[b[i+1]] {
-				i += 2
-				continue
-			}
-			n := escapeLen(b[i:])
-			if n == 0 {
-				return 0, false
-			}
-			i += n
-		default:
-			return 0, false
-		}
 	}
+	return 0, 0
+}
+
+// content is what is in a string.
+type content uint8
+
+const (
+	escapes content = 1 << iota
+	foreign         // perhaps: characters beyond ASCII, or \u and their number
+)
+
+// closed is what textEnd returns for the string from start to the quote at end; all
+// has the high bits of its bytes, and perhaps of some behind it.
+func closed(b []byte, start, end int, all uint64, has content) (int, content) {
+	if all&highs != 0 {
+		if !utf8.Valid(b[start:end]) {
+			return 0, 0
+		}
+		has |= foreign
+	}
+	return end + 1, has
 }
 
 // short has the bytes that make an escape of two with the backslash before them.
 var short = [256]bool{'"': true, '\\': true, '/': true, 'b': true, 'f': true, 'n': true, 'r': true, 't': true}
+
+// numberedEnd is the index behind the escape at b[i] that is \u and a number, and
+// what it is; 0 where it is none.
+func numberedEnd(b []byte, i int) (end int, what content) {
+	if n := escapeLen(b[i:]); n > 0 {
+		return i + n, escapes | foreign
+	}
+	return 0, 0
+}
 
 // escapeLen is the length of the \uXXXX that b begins with, or of the two that
 // make a surrogate pair; 0 where it is none.

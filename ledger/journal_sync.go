@@ -11,8 +11,8 @@ import (
 
 const (
 	// commitEvery paces commits that nobody waits for, so that a busy ledger
-	// writes batches and not single rows.
-	commitEvery = 20 * time.Millisecond
+	// writes batches and not single rows: most of a commit's cost is the disk's.
+	commitEvery = 50 * time.Millisecond
 	// tickEvery is how often time alone gets a look: expiry, rollover, idling.
 	tickEvery = 200 * time.Millisecond
 	// maxQueue stops admission while the disk is behind.

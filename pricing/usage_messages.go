@@ -250,9 +250,8 @@ func (b *anthropicCounts) before(a *anthropicCounts) *anthropicCounts {
 		rest.Write = nil
 	}
 	if a.allCached() { // what its parts do not have was not cached
-		n := value(b.Input) + value(b.Read) + b.write()
-		n = max(0, n-max(value(a.Read), value(rest.Read))-max(a.write(), rest.write()))
-		rest.Input = &n
+		n := value(b.Input) + value(b.Read) + b.write() - max(value(a.Read), value(rest.Read)) - max(a.write(), rest.write())
+		rest.Input = &n // below none where they have more
 	}
 	return &rest
 }

@@ -1,9 +1,6 @@
 package budget
 
-import (
-	"errors"
-	"time"
-)
+import "errors"
 
 // AccountName names an account, one budget in one window, alike on every replica.
 type AccountName struct {
@@ -40,9 +37,8 @@ type Grant struct {
 	// Refunded is by how much all leases together may exceed the cap: corrections have
 	// refunded so much more than they charged. 0 if they have not.
 	Refunded Amount
-	// Spent and Reserved are all replicas' at AsOf, the oldest of their reports.
+	// Spent and Reserved are all replicas', as each told them last.
 	Spent, Reserved Amount
-	AsOf            time.Time
 	// Recall says that another replica lacks what is unused here: give it back.
 	Recall bool
 }

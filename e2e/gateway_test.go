@@ -73,6 +73,7 @@ type gateway struct {
 	client   *http.Client
 
 	program *process // run or serve
+	env     []string // of its program, besides this process's
 	envoy   *process // with serve
 }
 
@@ -121,13 +122,13 @@ func serveGateway(t *testing.T) *gateway {
 
 func (g *gateway) startRun() {
 	g.t.Helper()
-	g.program = startProcess(g.t, g.dir, "run", nil, binary, "run", "--config", g.config)
+	g.program = startProcess(g.t, g.dir, "run", g.env, binary, "run", "--config", g.config)
 	g.waitReady()
 }
 
 func (g *gateway) startServe() {
 	g.t.Helper()
-	g.program = startProcess(g.t, g.dir, "serve", nil, binary, "serve", "--config", g.config)
+	g.program = startProcess(g.t, g.dir, "serve", g.env, binary, "serve", "--config", g.config)
 	g.waitStatus(g.rest+"/readyz", http.StatusOK)
 }
 

@@ -15,6 +15,7 @@ const (
 // is refused that its window has room for.
 type clock struct {
 	wall    int64 // window time; not even a restart takes it back
+	stopped bool  // it stands still until the Lessor has told its own clock
 	started bool
 	offset  int64 // of the wall clock to the monotonic one, as believed
 	leaping bool
@@ -24,6 +25,10 @@ type clock struct {
 
 // advance moves window time to at, and sets at to it.
 func (c *clock) advance(at *instant) {
+	if c.stopped {
+		at.wall = c.wall
+		return
+	}
 	offset := at.wall - at.mono
 	if !c.started {
 		c.started, c.offset = true, max(offset, c.wall-at.mono)

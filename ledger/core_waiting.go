@@ -188,6 +188,7 @@ func (w *waiter) stale(a *account, at instant) bool {
 // came wherever they wait, and returns those whose wait is over. Each place in a
 // line costs a comparison unless there is room for it.
 func (c *core) serve(todo []*account, at instant) []*waiter {
+	c.advance(&at)
 	var over []*waiter
 	r := round{cursors: map[*account]*cursor{}}
 	for _, a := range todo {

@@ -106,7 +106,7 @@ func (l *Ledger) Authenticate(secret string) (*budget.Key, error) {
 	if subtle.ConstantTimeCompare(hash[:], want[:]) != 1 || e == nil {
 		return nil, unauthenticated("key_invalid", "the API key is not valid; it may have been deleted")
 	}
-	if !e.ExpireTime.IsZero() && !l.config.Now().Before(e.ExpireTime) {
+	if !e.ExpireTime.IsZero() && !l.Now().Before(e.ExpireTime) {
 		return nil, unauthenticated("key_expired", "the API key expired on "+e.ExpireTime.UTC().Format(time.RFC3339)+"; ask for a new one")
 	}
 	return &e.Key, nil

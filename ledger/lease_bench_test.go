@@ -26,6 +26,7 @@ func BenchmarkReserveSettleShared(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { l.Close(context.Background()) })
+	l.FollowClock(time.Now())
 	if err := l.ApplyRules(b.Context(), rules); err != nil {
 		b.Fatal(err)
 	}

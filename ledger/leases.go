@@ -11,10 +11,28 @@ import (
 type Lessor interface {
 	// Exchange tells the store what this ledger asks for and returns what it has of
 	// each of these accounts; of one that the store does not have, or whose window has
-	// not begun by its clock, nothing. One call runs at a time, at least one a second,
-	// also with nothing to ask. After an error nobody knows whether the store did it;
-	// it must never do it later than what a following call asks. ctx ends with Close.
-	Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error)
+	// not begun by its clock, nothing. clock is what that clock showed meanwhile. One
+	// call runs at a time, at least one a second, also with nothing to ask. After an
+	// error nobody knows whether the store did it; it must never do it later than what
+	// a following call asks. ctx ends with Close.
+	Exchange(ctx context.Context, asks []budget.Ask) (grants []budget.Grant, clock time.Time, err error)
+}
+
+// FollowClock tells what the Lessor's clock showed a moment ago. Windows go by it, as
+// each Exchange tells it, so that all who share budgets open and close them together,
+// whatever their own clocks show. Until the first word windows stand still: rules are
+// applied after it.
+func (l *Ledger) FollowClock(clock time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.followClock(clock)
+}
+
+// followClock is FollowClock. What the clock shows is old by as long as it was on its
+// way, so windows never run ahead of it. The caller holds mu.
+func (l *Ledger) followClock(clock time.Time) {
+	l.apart.Store(clock.UnixNano() - l.config.Now().UnixNano())
+	l.core.stopped = false
 }
 
 // exchangeEvery is how often the store hears of what changed, and that this ledger
@@ -65,10 +83,13 @@ func (l *Ledger) exchange(ctx context.Context, all bool) (more bool) {
 	if !all && len(asks) == 0 {
 		return false
 	}
-	grants, err := l.config.Lessor.Exchange(ctx, asks)
-	at = l.instant()
+	grants, clock, err := l.config.Lessor.Exchange(ctx, asks)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if err == nil {
+		l.followClock(clock)
+	}
+	at = l.instant()
 	if err != nil {
 		l.core.unanswered(at)
 	} else {

@@ -50,6 +50,7 @@ func (f *fleet) open(i int) {
 	}
 	f.ledgers[i] = l
 	f.t.Cleanup(func() { l.Close(context.Background()) })
+	l.FollowClock(f.store.clock())
 	if err := l.ApplyRules(f.t.Context(), f.rules); err != nil {
 		f.t.Fatal(err)
 	}

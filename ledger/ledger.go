@@ -139,6 +139,7 @@ type Ledger struct {
 	absurdDay time.Time
 
 	exchanged chan struct{} // closed and replaced after every exchange; of mu
+	apart     atomic.Int64  // how far the Lessor's clock is ahead of this machine's, ns
 	storeDown bool          // the last exchange failed; of mu
 
 	checking sync.Mutex // one recount at a time
@@ -209,6 +210,9 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	}
 	l.store.shared = l.config.Lessor != nil
 	at := l.instant()
+	if l.config.Lessor != nil {
+		at.wall = 0 // windows stay as the last process left them: see FollowClock
+	}
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {
 		return k, err
@@ -252,6 +256,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 	l.store.witness = l.lock.setCommits
 	if l.config.Lessor != nil {
 		c.lend(int64(l.config.MaxStale))
+		c.clock = clock{wall: c.wall, stopped: true}
 	}
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
 	l.rulesVersion.Store(v.rulesVersion)
@@ -306,7 +311,20 @@ const restoreEpochs = 1000
 // instant reads both clocks with one call.
 func (l *Ledger) instant() instant {
 	t := l.config.Now()
-	return instant{wall: t.UnixNano(), mono: l.monotonic(t)}
+	return instant{wall: t.UnixNano() + l.apart.Load(), mono: l.monotonic(t)}
+}
+
+// Now is the time that windows, reports and keys go by: this machine's clock or, with a
+// Lessor, that one's. Unlike windows, it follows each leap at once.
+func (l *Ledger) Now() time.Time { return time.Unix(0, l.instant().wall) }
+
+// clockAhead is how far this machine's clock is ahead of window time, which is at. The
+// caller holds mu.
+func (l *Ledger) clockAhead(at instant) time.Duration {
+	if l.core.stopped {
+		return 0
+	}
+	return l.config.Now().Sub(time.Unix(0, at.wall))
 }
 
 // monotonic is t on the clock that nobody sets.

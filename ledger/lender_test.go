@@ -22,6 +22,7 @@ type lender struct {
 	down    bool
 	delay   time.Duration
 	calls   int
+	now     func() time.Time // its clock; nil: time.Now
 }
 
 type holding struct{ lease, spent, reserved budget.Amount }
@@ -103,7 +104,7 @@ type replica struct {
 	who int
 }
 
-func (r replica) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+func (r replica) Exchange(ctx context.Context, asks []budget.Ask) (grants []budget.Grant, clock time.Time, err error) {
 	r.mu.Lock()
 	down, delay := r.down, r.delay
 	r.mu.Unlock()
@@ -111,16 +112,23 @@ func (r replica) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Gran
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, clock, ctx.Err()
 		}
 	}
 	if down {
-		return nil, errors.New("the store is down")
+		return nil, clock, errors.New("the store is down")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.calls++
-	return r.exchange(r.who, asks), nil
+	return r.exchange(r.who, asks), r.clock(), nil
+}
+
+func (s *lender) clock() time.Time {
+	if s.now == nil {
+		return time.Now()
+	}
+	return s.now()
 }
 
 // Lent makes c a replica, the only one, of a store with these caps by budget.

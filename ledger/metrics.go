@@ -141,7 +141,6 @@ func (m *metrics) read() []reading {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.core
-	clock := at.wall
 	c.advance(&at)
 	oldest, lag, up := at.wall, int64(0), 1.0
 	for _, h := range c.open {
@@ -160,7 +159,7 @@ func (m *metrics) read() []reading {
 	out := []reading{
 		{m.descOpen, float64(len(c.open)), nil}, {m.descWaiting, float64(c.waiting.count), nil}, {m.descOldest, float64(at.wall-oldest) / 1e9, nil}, {m.descLag, float64(lag) / 1e9, nil},
 		{m.descQueue, float64(len(c.queue)), nil}, {m.descUp, up, nil}, {m.descBudgets, float64(len(c.rules.ids)), nil}, {m.descOrphaned, usd(orphaned), nil},
-		{m.descClock, float64(clock-at.wall) / 1e9, nil},
+		{m.descClock, l.clockAhead(at).Seconds(), nil},
 	}
 	for _, id := range c.rules.ids[:min(len(c.rules.ids), l.config.MetricBudgets)] {
 		r := c.rules.byID[id]

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"time"
 
 	"aigateway/budget"
 )
@@ -11,12 +10,11 @@ import (
 // State tells how the ledger, its disk and its books are.
 func (l *Ledger) State(ctx context.Context) (s budget.LedgerState, err error) {
 	at := l.instant()
-	clock := at.wall
 	l.mu.Lock()
 	l.core.advance(&at)
 	s.CheckedAt, s.Mismatches = l.checked.at, l.checked.mismatches
+	s.ClockAhead = l.clockAhead(at)
 	l.mu.Unlock()
-	s.ClockAhead = time.Duration(clock - at.wall)
 	if s.DatabaseBytes, s.FreeBytes, err = diskUse(l.config.Dir); err != nil {
 		return s, err
 	}

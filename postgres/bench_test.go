@@ -53,7 +53,7 @@ func BenchmarkExchange(b *testing.B) {
 							at := (int(n)*size + who*accounts/replicas + i) % accounts
 							asks = append(asks, budget.Ask{AccountName: budget.AccountName{BudgetID: fmt.Sprint("bud_", at)}, Lease: budget.Amount(10 * n), Spent: budget.Amount(n)})
 						}
-						if _, err := m.Exchange(b.Context(), asks); err != nil {
+						if _, _, err := m.Exchange(b.Context(), asks); err != nil {
 							b.Error(err)
 							return
 						}

@@ -20,14 +20,14 @@ type reply struct {
 	lost   int64   // leases that were less than what their holder had
 
 	generation, asserted int64
-	timeline, server     string // the one that is known, and the server's
-	asOf                 time.Time
+	timeline, server     string    // the one that is known, and the server's
+	clock                time.Time // the server's
 }
 
 // add adds a later reply.
 func (r *reply) add(o *reply) {
 	r.grants, r.lost = append(r.grants, o.grants...), r.lost+o.lost
-	r.generation, r.asserted, r.timeline, r.server = o.generation, o.asserted, o.timeline, o.server
+	r.generation, r.asserted, r.timeline, r.server, r.clock = o.generation, o.asserted, o.timeline, o.server, o.clock
 }
 
 // missing are the asks without a grant.
@@ -49,8 +49,7 @@ func (r *reply) missing(asks []budget.Ask) (out []budget.Ask) {
 // it joined, left, or was left behind by AwaitVersion.
 const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s
 	WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0
-	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `,
-		(SELECT min(o.seen) FROM aig_holder o WHERE NOT o.has_left AND NOT o.forgotten AND o.id <> h.id)`
+	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `, clock_timestamp()`
 
 // fenced holds in statements behind fenceSQL if that found its row.
 const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND seq = $3)`
@@ -144,9 +143,6 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i := range r.grants {
-		r.grants[i].AsOf = r.asOf
-	}
 	return r, nil
 }
 
@@ -193,13 +189,9 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	oldest := (*time.Time)(nil)
-	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &oldest}, func() error { found = true; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &r.clock}, func() error { found = true; return nil })
 	if err != nil {
 		return false, err
-	}
-	if r.asOf = time.Now(); oldest != nil && oldest.Before(r.asOf) {
-		r.asOf = *oldest
 	}
 	if _, err := results.Exec(); err != nil {
 		return false, err

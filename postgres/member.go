@@ -17,9 +17,10 @@ import (
 // Member is one replica of the store, for as long as its process lives. Its methods
 // may be called concurrently; exchanges are served one at a time.
 type Member struct {
-	s     *Store
-	id    string
-	epoch int64
+	s      *Store
+	id     string
+	epoch  int64
+	joined time.Time
 
 	mu sync.Mutex // held through an exchange
 	// own serves exchanges alone.
@@ -46,7 +47,7 @@ func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
 			SELECT $1, $2, $3, $4, 1, 1, 0, now(), 0, generation FROM aig_state
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, program = excluded.program, config_hash = excluded.config_hash,
 				epoch = aig_holder.epoch + 1, folds = aig_holder.epoch + 1, seq = 0, seen = excluded.seen, applied = 0, has_left = false
-			WHERE NOT aig_holder.forgotten RETURNING epoch`, r.ID, r.Name, r.Program, r.ConfigHash).Scan(&m.epoch)
+			WHERE NOT aig_holder.forgotten RETURNING epoch, clock_timestamp()`, r.ID, r.Name, r.Program, r.ConfigHash).Scan(&m.epoch, &m.joined)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fmt.Errorf("replica %s was forgotten; give it an empty data directory: %w", r.ID, budget.ErrFenced)
 		}
@@ -57,6 +58,9 @@ func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
 	}
 	return m, nil
 }
+
+// Joined is when m joined, by the store's clock.
+func (m *Member) Joined() time.Time { return m.joined }
 
 // Close ends m's connection. It tells the store nothing: see Leave.
 func (m *Member) Close() { m.own.close() }
@@ -147,10 +151,11 @@ const chunk = 500
 // what it may have: see budget.Ask. An account that the store does not know, such as
 // one whose window its clock has not begun, has no grant; one that was not asked
 // about has a grant where what is unused there is wanted elsewhere. What an error
-// left undone is known by the next exchange.
-func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+// left undone is known by the next exchange. clock is what the store's clock showed
+// meanwhile.
+func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) (grants []budget.Grant, clock time.Time, err error) {
 	if err := checkAsks(asks); err != nil {
-		return nil, err
+		return nil, clock, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -159,14 +164,14 @@ func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Gran
 	for first := true; first || len(asks) > 0; first = false {
 		n := min(len(asks), chunk)
 		if err := m.exchangeSome(ctx, asks[:n], all); err != nil {
-			return nil, shown(err)
+			return nil, clock, shown(err)
 		}
 		asks = asks[n:]
 	}
 	if err := m.settle(ctx, all); err != nil {
-		return nil, shown(err)
+		return nil, clock, shown(err)
 	}
-	return all.grants, nil
+	return all.grants, all.clock, nil
 }
 
 func checkAsks(asks []budget.Ask) error {

@@ -49,7 +49,7 @@ func testLostReply(w *world) {
 	m, o := w.joinOn(s, "m"), w.join("o")
 	w.exchange(m, ask(b, 10, 10, 0, 0))
 	release := p.Hold(tcpproxy.ToClient)
-	if grants, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
+	if grants, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
 		w.Errorf("an answer that never came: %+v", grants)
 	}
 	if n := w.number("SELECT lease FROM aig_lease WHERE holder = 'm'"); n != 60 {
@@ -64,7 +64,7 @@ func testLostReply(w *world) {
 	}
 	// The same for a return: what it gave back is another's, and is not had again.
 	release = p.Hold(tcpproxy.ToClient)
-	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 10, 0, 10, 0)}); err == nil {
+	if _, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 10, 0, 10, 0)}); err == nil {
 		w.Error("an answer that never came")
 	}
 	w.exchange(o, ask(b, 80, 80, 0, 0))
@@ -85,7 +85,7 @@ func testLateExchange(w *world) {
 	m, o := w.joinOn(s, "m"), w.join("o")
 	w.exchange(m, ask(b, 10, 10, 0, 0))
 	release := p.Hold(tcpproxy.ToServer)
-	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
+	if _, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)}); err == nil {
 		w.Error("an exchange that never arrived was answered")
 	}
 	w.exchange(m, ask(b, 5, 0, 5, 0))
@@ -108,7 +108,7 @@ func testPartition(w *world) {
 	w.exchange(m, ask(b, 60, 60, 0, 0))
 	heal := p.Partition()
 	begun := time.Now()
-	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 70, 70, 0, 0)}); err == nil {
+	if _, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 70, 70, 0, 0)}); err == nil {
 		w.Error("an exchange through a partition")
 	} else {
 		w.isKind(err, budget.KindUnavailable, "store_unreachable")
@@ -218,7 +218,7 @@ func callThrough(w *world, m *postgres.Member, names []budget.AccountName, round
 			}
 			asks = append(asks, a)
 		}
-		grants, err := m.Exchange(w.Context(), asks)
+		grants, _, err := m.Exchange(w.Context(), asks)
 		switch {
 		case errors.Is(err, budget.ErrRulesBehind):
 			w.acknowledge(m)

@@ -47,7 +47,7 @@ func (p *pair) eventually(m *postgres.Member, a budget.Ask) budget.Grant {
 	var err error
 	for range 100 {
 		var grants []budget.Grant
-		if grants, err = m.Exchange(p.Context(), []budget.Ask{a}); err == nil && len(grants) > 0 {
+		if grants, _, err = m.Exchange(p.Context(), []budget.Ask{a}); err == nil && len(grants) > 0 {
 			p.sums()
 			return grants[0]
 		}
@@ -59,7 +59,7 @@ func (p *pair) eventually(m *postgres.Member, a budget.Ask) budget.Grant {
 
 func (p *pair) unanswered(m *postgres.Member, a budget.Ask) {
 	p.Helper()
-	if grants, err := m.Exchange(p.Context(), []budget.Ask{a}); err == nil {
+	if grants, _, err := m.Exchange(p.Context(), []budget.Ask{a}); err == nil {
 		p.Errorf("%+v is granted though no standby has it", grants)
 	}
 }
@@ -136,7 +136,7 @@ func TestPromotion(t *testing.T) {
 	p.standby.Promote()
 	p.reconnect(p.urlOf(p.standby))
 
-	if _, err := s.Exchange(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "synchronous_standby_names is empty") {
+	if _, _, err := s.Exchange(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "synchronous_standby_names is empty") {
 		p.Errorf("a promoted server that waits for no standby: %v", err)
 	}
 	p.must(p.store.Forget(t.Context(), "s", false, by))
@@ -192,7 +192,7 @@ func TestLostCommits(t *testing.T) {
 		p.Errorf("what was acknowledged is not had: %+v", g)
 	}
 	// One whom the store does not know any more takes the rules again.
-	if _, err := n.Exchange(t.Context(), []budget.Ask{ask(b, 5, 0, 5, 0)}); err == nil {
+	if _, _, err := n.Exchange(t.Context(), []budget.Ask{ask(b, 5, 0, 5, 0)}); err == nil {
 		p.Error("an unknown replica exchanges")
 	}
 	if r := p.rules(); r.Version == known {

@@ -86,7 +86,7 @@ func testBudgetLists(w *world) {
 	w.isKind(err, budget.KindConflict, "etag_mismatch")
 	version, err := w.store.DeleteBudget(ctx, second.BudgetID, "", by)
 	w.must(err)
-	if grants, err := m.Exchange(ctx, []budget.Ask{ask(second, 5, 5, 3, 1)}); err != nil || len(grants) != 0 {
+	if grants, _, err := m.Exchange(ctx, []budget.Ask{ask(second, 5, 5, 3, 1)}); err != nil || len(grants) != 0 {
 		w.Errorf("a deleted budget has leases: %+v, %v", grants, err)
 	}
 	r := w.rules()
@@ -237,7 +237,7 @@ func testZone(w *world) {
 	}
 	// A replica that does not know of the edit's window would have a cap of its own.
 	wrong := budget.AccountName{BudgetID: id, Start: budget.Day.WindowAt(now, loc).Start.UnixNano()}
-	if grants, err := m.Exchange(ctx, []budget.Ask{ask(wrong, 100, 100, 0, 0)}); err != nil || len(grants) != 0 {
+	if grants, _, err := m.Exchange(ctx, []budget.Ask{ask(wrong, 100, 100, 0, 0)}); err != nil || len(grants) != 0 {
 		w.Errorf("two windows at a time: %+v, %v", grants, err)
 	}
 }
@@ -382,7 +382,7 @@ func testForget(w *world) {
 		w.Errorf("%+v", g)
 	}
 	for _, gone := range []*postgres.Member{dead, lost} {
-		if _, err := gone.Exchange(ctx, []budget.Ask{ask(b, 40, 0, 10, 5)}); !errors.Is(err, budget.ErrFenced) {
+		if _, _, err := gone.Exchange(ctx, []budget.Ask{ask(b, 40, 0, 10, 5)}); !errors.Is(err, budget.ErrFenced) {
 			w.Errorf("a forgotten replica exchanges: %v", err)
 		}
 	}
@@ -426,7 +426,7 @@ func testForgetGone(w *world) {
 	if all, err := w.store.Replicas(ctx); err != nil || len(all) != 1 || all[0].ID != "m" {
 		w.Errorf("%+v, %v", all, err)
 	}
-	if _, err := gone.Exchange(ctx, []budget.Ask{ask(b, 40, 40, 20, 0)}); !errors.Is(err, budget.ErrFenced) {
+	if _, _, err := gone.Exchange(ctx, []budget.Ask{ask(b, 40, 40, 20, 0)}); !errors.Is(err, budget.ErrFenced) {
 		w.Errorf("it is back: %v", err)
 	}
 	log, err := w.store.AuditLog(ctx, 1, 10)

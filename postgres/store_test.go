@@ -197,7 +197,7 @@ func ask(n budget.AccountName, lease, least, spent, reserved budget.Amount) budg
 // exchange is one of a single account.
 func (w *world) exchange(m *postgres.Member, a budget.Ask) budget.Grant {
 	w.Helper()
-	grants, err := m.Exchange(w.Context(), []budget.Ask{a})
+	grants, _, err := m.Exchange(w.Context(), []budget.Ask{a})
 	w.must(err)
 	for _, g := range grants {
 		if g.AccountName == a.AccountName {
@@ -213,7 +213,7 @@ func testJoin(w *world) {
 	b := w.budget("a", 100)
 	first, err := w.store.Join(w.Context(), budget.Replica{ID: "r"})
 	w.must(err)
-	if _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 10, 10, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
+	if _, _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 10, 10, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
 		w.Errorf("exchange before the rules were acknowledged: %v", err)
 	}
 	w.acknowledge(first)
@@ -221,7 +221,7 @@ func testJoin(w *world) {
 		w.Errorf("%+v", g)
 	}
 	second := w.join("r")
-	if _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 20, 20, 0, 0)}); !errors.Is(err, budget.ErrFenced) {
+	if _, _, err := first.Exchange(w.Context(), []budget.Ask{ask(b, 20, 20, 0, 0)}); !errors.Is(err, budget.ErrFenced) {
 		w.Errorf("exchange of a process that was replaced: %v", err)
 	}
 	if err := first.Acknowledge(w.Context(), 1); !errors.Is(err, budget.ErrFenced) {
@@ -299,7 +299,7 @@ func testFacts(w *world) {
 	if g := w.exchange(m, ask(b, 40, 0, 0, 0)); g.Lease != 40 || g.Recall {
 		w.Errorf("%+v", g)
 	}
-	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, -1, 0, 0, 0)}); err == nil {
+	if _, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, -1, 0, 0, 0)}); err == nil {
 		w.Error("a negative lease was taken")
 	}
 }
@@ -314,7 +314,7 @@ func testRecall(w *world) {
 	}
 	// The one who has it asks about something else, or nothing.
 	for _, asks := range [][]budget.Ask{nil, {ask(other, 10, 10, 0, 0)}} {
-		grants, err := m.Exchange(w.Context(), asks)
+		grants, _, err := m.Exchange(w.Context(), asks)
 		w.must(err)
 		i := slices.IndexFunc(grants, func(g budget.Grant) bool { return g.AccountName == b })
 		if i < 0 || !grants[i].Recall || grants[i].Lease != 100 || len(grants) != len(asks)+1 {
@@ -361,13 +361,13 @@ func testWindows(w *world) {
 		today.Start.Add(time.Hour):        false,
 		today.Start.Add(-time.Nanosecond): false,
 	} {
-		grants, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: id, Start: start.UnixNano()}, 10, 10, 0, 0)})
+		grants, _, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: id, Start: start.UnixNano()}, 10, 10, 0, 0)})
 		w.must(err)
 		if got := len(grants) == 1; got != want {
 			w.Errorf("a lease for the window of %s: %+v, want one: %t", start, grants, want)
 		}
 	}
-	grants, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: "bud_none"}, 10, 10, 0, 0)})
+	grants, _, err := m.Exchange(w.Context(), []budget.Ask{ask(budget.AccountName{BudgetID: "bud_none"}, 10, 10, 0, 0)})
 	if err != nil || len(grants) != 0 {
 		w.Errorf("a budget that is not there: %+v, %v", grants, err)
 	}
@@ -389,7 +389,7 @@ func testSilent(w *world) {
 	if silent, err := w.store.AwaitVersion(w.Context(), version); err != nil || len(silent) != 1 {
 		w.Errorf("%q, %v", silent, err)
 	}
-	if _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 12, 12, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
+	if _, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 12, 12, 0, 0)}); !errors.Is(err, budget.ErrRulesBehind) {
 		w.Errorf("an exchange after an edit was answered without the replica: %v", err)
 	}
 	w.acknowledge(m)
@@ -397,7 +397,7 @@ func testSilent(w *world) {
 		w.Errorf("%+v", g)
 	}
 	w.must(m.Leave(w.Context()))
-	if _, err := m.Exchange(w.Context(), nil); !errors.Is(err, budget.ErrRulesBehind) {
+	if _, _, err := m.Exchange(w.Context(), nil); !errors.Is(err, budget.ErrRulesBehind) {
 		w.Errorf("an exchange after it left: %v", err)
 	}
 	w.exchange(w.join("o"), ask(budget.AccountName{BudgetID: id, Start: budget.Day.WindowAt(time.Now(), time.UTC).Start.UnixNano()}, 0, 0, 0, 0))
@@ -454,7 +454,7 @@ func callTight(w *world, m *postgres.Member, names []budget.AccountName, calls i
 			}
 		}
 		for range 1 + r.IntN(4)/3 { // sends again
-			grants, err := m.Exchange(w.Context(), asks)
+			grants, _, err := m.Exchange(w.Context(), asks)
 			if err != nil {
 				w.Errorf("exchange: %v", err)
 				return
@@ -475,7 +475,7 @@ func callTight(w *world, m *postgres.Member, names []budget.AccountName, calls i
 				asks[i] = ask(n, spent[n], 0, spent[n], 0)
 				asks[i].Has = spent[n]
 			}
-			if _, err := m.Exchange(w.Context(), asks); err != nil {
+			if _, _, err := m.Exchange(w.Context(), asks); err != nil {
 				w.Errorf("return: %v", err)
 				return
 			}
@@ -487,7 +487,7 @@ func callTight(w *world, m *postgres.Member, names []budget.AccountName, calls i
 		a.Has = spent[n]
 		last = append(last, a)
 	}
-	if _, err := m.Exchange(w.Context(), last); err != nil {
+	if _, _, err := m.Exchange(w.Context(), last); err != nil {
 		w.Errorf("last exchange: %v", err)
 	}
 }
@@ -511,7 +511,7 @@ func testMany(w *world) {
 		asks = append(asks, ask(budget.AccountName{BudgetID: fmt.Sprintf("bud_%d", i+1)}, 10, 10, 0, 0))
 	}
 	for range 2 {
-		grants, err := m.Exchange(w.Context(), asks)
+		grants, _, err := m.Exchange(w.Context(), asks)
 		w.must(err)
 		if len(grants) != len(asks) {
 			w.Fatalf("%d grants for %d asks", len(grants), len(asks))

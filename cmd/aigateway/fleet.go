@@ -79,17 +79,17 @@ func openStore(ctx context.Context, address string, cfg *gatewayconfig.Config) (
 
 // Exchange is the ledger's way to the store. There is none before join, which needs
 // the ledger's lock: another process may have this data directory's place.
-func (s *shared) Exchange(ctx context.Context, asks []budget.Ask) ([]budget.Grant, error) {
+func (s *shared) Exchange(ctx context.Context, asks []budget.Ask) (grants []budget.Grant, clock time.Time, err error) {
 	m := s.member.Load()
 	if m == nil {
 		select {
 		case <-s.joined:
 		case <-s.leaving:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, clock, ctx.Err()
 		}
 		if m = s.member.Load(); m == nil {
-			return nil, errors.New("the store was not joined")
+			return nil, clock, errors.New("the store was not joined")
 		}
 	}
 	return m.Exchange(ctx, asks)
@@ -153,6 +153,7 @@ func (s *shared) tryJoin(ctx context.Context, l *ledger.Ledger) error {
 	if err != nil {
 		return fmt.Errorf("join the store: %w", err)
 	}
+	l.FollowClock(m.Joined())
 	err = s.fleet.Join(ctx, m)
 	if err != nil {
 		m.Close()

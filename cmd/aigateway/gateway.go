@@ -352,7 +352,7 @@ func (c *controlPlane) servers(a *app) error {
 		Auth: c.auth, Calls: c.ledger, Refusals: refusals, Refused: c.refused, Reservations: c.ledger, State: c.ledger,
 		Providers: func() []budget.ProviderState { return c.providers.Lately(time.Now()) },
 		Explainer: explainer{c.catalog.Load, c.ledger.Tightest, c.ledger.Defaults, c.ledger.Watched, answers.Tokens, logs.Ratios.Of, a.now},
-		Catalog:   c.models(a.now), Now: a.now, Zone: c.cfg.TimeZone, Ready: c.conditions,
+		Catalog:   c.models(a.now), Now: c.ledger.Now, Zone: c.cfg.TimeZone, Ready: c.conditions,
 		Gatherer: c.metrics, Metrics: c.metrics, Log: a.log,
 	}
 	c.admin, err = adminapi.New(*c.stores(&admin))

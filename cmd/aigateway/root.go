@@ -21,7 +21,7 @@ type app struct {
 
 func newApp(stdout, stderr io.Writer, getenv func(string) string) *app {
 	return &app{
-		stdout: stdout, stderr: stderr, getenv: getenv, now: time.Now, proc: "/proc",
+		stdout: stdout, stderr: stderr, getenv: getenv, now: clockOf(getenv), proc: "/proc",
 		log: slog.New(slog.NewTextHandler(stderr, nil)),
 	}
 }

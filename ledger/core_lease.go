@@ -31,6 +31,7 @@ type share struct {
 	listed bool // in leases.listed
 	asking bool // an exchange that asks for calls is under way
 	recall bool // another ledger lacks what is unused here
+	look   bool // somebody wants to know what all have used
 
 	// The pace of use, in amounts a second, as of pacedAt (monotonic).
 	rate, usedThen budget.Amount
@@ -230,9 +231,10 @@ func (c *core) ask(at instant, all bool) []budget.Ask {
 	return asks
 }
 
-// hurry is 0 where calls wait for a's lease, or others for what a gives back, else 1.
+// hurry is 0 where calls wait for a's lease, others for what a gives back, or somebody
+// for what all have used, else 1.
 func (a *account) hurry() int {
-	if s := a.share; s.lack > 0 || s.told.Lease > s.lease && a.floor() <= s.lease {
+	if s := a.share; s.lack > 0 || s.look || s.told.Lease > s.lease && a.floor() <= s.lease {
 		return 0
 	}
 	return 1
@@ -259,7 +261,7 @@ func (c *core) askFor(a *account, at instant) asked {
 	case s.lease-used > 2*min(ahead, budget.MaxAmount/2):
 		c.lower(a, used.Plus(ahead))
 	}
-	s.asking, s.first, s.lack, s.recall = s.lack > 0, 0, 0, false
+	s.asking, s.first, s.lack, s.recall, s.look = s.lack > 0, 0, 0, false, false
 	own := a.spending()
 	out.AccountName = budget.AccountName{BudgetID: a.rule.ID, Start: a.start}
 	out.Has = max(s.lease, a.floor())

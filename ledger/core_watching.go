@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"slices"
 
 	"aigateway/budget"
@@ -22,6 +23,53 @@ func (l *Ledger) Defaults(tag budget.Tag, keyID string) budget.Defaults {
 	return least
 }
 
+// refresh asks the Lessor what all have used of the accounts of a call, unless it said
+// so a moment ago, and waits for its answer.
+func (l *Ledger) refresh(ctx context.Context, tag budget.Tag, keyID string) {
+	for {
+		at := l.instant()
+		l.mu.Lock()
+		asked := l.core.refresh(tag, keyID, at)
+		l.exchangeSoon()
+		exchanged := l.exchanged
+		l.mu.Unlock()
+		if !asked {
+			return
+		}
+		select {
+		case <-exchanged:
+		case <-ctx.Done():
+			return
+		case <-l.failure:
+			return
+		}
+	}
+}
+
+// refresh reports whether an exchange is to tell what all have used of the accounts of
+// a call.
+func (c *core) refresh(tag budget.Tag, keyID string, at instant) (asked bool) {
+	c.advance(&at)
+	if c.leases == nil || c.leases.isDown(at) {
+		return false
+	}
+	for rules := range c.rules.watching(tag, keyID) {
+		for _, r := range rules {
+			if r.counting {
+				continue
+			}
+			a := c.account(r, at.wall)
+			if at.mono < a.share.toldAt+shortFor {
+				continue
+			}
+			a.share.look, asked = true, true
+			c.tell(a)
+		}
+	}
+	c.leases.urgent = c.leases.urgent || asked
+	return asked
+}
+
 // Watched reports whether a budget watches a call with this tag and key. It reads
 // memory only.
 func (l *Ledger) Watched(tag budget.Tag, keyID string) bool {
@@ -36,8 +84,11 @@ func (l *Ledger) Watched(tag budget.Tag, keyID string) bool {
 }
 
 // Tightest is the budget with the least left of those that watch a call with
-// this tag and key; ok is false when none does. It reads memory only.
-func (l *Ledger) Tightest(tag budget.Tag, keyID string) (tightest budget.Status, ok bool) {
+// this tag and key; ok is false when none does. It reads memory only, but for what
+// other ledgers have used of a shared cap: that is asked for if nobody asked a moment
+// ago, for as long as ctx lasts.
+func (l *Ledger) Tightest(ctx context.Context, tag budget.Tag, keyID string) (tightest budget.Status, ok bool) {
+	l.refresh(ctx, tag, keyID)
 	at := l.instant()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -64,7 +64,7 @@ func TestDefaults(t *testing.T) {
 // whatever it watches the call by; the others say nothing.
 func TestTightest(t *testing.T) {
 	b := start(t)
-	if st, ok := b.Tightest("team/a", "key_1"); ok {
+	if st, ok := b.Tightest(t.Context(), "team/a", "key_1"); ok {
 		t.Errorf("without a budget: %+v", st)
 	}
 	ids := map[string]string{}
@@ -85,7 +85,7 @@ func TestTightest(t *testing.T) {
 	}
 	want := func(tag budget.Tag, key, name string, left budget.Amount) {
 		t.Helper()
-		if st, ok := b.Tightest(tag, key); !ok || st.ID != ids[name] || st.Remaining() != left {
+		if st, ok := b.Tightest(t.Context(), tag, key); !ok || st.ID != ids[name] || st.Remaining() != left {
 			t.Errorf("Tightest(%q, %q) = %s with %v left, %v; want %s (%s) with %v", tag, key, st.ID, st.Remaining(), ok, name, ids[name], left)
 		}
 	}

@@ -436,3 +436,33 @@ func TestFleetRefusesRollback(t *testing.T) {
 		t.Error("it opened")
 	}
 }
+
+// TestTightestOfAll: what is left is what all ledgers leave, also where this one had no
+// call to ask the store for.
+func TestTightestOfAll(t *testing.T) {
+	f := newFleet(t, 2, 1000)
+	for spent := budget.Amount(100); spent <= 300; spent += 100 {
+		f.must(0, 100)
+		f.await("the other has told the store", func() bool {
+			f.store.mu.Lock()
+			defer f.store.mu.Unlock()
+			return f.store.lent[budget.AccountName{BudgetID: "bud_0"}][0].reserved == spent
+		})
+		time.Sleep(time.Duration(shortFor))
+		st, ok := f.ledgers[1].Tightest(t.Context(), "tag0/a", "key")
+		if !ok || st.Spent+st.Reserved != spent {
+			t.Errorf("spent and reserved are told as %d, want %d", st.Spent+st.Reserved, spent)
+		}
+	}
+	f.store.mu.Lock()
+	before := f.store.calls
+	f.store.mu.Unlock()
+	for range 1000 {
+		f.ledgers[1].Tightest(t.Context(), "tag0/a", "key")
+	}
+	f.store.mu.Lock()
+	defer f.store.mu.Unlock()
+	if n := f.store.calls - before; n > 100 {
+		t.Errorf("1000 questions cost %d exchanges", n)
+	}
+}

@@ -138,7 +138,7 @@ func TestExplainer(t *testing.T) {
 		t.Fatal(err)
 	}
 	watched := true
-	tightest := func(tag budget.Tag, keyID string) (budget.Status, bool) {
+	tightest := func(_ context.Context, tag budget.Tag, keyID string) (budget.Status, bool) {
 		if tag != "team/a" || keyID != "key_1" {
 			return budget.Status{}, false
 		}

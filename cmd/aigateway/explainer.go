@@ -82,7 +82,7 @@ type explainer struct {
 	catalog func() *pricing.Catalog
 	// tightest is the budget with the least left of those that watch a call; ok
 	// is false when none does.
-	tightest func(tag budget.Tag, keyID string) (_ budget.Status, ok bool)
+	tightest func(ctx context.Context, tag budget.Tag, keyID string) (_ budget.Status, ok bool)
 	// defaults are the smallest of the budgets that watch a call.
 	defaults func(tag budget.Tag, keyID string) budget.Defaults
 	// watched reports whether a budget watches a call.
@@ -109,7 +109,9 @@ func (e explainer) Explain(ctx context.Context, key *budget.Key, q adminapi.Expl
 	if err != nil {
 		return nil, err
 	}
-	if tightest, ok := e.tightest(q.Tag, key.ID); ok {
+	asking, cancel := context.WithTimeout(ctx, time.Second) // of a store that is away, nothing new is heard
+	defer cancel()
+	if tightest, ok := e.tightest(asking, q.Tag, key.ID); ok {
 		doc.compare(tightest.ID, tightest.Remaining())
 	}
 	if r, ok := e.learned(q.Tag); ok {

@@ -54,7 +54,11 @@ const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = fal
 // fenced holds in statements behind fenceSQL if that found its row.
 const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND seq = $3)`
 
-const lockSQL = `SELECT count(*) FROM (SELECT 1 FROM aig_account a JOIN unnest($4::text[], $5::bigint[]) AS r(budget_id, start) USING (budget_id, start)
+// lockSQL notes which of the accounts that are asked about it has locked, for as long as
+// the transaction lasts. One that another replica opens a moment later is visible to
+// the next statement, and not locked.
+const lockSQL = `SELECT set_config('aig.locked', coalesce(array_agg(n)::text, '{}'), true) FROM (SELECT r.n
+	FROM aig_account a JOIN unnest($4::text[], $5::bigint[]) WITH ORDINALITY AS r(budget_id, start, n) USING (budget_id, start)
 	WHERE ` + fenced + ` ORDER BY a.budget_id, a.start FOR UPDATE OF a) AS locked`
 
 // refunded is what corrections on account a have refunded beyond what they charged.
@@ -75,8 +79,9 @@ old AS (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved,
 		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
 			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded,
 		` + refunded + ` AS refunded
-	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-		AS r(budget_id, start, acked, has, ask, least, now_spent, now_reserved)
+	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) WITH ORDINALITY
+		AS r(budget_id, start, acked, has, ask, least, now_spent, now_reserved, n)
+	JOIN unnest(current_setting('aig.locked')::bigint[]) AS locked(n) USING (n)
 	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
 	WHERE ` + fenced + `),
 based AS (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),

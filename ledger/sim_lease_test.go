@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"aigateway/budget"
 )
@@ -285,23 +286,38 @@ func (s *leaseSim) run(steps int) string {
 	return s.end()
 }
 
-// TestLeaseSimulation runs lives of two to five ledgers on one cap from seeds.
+// TestLeaseSimulation runs lives of two to five ledgers on one cap from seeds: some
+// that are always the same, then others for as long as sim.seconds says. sim.seed is
+// the only one that is run.
 func TestLeaseSimulation(t *testing.T) {
 	t.Parallel()
-	seeds := uint64(20_000)
+	began, seeds := time.Now(), uint64(20_000)
 	if testing.Short() {
 		seeds = 1000
 	}
 	reached := map[string]int{}
-	for seed := range seeds {
+	run := func(seed uint64) {
+		t.Helper()
 		s := newLeaseSim(seed)
 		if broken := s.run(400); broken != "" {
-			t.Fatalf("seed %d: %s", seed, broken)
+			t.Fatalf("-sim.seed=%d: %s", seed, broken)
 		}
 		for k, n := range s.reached {
 			reached[k] += n
 		}
 	}
+	if *simSeed > 0 {
+		run(*simSeed)
+		return
+	}
+	for seed := range seeds {
+		run(seed)
+	}
+	for seed := uint64(began.UnixNano()); time.Since(began).Seconds() < *simSeconds && !testing.Short(); seed++ {
+		run(seed)
+		seeds++
+	}
+	t.Logf("%d seeds in %s", seeds, time.Since(began).Round(time.Millisecond))
 	for _, path := range []string{"a crash", "a crash behind a commit", "a request is lost", "an answer is lost", "a lease is recalled", "a refund", "a charge",
 		fmt.Sprint("outcome ", admitted), fmt.Sprint("outcome ", refused), fmt.Sprint("outcome ", contended), fmt.Sprint("outcome ", waitLease), fmt.Sprint("outcome ", waitMark), fmt.Sprint("outcome ", unreachable)} {
 		if reached[path] == 0 {

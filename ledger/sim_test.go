@@ -27,7 +27,7 @@ import (
 // number of its own, so that a failure can be shrunk by leaving steps out.
 
 var (
-	simSeconds = flag.Float64("sim.seconds", envFloat("SIM_SECONDS", 10), "how long TestSimulation runs at least; SIM_SECONDS sets the default")
+	simSeconds = flag.Float64("sim.seconds", envFloat("SIM_SECONDS", 10), "how long TestSimulation and TestLeaseSimulation run at least; SIM_SECONDS sets the default")
 	simSeed    = flag.Uint64("sim.seed", 0, "the one seed that TestSimulation runs, with a trace")
 )
 

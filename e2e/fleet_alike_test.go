@@ -77,32 +77,38 @@ func TestEveryGatewayAnswersAlike(t *testing.T) {
 			continue
 		}
 		for _, ask := range asks {
-			var answers [3]string
-			for deadline := time.Now().Add(time.Minute); ; pause(200 * time.Millisecond) {
-				for i, g := range all {
-					r := g.try(method, g.rest+ask, body, nil)
-					var v any
-					if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, &v) != nil {
-						t.Fatalf("%s %s: %d %s %v", method, ask, r.status, r.body, r.err)
-					}
-					members := slices.Concat(ofTheMoment, ofTheGateway)
-					if strings.HasSuffix(path, "/curve") {
-						members = append(members, "time") // the last point is of now
-					}
-					text, err := json.Marshal(without(v, members))
-					if err != nil {
-						t.Fatal(err)
-					}
-					answers[i] = string(text)
-				}
-				if answers[0] == answers[1] && answers[0] == answers[2] {
-					break
-				}
-				if time.Now().After(deadline) {
-					t.Errorf("%s differs:\n%s", ask, strings.Join(answers[:], "\n"))
-					break
-				}
+			all.wantSameAnswer(t, method, ask, body)
+		}
+	}
+}
+
+// wantSameAnswer waits until all gateways answer alike.
+func (all gateways) wantSameAnswer(t *testing.T, method, ask, body string) {
+	t.Helper()
+	var answers [3]string
+	for deadline := time.Now().Add(time.Minute); ; pause(200 * time.Millisecond) {
+		for i, g := range all {
+			r := g.try(method, g.rest+ask, body, nil)
+			var v any
+			if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, &v) != nil {
+				t.Fatalf("%s %s: %d %s %v", method, ask, r.status, r.body, r.err)
 			}
+			members := slices.Concat(ofTheMoment, ofTheGateway)
+			if strings.HasSuffix(ask, "/curve") {
+				members = append(members, "time") // the last point is of now
+			}
+			text, err := json.Marshal(without(v, members))
+			if err != nil {
+				t.Fatal(err)
+			}
+			answers[i] = string(text)
+		}
+		if answers[0] == answers[1] && answers[0] == answers[2] {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s differs:\n%s", ask, strings.Join(answers[:], "\n"))
+			break
 		}
 	}
 }

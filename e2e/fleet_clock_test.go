@@ -118,31 +118,7 @@ func TestClocksDiffer(t *testing.T) {
 	for i, g := range all {
 		g.wantAhead(clocks[i] - skipped)
 	}
-	t.Logf("%v are left of the month", time.Until(ends))
-	ended, callers := make(chan struct{}), sync.WaitGroup{}
-	var calls atomic.Int64
-	for i, g := range all {
-		for _, tag := range []string{"month", "day"} {
-			callers.Go(func() {
-				for {
-					r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", tag, "fault:out=2950", `,"max_tokens":2950`), tagged(tag))
-					calls.Add(1)
-					if ok := []int{http.StatusOK, http.StatusPaymentRequired, http.StatusTooManyRequests}; r.err != nil || !slices.Contains(ok, r.status) {
-						t.Errorf("gateway %d under %s, %v before the end: %d %s %v", i, tag, time.Until(ends), r.status, r.body, r.err)
-					}
-					select {
-					case <-ended:
-						return
-					case <-time.After(100 * time.Millisecond):
-					}
-				}
-			})
-		}
-	}
-	stop := sync.OnceFunc(func() {
-		close(ended)
-		callers.Wait()
-	})
+	calls, stop := all.callBoth(t, ends)
 	defer stop()
 	want := func(each int64) {
 		t.Helper()
@@ -166,22 +142,10 @@ func TestClocksDiffer(t *testing.T) {
 	want(6)
 	t.Logf("the new window's calls were sent %v after it began", time.Since(ends).Round(time.Millisecond))
 	stop()
-	for _, tag := range []string{"month", "day"} {
-		if n, nano := all.bill(tag); n != 6 || nano > 200_000_000 {
-			t.Errorf("%d calls under %s, billed %d nano-USD of two caps of 100000000", n, tag, nano)
-		}
-	}
 	if calls.Load() < 30 {
 		t.Errorf("only %d calls", calls.Load())
 	}
-	all.settle(time.Minute)
-	told := all[0].windows()
-	for i, g := range all {
-		if w := g.windows(); w != told {
-			t.Errorf("gateway %d tells of windows\n%sand the first\n%s", i, w, told)
-		}
-	}
-	t.Logf("every gateway tells\n%s", told)
+	all.wantSixEach(t)
 	wantMonth(t, all, border)
 }
 
@@ -208,4 +172,53 @@ func wantMonth(t *testing.T, all gateways, begun time.Time) {
 		})
 		t.Logf("%s: %s", query, last)
 	}
+}
+
+// callBoth calls under both caps at every gateway until stop; no call gets another
+// answer than the caps'.
+func (all gateways) callBoth(t *testing.T, ends time.Time) (calls *atomic.Int64, stop func()) {
+	ended, callers := make(chan struct{}), sync.WaitGroup{}
+	calls = new(atomic.Int64)
+	for i, g := range all {
+		for _, tag := range []string{"month", "day"} {
+			callers.Go(func() {
+				for {
+					r := g.insist(http.MethodPost, g.url+"/v1/chat/completions", chatBody("fake/m1", tag, "fault:out=2950", `,"max_tokens":2950`), tagged(tag))
+					calls.Add(1)
+					if ok := []int{http.StatusOK, http.StatusPaymentRequired, http.StatusTooManyRequests}; r.err != nil || !slices.Contains(ok, r.status) {
+						t.Errorf("gateway %d under %s, %v before the end: %d %s %v", i, tag, time.Until(ends), r.status, r.body, r.err)
+					}
+					select {
+					case <-ended:
+						return
+					case <-time.After(100 * time.Millisecond):
+					}
+				}
+			})
+		}
+	}
+	stop = sync.OnceFunc(func() {
+		close(ended)
+		callers.Wait()
+	})
+	return calls, stop
+}
+
+// wantSixEach wants what two windows afford to have been billed, and all to tell of the
+// same windows.
+func (all gateways) wantSixEach(t *testing.T) {
+	t.Helper()
+	for _, tag := range []string{"month", "day"} {
+		if n, nano := all.bill(tag); n != 6 || nano > 200_000_000 {
+			t.Errorf("%d calls under %s, billed %d nano-USD of two caps of 100000000", n, tag, nano)
+		}
+	}
+	all.settle(time.Minute)
+	told := all[0].windows()
+	for i, g := range all {
+		if w := g.windows(); w != told {
+			t.Errorf("gateway %d tells of windows\n%sand the first\n%s", i, w, told)
+		}
+	}
+	t.Logf("every gateway tells\n%s", told)
 }

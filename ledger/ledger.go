@@ -209,10 +209,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		return k, err
 	}
 	l.store.shared = l.config.Lessor != nil
-	at := l.instant()
-	if l.config.Lessor != nil {
-		at.wall = 0 // windows stay as the last process left them: see FollowClock
-	}
+	at := l.startInstant()
 	v, err := l.store.load(ctx, at.wall)
 	if err != nil {
 		return k, err
@@ -254,10 +251,7 @@ func (l *Ledger) recover(ctx context.Context) (k ringKey, err error) {
 		return k, err
 	}
 	l.store.witness = l.lock.setCommits
-	if l.config.Lessor != nil {
-		c.lend(int64(l.config.MaxStale))
-		c.clock = clock{wall: c.wall, stopped: true}
-	}
+	l.shareCaps(c)
 	l.core, l.spool, l.lastRule = c, v.spool, v.lastRule
 	l.rulesVersion.Store(v.rulesVersion)
 	c.waiting.most = l.config.WaitBytes
@@ -312,6 +306,24 @@ const restoreEpochs = 1000
 func (l *Ledger) instant() instant {
 	t := l.config.Now()
 	return instant{wall: t.UnixNano() + l.apart.Load(), mono: l.monotonic(t)}
+}
+
+// startInstant is the instant of a start. With a Lessor windows stay as the last process
+// left them: see FollowClock.
+func (l *Ledger) startInstant() instant {
+	at := l.instant()
+	if l.config.Lessor != nil {
+		at.wall = 0
+	}
+	return at
+}
+
+// shareCaps makes c share its caps, if there is a Lessor.
+func (l *Ledger) shareCaps(c *core) {
+	if l.config.Lessor != nil {
+		c.lend(int64(l.config.MaxStale))
+		c.clock = clock{wall: c.wall, stopped: true}
+	}
 }
 
 // Now is the time that windows, reports and keys go by: this machine's clock or, with a

@@ -57,7 +57,7 @@ func newMetrics(l *Ledger, registry prometheus.Registerer) *metrics {
 		descReserved: prometheus.NewDesc("aig_budget_reserved_usd", "Reserved in the current window, including what a crash left undecided.", []string{"budget", "target", "period"}, nil),
 		descCap:      prometheus.NewDesc("aig_budget_cap_usd", "Cap of the budget.", []string{"budget", "target", "period"}, nil),
 		descBudgets:  prometheus.NewDesc("aig_budgets", "Budgets; above the limit the rest has no metrics of its own.", nil, nil),
-		descClock:    prometheus.NewDesc("aig_clock_ahead_seconds", "How far the clock is ahead of the time that windows go by; far from 0, it was set, and windows wait: an alarm.", nil, nil),
+		descClock:    prometheus.NewDesc("aig_clock_ahead_seconds", "How far the clock is ahead of the time that windows go by, with a store the store's; far from 0, one of them is wrong, and after a leap windows wait: an alarm.", nil, nil),
 		descSize:     prometheus.NewDesc("aig_ledger_bytes", "Size of the database and its journal.", nil, nil),
 		descFull:     prometheus.NewDesc("aig_disk_full_days", "Days for which the free disk lasts at the database's growth of the last day, 3651 for ten years and more; below 14 is an alarm.", nil, nil),
 		descOrphaned: prometheus.NewDesc("aig_orphaned_usd", "Held because a crash left it undecided, over all accounts.", nil, nil),

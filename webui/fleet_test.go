@@ -158,12 +158,15 @@ func TestOIDCAtSeveralGateways(t *testing.T) {
 		v := newVisit(t, func(c *webui.OIDC) { c.ClientSecret = secret })
 		v.issuer.ClientSecret = secret
 		at := map[bool]http.Handler{}
+		stand := map[string]bool{} // for a session, at a gateway
 		for _, callback := range []bool{false, true} {
 			issuer, err := webui.NewIssuer(v.oidc.OIDC)
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := webui.New(webui.Config{Auth: both{v.keys, issuer}, Now: func() time.Time { return v.now }, Issuer: issuer, Store: k, REST: http.NotFoundHandler()})
+			h, err := webui.New(webui.Config{Auth: both{v.keys, issuer}, Now: func() time.Time { return v.now }, Issuer: issuer, Store: k, REST: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				stand[r.Header.Get("Authorization")] = true
+			})})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -180,6 +183,10 @@ func TestOIDCAtSeveralGateways(t *testing.T) {
 			if a := v.do("GET", "/ui/session", "", v.session()); a.Code != http.StatusOK || !strings.Contains(a.Body.String(), "anna@example.com") {
 				t.Errorf("with the secret %q: %d %s", secret, a.Code, a.Body)
 			}
+			v.do("GET", "/ui/api/v1/budgets", "", v.session())
+		}
+		if len(stand) != 2 {
+			t.Errorf("what stands for a session in the process is made of what the browser has: %v", stand)
 		}
 	}
 }

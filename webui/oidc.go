@@ -63,6 +63,7 @@ type Issuer struct {
 	OIDC
 	client *http.Client
 	people *signIns[*budget.Key]
+	chance string // of this process: what stands for a session in it cannot be made of the cookie
 	rules  string // a hash of what decides who may do what, and for how long
 	key    []byte // of the MACs of pending sign-ins: the same at every gateway of this client
 	asking chan struct{}
@@ -81,7 +82,7 @@ type found struct {
 
 // NewIssuer returns an Issuer, which is asked for its addresses at the first sign-in.
 func NewIssuer(c OIDC) (*Issuer, error) {
-	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), rules: rulesOf(c), key: keyOf(c), asking: make(chan struct{}, issuerAtOnce)}
+	i := &Issuer{OIDC: c, people: newSignIns[*budget.Key](maxSessions), chance: rand.Text(), rules: rulesOf(c), key: keyOf(c), asking: make(chan struct{}, issuerAtOnce)}
 	var pool *x509.CertPool // nil: the system's
 	if len(c.CA) > 0 {
 		pool = x509.NewCertPool()
@@ -116,9 +117,10 @@ const personPrefix = budget.KeyPrefix + "oidc-"
 // Known reports whether secret is one that an Issuer made.
 func Known(secret string) bool { return strings.HasPrefix(secret, personPrefix) }
 
-// keyOf is of MACs that tell who began a sign-in, at this gateway or another, from a
-// stranger who would have the issuer asked for a code. A client without a secret has
-// nothing that strangers do not know: there they may, and gain nothing.
+// keyOf is of MACs that tell a sign-in that was begun, at this gateway or another, from
+// one that was made up, as by a neighbouring host that plants cookies. It is no secret
+// where the client has none, and rests on nothing: who can open the page can begin a
+// sign-in, and have the issuer asked for its code, in vain, issuerAtOnce times at once.
 func keyOf(c OIDC) []byte {
 	sum := sha256.Sum256(fmt.Appendf(nil, "a sign-in that was begun %q %q %q %q", c.Issuer, c.ClientID, c.ClientSecret, c.RedirectURL))
 	return sum[:]
@@ -184,7 +186,7 @@ func (i *Issuer) discover(ctx context.Context) (*found, error) {
 // else, so nobody can fill a memory with it.
 type pending struct{ state, nonce, verifier string }
 
-// seal is the cookie's text: only who began here makes the issuer be asked.
+// seal is the cookie's text.
 func (i *Issuer) seal(p pending, until time.Time) string {
 	text := strings.Join([]string{p.state, p.nonce, p.verifier, strconv.FormatInt(until.Unix(), 10)}, ".")
 	return text + "." + i.mac(text)
@@ -304,16 +306,17 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) (to string, e
 	if err != nil {
 		return "", err
 	}
-	h.Issuer.Told(key, nil)
 	if err := h.start(w, r, session{Person: key, Rules: h.Issuer.rules}, lasts); err != nil {
 		return "", &failed{failedStore, err}
 	}
+	h.Issuer.Told(key, nil)
 	return "/ui/", nil
 }
 
-// secretOf is what stands for the rights of a session in the process.
+// secretOf is what stands for the rights of a session in the process. Who has the cookie
+// cannot make it, and so can do nothing with the API that ends later than the session.
 func (i *Issuer) secretOf(session string, key *budget.Key, until time.Time) string {
-	id := hashOf("person", session)
+	id := hashOf(i.chance, session)
 	if _, ok := i.people.get(id, i.Now()); !ok {
 		i.people.set(id, key, i.Now(), until)
 	}

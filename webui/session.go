@@ -155,11 +155,21 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) (*budget.Key, e
 			return nil, err
 		}
 	}
-	key, err := h.Auth.Authenticate(secret)
+	key, err := h.visitor(secret)
 	if err != nil {
 		return nil, err
 	}
 	return key, h.start(w, r, session{Secret: secret}, sessionFor)
+}
+
+// visitor is the key of secret, if there is something here for it. Those who may only
+// call models are many and trusted little; their sign-ins would push out everybody's.
+func (h *Handler) visitor(secret string) (*budget.Key, error) {
+	key, err := h.Auth.Authenticate(secret)
+	if err == nil && !key.Has(budget.ScopeUsage) && !key.Has(budget.ScopeBudgets) {
+		return nil, &budget.Error{Kind: budget.KindPermission, Reason: "scope_missing", Message: "this key may call models and look at nothing; sign in with one that has the scope usage or budgets"}
+	}
+	return key, err
 }
 
 // start begins a session, and ends the one that the browser had.

@@ -118,6 +118,23 @@ func TestSession(t *testing.T) {
 	}
 }
 
+// TestWhoMayOnlyCall has keys that see nothing at the page begin no session: there is
+// room for a number of them, and of more the oldest go.
+func TestWhoMayOnlyCall(t *testing.T) {
+	w := newWorld(t)
+	for scope, want := range map[budget.Scope]int{
+		budget.ScopeInference: http.StatusForbidden, budget.ScopeUsage: http.StatusOK, budget.ScopeBudgets: http.StatusOK, budget.ScopeAdmin: http.StatusOK,
+	} {
+		w.keys["sk-aig-two"] = &budget.Key{ID: "key_2", Scopes: []budget.Scope{scope}}
+		if a := w.do("POST", "/ui/session", `{"key":"sk-aig-two"}`, ""); a.Code != want || (a.Header().Get("Set-Cookie") != "") != (want == http.StatusOK) {
+			t.Errorf("%s signs in: %d %s", scope, a.Code, a.Body)
+		}
+		if a := w.do("POST", "/ui/ticket", "", "", "Sec-Fetch-Site", "-", "Authorization", "Bearer sk-aig-two"); a.Code != want {
+			t.Errorf("%s gets an address: %d %s", scope, a.Code, a.Body)
+		}
+	}
+}
+
 // TestCrossSite sends what pages of other origins can make a browser send.
 func TestCrossSite(t *testing.T) {
 	w := newWorld(t)

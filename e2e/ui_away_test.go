@@ -94,6 +94,36 @@ func wantSignedInAtBoth(t *testing.T, g, other *gateway) {
 		t.Errorf("signed out at the other: %d", got)
 	}
 	eventually(t, 3*time.Second, "who signed out at one gateway is signed out at all", func() bool { return status(g) == http.StatusUnauthorized })
+	ticket, signed := g.ticket(t), make(chan int)
+	for i := range 8 {
+		go func() { signed <- gateways{g, other}[i%2].useTicket(ticket) }()
+	}
+	in := 0
+	for range 8 {
+		if <-signed == http.StatusOK {
+			in++
+		}
+	}
+	if in != 1 {
+		t.Errorf("of eight that use one address at two gateways at once %d are signed in", in)
+	}
+}
+
+// ticket is what an address that signs in once ends with.
+func (g *gateway) ticket(t *testing.T) string {
+	t.Helper()
+	r := g.try(http.MethodPost, g.rest+"/ui/ticket", "", nil)
+	var made struct{ Path string }
+	if json.Unmarshal(r.body, &made) != nil || made.Path == "" {
+		t.Fatalf("a ticket: %d %s %v", r.status, r.body, r.err)
+	}
+	_, ticket, _ := strings.Cut(made.Path, "#/ticket/")
+	return ticket
+}
+
+// useTicket signs in with that, and returns the status.
+func (g *gateway) useTicket(ticket string) int {
+	return g.try(http.MethodPost, g.rest+"/ui/session", fmt.Sprintf(`{"ticket":%q}`, ticket), http.Header{"Sec-Fetch-Site": {"same-origin"}}).status
 }
 
 // visit is somebody who is signed in at a gateway's page.

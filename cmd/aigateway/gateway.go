@@ -363,7 +363,7 @@ func (c *controlPlane) servers(a *app) error {
 }
 
 func (c *controlPlane) restServer(a *app) error {
-	page := webui.Config{Auth: c.auth, REST: c.admin.REST(), Now: a.now, Issuer: c.auth.issuer, Sessions: filepath.Join(c.cfg.DataDir, fileSessions)}
+	page := webui.Config{Auth: c.auth, REST: c.admin.REST(), Now: c.ledger.Now, Issuer: c.auth.issuer, Sessions: filepath.Join(c.cfg.DataDir, fileSessions)}
 	if c.shared != nil {
 		page.Store = c.shared.store
 	}

@@ -27,7 +27,7 @@ func (c *controlPlane) issuer(a *app) (*webui.Issuer, error) {
 	}
 	w := webui.OIDC{
 		Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(), RedirectURL: o.RedirectURL.String(),
-		Scopes: o.Scopes, UserClaim: o.UserClaim, GroupsClaim: o.GroupsClaim, SessionFor: o.SessionFor, CA: o.CA, Now: a.now,
+		Scopes: o.Scopes, UserClaim: o.UserClaim, GroupsClaim: o.GroupsClaim, SessionFor: o.SessionFor, CA: o.CA, Now: c.ledger.Now,
 		Told: func(key *budget.Key, err error) {
 			if err != nil {
 				a.log.Warn("nobody was signed in at the page", "error", err)

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -422,4 +423,32 @@ func usageTables() (all []shownTable) {
 			sums: len(columns), columns: append(columns, usageColumns...), cli: []string{"usage", "query", "--from", "2026-01", "--by", by}})
 	}
 	return all
+}
+
+// wantSameCSV compares the rows of usage by day and tag with the file made of them.
+func wantSameCSV(t *testing.T, rows [][]string, text string) {
+	t.Helper()
+	file, err := csv.NewReader(strings.NewReader(text)).ReadAll()
+	if err != nil || len(file) != len(rows)+1 || len(rows) < 2 {
+		t.Fatalf("the page has %d rows; as CSV, with its head, %d: %v", len(rows), len(file), err)
+	}
+	members := []string{"time", "tag", "cost_usd", "requests", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "estimated_cost_usd", "unpriced_requests"}
+	for i, row := range rows {
+		for j, shown := range row {
+			got := file[i+1][slices.Index(file[0], members[j])]
+			switch members[j] {
+			case "time":
+				got = got[:len(shown)]
+			case "tag":
+				if strings.HasPrefix(shown, "=") { // which a spreadsheet would run
+					shown = "'" + shown
+				}
+			default:
+				shown = plain(shown)
+			}
+			if got != shown {
+				t.Errorf("row %d, %s: the page says %q, its CSV %q", i, members[j], shown, got)
+			}
+		}
+	}
 }

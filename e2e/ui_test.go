@@ -23,8 +23,12 @@ type seen struct {
 	Pages         []seenPage
 	Changes       [2][][]string
 	Sentence, Why string
-	Stranger      map[string]string // what somebody found who follows what is to be seen, by question
-	Problems      []string
+	CSV           struct {
+		Rows [][]string // of the table of usage by day and tag
+		Text string     // the same, downloaded
+	}
+	Stranger map[string]string // what somebody found who follows what is to be seen, by question
+	Problems []string
 }
 
 // TestPage opens every page of /ui/ in a real browser, from 360 to 1280 pixels, light
@@ -32,7 +36,8 @@ type seen struct {
 // another origin, no finding of axe. Every number that it shows is what REST and the CLI
 // answer at that time, also where the gateway's time zone is not the browser's, clocks
 // change, sums are tiny, huge or negative, and tags have characters of HTML and
-// addresses. The screenshots are in bin/browser/shots.
+// addresses; and so does what it gives as CSV. On paper nothing is cut, and nothing moves
+// for who wants no motion. The screenshots are in bin/browser/shots.
 func TestPage(t *testing.T) {
 	t.Parallel()
 	g := runOddGateway(t)
@@ -82,6 +87,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("%s: the page says %q, REST %q", v.what, v.got, v.want)
 		}
 	}
+	wantSameCSV(t, page.CSV.Rows, page.CSV.Text)
 	g.wantStrangerFinds(t, page.Stranger, fmt.Sprint("max_tokens ", told["max_tokens_that_fit"]))
 	g.get("/v1/budgets/"+b.ID, &spent)
 	audit := g.try(http.MethodGet, g.rest+"/v1/audit?page_size=1000", "", nil)

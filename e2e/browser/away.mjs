@@ -69,6 +69,19 @@ await run(base, out, async (b) => {
     b.away = false;
   }
 
+  // There is no event stream, as behind some proxies: the page asks now and then.
+  await page.route('**/ui/events*', (r) => r.fulfill({ status: 429, body: '' }));
+  b.refusals = 2;
+  await b.go('c', 'Calls');
+  const rows = page.getByRole('region', { name: 'Calls', exact: true }).locator('tbody tr');
+  await page.waitForResponse((r) => r.url().includes('/v1/calls?') && r.url().includes('after='));
+  const before = await rows.count();
+  await b.tell('call');
+  await rows.nth(before).waitFor();
+  check(b.refusals === 0, 'a stream that is refused is tried again and again, or not once more');
+  b.refusals = 0;
+  await page.unroute('**/ui/events*');
+
   // The store is down: said, and over by itself.
   await b.go('b', 'Budgets');
   b.away = true;

@@ -4,6 +4,7 @@
 //
 // node browse.mjs BASE DIRECTORY KEY TICKET ADDRESSES: screenshots go to the directory;
 // what stands at each address of the page (a list in JSON) is in pages.
+import { readFileSync } from 'node:fs';
 import { run } from './page.mjs';
 
 const [base, out, key, ticket, addresses] = process.argv.slice(2);
@@ -30,9 +31,11 @@ await run(base, out, async (b) => {
   await heading('Today');
   read.sentence = await page.locator('.sentence').textContent();
   await look('today');
-  await page.emulateMedia({ media: 'print' });
-  await page.screenshot({ path: `${out}/today-print.png`, fullPage: true });
-  await page.emulateMedia({ media: 'screen' });
+  const moves = () => page.locator('.bar i').first().evaluate((e) => getComputedStyle(e).transitionDuration);
+  check(await moves() === '0s', 'bars move for who wants no motion');
+  await page.emulateMedia({ reducedMotion: 'no-preference' });
+  check(await moves() === '0.2s', 'bars move for nobody');
+  await page.emulateMedia({ reducedMotion: 'reduce' });
 
   await page.keyboard.press('g'); // keys alone from here on
   await page.keyboard.press('u');
@@ -117,6 +120,13 @@ await run(base, out, async (b) => {
   await ask('what would fit', [inTable('Budgets under pressure', 'found, month')], () => page.getByRole('region', { name: 'Refused calls' }).locator('tbody td').nth(5));
   await ask('who raised a cap and why', [inTable('Budgets under pressure', 'found, month')], () => page.getByRole('region', { name: 'Changes' }).locator('tbody tr'));
   await ask('whether the books tie', [menu('Books')], () => page.getByText(/^✗ The books of /));
+
+  // What can be taken away as CSV is what is shown.
+  await b.visit('#/usage?from=2026-01&by=day,tag');
+  const shown = await b.cells('Usage');
+  const download = page.waitForEvent('download');
+  await page.getByRole('link', { name: 'These rows as CSV' }).click();
+  read.csv = { rows: shown[0], text: readFileSync(await (await download).path(), 'utf8') };
 
   read.pages = [];
   for (const address of JSON.parse(addresses)) read.pages.push(await b.read(address));

@@ -25,6 +25,13 @@ await run(base, out, async (b) => {
   await b.go('k', 'Keys');
   check(await page.getByText('An admin key is needed').count() === 1, 'keys are shown to who may edit budgets');
 
+  for (const [key, name] of [['t', 'Today'], ['u', 'Usage'], ['c', 'Calls']]) { // before the first call
+    await b.go(key, name);
+    await page.getByText('No call has been made yet.').waitFor();
+    await b.look(`first-${name.toLowerCase()}`);
+  }
+  await b.go('k', 'Keys');
+
   await b.tell('look only'); // the group may only look from now on
   await page.getByRole('button', { name: 'Sign out' }).click();
   await organization().click();

@@ -74,8 +74,14 @@ export async function run(base, out, f, others = []) {
           for (const v of found.violations) problems.push(`axe, ${name} at ${width} ${colorScheme}: ${v.id}: ${v.nodes.map((n) => n.target).join('; ')}`);
         }
       }
+      await page.emulateMedia({ colorScheme: 'light', media: 'print' }); // on A4 across, as style.css has it
+      await page.setViewportSize({ width: 1032, height: 703 });
+      await page.screenshot({ path: `${out}/${name}-print.png`, fullPage: true });
+      const cut = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      check(cut <= 0, `${name} is ${cut} px wider than a sheet`);
+      check(await page.locator('nav a, button, input, select').filter({ visible: true }).count() === 0, `${name} prints what can only be used on a screen`);
       await page.setViewportSize({ width: 1280, height: 800 });
-      await page.emulateMedia({ colorScheme: 'light' });
+      await page.emulateMedia({ media: 'screen' });
     },
     // tell asks who started this to do something, and waits until it is done.
     async tell(what) {

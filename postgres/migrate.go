@@ -3,10 +3,13 @@ package postgres
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 )
 
 //go:embed migrations/*.sql
@@ -24,7 +27,13 @@ const readable = 1
 // migrateWithin is how long an upgrade may take, of large tables on a slow disk.
 const migrateWithin = 10 * time.Minute
 
-// Migrate makes or upgrades the tables, one replica at a time.
+// tableWithin is how long an upgrade waits for one table, which every exchange of the
+// gateways that run waits behind it for. Who copies the database keeps tables from it
+// for hours.
+const tableWithin = time.Second
+
+// Migrate makes or upgrades the tables, one replica at a time. An error that is Away also
+// says that a transaction, such as that of pg_dump, keeps a table from being upgraded.
 func (s *Store) Migrate(ctx context.Context) error {
 	files, err := migrations.ReadDir("migrations")
 	if err != nil {
@@ -57,12 +66,20 @@ func (s *Store) Migrate(ctx context.Context) error {
 		if have >= len(files) {
 			return nil
 		}
+		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', $1, true)", fmt.Sprint(tableWithin.Milliseconds())); err != nil {
+			return err
+		}
 		for _, f := range files[have:] {
 			text, err := migrations.ReadFile(path.Join("migrations", f.Name()))
 			if err != nil {
 				return err
 			}
-			if _, err := c.PgConn().Exec(ctx, string(text)).ReadAll(); err != nil {
+			_, err = c.PgConn().Exec(ctx, string(text)).ReadAll()
+			var answer *pgconn.PgError
+			if errors.As(err, &answer) && answer.Code == "55P03" { // lock_not_available
+				return fmt.Errorf("another transaction, such as that of a backup, uses a table that is to be upgraded, which waits for its end: %w", err)
+			}
+			if err != nil {
 				return fmt.Errorf("%s: %w", strings.TrimSuffix(f.Name(), ".sql"), err)
 			}
 		}

@@ -298,9 +298,9 @@ func (f *folding) refuses() {
 	}
 }
 
-// testOlderSchema lets the programs of before and after a migration share a store: its
-// tables are made by the older one, have rows, and are upgraded under it.
-func testOlderSchema(w *world) {
+// testFoldBesideOld has a replica in the store whose program does not know of folded
+// usage: it tells what it always told, and nothing is folded while it lives.
+func testFoldBesideOld(w *world) {
 	var replica string
 	w.must(w.db.QueryRow(w.Context(), `INSERT INTO aig_holder (id, name, program, config_hash, epoch, seq, seen, applied, asserted) VALUES ('old', '', '', '', 1, 0, now(), 1, 1) RETURNING id`).Scan(&replica))
 	old := &booker{nil, map[int64]map[budget.Tag]budget.UsageRow{}}

@@ -27,26 +27,30 @@ func (f UsageFolds) Upto() int64 {
 	return f[len(f)-1].Upto
 }
 
-// at is the fold that a quarter of an hour is in.
-func (f UsageFolds) at(quarter int64) *UsageFold {
+// at is the fold that a quarter of an hour is in, and where that begins; nil: in none.
+func (f UsageFolds) at(quarter int64) (fold *UsageFold, from int64) {
 	for i := range f {
 		if quarter < f[i].Upto {
-			return &f[i]
+			return &f[i], from
 		}
+		from = f[i].Upto
 	}
-	return nil
+	return nil, from
 }
 
 // Part is what usage of a quarter of an hour is kept by: the first quarter of that and
-// the first one behind it.
+// the first one behind it. Parts do not overlap: where one fold ends within a day of the
+// next one's zone, a part does.
 func (f UsageFolds) Part(quarter int64) (first, next int64) {
-	fold := f.at(quarter)
+	fold, from := f.at(quarter)
 	if fold == nil {
 		return quarter, quarter + 1
 	}
 	t := time.Unix(0, quarter*int64(usageGrain))
 	utc, local := Day.WindowAt(t, time.UTC), Day.WindowAt(t, fold.Zone)
-	return max(utc.Start.UnixNano(), local.Start.UnixNano()) / int64(usageGrain), min(utc.End.UnixNano(), local.End.UnixNano()) / int64(usageGrain)
+	first = max(utc.Start.UnixNano(), local.Start.UnixNano()) / int64(usageGrain)
+	next = min(utc.End.UnixNano(), local.End.UnixNano()) / int64(usageGrain)
+	return max(first, from), min(next, fold.Upto)
 }
 
 // Exact is nil if a report of w is exact where it begins and ends, and where its days
@@ -81,7 +85,8 @@ func (f UsageFolds) exact(t time.Time, oldest int64) error {
 		return nil
 	}
 	zones := "UTC"
-	if name := f.at(quarter).Zone.String(); name != zones {
+	fold, _ := f.at(quarter)
+	if name := fold.Zone.String(); name != zones {
 		zones += " and " + name
 	}
 	return Invalid("usage_folded", "from", fmt.Sprintf("usage from before %s is kept by the day of %s, so a report cannot be exact that has a border at %s; use whole days of these zones, or a later time",

@@ -73,6 +73,7 @@ func TestStore(t *testing.T) {
 		"tidy":               testTidy,
 		"fold":               testFold,
 		"fold beside old":    testFoldBesideOld,
+		"fold in two zones":  testFoldOfTwoZones,
 		"changed":            testChanged,
 		"lost reply":         testLostReply,
 		"late exchange":      testLateExchange,

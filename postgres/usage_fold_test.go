@@ -156,6 +156,36 @@ func newFolding(w *world) *folding {
 	return f
 }
 
+// testFoldOfTwoZones goes on in another zone, as after an edit of time_zone, and tells
+// all again.
+func testFoldOfTwoZones(w *world) {
+	f := newFolding(w)
+	folds, err := f.store.UsageFolds(w.Context(), budget.UsageFolds{{Upto: f.border, Zone: f.tokyo}, {Upto: f.border + 15*96, Zone: time.UTC}})
+	w.must(err)
+	if len(folds) != 2 {
+		w.Fatalf("folds: %v", folds)
+	}
+	for q := f.border - 8; q < f.border+8; q++ { // around the border, which is within a day of UTC
+		f.lives.book(q, "t/0", 3)
+	}
+	for range 2 {
+		w.must(f.lives.m.PushUsage(w.Context(), f.lives.totals(folds, 0, f.border*2), folds.Upto()))
+		for more := true; more; {
+			more, err = f.store.FoldUsage(w.Context())
+			w.must(err)
+		}
+	}
+	var want, got int64
+	for _, tags := range f.lives.rows {
+		for _, r := range tags {
+			want += int64(r.Cost)
+		}
+	}
+	if got = w.number(`SELECT sum(cost) FROM aig_usage WHERE holder = 'lives'`); got != want {
+		w.Errorf("the store has %d of a gateway that told %d", got, want)
+	}
+}
+
 // at is the begin of the day of a quarter of an hour.
 func at(quarter int64, z *time.Location) time.Time {
 	return budget.Day.WindowAt(time.Unix(0, quarter*grain), z).Start

@@ -25,7 +25,7 @@ func (s *Store) Adjust(ctx context.Context, a budget.Adjustment, actor string) (
 		return budget.Adjustment{}, err
 	}
 	a.Actor = actor
-	err := s.write(ctx, func(c *conn) error {
+	err := s.write(ctx, func(ctx context.Context, c *conn) error {
 		var now time.Time
 		// One at a time, and none beside an edit: rows of the audit log are one chain, and a
 		// budget that begins to limit has what was booked before.
@@ -169,7 +169,7 @@ func (s *Store) Adjustments(ctx context.Context, after string, limit int) (out [
 	if err != nil {
 		return nil, err
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		out, err = readAdjustments(ctx, c, `WHERE id > $1 ORDER BY id LIMIT $2`, num, max(0, limit))
 		return err
 	})
@@ -178,7 +178,7 @@ func (s *Store) Adjustments(ctx context.Context, after string, limit int) (out [
 
 // LastAdjustments are the latest, the last one first.
 func (s *Store) LastAdjustments(ctx context.Context, limit int) (out []budget.Adjustment, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		out, err = readAdjustments(ctx, c, `ORDER BY id DESC LIMIT $1`, max(0, limit))
 		return err
 	})

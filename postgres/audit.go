@@ -56,7 +56,7 @@ func (s *Store) AuditLog(ctx context.Context, after int64, limit int) ([]budget.
 }
 
 func (s *Store) eachAudit(ctx context.Context, after int64, limit int, f func(e budget.AuditEntry, hash []byte) error) error {
-	return s.read(ctx, func(c *conn) error {
+	return s.read(ctx, func(ctx context.Context, c *conn) error {
 		return scanAudit(ctx, c, f, `WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
 	})
 }

@@ -35,6 +35,9 @@ func Check(ctx context.Context, url string, declared Durability) (problems []str
 		return nil, fmt.Errorf("read the address of the database: %w", err) // without the password
 	}
 	config.DefaultQueryExecMode = pgx.QueryExecModeExec // leaves nothing in a session, which a pooler may share
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the database: %w", err)

@@ -120,9 +120,7 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	m.seq++
 	m.promise(asks)
 	r := &reply{}
-	ctx, cancel := context.WithTimeout(ctx, m.s.watchdog())
-	defer cancel()
-	err := m.s.with(ctx, m.own, func(c *conn) error {
+	err := m.s.with(ctx, m.s.watchdog(), m.own, func(ctx context.Context, c *conn) error {
 		c.notices.Store(0)
 		batch := m.batch(asks)
 		results := c.SendBatch(ctx, batch)
@@ -224,7 +222,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 
 // openAccounts makes the accounts that asks name, where the store's clock has begun
 // their windows, and reports whether there is any.
-func (s *Store) openAccounts(ctx context.Context, p pool, asks []budget.Ask) (opened bool, err error) {
+func (s *Store) openAccounts(ctx context.Context, p *pool, asks []budget.Ask) (opened bool, err error) {
 	if len(asks) == 0 {
 		return false, nil
 	}
@@ -234,7 +232,7 @@ func (s *Store) openAccounts(ctx context.Context, p pool, asks []budget.Ask) (op
 	for _, a := range asks {
 		ids = append(ids, a.BudgetID)
 	}
-	err = s.transact(ctx, p, begin, func(c *conn) error {
+	err = s.transact(ctx, p, begin, func(ctx context.Context, c *conn) error {
 		now, err := clock(ctx, c)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func (w *watch) gone(all []budget.ReplicaStatus, now time.Time, after, pause tim
 // it is safe also for one that is only cut off: it goes on with nothing else.
 func (s *Store) forgetGone(ctx context.Context) error {
 	var all []budget.ReplicaStatus // by what gone looks at
-	err := s.look(ctx, func(c *conn) error {
+	err := s.look(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT id, seen FROM aig_holder WHERE NOT forgotten`)
 		if err != nil {
 			return err

@@ -23,7 +23,7 @@ func (m *Member) PushRefused(ctx context.Context, counts []budget.Refused) error
 			calls, distinct, kept = append(calls, r.Calls), append(distinct, r.Distinct), append(kept, int64(r.Kept))
 		}
 		counts = counts[n:]
-		err := m.s.write(ctx, func(c *conn) error {
+		err := m.s.write(ctx, func(ctx context.Context, c *conn) error {
 			var known bool
 			err := c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND NOT forgotten)`, m.id, m.epoch).Scan(&known)
 			if err == nil && !known {
@@ -66,7 +66,7 @@ func (s *Store) Refused(ctx context.Context, w budget.Window) (out []budget.Refu
 	}
 	first, last := quarters(w.Start.UnixNano(), endOf(w))
 	out = []budget.Refused{}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT budget_id, reason, `+sumRefused+` FROM aig_refused WHERE bucket >= $1 AND bucket < $2 GROUP BY budget_id, reason`, first, last)
 		if err != nil {
 			return err
@@ -98,7 +98,7 @@ func (s *Store) Windows(ctx context.Context, id string, before time.Time, limit 
 	if running < most {
 		out = append(out, budget.WindowReport{Window: status.Window, Running: true, Cap: &status.Cap, Spent: status.Spent})
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT start, "end", spent FROM aig_past_window WHERE budget_id = $1 AND start < $2
 			UNION SELECT start, "end", spent FROM aig_account WHERE budget_id = $1 AND start < $2 ORDER BY start DESC LIMIT $3`, id, min(most, running), max(0, limit))
 		if err != nil {
@@ -151,7 +151,7 @@ func (s *Store) BudgetChanges(ctx context.Context, id string, before int64, limi
 		before = math.MaxInt64
 	}
 	var entries []budget.AuditEntry
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		entries, err = readAudit(ctx, c, `WHERE subject = $1 AND id < $2 AND action IN ('create_budget', 'update_budget', 'delete_budget') ORDER BY id DESC LIMIT $3`, id, before, max(0, limit)+1)
 		return err
 	})

@@ -26,7 +26,7 @@ func (s *Store) CreateKey(ctx context.Context, k budget.Key, by budget.Author) (
 	id := strings.ToLower(rand.Text()[:16])
 	secret = budget.KeyPrefix + id + "-" + strings.ToLower(rand.Text()[:26])
 	k.ID = "key_" + id
-	version, err = s.edit(ctx, func(c *conn, now time.Time) error {
+	version, err = s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		k.CreateTime = now
 		if err := insertKey(ctx, c, budget.SharedKey{Key: k, Hash: sha256.Sum256([]byte(secret))}); err != nil {
 			return err
@@ -56,7 +56,7 @@ func (s *Store) DeleteKey(ctx context.Context, id string, by budget.Author) (ver
 	if err := by.Check(); err != nil {
 		return 0, err
 	}
-	return s.edit(ctx, func(c *conn, now time.Time) error {
+	return s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		tag, err := c.Exec(ctx, `DELETE FROM aig_key WHERE id = $1`, id)
 		if err == nil && tag.RowsAffected() == 0 {
 			err = budget.NoKey(id)
@@ -70,7 +70,7 @@ func (s *Store) DeleteKey(ctx context.Context, id string, by budget.Author) (ver
 
 // Key returns a key; the error is KindNotFound.
 func (s *Store) Key(ctx context.Context, id string) (k budget.Key, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		found, err := readKeys(ctx, c, `WHERE id = $1`, id)
 		if err == nil && len(found) == 0 {
 			err = budget.NoKey(id)
@@ -86,7 +86,7 @@ func (s *Store) Key(ctx context.Context, id string) (k budget.Key, err error) {
 // Keys returns up to limit keys in order of id, after the given one.
 func (s *Store) Keys(ctx context.Context, after string, limit int) ([]budget.Key, error) {
 	out := []budget.Key{}
-	err := s.read(ctx, func(c *conn) error {
+	err := s.read(ctx, func(ctx context.Context, c *conn) error {
 		found, err := readKeys(ctx, c, `WHERE id > $1 ORDER BY id LIMIT $2`, after, max(0, limit))
 		for _, k := range found {
 			out = append(out, k.Key)

@@ -24,7 +24,7 @@ type Member struct {
 
 	mu sync.Mutex // held through an exchange
 	// own serves exchanges alone.
-	own pool
+	own *pool
 	seq int64
 	// told is what was last asked of each account, with what the store has acknowledged
 	// since and was not given back: after a failover that lost commits it is told again.
@@ -41,8 +41,8 @@ func (s *Store) Join(ctx context.Context, r budget.Replica) (*Member, error) {
 	if r.ID == "" || len(r.ID) > 128 {
 		return nil, errors.New("a replica's id must have 1 to 128 bytes")
 	}
-	m := &Member{s: s, id: r.ID, own: newPool(1), told: map[budget.AccountName]told{}}
-	err := s.write(ctx, func(c *conn) error {
+	m := &Member{s: s, id: r.ID, own: s.newPool(1), told: map[budget.AccountName]told{}}
+	err := s.write(ctx, func(ctx context.Context, c *conn) error {
 		err := c.QueryRow(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, folds, seq, seen, applied, asserted)
 			SELECT $1, $2, $3, $4, 1, 1, 0, now(), 0, generation FROM aig_state
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, program = excluded.program, config_hash = excluded.config_hash,
@@ -95,7 +95,7 @@ func (m *Member) send(ctx context.Context, statements *pgx.Batch) error {
 	}
 	batch.Queue("COMMIT")
 	found := false
-	err := m.s.look(ctx, func(c *conn) error {
+	err := m.s.look(ctx, func(ctx context.Context, c *conn) error {
 		c.notices.Store(0)
 		results := c.SendBatch(ctx, batch)
 		var before, tag pgconn.CommandTag
@@ -119,7 +119,7 @@ func (m *Member) send(ctx context.Context, statements *pgx.Batch) error {
 		return err
 	}
 	var why error
-	err = m.s.look(ctx, func(c *conn) error { why = m.missing(ctx, c); return nil })
+	err = m.s.look(ctx, func(ctx context.Context, c *conn) error { why = m.missing(ctx, c); return nil })
 	return cmp.Or(err, shown(why))
 }
 
@@ -287,7 +287,7 @@ func (m *Member) prune() {
 
 // rejoin makes m's row again, which the store has lost.
 func (m *Member) rejoin(ctx context.Context) error {
-	err := m.s.transact(ctx, m.own, begin, func(c *conn) error {
+	err := m.s.transact(ctx, m.own, begin, func(ctx context.Context, c *conn) error {
 		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, folds, seq, seen, applied, asserted)
 			VALUES ($1, '', '', '', $2, $2, $3, 'epoch', 0, 0)
 			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, folds = excluded.folds, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
@@ -315,7 +315,7 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 		}
 		all = all[n:]
 	}
-	return m.s.transact(ctx, m.own, begin, func(c *conn) error {
+	return m.s.transact(ctx, m.own, begin, func(ctx context.Context, c *conn) error {
 		_, err := c.Exec(ctx, `UPDATE aig_holder SET asserted = $3 WHERE id = $1 AND epoch = $2 AND asserted < $3`, m.id, m.epoch, generation)
 		return err
 	})
@@ -324,9 +324,9 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 // freeze stops raises until all who live have told their leases again: in the
 // generation that follows the given one, or, with 0, any. Rules may be lost too:
 // everybody takes them anew, at a version that nobody can have seen.
-func (s *Store) freeze(ctx context.Context, p pool, generation int64) error {
+func (s *Store) freeze(ctx context.Context, p *pool, generation int64) error {
 	var froze bool
-	err := s.transact(ctx, p, begin, func(c *conn) error {
+	err := s.transact(ctx, p, begin, func(ctx context.Context, c *conn) error {
 		tag, err := c.Exec(ctx, `UPDATE aig_state SET generation = generation + 1, timeline = `+timeline+`,
 			version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576
 			WHERE generation = $1 OR $1 = 0`, generation)

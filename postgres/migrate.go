@@ -39,7 +39,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.transactWithin(ctx, migrateWithin, s.others, begin, func(c *conn) error {
+	return s.transactWithin(ctx, migrateWithin, s.others, begin, func(ctx context.Context, c *conn) error {
 		// Whoever comes second waits for the first one's tables, however long they take.
 		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', '10min', true), pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err

@@ -28,7 +28,7 @@ func (m *Member) Ask(ctx context.Context, kind string, body, own []byte, wait, p
 		return nil, nil, fmt.Errorf("a question of %d bytes, answered with %d: that is longer than %d", len(body), len(own), MaxAnswer)
 	}
 	var id int64
-	err = m.s.write(ctx, func(c *conn) error {
+	err = m.s.write(ctx, func(ctx context.Context, c *conn) error {
 		err := c.QueryRow(ctx, `INSERT INTO aig_question (kind, body) VALUES ($1, $2) RETURNING id`, kind, body).Scan(&id)
 		if err != nil {
 			return err
@@ -55,7 +55,7 @@ func (m *Member) Ask(ctx context.Context, kind string, body, own []byte, wait, p
 
 // missing are those without an answer, and whether one may come soon.
 func (s *Store) missing(ctx context.Context, id int64, past time.Duration) (missing []string, waiting bool, err error) {
-	err = s.look(ctx, func(c *conn) error {
+	err = s.look(ctx, func(ctx context.Context, c *conn) error {
 		missing, waiting = nil, false
 		rows, err := c.Query(ctx, `SELECT h.id, `+live+` FROM aig_holder h
 			WHERE NOT h.forgotten AND (NOT h.has_left OR h.seen > now() - $3 * interval '1 microsecond')
@@ -77,7 +77,7 @@ func (s *Store) missing(ctx context.Context, id int64, past time.Duration) (miss
 
 // answers are those there are, of replicas that were not forgotten.
 func (s *Store) answers(ctx context.Context, id int64) (answers map[string][]byte, err error) {
-	err = s.look(ctx, func(c *conn) error {
+	err = s.look(ctx, func(ctx context.Context, c *conn) error {
 		answers = map[string][]byte{}
 		rows, err := c.Query(ctx, `SELECT a.holder, a.body FROM aig_answer a JOIN aig_holder h ON h.id = a.holder WHERE a.question = $1 AND NOT h.forgotten`, id)
 		if err != nil {
@@ -99,7 +99,7 @@ func (s *Store) answers(ctx context.Context, id int64) (answers map[string][]byt
 func (s *Store) over(ctx context.Context, id int64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
 	defer cancel()
-	s.write(ctx, func(c *conn) error {
+	s.write(ctx, func(ctx context.Context, c *conn) error {
 		_, err := c.Exec(ctx, `WITH q AS (DELETE FROM aig_question WHERE id = $1) DELETE FROM aig_answer WHERE question = $1`, id)
 		return err
 	})
@@ -108,7 +108,7 @@ func (s *Store) over(ctx context.Context, id int64) {
 // Questions are the first of those that m has not answered yet, the oldest first, with
 // about MaxAnswer bytes together.
 func (m *Member) Questions(ctx context.Context) (out []budget.Question, err error) {
-	err = m.s.look(ctx, func(c *conn) error {
+	err = m.s.look(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `WITH open AS (SELECT q.id, sum(length(q.body)) OVER (ORDER BY q.id) - length(q.body) AS before FROM aig_question q
 				WHERE q.asked > now() - $2 * interval '1 microsecond'
 					AND NOT EXISTS (SELECT 1 FROM aig_answer a WHERE a.question = q.id AND a.holder = $1) ORDER BY q.id LIMIT 100)
@@ -128,7 +128,7 @@ func (m *Member) Answer(ctx context.Context, id int64, body []byte) error {
 	if len(body) > MaxAnswer {
 		return fmt.Errorf("an answer of %d bytes is longer than %d", len(body), MaxAnswer)
 	}
-	return m.s.write(ctx, func(c *conn) error { return m.addAnswer(ctx, c, id, body) })
+	return m.s.write(ctx, func(ctx context.Context, c *conn) error { return m.addAnswer(ctx, c, id, body) })
 }
 
 func (m *Member) addAnswer(ctx context.Context, c *conn, id int64, body []byte) error {

@@ -13,7 +13,7 @@ import (
 
 // Replicas returns all that were not forgotten, in the order of their ids.
 func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, extract(epoch FROM now() - h.seen), extract(epoch FROM now() - coalesce(h.pushed, h.joined)),
 				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE greatest(0, s.version - h.applied) END, h.has_left, `+sumOf("l.lease")+`
 			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
@@ -39,7 +39,7 @@ func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err e
 
 // CountReplicas is how many there are that were not forgotten.
 func (s *Store) CountReplicas(ctx context.Context) (n int, err error) {
-	err = s.look(ctx, func(c *conn) error {
+	err = s.look(ctx, func(ctx context.Context, c *conn) error {
 		return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder WHERE NOT forgotten`).Scan(&n)
 	})
 	return n, err
@@ -57,7 +57,7 @@ func (s *Store) Forget(ctx context.Context, id string, charge bool, by budget.Au
 
 // forget is Forget, for a replica that was last heard of at since; nil: whenever.
 func (s *Store) forget(ctx context.Context, id string, charge bool, since *time.Time, by budget.Author) error {
-	_, err := s.edit(ctx, func(c *conn, now time.Time) error {
+	_, err := s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		var seen time.Time
 		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten AND ($2::timestamptz IS NULL OR seen = $2) RETURNING seen`, id, since).Scan(&seen)
 		if errors.Is(err, pgx.ErrNoRows) {

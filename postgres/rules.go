@@ -40,11 +40,11 @@ func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, change
 	}
 	var now edited
 	same := func() bool { return now.version == known && (last.token == "" || last.token == now.token) }
-	err = s.look(ctx, func(c *conn) error { now, err = readEdited(ctx, c); return err })
+	err = s.look(ctx, func(ctx context.Context, c *conn) error { now, err = readEdited(ctx, c); return err })
 	if err != nil || same() {
 		return budget.Rules{Version: now.version}, false, err
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		r, changed = budget.Rules{}, false
 		if now, err = readEdited(ctx, c); err != nil || same() {
 			return err
@@ -112,11 +112,11 @@ func readBudgets(ctx context.Context, c *conn, clause string, args ...any) (out 
 
 // edit is a transaction that changes rules, one at a time, and returns the version
 // that has its change. f is told the store's time.
-func (s *Store) edit(ctx context.Context, f func(c *conn, now time.Time) error) (version uint64, err error) {
+func (s *Store) edit(ctx context.Context, f func(ctx context.Context, c *conn, now time.Time) error) (version uint64, err error) {
 	for again := false; ; again = true {
 		var generation int64
 		var moved bool
-		err = s.write(ctx, func(c *conn) error {
+		err = s.write(ctx, func(ctx context.Context, c *conn) error {
 			var now time.Time
 			err := c.QueryRow(ctx, `UPDATE aig_state SET version = version + 1 RETURNING version, generation, clock_timestamp(), timeline <> `+timeline).
 				Scan(&version, &generation, &now, &moved)
@@ -126,7 +126,7 @@ func (s *Store) edit(ctx context.Context, f func(c *conn, now time.Time) error) 
 			if moved {
 				return errors.New("the database has failed over")
 			}
-			return f(c, now.UTC())
+			return f(ctx, c, now.UTC())
 		})
 		if !moved || again {
 			return version, err
@@ -149,7 +149,7 @@ func (s *Store) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 	if err != nil {
 		return "", 0, false, err
 	}
-	version, err = s.edit(ctx, func(c *conn, now time.Time) error {
+	version, err = s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		old, err := readBudgets(ctx, c, `WHERE tags = $1 AND key_id = $2 AND period = $3 FOR UPDATE`, string(b.Target.Tags), b.Target.KeyID, int64(b.Period))
 		if err != nil {
 			return err
@@ -239,7 +239,7 @@ func (s *Store) UpdateBudget(ctx context.Context, id, etag string, change func(*
 	if err := by.Check(); err != nil {
 		return 0, err
 	}
-	return s.edit(ctx, func(c *conn, now time.Time) error {
+	return s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		old, err := findBudget(ctx, c, id, etag)
 		if err != nil {
 			return err
@@ -257,7 +257,7 @@ func (s *Store) DeleteBudget(ctx context.Context, id, etag string, by budget.Aut
 	if err := by.Check(); err != nil {
 		return 0, err
 	}
-	return s.edit(ctx, func(c *conn, now time.Time) error {
+	return s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		old, err := findBudget(ctx, c, id, etag)
 		if err != nil {
 			return err
@@ -288,7 +288,7 @@ const enforceEvery = 100 * time.Millisecond
 func (s *Store) Enforce(ctx context.Context, id string) (version uint64, err error) {
 	err = until(ctx, enforceEvery, func() (bool, error) {
 		var waiting int
-		err := s.read(ctx, func(c *conn) error {
+		err := s.read(ctx, func(ctx context.Context, c *conn) error {
 			return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder h WHERE `+live+` AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = $2 AND l.holder = h.id)`,
 				s.stale().Microseconds(), id).Scan(&waiting)
 		})
@@ -328,7 +328,7 @@ func until(ctx context.Context, every time.Duration, look func() (done bool, err
 // enforce ends the counting of a budget.
 func (s *Store) enforce(ctx context.Context, id string) (version uint64, err error) {
 	already := errors.New("it does")
-	version, err = s.edit(ctx, func(c *conn, now time.Time) error {
+	version, err = s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		found, err := readBudgets(ctx, c, `WHERE id = $1 FOR UPDATE`, id)
 		switch {
 		case err != nil:
@@ -357,7 +357,9 @@ func (s *Store) enforce(ctx context.Context, id string) (version uint64, err err
 		return err
 	})
 	if errors.Is(err, already) { // another replica was first; not all may have heard of it
-		err = s.look(ctx, func(c *conn) error { return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&version) })
+		err = s.look(ctx, func(ctx context.Context, c *conn) error {
+			return c.QueryRow(ctx, `SELECT version FROM aig_state`).Scan(&version)
+		})
 	}
 	return version, err
 }
@@ -401,7 +403,7 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 func (s *Store) AwaitVersion(ctx context.Context, version uint64) (silent []string, err error) {
 	err = until(ctx, enforceEvery, func() (bool, error) {
 		var waiting int
-		err := s.read(ctx, func(c *conn) error {
+		err := s.read(ctx, func(ctx context.Context, c *conn) error {
 			return c.QueryRow(ctx, `SELECT count(*) FILTER (WHERE `+live+`), coalesce(array_agg(h.id ORDER BY h.id), '{}')
 				FROM aig_holder h WHERE `+lagging, s.stale().Microseconds(), int64(version)).Scan(&waiting, &silent)
 		})
@@ -422,7 +424,7 @@ const lagging = `NOT h.has_left AND NOT h.forgotten AND h.applied < $2`
 // leaveBehind shuts out the n replicas that are silent and lag behind version, and
 // returns how many of them have spoken meanwhile.
 func (s *Store) leaveBehind(ctx context.Context, version uint64, n int) (spoken int, err error) {
-	err = s.write(ctx, func(c *conn) error {
+	err = s.write(ctx, func(ctx context.Context, c *conn) error {
 		tag, err := c.Exec(ctx, `WITH silent AS (SELECT h.id FROM aig_holder h WHERE `+lagging+` AND NOT (`+live+`) ORDER BY h.id FOR UPDATE)
 			UPDATE aig_holder h SET applied = 0 FROM silent WHERE h.id = silent.id`, s.stale().Microseconds(), int64(version))
 		spoken = max(0, n-int(tag.RowsAffected()))
@@ -436,7 +438,7 @@ func (s *Store) leaveBehind(ctx context.Context, version uint64, n int) (spoken 
 // now and then.
 func (s *Store) Tidy(ctx context.Context) error {
 	var counting []string
-	err := s.write(ctx, func(c *conn) error {
+	err := s.write(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT b.id FROM aig_budget b WHERE b.counting AND NOT EXISTS (SELECT 1 FROM aig_holder h WHERE `+live+`
 			AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = b.id AND l.holder = h.id)) ORDER BY b.id LIMIT 100`, s.stale().Microseconds())
 		if err != nil {

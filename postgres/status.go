@@ -29,7 +29,7 @@ func (s *Store) Budgets(ctx context.Context, after string, limit int) ([]budget.
 
 func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out []budget.Status, err error) {
 	out = []budget.Status{}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		now, err := clock(ctx, c)
 		if err != nil {
 			return err

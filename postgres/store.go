@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,9 +40,10 @@ type Config struct {
 // Store is what several gateways share. Its methods may be called concurrently.
 type Store struct {
 	config Config
-	url    *pgx.ConnConfig
+	// servers are those of the address, in its order.
+	servers []*pgx.ConnConfig
 	// others serves all but exchanges, which never wait for a report.
-	others pool
+	others *pool
 
 	failovers, lost atomic.Int64
 
@@ -112,12 +111,14 @@ func New(c Config) (*Store, error) {
 	}
 	url.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe // prepares nothing in a session, which a pooler may share
 	if url.ConnectTimeout == 0 {
-		url.ConnectTimeout = 5 * time.Second // a host that swallows packets
+		url.ConnectTimeout = connectTimeout
 	}
 	if url.ValidateConnect == nil {
 		url.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
-	return &Store{config: c, url: url, others: newPool(connections)}, nil
+	s := &Store{config: c, servers: servers(url)}
+	s.others = s.newPool(connections)
+	return s, nil
 }
 
 // Close ends the connections that nobody uses.
@@ -131,95 +132,26 @@ func (s *Store) LostCommits() int64 { return s.lost.Load() }
 // serves the database, or that it lost commits.
 func (s *Store) Failovers() int64 { return s.failovers.Load() }
 
-// conn is a connection that counts what the server tells unasked.
-type conn struct {
-	*pgx.Conn
-	notices atomic.Int64
-	used    bool // it has served a transaction
-}
-
-// connect opens a connection to a server that may be written to and keeps it.
-func (s *Store) connect(ctx context.Context) (*conn, error) {
-	c := &conn{}
-	url := s.url.Copy()
-	url.OnNotice = func(*pgconn.PgConn, *pgconn.Notice) { c.notices.Add(1) }
-	// pgx asks the server to cancel what a connection was doing when it gives it up. A
-	// commit that waits for a standby would then be made visible without it.
-	dial, done := url.DialFunc, atomic.Bool{}
-	url.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if done.Load() {
-			return nil, errors.New("nothing is cancelled")
-		}
-		return dial(ctx, network, address)
-	}
-	var err error
-	if c.Conn, err = pgx.ConnectConfig(ctx, url); err != nil {
-		return nil, fmt.Errorf("connect to the database: %w", err)
-	}
-	done.Store(true)
-	server, err := readServer(ctx, c.Conn)
-	if err != nil {
-		c.drop()
-		return nil, fmt.Errorf("ask the database about itself: %w", err)
-	}
-	if problems := server.unsafe(s.config.Durability); len(problems) > 0 {
-		c.drop()
-		return nil, fmt.Errorf("the database would lose commits: %s", strings.Join(problems, "; "))
-	}
-	return c, nil
-}
-
-// drop gives the connection up without a word to the server.
-func (c *conn) drop() { _ = c.PgConn().Conn().Close(); go c.Conn.Close(context.Background()) }
-
-// pool is a number of connections that are opened when they are needed.
-type pool chan *conn
-
-func newPool(n int) pool {
-	p := make(pool, n)
-	for range n {
-		p <- nil
-	}
-	return p
-}
-
-func (p pool) close() {
-	for range cap(p) {
-		select {
-		case c := <-p:
-			if c != nil {
-				c.drop()
-			}
-		default:
-		}
-	}
-}
-
 // watchdog is how long a transaction may take before it is given up, unknown: it may
 // wait for a standby, and no timeout of the server ends that.
 func (s *Store) watchdog() time.Duration { return s.config.MaxStale / 3 }
 
-// with runs f on a connection of p, and keeps the connection only if f had no error.
-func (s *Store) with(ctx context.Context, p pool, f func(*conn) error) (err error) {
-	var c *conn
-	select {
-	case c = <-p:
-	case <-ctx.Done():
-		return ctx.Err()
+// with runs f on a connection of p, and keeps the connection only if f had no error. It
+// waits for one as long as limit, and f's ctx lasts as long again.
+func (s *Store) with(ctx context.Context, limit time.Duration, p *pool, f func(context.Context, *conn) error) error {
+	waiting, enough := context.WithTimeout(ctx, limit)
+	defer enough()
+	c, err := p.take(waiting)
+	if err != nil {
+		return err
 	}
-	defer func() { p <- c }()
-	if c == nil || c.IsClosed() {
-		c = nil
-		fresh, err := s.connect(ctx)
-		if err != nil {
-			return err
-		}
-		c = fresh
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err = f(ctx, c); err != nil && !clean(err) {
+		p.lose(c)
+		return err
 	}
-	if err = f(c); err != nil && !clean(err) {
-		c.drop()
-		c = nil
-	}
+	p.put(c)
 	return err
 }
 
@@ -247,23 +179,21 @@ var (
 var errUnknown = errors.New("the database did not say whether it kept the change")
 
 // transact runs f in a transaction. An error of f ends it without a trace.
-func (s *Store) transact(ctx context.Context, p pool, begin string, f func(*conn) error) error {
+func (s *Store) transact(ctx context.Context, p *pool, begin string, f func(context.Context, *conn) error) error {
 	return s.transactWithin(ctx, s.watchdog(), p, begin, f)
 }
 
-func (s *Store) transactWithin(ctx context.Context, limit time.Duration, p pool, begin string, f func(*conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
+func (s *Store) transactWithin(ctx context.Context, limit time.Duration, p *pool, begin string, f func(context.Context, *conn) error) error {
+	for begun := time.Now(); ; {
 		died := false // unnoticed, since the last transaction
-		err := s.with(ctx, p, func(c *conn) error {
+		err := s.with(ctx, limit, p, func(ctx context.Context, c *conn) error {
 			c.notices.Store(0)
 			if _, err := c.PgConn().Exec(ctx, begin).ReadAll(); err != nil {
 				died = c.used
 				return err
 			}
 			c.used = true
-			if err := f(c); err != nil {
+			if err := f(ctx, c); err != nil {
 				if _, undo := c.PgConn().Exec(ctx, "ROLLBACK").ReadAll(); undo != nil {
 					return err
 				}
@@ -271,7 +201,7 @@ func (s *Store) transactWithin(ctx context.Context, limit time.Duration, p pool,
 			}
 			return c.commit(ctx)
 		})
-		if !died || ctx.Err() != nil {
+		if !died || ctx.Err() != nil || time.Since(begun) > limit {
 			return err
 		}
 	}
@@ -290,11 +220,11 @@ func (c *conn) commit(ctx context.Context) error {
 
 // write is a transaction of an edit, and read one that sees a single state. Their
 // errors are fit for users.
-func (s *Store) write(ctx context.Context, f func(*conn) error) error {
+func (s *Store) write(ctx context.Context, f func(context.Context, *conn) error) error {
 	return shown(s.transact(ctx, s.others, begin, f))
 }
 
-func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+func (s *Store) read(ctx context.Context, f func(context.Context, *conn) error) error {
 	err := s.transact(ctx, s.others, beginRead, f)
 	if errors.Is(err, errUnknown) {
 		err = errors.New(err.Error()) // nothing was to be kept
@@ -303,17 +233,15 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 }
 
 // look is a single query, made again where its connection had died meanwhile.
-func (s *Store) look(ctx context.Context, f func(*conn) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.watchdog())
-	defer cancel()
-	for {
+func (s *Store) look(ctx context.Context, f func(context.Context, *conn) error) error {
+	for begun := time.Now(); ; {
 		again := false
-		err := s.with(ctx, s.others, func(c *conn) error {
-			err := f(c)
+		err := s.with(ctx, s.watchdog(), s.others, func(ctx context.Context, c *conn) error {
+			err := f(ctx, c)
 			again, c.used = err != nil && c.used, true
 			return err
 		})
-		if !again || ctx.Err() != nil {
+		if !again || ctx.Err() != nil || time.Since(begun) > s.watchdog() {
 			return shown(err)
 		}
 	}

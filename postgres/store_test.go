@@ -81,6 +81,9 @@ func TestStore(t *testing.T) {
 		"migration":          testMigration,
 		"upgrade":            testUpgradeBesideDump,
 		"round trips":        testRoundTrips,
+		"silent server":      testSilentServer,
+		"slow handshake":     testSlowHandshake,
+		"silent midway":      testSilentMidway,
 		"weather":            testWeather,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -126,7 +126,7 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 	}
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		if err := exactUsage(ctx, c, q.Window, grain, q.Zone); err != nil {
 			return err
 		}
@@ -197,7 +197,7 @@ func usageSQL(q budget.UsageQuery, columns map[string]bool) (query string, args 
 // UsageAsOf is the moment up to which the usage of all replicas is in, and whose is
 // missing since.
 func (s *Store) UsageAsOf(ctx context.Context) (asOf budget.AsOf, err error) {
-	err = s.look(ctx, func(c *conn) (err error) {
+	err = s.look(ctx, func(ctx context.Context, c *conn) (err error) {
 		asOf, err = oldest(ctx, c, "coalesce(pushed, joined)")
 		return err
 	})

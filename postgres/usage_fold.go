@@ -60,7 +60,7 @@ func exactUsage(ctx context.Context, c *conn, w budget.Window, by budget.Dimensi
 // UsageFolds are the times whose usage is kept by the day. own are those of a replica:
 // where they go further, the store's do too from now on.
 func (s *Store) UsageFolds(ctx context.Context, own budget.UsageFolds) (folds budget.UsageFolds, err error) {
-	err = s.look(ctx, func(c *conn) error {
+	err = s.look(ctx, func(ctx context.Context, c *conn) error {
 		folds, err = readFolds(ctx, c)
 		return err
 	})
@@ -79,7 +79,7 @@ func (s *Store) UsageFolds(ctx context.Context, own budget.UsageFolds) (folds bu
 // replica lives whose program does not know of them nothing is folded: its reports
 // would be wrong without a word.
 func (s *Store) announceFold(ctx context.Context, f budget.UsageFold) (folds budget.UsageFolds, err error) {
-	err = s.transact(ctx, s.others, begin, func(c *conn) error {
+	err = s.transact(ctx, s.others, begin, func(ctx context.Context, c *conn) error {
 		if _, err := c.Exec(ctx, `SELECT pg_advisory_xact_lock(`+guardLock+`)`); err != nil {
 			return err
 		}
@@ -116,7 +116,7 @@ const (
 func (s *Store) FoldUsage(ctx context.Context) (more bool, err error) {
 	begun := time.Now()
 	var now time.Time
-	err = s.look(ctx, func(c *conn) error { now, err = clock(ctx, c); return err })
+	err = s.look(ctx, func(ctx context.Context, c *conn) error { now, err = clock(ctx, c); return err })
 	if err != nil {
 		return false, err
 	}
@@ -153,7 +153,7 @@ func (s *Store) FoldUsage(ctx context.Context) (more bool, err error) {
 // usageBuckets are the first quarters of an hour from first to last, exclusive, that
 // there is usage of: each is one step in the index.
 func (s *Store) usageBuckets(ctx context.Context, first, last int64) (out []int64, err error) {
-	err = s.look(ctx, func(c *conn) error {
+	err = s.look(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `WITH RECURSIVE b (bucket) AS (SELECT min(bucket) FROM aig_usage WHERE bucket >= $1 AND bucket < $2
 				UNION ALL SELECT (SELECT min(u.bucket) FROM aig_usage u WHERE u.bucket > b.bucket AND u.bucket < $2) FROM b WHERE b.bucket IS NOT NULL)
 			SELECT bucket FROM b WHERE bucket IS NOT NULL LIMIT $3`, first, last, foldBuckets)
@@ -176,7 +176,7 @@ var addUsage = fmt.Sprintf(`ON CONFLICT (bucket, tag, model, provider, key_id, h
 // foldPart moves up to foldRows rows behind first, before next, into first, which no push
 // sees half done. -1: another replica folds.
 func (s *Store) foldPart(ctx context.Context, upto, first, next int64) (moved int64, err error) {
-	err = s.transact(ctx, s.others, begin, func(c *conn) error {
+	err = s.transact(ctx, s.others, begin, func(ctx context.Context, c *conn) error {
 		moved = -1
 		var ours bool
 		err := c.QueryRow(ctx, `SELECT pg_try_advisory_xact_lock(1634298743, 'aig_usage'::regclass::oid::int)`).Scan(&ours)

@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -287,7 +288,7 @@ func (c *Call) textBytes(nfkc bool) int64 {
 		return c.form.bytes(c.body, nfkc)
 	}
 	n := int64(len(c.body)) - c.payload
-	if nfkc && !c.plain {
+	if nfkc && (!c.plain || bytes.Contains(c.body, []byte(`\\u`))) {
 		n += growth(c.body)
 	}
 	return n
@@ -304,20 +305,25 @@ const (
 
 // growth is how many bytes normalisation can add to the body's text: a tokenizer
 // may normalise first, as NFKC, with which three bytes can become 33, or as NFC,
-// which does not make shorter what NFKC does.
+// which does not make shorter what NFKC does. An escape in the text of a string is one
+// to who reads the JSON in it, such as the arguments of a tool call: runs of these are
+// counted apart, since others normalise what stands beside them alone.
 func growth(body []byte) int64 {
 	var more int64
 	normalized := 0
 	var plain, normal []byte
 	for i := plainEnd(body, 0); i < len(body); i = plainEnd(body, i) {
-		if body[i] == '\\' && (i+6 > len(body) || body[i+1] != 'u') {
-			i += 2 // another escape; its second byte starts none
-			continue
+		start, next := i, appendForeign
+		if _, size := nestedRune(body[i:]); size > 0 {
+			next = appendNested
 		}
-		start := i
 		plain = plain[:0]
 		for n := 1; n > 0; i += n {
-			plain, n = appendForeign(plain, body[i:])
+			plain, n = next(plain, body[i:])
+		}
+		if i == start {
+			i += 2 // another escape; its second byte starts none
+			continue
 		}
 		if norm.NFKC.QuickSpan(plain) == len(plain) {
 			continue // as it is, and never longer than it is written
@@ -351,7 +357,7 @@ func plainEnd(b []byte, i int) int {
 }
 
 // appendForeign appends the characters of the non-ASCII run or the \u escape
-// that b starts with, and returns how many bytes of b that was.
+// that b starts with, and returns how many bytes of b that was; 0 for a nested escape.
 func appendForeign(dst, b []byte) ([]byte, int) {
 	n := 0
 	for n < len(b) && b[n] >= utf8.RuneSelf {
@@ -360,11 +366,60 @@ func appendForeign(dst, b []byte) ([]byte, int) {
 	if n > 0 || len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return append(dst, b[:n]...), n
 	}
+	if _, size := nestedRune(b); size > 0 {
+		return dst, 0
+	}
 	r := escaped(b)
 	if utf16.IsSurrogate(r) && len(b) >= 12 {
 		return utf8.AppendRune(dst, utf16.DecodeRune(r, escaped(b[6:]))), 12
 	}
 	return utf8.AppendRune(dst, r), 6
+}
+
+// appendNested is appendForeign for nested escapes, which nobody has checked: half of
+// a surrogate pair is a character by itself.
+func appendNested(dst, b []byte) ([]byte, int) {
+	r, size := nestedRune(b)
+	if size == 0 {
+		return dst, 0
+	}
+	if low, more := nestedRune(b[size:]); utf16.DecodeRune(r, low) != utf8.RuneError {
+		r, size = utf16.DecodeRune(r, low), size+more
+	}
+	return utf8.AppendRune(dst, r), size
+}
+
+// nestedRune is what the \uXXXX says that the text of a string begins with, and how
+// long it is as the string is written, where each of its characters may be an escape.
+func nestedRune(b []byte) (r rune, size int) {
+	var text [len(`\u0000`)]byte
+	for i := range text {
+		switch rest := b[size:]; {
+		case len(rest) == 0:
+			return 0, 0
+		case rest[0] != '\\':
+			text[i] = rest[0]
+			size++
+		case len(rest) > 1 && rest[1] == '\\':
+			text[i] = '\\'
+			size += 2
+		default:
+			c, ok := hexRune(rest)
+			if !ok || c >= utf8.RuneSelf {
+				return 0, 0
+			}
+			text[i] = byte(c)
+			size += len(text)
+		}
+		if text[0] != '\\' {
+			return 0, 0
+		}
+	}
+	r, ok := hexRune(text[:])
+	if !ok {
+		return 0, 0
+	}
+	return r, size
 }
 
 // escaped reads \uXXXX.

@@ -171,6 +171,12 @@ func TestBoundCountsNormalisedText(t *testing.T) {
 		{"escaped", "anthropic/claude-haiku-4.5", `\ufdfa`, 27},
 		{"escaped backslash before it", "anthropic/claude-haiku-4.5", `\\\ufdfa`, 27},
 		{"literal backslash", "gemini/gemini-2.5-flash", `\\u12\ufdfa`, 27},
+		{"escaped in JSON in it", "anthropic/claude-haiku-4.5", `\\ufdfa\\ufb03`, 22},
+		{"such a pair", "anthropic/claude-haiku-4.5", `\\ud834\\udd60`, 0},
+		{"half a pair before it", "anthropic/claude-haiku-4.5", `\\ud834\\ufdfa`, 22},
+		{"with an escaped backslash", "anthropic/claude-haiku-4.5", `\u005c\u0075fdfa`, 17},
+		{"beside a character", "anthropic/claude-haiku-4.5", ligature + `\\u0061\u005Cu0061`, 30},
+		{"an escape that is none", "anthropic/claude-haiku-4.5", `\\ufdf`, 0},
 		{"plain text", "anthropic/claude-haiku-4.5", "Grüße, 你好", 0},
 		{"pair", "gemini/gemini-2.5-flash", `\ud834\udd60`, 0}, // 12 bytes as written and normalised
 		{"disclosed tokenizer", kimi, ligature, 0},

@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +89,7 @@ func agree(t *testing.T, body []byte, walk func(int) bool) {
 	if err != nil && errors.Is(r.fault(), errFault) {
 		t.Fatalf("%.80q has a fault that the library does not name", body)
 	}
-	if n := growth(body); whole && r.has&foreign == 0 && n > 0 {
+	if n := growth(body); whole && r.has&foreign == 0 && !bytes.Contains(body, []byte(`\\u`)) && n > 0 {
 		t.Fatalf("%.80q grows by %d, and nothing in it is said to be foreign", body, n)
 	}
 	for i, s := range ours {

@@ -76,7 +76,7 @@ func (s *sketch) text(label string) string {
 	text := strings.Repeat("x", rapid.SampledFrom([]int{0, 1, 30, 500, 99_000, 199_500, 271_900}).Draw(s.T, label))
 	if s.often(2, label+" is foreign") {
 		for range rapid.IntRange(1, 6).Draw(s.T, label+" runs") {
-			text += s.pick(label+" run", "\ufdfa", `\ufdfa`, "\ufb01 ", `\ufb01\uFB01`, "é", "Größe ", `\ud83d\ude00`, `\uD834\uDD60`, `\\ufdfa`, `\\\ufdfa`, `\n`, "日本\ufdfa語", "a\u0958b")
+			text += s.pick(label+" run", "\ufdfa", `\ufdfa`, "\ufb01 ", `\ufb01\uFB01`, "é", "Größe ", `\ud83d\ude00`, `\uD834\uDD60`, `\\ufdfa`, `\u005c\u0075fdfa`, `\\\ufdfa`, `\n`, "日本\ufdfa語", "a\u0958b")
 		}
 	}
 	return `"` + text + `"`

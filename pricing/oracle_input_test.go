@@ -528,22 +528,37 @@ func printed(v []byte, prefix string) int64 {
 	return size
 }
 
-// foreign matches runs of what normalisation may change, and escapes that it
-// must not be confused by.
-var foreign = regexp.MustCompile(`(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|[^\x00-\x7f])+|\\.`)
+// written matches a character that normalisation may change, as a string has it, and
+// escapes that it must not be confused by. First is one of the JSON in the string,
+// however its characters are written.
+var written = regexp.MustCompile(`((?:\\\\|\\u005[cC])(?:u|\\u0075)(?:[0-9a-fA-F]|\\u00(?:3[0-9]|[46][1-6])){4})|(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|[^\x00-\x7f])|\\.`)
 
-// grown is how much longer text gets where a tokenizer may normalise it.
+// grown is how much longer text gets where a tokenizer may normalise it: each run of
+// characters in the string, or of those in its JSON, by itself.
 func (c *oracleCall) grown(text []byte) int64 {
 	if c.row["nfkc"] != true {
 		return 0
 	}
 	var more int64
-	for _, written := range foreign.FindAll(text, -1) {
-		plain := string(written)
-		if json.Unmarshal([]byte(`"`+plain+`"`), &plain) != nil {
-			continue
+	all := written.FindAllSubmatchIndex(text, -1)
+	all = slices.DeleteFunc(all, func(at []int) bool { return at[2] < 0 && at[4] < 0 }) // other escapes
+	for len(all) > 0 {
+		inner, n, times := all[0][2] >= 0, 1, 1
+		if inner {
+			times = 2
 		}
-		more += max(0, int64(len(norm.NFKC.String(plain)))-int64(len(written)))
+		for n < len(all) && all[n][0] == all[n-1][1] && all[n][2] >= 0 == inner {
+			n++
+		}
+		run := text[all[0][0]:all[n-1][1]]
+		plain := string(run)
+		for range times {
+			if json.Unmarshal([]byte(`"`+plain+`"`), &plain) != nil {
+				plain = ""
+			}
+		}
+		more += max(0, int64(len(norm.NFKC.String(plain)))-int64(len(run)))
+		all = all[n:]
 	}
 	return more
 }

@@ -24,11 +24,17 @@ import (
 // statPrefix names the client listener's statistics: http.clients.*.
 const statPrefix = "clients"
 
+// readBytes is what Envoy reads of a connection before it looks at the others, and
+// what it keeps for one that does not read its answer: as Envoy's documentation has it
+// for an edge, "Configuring Envoy as an edge proxy". A thousand streams of HTTP/2 that
+// are opened and reset fit into it.
+const readBytes = 32 << 10
+
 func (b *builder) listener() *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:                          listenerClients,
 		Address:                       b.address(b.c.ClientsAddress),
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(1 << 20),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(readBytes),
 		// A connection that says nothing is not made before it does, and is closed:
 		// the inspector waits for its first line.
 		ListenerFilters:        []*listenerv3.ListenerFilter{b.inspector()},

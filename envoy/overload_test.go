@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -106,4 +109,64 @@ func (e *env) allocated(t *testing.T) int64 {
 		t.Fatalf("%v: %s", err, text)
 	}
 	return memory.Allocated
+}
+
+// TestCancelledCallsLeaveTheOthers gives up all calls of an HTTP/2 connection but one
+// before they are a second old, as agents do: the one is answered, on that connection.
+func TestCancelledCallsLeaveTheOthers(t *testing.T) {
+	e := start(t, envoy.BootstrapConfig{}, nil)
+	release, free := gate(t)
+	e.set(allow("fake", envoy.Decision{Token: "t"}), func(w http.ResponseWriter, r *http.Request) {
+		<-release
+		answerJSON("{}")(w, r)
+	})
+	var dials atomic.Int64
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		dials.Add(1)
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	call := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.URL+chat, strings.NewReader("{}"))
+		if err != nil {
+			return err
+		}
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("answered %d", response.StatusCode)
+		}
+		return nil
+	}
+	arrived := func(calls int) {
+		envoytest.Eventually(t, func() error {
+			if _, got := e.recorded(); len(got) != calls {
+				return fmt.Errorf("the provider has %d calls of %d", len(got), calls)
+			}
+			return nil
+		})
+	}
+	kept := make(chan error, 1)
+	go func() { kept <- call(t.Context()) }()
+	arrived(1)
+	ctx, cancel := context.WithCancel(t.Context())
+	var cancelled sync.WaitGroup
+	for range envoy.DefaultMaxStreams - 1 {
+		cancelled.Go(func() { _ = call(ctx) })
+	}
+	arrived(envoy.DefaultMaxStreams)
+	cancel()
+	cancelled.Wait()
+	free()
+	if err := <-kept; err != nil {
+		t.Errorf("the call that was kept: %v", err)
+	}
+	if n := dials.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
 }

@@ -40,6 +40,7 @@ func plainBootstrap(address string, f filter, backend string) string {
   listeners:
   - name: clients
     address: %s
+    per_connection_buffer_limit_bytes: 32768
     filter_chains:
     - filters:
       - name: envoy.filters.network.http_connection_manager

@@ -68,6 +68,8 @@ export async function run(base, out, f, others = []) {
           await page.screenshot({ path: `${out}/${name}-${width}-${colorScheme}.png`, fullPage: true });
           const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           check(wide <= 0, `${name} is ${wide} px wider than a window of ${width}`);
+          const over = await page.evaluate(() => [...document.querySelectorAll('td, th')].filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent));
+          check(over.length === 0, `${name} at ${width} has text over the next cell: ${over}`);
           if (width === 768 || (width === 360) !== (colorScheme === 'dark')) continue; // each width and each scheme once
           await page.evaluate(axe);
           const found = await page.evaluate(() => window.axe.run());

@@ -98,6 +98,7 @@ func (c *core) enqueue(e event) {
 	for i, a := range e.legs() {
 		a.rise += e.rises(i)
 		a.queue(e.delta(i))
+		c.waiting.commit = c.waiting.commit || len(a.line) > 0
 	}
 	if e.pooled != nil {
 		e.pooled.rise += e.rises(0)

@@ -43,6 +43,8 @@ type waiting struct {
 	last  uint64           // number of the last that came
 	at    []*account       // those where somebody waits
 	count int
+	// commit: one of them needs the next commit, for money that it frees or for a mark.
+	commit bool
 }
 
 // hasRoom reports whether size more bytes may be held for key. Of what others
@@ -275,6 +277,7 @@ func (c *core) again(w *waiter, at instant) bool {
 		return false
 	case waitSettle, waitMark, waitLease, unreachable: // the next commit or exchange serves it
 		c.lineUp(w, slices.Clone(c.match(nil, w.request.Tag, w.request.KeyID, at.wall)))
+		c.waiting.commit = c.waiting.commit || out == waitSettle || out == waitMark
 		return false
 	}
 	w.out, w.hold, w.tight = out, h, tight

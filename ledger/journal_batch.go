@@ -35,6 +35,7 @@ type accountRow struct {
 func (c *core) begin(at instant, latency int64) *batch {
 	c.advance(&at)
 	c.batchNo++
+	c.waiting.commit = false
 	n := min(len(c.queue), maxBatch)
 	for n > 0 && n < len(c.queue) && c.queue[n-1].joined {
 		n++

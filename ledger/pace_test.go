@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"aigateway/budget"
 	"aigateway/ledger"
 )
@@ -90,4 +92,75 @@ func TestRoomIsFreeAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestWhoWaitsElsewhereLeavesThePace lets a call wait for room on one budget while others
+// come and end on another one: their commits keep their pace.
+func TestWhoWaitsElsewhereLeavesThePace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := prometheus.NewRegistry()
+		l, err := ledger.Open(t.Context(), ledger.Config{Dir: t.TempDir(), Metrics: reg})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for tag, most := range map[budget.TagPattern]budget.Amount{"full": 100, "busy": 1_000_000} {
+			if _, err := l.SetBudget(t.Context(), budget.Budget{Target: budget.Target{Tags: tag}, Period: budget.Month, Cap: most}, byTest); err != nil {
+				t.Fatal(err)
+			}
+		}
+		request := func(tag budget.Tag, id string, bound budget.Amount) budget.Request {
+			return budget.Request{RequestID: id, Bound: bound, Wait: time.Hour, Attribution: budget.Attribution{KeyID: "key_a", Tag: tag, Model: "m", Provider: "p"}}
+		}
+		settle := func(r budget.Reservation, id string) {
+			t.Helper()
+			if err := l.Settle(t.Context(), budget.Settlement{Reservation: &r, RequestID: id, Basis: budget.BasisUsage, At: time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		running, err := l.Reserve(t.Context(), request("full", "running", 80))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answered := make(chan error)
+		go func() {
+			_, err := l.Reserve(t.Context(), request("full", "waiting", 80))
+			answered <- err
+		}()
+		synctest.Wait()
+		before := commits(t, reg)
+		for i := range 1000 {
+			id := fmt.Sprint(i)
+			r, err := l.Reserve(t.Context(), request("busy", id, 1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			settle(r, id)
+			time.Sleep(time.Millisecond)
+		}
+		if n := commits(t, reg) - before; n < 15 || n > 100 {
+			t.Errorf("%d commits in a second of calls, want one every 50 ms, and some for marks", n)
+		}
+		settle(running, "running")
+		if err := <-answered; err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// commits is how many commits a ledger has made.
+func commits(t *testing.T, g prometheus.Gatherer) (n uint64) {
+	t.Helper()
+	families, err := g.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "aig_sync_seconds" {
+			n = f.GetMetric()[0].GetHistogram().GetSampleCount()
+		}
+	}
+	return n
 }

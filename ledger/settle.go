@@ -12,7 +12,7 @@ import (
 
 // Settle takes the final word on a reservation. It counts in memory at once
 // and is durable a twentieth of a second later, or at once where calls wait for
-// room; money is freed only then. It may be
+// its room; money is freed only then. It may be
 // called again for the same reservation, from either log channel, in any
 // order. The error is a *budget.Error of KindUnavailable: nothing was noted.
 func (l *Ledger) Settle(_ context.Context, s budget.Settlement) error {
@@ -25,7 +25,7 @@ func (l *Ledger) Settle(_ context.Context, s budget.Settlement) error {
 	res := l.core.settle(&s, at)
 	l.noteQueued(at)
 	l.listAbsurdLocked(&s, res)
-	l.signal(len(l.core.waiting.at) > 0)
+	l.signal(l.core.waiting.commit)
 	l.mu.Unlock()
 	l.report(&s, res)
 	return nil
@@ -56,7 +56,7 @@ func (l *Ledger) SettleSpool(ctx context.Context, entries []budget.Settlement, p
 		l.listAbsurdLocked(&entries[i], results[i])
 	}
 	n := l.core.queued
-	l.signal(len(l.core.waiting.at) > 0)
+	l.signal(l.core.waiting.commit)
 	l.mu.Unlock()
 	for i := range entries {
 		l.report(&entries[i], results[i])

@@ -73,8 +73,8 @@ func (l *Ledger) serve(lines []*account, at instant) {
 		w.answer, w.err = l.decided(w.request, w.out, w.hold, w.tight, at)
 		close(w.done)
 	}
-	if l.core.pending() {
-		l.signal(true) // those at the front need a mark to rise, or money to be free
+	if l.core.waiting.commit {
+		l.signal(true)
 	}
 	l.exchangeSoon()
 }

@@ -165,6 +165,24 @@ func TestDeepSeekCountsArguments(t *testing.T) {
 	}
 }
 
+// TestDeepSeekCountsArgumentsThatAreNoText: an object may be written one by one, too.
+func TestDeepSeekCountsArgumentsThatAreNoText(t *testing.T) {
+	words := counting(t)
+	bound := func(arguments string) int64 {
+		body := `{"model":"deepseek/deepseek-v4-pro","max_tokens":1,"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":` + arguments + `}}]}]}`
+		return inputOf(t, mustBound(t, words, pricing.Chat, body, noon()))
+	}
+	many := map[string]int{}
+	for i := range 500 {
+		many[fmt.Sprint(i)] = i
+	}
+	for _, arguments := range []string{`{}`, `{"a":1}`, `{"a":"b","c":["d"]}`, jsonOf(many), `[1]`, `7`} {
+		if got, least := bound(arguments), bound(jsonOf(arguments))-int64(len(`""`)); got < least {
+			t.Errorf("%.80s: bounded by %d, as a text by %d", arguments, got, least)
+		}
+	}
+}
+
 // TestTightnessOfDeepSeek is TestTightness for the bodies that DeepSeek takes, counted
 // by its vocabulary as its template writes them.
 func TestTightnessOfDeepSeek(t *testing.T) {

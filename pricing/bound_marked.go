@@ -318,15 +318,17 @@ func (w *markedWalker) arguments() error {
 	if err != nil || raw[0] == 'n' {
 		return err
 	}
-	if raw[0] != '"' {
+	own := raw
+	if raw[0] == '"' {
+		text, err := w.unquoted(raw)
+		if err != nil {
+			return err
+		}
+		own = bytes.Clone(text) // rewritten uses the same memory
+	} else if w.o.argument == 0 {
 		w.json(raw)
 		return nil
 	}
-	text, err := w.unquoted(raw)
-	if err != nil {
-		return err
-	}
-	own := bytes.Clone(text) // rewritten uses the same memory
 	size := max(int64(len(raw)), renderedSize(raw, true))
 	most := max(w.rewritten(raw, own), w.printed(own))
 	if w.o.argument > 0 {

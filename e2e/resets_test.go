@@ -40,19 +40,26 @@ func TestResetsStarveNobody(t *testing.T) {
 	}
 	var slowest time.Duration
 	var most int64
-	calls := 0
+	calls, served := 0, 0
 	for began := time.Now(); time.Since(began) < 6*time.Second; calls++ {
 		sent := time.Now()
-		if r := g.chat("fake/m1", "tag", "hi", `,"max_tokens":9`); r.status != http.StatusOK {
+		switch r := g.chat("fake/m1", "tag", "hi", `,"max_tokens":9`); r.status {
+		case http.StatusOK:
+			served++
+		case http.StatusServiceUnavailable: // a busy machine's decision came late
+		default:
 			t.Errorf("with a key: %d %s %v", r.status, r.body, r.err)
 		}
 		slowest, most = max(slowest, time.Since(sent)), max(most, anonymousMiB(t, g.envoy.pid()))
 	}
 	close(stop)
 	strangers.Wait()
-	t.Logf("%d calls, the slowest took %v, Envoy used %d MiB, %d questions", calls, slowest, most, g.checks())
+	t.Logf("%d calls, %d served, the slowest took %v, Envoy used %d MiB, %d questions", calls, served, slowest, most, g.checks())
 	if most > memory*3/4 {
 		t.Errorf("Envoy uses %d MiB of %d for streams that were reset", most, memory)
+	}
+	if 2*served < calls {
+		t.Errorf("%d of %d calls with a key were served", served, calls)
 	}
 	if slowest > 10*time.Second {
 		t.Errorf("a call with a key took %v", slowest)

@@ -84,6 +84,8 @@ func TestStore(t *testing.T) {
 		"silent server":      testSilentServer,
 		"slow handshake":     testSlowHandshake,
 		"silent midway":      testSilentMidway,
+		"cut anywhere":       testCutAnywhere,
+		"cut edit":           testCutEdit,
 		"weather":            testWeather,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,194 @@
+package postgres_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"aigateway/budget"
+	"aigateway/internal/tcpproxy"
+	"aigateway/postgres"
+)
+
+// scissors passes messages of the protocol on, and can cut a connection between any two.
+type scissors struct {
+	target string
+
+	mu   sync.Mutex
+	left [2]int // messages that still pass, in each direction; -1: all
+	shut bool   // it has cut, and accepts nobody
+}
+
+// cuttable is a store behind scissors.
+func (w *world) cuttable() (*scissors, *postgres.Store) {
+	w.Helper()
+	k := &scissors{target: w.server.Socket(), left: [2]int{-1, -1}}
+	dir := w.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, filepath.Base(k.target)))
+	w.must(err)
+	w.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go k.serve(c)
+		}
+	}()
+	escape := strings.NewReplacer("/", "%2F")
+	url := strings.Replace(w.url, escape.Replace(filepath.Dir(k.target)), escape.Replace(dir), 1)
+	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: impatient})
+	w.must(err)
+	w.Cleanup(s.Close)
+	return k, s
+}
+
+func (k *scissors) serve(client net.Conn) {
+	defer client.Close()
+	k.mu.Lock()
+	shut := k.shut
+	k.mu.Unlock()
+	if shut {
+		return
+	}
+	server, err := net.Dial("unix", k.target)
+	if err != nil {
+		return
+	}
+	defer server.Close()
+	pump := func(from, to net.Conn, d tcpproxy.Direction, kind int) {
+		defer client.Close()
+		defer server.Close()
+		for ; ; kind = 1 {
+			m, err := message(from, kind)
+			if err != nil || !k.passes(d) {
+				return
+			}
+			if _, err := to.Write(m); err != nil {
+				return
+			}
+		}
+	}
+	go pump(client, server, tcpproxy.ToServer, 0)
+	pump(server, client, tcpproxy.ToClient, 1)
+}
+
+func (k *scissors) passes(d tcpproxy.Direction) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.left[d] == 0:
+		k.shut = true
+		return false
+	case k.left[d] > 0:
+		k.left[d]--
+	}
+	return true
+}
+
+// arm makes k cut behind the next n messages in d.
+func (k *scissors) arm(d tcpproxy.Direction, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.left[d] = n
+}
+
+// heal lets all pass again, and reports whether k has cut.
+func (k *scissors) heal() (cut bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	cut, k.shut, k.left = k.shut, false, [2]int{-1, -1}
+	return cut
+}
+
+// everyCut runs f once for each message of what it does, which the connection ends
+// behind, in either direction.
+func (w *world) everyCut(k *scissors, least int, f func(d tcpproxy.Direction, n int) (cut bool)) {
+	w.Helper()
+	for _, d := range []tcpproxy.Direction{tcpproxy.ToServer, tcpproxy.ToClient} {
+		n := 0
+		for ; f(d, n); n++ {
+			if n > 1000 || w.Failed() {
+				w.Fatalf("direction %d, cut behind %d messages", d, n)
+			}
+		}
+		if n < least {
+			w.Errorf("in direction %d there were %d messages: the cut missed what this is about", d, n)
+		}
+	}
+}
+
+// testCutAnywhere ends the connection of an exchange between any two messages of the
+// protocol, so before and behind each statement and its COMMIT. Whatever the store made
+// of it, nobody else gets what the replica may use, and the next exchange has it right.
+func testCutAnywhere(w *world) {
+	b := w.budget("a", 100)
+	k, s := w.cuttable()
+	m, o := w.joinOn(s, "m"), w.join("o")
+	for _, test := range []struct {
+		name             string
+		has, asks, after budget.Amount // without an answer
+	}{
+		{"raise", 10, 60, 10},
+		{"return", 60, 10, 10},
+	} {
+		w.everyCut(k, 10, func(d tcpproxy.Direction, n int) bool {
+			at := fmt.Sprintf("%s, cut behind message %d in direction %d", test.name, n, d)
+			w.exchange(m, ask(b, test.has, test.has, 5, 0))
+			k.arm(d, n)
+			usable := test.after
+			grants, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, test.asks, test.asks, 5, 0)})
+			if err == nil {
+				for _, g := range grants {
+					usable = g.Lease
+				}
+			}
+			cut := k.heal()
+			if cut == (err == nil) {
+				w.Errorf("%s: cut %v, error %v", at, cut, err)
+			}
+			w.exchange(o, ask(b, 100, 0, 0, 0)) // its share of what is free
+			w.exchange(o, ask(b, 100, 30, 0, 0))
+			if n := w.number("SELECT lease FROM aig_lease WHERE holder = 'm'"); budget.Amount(n) < usable {
+				w.Errorf("%s: m may use %d, and the store has %d", at, usable, n)
+			}
+			w.exchange(o, ask(b, 0, 0, 0, 0))
+			if g := w.exchange(m, ask(b, test.asks, test.asks, 5, 0)); g.Lease != test.asks {
+				w.Errorf("%s: %+v", at, g)
+			}
+			return cut
+		})
+	}
+	if n := s.LostCommits(); n != 0 {
+		w.Errorf("%d lost commits", n)
+	}
+}
+
+// testCutEdit does so with an edit: an error says whether it may be there.
+func testCutEdit(w *world) {
+	k, s := w.cuttable()
+	w.everyCut(k, 10, func(d tcpproxy.Direction, n int) bool {
+		at := fmt.Sprintf("cut behind message %d in direction %d", n, d)
+		w.must(s.Tidy(w.Context())) // from now on there is a connection
+		k.arm(d, n)
+		_, _, _, err := s.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: budget.TagPattern(fmt.Sprintf("t/%d/%d", d, n))}, Period: budget.Day, Cap: 100}, by)
+		cut := k.heal()
+		there := w.number("SELECT count(*) FROM aig_budget WHERE tags = $1", fmt.Sprintf("t/%d/%d", d, n)) == 1
+		var known *budget.Error
+		switch {
+		case err == nil && !there:
+			w.Errorf("%s: kept, and not there", at)
+		case err != nil && !errors.As(err, &known):
+			w.Errorf("%s: %v", at, err)
+		case known != nil && known.Reason == "store_unreachable" && there:
+			w.Errorf("%s: not kept, and there", at)
+		}
+		return cut
+	})
+	_, _, err := s.VerifyAudit(w.Context())
+	w.must(err)
+}

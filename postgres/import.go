@@ -15,7 +15,7 @@ func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules
 	if err := checkAsks(accounts); err != nil {
 		return 0, err
 	}
-	return s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
+	return s.editWithin(ctx, slowWithin, func(ctx context.Context, c *conn, now time.Time) error {
 		var taken bool
 		err := c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_budget) OR EXISTS (SELECT 1 FROM aig_key) OR EXISTS (SELECT 1 FROM aig_holder)`).Scan(&taken)
 		if err == nil && taken {

@@ -24,8 +24,9 @@ const migrationLock = 0x61696777
 // it is readable any more.
 const readable = 1
 
-// migrateWithin is how long an upgrade may take, of large tables on a slow disk.
-const migrateWithin = 10 * time.Minute
+// slowWithin is how long an upgrade, an import or a report may take, of large tables on
+// a slow disk: nobody waits behind them.
+const slowWithin = 10 * time.Minute
 
 // tableWithin is how long an upgrade waits for one table, which every exchange of the
 // gateways that run waits behind it for. Who copies the database keeps tables from it
@@ -39,7 +40,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.transactWithin(ctx, migrateWithin, s.others, begin, func(ctx context.Context, c *conn) error {
+	return s.transactWithin(ctx, slowWithin, s.others, begin, func(ctx context.Context, c *conn) error {
 		// Whoever comes second waits for the first one's tables, however long they take.
 		if _, err := c.Exec(ctx, "SELECT set_config('lock_timeout', '10min', true), pg_advisory_xact_lock($1)", int64(migrationLock)); err != nil {
 			return err

@@ -42,6 +42,27 @@ func (w *world) joinOn(s *postgres.Store, id string) *postgres.Member {
 	return m
 }
 
+// testSlow has a disk that takes longer than an exchange or an edit may: nobody waits
+// behind an import or a report, so they get their time.
+func testSlow(w *world) {
+	ctx := w.Context()
+	s, err := postgres.Open(ctx, postgres.Config{URL: w.url, Durability: postgres.SingleNode, MaxStale: impatient})
+	w.must(err)
+	w.Cleanup(s.Close)
+	w.exec(`CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(3.5); RETURN NULL; END'`)
+	w.exec(`CREATE TRIGGER slow AFTER INSERT ON aig_audit FOR EACH ROW EXECUTE FUNCTION slow()`)
+	_, err = s.Import(ctx, budget.Replica{ID: "one"}, budget.Rules{}, nil, nil, nil, by)
+	w.must(err)
+	if _, _, _, err := s.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day}, by); err == nil {
+		w.Error("an edit took more than its time")
+	}
+	w.exec(`ALTER TABLE aig_usage RENAME TO told`)
+	w.exec(`CREATE VIEW aig_usage AS SELECT told.* FROM pg_sleep(3.5), told`)
+	now := time.Now()
+	_, err = s.TagCosts(ctx, budget.Month.WindowAt(now, time.UTC), budget.AllTags)
+	w.must(err)
+}
+
 // testLostReply loses the answer to an exchange that the store has kept.
 func testLostReply(w *world) {
 	b := w.budget("a", 100)

@@ -113,10 +113,14 @@ func readBudgets(ctx context.Context, c *conn, clause string, args ...any) (out 
 // edit is a transaction that changes rules, one at a time, and returns the version
 // that has its change. f is told the store's time.
 func (s *Store) edit(ctx context.Context, f func(ctx context.Context, c *conn, now time.Time) error) (version uint64, err error) {
+	return s.editWithin(ctx, s.watchdog(), f)
+}
+
+func (s *Store) editWithin(ctx context.Context, limit time.Duration, f func(ctx context.Context, c *conn, now time.Time) error) (version uint64, err error) {
 	for again := false; ; again = true {
 		var generation int64
 		var moved bool
-		err = s.write(ctx, func(ctx context.Context, c *conn) error {
+		err = s.transactWithin(ctx, limit, s.others, begin, func(ctx context.Context, c *conn) error {
 			var now time.Time
 			err := c.QueryRow(ctx, `UPDATE aig_state SET version = version + 1 RETURNING version, generation, clock_timestamp(), timeline <> `+timeline).
 				Scan(&version, &generation, &now, &moved)
@@ -129,7 +133,7 @@ func (s *Store) edit(ctx context.Context, f func(ctx context.Context, c *conn, n
 			return f(ctx, c, now.UTC())
 		})
 		if !moved || again {
-			return version, err
+			return version, shown(err)
 		}
 		if err := s.freeze(ctx, s.others, generation); err != nil {
 			return 0, shown(err)

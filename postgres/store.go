@@ -225,7 +225,11 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *conn) error)
 }
 
 func (s *Store) read(ctx context.Context, f func(context.Context, *conn) error) error {
-	err := s.transact(ctx, s.others, beginRead, f)
+	return s.readWithin(ctx, s.watchdog(), f)
+}
+
+func (s *Store) readWithin(ctx context.Context, limit time.Duration, f func(context.Context, *conn) error) error {
+	err := s.transactWithin(ctx, limit, s.others, beginRead, f)
 	if errors.Is(err, errUnknown) {
 		err = errors.New(err.Error()) // nothing was to be kept
 	}

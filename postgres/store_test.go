@@ -66,6 +66,7 @@ func TestStore(t *testing.T) {
 		"questions":          testQuestions,
 		"replicas":           testReplicas,
 		"import":             testImport,
+		"slow":               testSlow,
 		"adjust":             testAdjust,
 		"adjust at once":     testAdjustAtOnce,
 		"adjust too much":    testAdjustTooMuch,

@@ -268,7 +268,7 @@ func (c *core) prepare(at instant, limit int) {
 }
 
 // status is r as users see it: queued settlements count as done, because they
-// will be within milliseconds.
+// will be within a twentieth of a second.
 func (c *core) status(r *rule, wall int64) *budget.Status {
 	st := &budget.Status{Budget: r.Budget}
 	start, end := int64(0), int64(0)

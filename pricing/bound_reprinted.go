@@ -1,10 +1,6 @@
 package pricing
 
-import (
-	"bytes"
-
-	"github.com/go-json-experiment/json/jsontext"
-)
+import "github.com/go-json-experiment/json/jsontext"
 
 // Some templates write of a tool more than JSON: Hermes' has a signature and a
 // list of the arguments in front of the schema, Command R's and Seed's the two
@@ -83,10 +79,6 @@ func (w *reprint) again(text string, times int64) {
 
 // isNamed reports whether a name as it is written is this one.
 func isNamed(written, name string) bool {
-	raw := []byte(written)
-	if bytes.IndexByte(raw, '\\') >= 0 {
-		raw, _ = jsontext.AppendUnquote(nil, raw) // of a body that was parsed before
-		return string(raw) == name
-	}
-	return string(raw[1:len(raw)-1]) == name
+	text, _ := jsontext.AppendUnquote(nil, written) // of a body that was parsed before
+	return string(text) == name
 }

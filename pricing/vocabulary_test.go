@@ -140,6 +140,16 @@ func TestWordsNormaliseByThemselves(t *testing.T) {
 	}
 }
 
+// TestNormalisedTextCountsLonger: a text whose tokens stand for bytes counts those of
+// its normal form where its vendor normalises it, and nowhere else.
+func TestNormalisedTextCountsLonger(t *testing.T) {
+	for name, want := range map[string]int64{"qwen2": 6, "deepseek-v4": 3, "tekken": 3, "o200k_base": 3} {
+		if n, err := pricing.MostTokens(name, "\u0958", false); err != nil || n != want {
+			t.Errorf("%s: %d tokens, %v; want %d", name, n, err, want)
+		}
+	}
+}
+
 // TestVocabulariesAreLinear: no text takes long, however it is made.
 func TestVocabulariesAreLinear(t *testing.T) {
 	const size = 128 << 10

@@ -98,7 +98,7 @@ func refused(l *envoy.LogLine) bool {
 // escaped, so an object that starts within the text of another cannot match.
 func salvage(line []byte) (envoy.LogLine, bool) {
 	mark := []byte(`{"`)
-	for tries := 0; tries < 64; tries++ {
+	for range 64 {
 		i := bytes.Index(line[min(1, len(line)):], mark)
 		if i < 0 {
 			break

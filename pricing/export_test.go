@@ -72,6 +72,30 @@ func Vocabularies() (map[string]string, error) {
 	return out, nil
 }
 
+// Unmerged is a token whose text is not merged to it, by listed pairs.
+func Unmerged(name string) (string, error) {
+	v, err := vocabularies[name]()
+	if err != nil {
+		return "", err
+	}
+	merges, err := readMerges(name)
+	if err != nil {
+		return "", err
+	}
+	texts := make([]string, 256, 256+len(merges))
+	for i := range texts {
+		texts[i] = string([]byte{byte(i)})
+	}
+	for _, m := range merges {
+		text := texts[m[0]] + texts[m[1]]
+		if v.merge(text) != 1 {
+			return text, nil
+		}
+		texts = append(texts, text)
+	}
+	return "", nil
+}
+
 // WordsNormalise reports a character behind which, or in front of which, a word may
 // end, and whose normal form changes that.
 func WordsNormalise() (r rune, found bool) {

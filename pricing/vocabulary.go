@@ -29,12 +29,8 @@ type vocabularyRule struct {
 	// patterns split a text into pieces: each splits what the one before has
 	// matched and what it has left, piece by piece.
 	patterns []string
-	// listed says that only the listed pairs merge, as in a tokenizer.json;
-	// ranked, that any two tokens do whose text is a token, as tiktoken has it.
-	// With both, providers may do either.
-	listed, ranked bool
-	nfc            bool // text is normalised first
-	marks          []mark
+	nfc      bool // text is normalised first
+	marks    []mark
 }
 
 // mark is a way in which special tokens are spelled: how they start, and how they
@@ -52,19 +48,15 @@ var vocabularyRules = map[string]*vocabularyRule{
 			`[一-龥\u3040-ゟ゠-ヿ]+`,
 			`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`,
 		},
-		listed: true,
-		marks:  []mark{{"<|", "|>"}, {"<｜", "｜>"}, {"<｜", ">｜"}, {"｜DSML｜", ""}, {"<think>", ""}, {"</think>", ""}, {"<dsml:", ""}, {"</dsml:", ""}},
+		marks: []mark{{"<|", "|>"}, {"<｜", "｜>"}, {"<｜", ">｜"}, {"｜DSML｜", ""}, {"<think>", ""}, {"</think>", ""}, {"<dsml:", ""}, {"</dsml:", ""}},
 	},
 	tokenizerQwen2: {
 		patterns: []string{`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
-		listed:   true,
-		ranked:   true,
 		nfc:      true,
 		marks:    []mark{{"<|", "|>"}, {"<tool_call>", ""}, {"</tool_call>", ""}, {"<tool_response>", ""}, {"</tool_response>", ""}, {"<think>", ""}, {"</think>", ""}},
 	},
 	tokenizerTekken: {
 		patterns: []string{`[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`},
-		ranked:   true,
 		marks: []mark{
 			{"<unk>", ""}, {"<s>", ""}, {"</s>", ""}, {"<pad>", ""}, {"<SPECIAL_", ">"},
 			{"[INST]", ""}, {"[/INST]", ""}, {"[AVAILABLE_TOOLS]", ""}, {"[/AVAILABLE_TOOLS]", ""}, {"[TOOL_RESULTS]", ""}, {"[/TOOL_RESULTS]", ""},
@@ -80,12 +72,14 @@ var vocabularyRules = map[string]*vocabularyRule{
 type vocabulary struct {
 	rule     *vocabularyRule
 	patterns []*regexp2.Regexp
-	// joined has what two tokens merge to. Tokens are the 256 bytes and then what
-	// is merged, by rank. Bit 31 says that the pair is no listed one.
+	// joined has what the listed pairs of tokens merge to. Tokens are the 256 bytes
+	// and then what is merged, by rank. tiktoken merges any two tokens whose text is
+	// a token, which is the same: alone, every token's text is merged to it by listed
+	// pairs, through one pair at last, and it is merged in the same order wherever it
+	// stands, until something merges over its ends. So no other two of it are ever
+	// neighbours.
 	joined map[uint64]uint32
 }
-
-const unlisted = 1 << 31
 
 func pairOf(left, right uint32) uint64 { return uint64(left)<<32 | uint64(right) }
 
@@ -114,9 +108,6 @@ func loadVocabulary(name string, rule *vocabularyRule) (*vocabulary, error) {
 	for i, m := range merges {
 		v.joined[pairOf(m[0], m[1])] = uint32(256 + i)
 	}
-	if rule.ranked {
-		v.joinAll(merges)
-	}
 	return v, nil
 }
 
@@ -141,45 +132,15 @@ func readMerges(name string) ([][2]uint32, error) {
 		for side := range 2 {
 			at := 3*side*n + i
 			merges[i][side] = uint32(planes[at])<<16 | uint32(planes[at+n])<<8 | uint32(planes[at+2*n])
-			if merges[i][side] >= uint32(256+i) {
-				return nil, fmt.Errorf("merge %d of %s is of a later token", i, name)
-			}
 		}
 	}
 	return merges, nil
 }
 
-// joinAll adds every other pair of tokens whose text is a token's.
-func (v *vocabulary) joinAll(merges [][2]uint32) {
-	texts := make([]string, 256+len(merges))
-	ids := make(map[string]uint32, len(texts))
-	for i := range texts {
-		if i < 256 {
-			texts[i] = string([]byte{byte(i)})
-		} else {
-			m := merges[i-256]
-			texts[i] = texts[m[0]] + texts[m[1]]
-		}
-		ids[texts[i]] = uint32(i)
-	}
-	for i, text := range texts[256:] {
-		for cut := 1; cut < len(text); cut++ {
-			left, ok := ids[text[:cut]]
-			if !ok {
-				continue
-			}
-			right, ok := ids[text[cut:]]
-			if pair := pairOf(left, right); ok && v.joined[pair] == 0 {
-				v.joined[pair] = uint32(256+i) | unlisted
-			}
-		}
-	}
-}
-
 // count is how many tokens a word has, of no more than longWord bytes.
 func (v *vocabulary) count(word string) (tokens int64, ok bool) {
 	var n int
-	if ok = v.pieces([]rune(word), v.patterns, func(piece []rune) { n += v.tokens(string(piece)) }); !ok {
+	if ok = v.pieces([]rune(word), v.patterns, func(piece []rune) { n += v.merge(string(piece)) }); !ok {
 		return 0, false
 	}
 	return int64(n), true
@@ -207,21 +168,10 @@ func (v *vocabulary) pieces(text []rune, patterns []*regexp2.Regexp, piece func(
 	return err == nil && v.pieces(text[at:], patterns[1:], piece)
 }
 
-func (v *vocabulary) tokens(piece string) int {
-	switch {
-	case v.rule.listed && v.rule.ranked:
-		return max(v.merge(piece, unlisted), v.merge(piece, math.MaxUint32))
-	case v.rule.listed:
-		return v.merge(piece, unlisted)
-	}
-	return v.merge(piece, math.MaxUint32)
-}
-
-// merge counts the tokens of a piece: of all neighbours that merge, the two whose
-// token has the lowest rank do, the first of equals, until none does. Those are
-// considered whose entry in joined is below a limit. It takes time in the square
-// of a piece, which is part of a word.
-func (v *vocabulary) merge(piece string, below uint32) int {
+// merge counts the tokens of a piece, which is not empty: of all neighbours that merge, the two whose
+// token has the lowest rank do, the first of equals, until none does. It takes time
+// in the square of a piece, which is part of a word.
+func (v *vocabulary) merge(piece string) int {
 	type part struct{ token, next uint32 } // what it and its neighbour merge to
 	var storage [longWord]part
 	parts := storage[:0]
@@ -231,8 +181,8 @@ func (v *vocabulary) merge(piece string, below uint32) int {
 	join := func(i int) {
 		parts[i].next = math.MaxUint32
 		if i+1 < len(parts) {
-			if t, ok := v.joined[pairOf(parts[i].token, parts[i+1].token)]; ok && t < below {
-				parts[i].next = t &^ unlisted
+			if t, ok := v.joined[pairOf(parts[i].token, parts[i+1].token)]; ok {
+				parts[i].next = t
 			}
 		}
 	}
@@ -246,7 +196,7 @@ func (v *vocabulary) merge(piece string, below uint32) int {
 				best = i
 			}
 		}
-		if len(parts) == 0 || parts[best].next == math.MaxUint32 {
+		if parts[best].next == math.MaxUint32 {
 			return len(parts)
 		}
 		parts[best].token = parts[best].next

@@ -132,6 +132,16 @@ func TestVocabulariesWhereverTheTextStands(t *testing.T) {
 	}
 }
 
+// TestEveryTokenIsMergedByListedPairs: so it makes no difference whether only they merge
+// or any two tokens whose text is a token.
+func TestEveryTokenIsMergedByListedPairs(t *testing.T) {
+	for _, name := range own(t) {
+		if text, err := pricing.Unmerged(name); err != nil || text != "" {
+			t.Errorf("%s: %q is not merged, %v", name, text, err)
+		}
+	}
+}
+
 // TestWordsNormaliseByThemselves: what stands at either side of a word's end is what
 // it is in its normal form, and composes with nothing in front of it.
 func TestWordsNormaliseByThemselves(t *testing.T) {

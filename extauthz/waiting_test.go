@@ -34,6 +34,20 @@ func header(out *authv3.CheckResponse, name string) string {
 	return ""
 }
 
+// With MinInsertedCap 0 a call without a cap has its default or is refused.
+func TestNoSmallerCapWhereNoneIsAllowed(t *testing.T) {
+	l := newLedger(t, budget.Cent)
+	s := newServer(t, keysWith(nil), l)
+	const body = `{"model":"moonshot/kimi-k2.6","messages":[{"role":"user","content":"hi"}]}`
+	if e, err := refusal(check(t, s, authorized("1", body, "x-aig-tag", "a"))); err != nil || e.reason() != "cap_would_be_crossed" {
+		t.Error(err, e)
+	}
+	smaller := newServer(t, keysWith(nil), l, func(c *extauthz.Config) { c.MinInsertedCap = 1 })
+	if out := check(t, smaller, authorized("2", body, "x-aig-tag", "a")); out.GetOkResponse() == nil {
+		t.Error("a cap of one token and more does not fit:", out)
+	}
+}
+
 // A call that running ones keep out waits for them, says so, and is admitted once
 // they end; one that waits in vain is refused as if it had not, but says it too.
 func TestWaitForRoom(t *testing.T) {

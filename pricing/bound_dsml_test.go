@@ -146,6 +146,7 @@ func TestDeepSeekCountsArguments(t *testing.T) {
 		"none":      `{}`,
 		"empty":     ``,
 		"no JSON":   `x`,
+		"cut off":   `{"a":1,"b":"` + strings.Repeat("数é😀", 300),
 		"two":       `{"a":1} {"b":2}`,
 		"twice":     `{"a":1,"a":2}`,
 		"floats":    `{"a":[` + strings.Repeat("0.000012345,1e16,", 50) + `1]}`,
@@ -180,6 +181,32 @@ func TestDeepSeekCountsArgumentsThatAreNoText(t *testing.T) {
 		if got, least := bound(arguments), bound(jsonOf(arguments))-int64(len(`""`)); got < least {
 			t.Errorf("%.80s: bounded by %d, as a text by %d", arguments, got, least)
 		}
+	}
+}
+
+// TestNumbersWithExponentsAreCounted: the digit in front of one makes no difference.
+func TestNumbersWithExponentsAreCounted(t *testing.T) {
+	words := counting(t)
+	bound := func(number string) int64 {
+		arguments := jsonText(t, `{"a":[`+strings.Repeat(number+",", 50)+number+`]}`)
+		return inputOf(t, mustBound(t, words, pricing.Chat, `{"model":"deepseek/deepseek-v4-pro","max_tokens":1,"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":`+arguments+`}}]}]}`, noon()))
+	}
+	for _, number := range []string{"0e16", "9e16", "9E16"} {
+		if got, want := bound(number), bound("5e16"); got != want {
+			t.Errorf("%s: bounded by %d, 5e16 by %d", number, got, want)
+		}
+	}
+}
+
+// TestThoughtsKeepTheirBytes of models whose published template does not show them.
+func TestThoughtsKeepTheirBytes(t *testing.T) {
+	words := counting(t)
+	bound := func(more string) int64 {
+		return inputOf(t, mustBound(t, words, pricing.Chat, `{"model":"openai/gpt-5.5","max_completion_tokens":1,"messages":[{"role":"assistant","content":"x"`+more+`}]}`, noon()))
+	}
+	const thoughts = `,"reasoning_content":"which is read word by word, and would have a token for each of them"`
+	if more := bound(thoughts) - bound(""); more < int64(len(thoughts)-len(`,:`)) {
+		t.Errorf("%d tokens for %d bytes", more, len(thoughts))
 	}
 }
 

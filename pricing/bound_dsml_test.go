@@ -187,9 +187,16 @@ func TestDeepSeekCountsArgumentsThatAreNoText(t *testing.T) {
 // TestNumbersWithExponentsAreCounted: the digit in front of one makes no difference.
 func TestNumbersWithExponentsAreCounted(t *testing.T) {
 	words := counting(t)
-	bound := func(number string) int64 {
-		arguments := jsonText(t, `{"a":[`+strings.Repeat(number+",", 50)+number+`]}`)
-		return inputOf(t, mustBound(t, words, pricing.Chat, `{"model":"deepseek/deepseek-v4-pro","max_tokens":1,"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":`+arguments+`}}]}]}`, noon()))
+	bound := func(number string) (sum int64) {
+		numbers := `{"a":[` + strings.Repeat(number+",", 50) + number + `]}`
+		for _, more := range []string{
+			`"messages":[{"role":"assistant","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":` + jsonText(t, numbers) + `}}]}]`,
+			`"messages":[],"response_format":{"type":"json_object","x":` + numbers + `}`,
+			`"messages":[],"tools":[{"type":"function","function":{"name":"f","parameters":{"default":` + numbers + `}}}]`,
+		} {
+			sum += inputOf(t, mustBound(t, words, pricing.Chat, `{"model":"deepseek/deepseek-v4-pro","max_tokens":1,`+more+`}`, noon()))
+		}
+		return sum
 	}
 	for _, number := range []string{"0e16", "9e16", "9E16"} {
 		if got, want := bound(number), bound("5e16"); got != want {

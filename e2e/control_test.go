@@ -129,9 +129,7 @@ func TestControlNeedsCertificates(t *testing.T) {
 	address := fmt.Sprintf("127.0.0.1:%d", freePorts(t, 1)[0])
 	g.settings["Listen"] = `, control: "` + address + `", control_tls: {ca_file: ca.pem, cert_file: control.pem, key_file: control.key, envoy_cert_file: envoy.pem, envoy_key_file: envoy.key}`
 	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g.startBoth()
 	if r := g.chat("fake/m1", "tls", "hello", `,"max_tokens":9`); r.status != http.StatusOK {
 		t.Fatalf("a call: %d %s", r.status, r.body)
 	}

@@ -249,9 +249,7 @@ func TestOneOfThreeIsKilled(t *testing.T) {
 	t.Parallel()
 	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), 3, 30*time.Second)
 	for _, g := range all {
-		g.startServe()
-		g.startEnvoy()
-		g.waitReady()
+		g.startBoth()
 	}
 	all[0].mixedBudgets()
 	watch := all[0].sample(t, 100*time.Millisecond)

@@ -113,10 +113,16 @@ func runGateway(t *testing.T) *gateway {
 // serveGateway is the control plane alone, and an Envoy of the test's own.
 func serveGateway(t *testing.T) *gateway {
 	t.Helper()
+	return serveWith(t, "")
+}
+
+// serveWith is that with more lines in the configuration.
+func serveWith(t *testing.T, extra string) *gateway {
+	t.Helper()
 	g := newGateway(t)
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g.settings["Extra"] = extra
+	g.writeConfig()
+	g.startBoth()
 	return g
 }
 
@@ -130,6 +136,14 @@ func (g *gateway) startServe() {
 	g.t.Helper()
 	g.program = startProcess(g.t, g.dir, "serve", g.env, binary, "serve", "--config", g.config)
 	g.waitStatus(g.rest+"/readyz", http.StatusOK)
+}
+
+// startBoth starts the control plane, and then an Envoy.
+func (g *gateway) startBoth() {
+	g.t.Helper()
+	g.startServe()
+	g.startEnvoy()
+	g.waitReady()
 }
 
 func (g *gateway) startEnvoy() {

@@ -39,9 +39,7 @@ func leavingGateway(t *testing.T) *gateway {
 	g.settings["Extra"] = strings.NewReplacer("URL", address, "GOES", other, "KEY", providerKey).Replace(leavingProviders)
 	g.settings["Models"] = append([]string{"counted/m1\n  tokenizer: o200k_base", "stops/m1", "goes/m1"}, pricedModels...)
 	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g.startBoth()
 	return g
 }
 

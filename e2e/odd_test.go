@@ -46,9 +46,7 @@ func oddGateway(t *testing.T) *gateway {
   prices:
   - {from: 2026-01-01, source: e2e, checked_at: 2026-01-01, input: "0", output: "0", fees: {search_unit: "0.002001"}}
 `)
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g.startBoth()
 	return g
 }
 

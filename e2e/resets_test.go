@@ -18,12 +18,7 @@ import (
 func TestResetsStarveNobody(t *testing.T) {
 	t.Parallel()
 	const memory, connections = 128, 8 // MiB
-	g := newGateway(t)
-	g.settings["Extra"] = fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory)
-	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g := serveWith(t, fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory))
 	stop := make(chan struct{})
 	var strangers sync.WaitGroup
 	for range connections {

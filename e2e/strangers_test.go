@@ -41,12 +41,7 @@ func (u *unending) Read(p []byte) (int, error) {
 func TestStrangersHoldHalf(t *testing.T) {
 	t.Parallel()
 	const memory = 256 // MiB
-	g := newGateway(t)
-	g.settings["Extra"] = fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory)
-	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g := serveWith(t, fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory))
 	before := g.checks()
 	if r := g.chat("fake/m1", "tag", strings.Repeat("long ", 12_000), `,"max_tokens":9`); r.status != http.StatusOK {
 		t.Fatalf("%d %s %v", r.status, r.body, r.err)
@@ -83,12 +78,7 @@ func TestStrangersHoldHalf(t *testing.T) {
 func TestStrangersHeadersHoldHalf(t *testing.T) {
 	t.Parallel()
 	const memory, calls = 128, 30 // MiB
-	g := newGateway(t)
-	g.settings["Extra"] = fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory)
-	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g := serveWith(t, fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory))
 	header := http.Header{"X-Large": slices.Repeat([]string{strings.Repeat("~", 4000)}, 14)}
 	s := strangers{done: make(chan struct{})}
 	defer close(s.done)
@@ -119,12 +109,7 @@ func TestStrangersHeadersHoldHalf(t *testing.T) {
 // for others; another address is served, and the first again when it waited.
 func TestRequestsPerAddress(t *testing.T) {
 	t.Parallel()
-	g := newGateway(t)
-	g.settings["Extra"] = "limits: {requests_per_address: 2}"
-	g.writeConfig()
-	g.startServe()
-	g.startEnvoy()
-	g.waitReady()
+	g := serveWith(t, "limits: {requests_per_address: 2}")
 	loud, other := clientAt(t, "127.0.0.2"), clientAt(t, "127.0.0.3")
 	send := func(c *http.Client, path, key, forwarded string) (int, http.Header, string) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.url+path, strings.NewReader(chatBody("fake/m1", "tag", "hi", `,"max_tokens":9`)))

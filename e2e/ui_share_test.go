@@ -7,15 +7,12 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"aigateway/internal/ledgerfill"
 )
 
 // BenchmarkPageShare measures what an open page costs the calls beside it, without a
@@ -25,13 +22,7 @@ import (
 // days. An operation is such a pair; beside it stand a call's median and 99th percentile
 // and the CPU that the gateway, without its Envoy, took for each call.
 func BenchmarkPageShare(b *testing.B) {
-	g := newGateway(b)
-	g.settings["Extra"] = "retention: {calls_days: 400}"
-	g.writeConfig()
-	if err := ledgerfill.Year(b.Context(), filepath.Join(g.dir, "data"), 10_000, 1000, time.Now()); err != nil {
-		b.Fatal(err)
-	}
-	g.startRun()
+	g := runOldGateway(b)
 	v := g.visit(b)
 	for range 3 { // caches fill
 		v.today(b)

@@ -76,12 +76,24 @@ func (g *gateway) chat(model, tag, text, more string) reply {
 // get reads a REST resource into v.
 func (g *gateway) get(path string, v any) {
 	g.t.Helper()
-	r := g.try(http.MethodGet, g.rest+path, "", nil)
+	g.ask(http.MethodGet, path, "", v)
+}
+
+// post sends body to a REST resource and reads the answer into v.
+func (g *gateway) post(path, body string, v any) {
+	g.t.Helper()
+	g.ask(http.MethodPost, path, body, v)
+}
+
+// ask wants 200 and JSON.
+func (g *gateway) ask(method, path, body string, v any) {
+	g.t.Helper()
+	r := g.try(method, g.rest+path, body, nil)
 	if r.err != nil || r.status != http.StatusOK {
-		g.t.Fatalf("GET %s: %d %s %v", path, r.status, r.body, r.err)
+		g.t.Fatalf("%s %s %s: %d %s %v", method, path, body, r.status, r.body, r.err)
 	}
 	if err := json.Unmarshal(r.body, v); err != nil {
-		g.t.Fatalf("GET %s: %v: %s", path, err, r.body)
+		g.t.Fatalf("%s %s: %v: %s", method, path, err, r.body)
 	}
 }
 
@@ -97,13 +109,9 @@ type budgetJSON struct {
 }
 
 // setBudget caps a tag.
-func (g *gateway) setBudget(tag string, cents int64) budgetJSON {
+func (g *gateway) setBudget(tag string, cents int64) (b budgetJSON) {
 	g.t.Helper()
-	r := g.try(http.MethodPost, g.rest+"/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":%d}`, tag, cents), nil)
-	var b budgetJSON
-	if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, &b) != nil {
-		g.t.Fatalf("set budget %s: %d %s %v", tag, r.status, r.body, r.err)
-	}
+	g.post("/v1/budgets", fmt.Sprintf(`{"tag":%q,"monthly_cap_cents":%d}`, tag, cents), &b)
 	return b
 }
 

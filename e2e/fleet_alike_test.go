@@ -43,29 +43,22 @@ func TestEveryGatewayAnswersAlike(t *testing.T) {
 	t.Parallel()
 	all := runGateways(t, 3)
 	made := all[0].setBudget("alike/**", 100)
-	post := func(g *gateway, path, body string) (answer struct{ Key struct{ ID string } }) {
-		t.Helper()
-		r := g.try(http.MethodPost, g.rest+path, body, nil)
-		if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, &answer) != nil {
-			t.Fatalf("POST %s: %d %s %v", path, r.status, r.body, r.err)
-		}
-		return answer
-	}
-	key := post(all[1], "/v1/keys", `{"name":"k","scopes":["inference"]}`).Key.ID
+	var key struct{ Key struct{ ID string } }
+	all[1].post("/v1/keys", `{"name":"k","scopes":["inference"]}`, &key)
 	for i := range 4 {
 		all[0].chat("fake/m1", "alike/a", fmt.Sprintf("hello %d", i), `,"max_tokens":9`)
 	}
 	all[0].chat("fake/m1", "alike/b", "fault:out=2950", `,"max_tokens":2950`)
 	all[0].chat("fake/m1", "alike/a", "too much", `,"max_tokens":4000000`)
 	all.settle(time.Minute)
-	post(all[2], "/v1/adjustments", `{"budget_id":"`+made.ID+`","amount":"0.01","reason":"a test","request_id":"alike"}`)
+	all[2].post("/v1/adjustments", `{"budget_id":"`+made.ID+`","amount":"0.01","reason":"a test","request_id":"alike"}`, &struct{}{})
 	var document struct {
 		Paths map[string]map[string]any
 	}
 	all[0].get("/openapi.json", &document)
 	explain := fmt.Sprintf(`{"tag":"alike/a","body":%s}`, chatBody("fake/m1", "alike/a", "hello", `,"max_tokens":9`))
 	for path, methods := range document.Paths {
-		asks := []string{strings.NewReplacer("/budgets/{id}", "/budgets/"+made.ID, "/keys/{id}", "/keys/"+key, "{model}", "fake/m1").Replace(path)}
+		asks := []string{strings.NewReplacer("/budgets/{id}", "/budgets/"+made.ID, "/keys/{id}", "/keys/"+key.Key.ID, "{model}", "fake/m1").Replace(path)}
 		if path == "/v1/usage" {
 			asks = []string{path + "?group_by=tag", path + "?group_by=model&group_by=key", path + "?group_by=day"}
 		}
@@ -88,11 +81,8 @@ func (all gateways) wantSameAnswer(t *testing.T, method, ask, body string) {
 	var answers [3]string
 	for deadline := time.Now().Add(time.Minute); ; pause(200 * time.Millisecond) {
 		for i, g := range all {
-			r := g.try(method, g.rest+ask, body, nil)
 			var v any
-			if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, &v) != nil {
-				t.Fatalf("%s %s: %d %s %v", method, ask, r.status, r.body, r.err)
-			}
+			g.ask(method, ask, body, &v)
 			members := slices.Concat(ofTheMoment, ofTheGateway)
 			if strings.HasSuffix(ask, "/curve") {
 				members = append(members, "time") // the last point is of now

@@ -15,16 +15,9 @@ import (
 func TestDefaultOutputCap(t *testing.T) {
 	t.Parallel()
 	g := runGateway(t)
-	post := func(path, body string, into any) {
-		t.Helper()
-		r := g.try(http.MethodPost, g.rest+path, body, nil)
-		if r.err != nil || r.status != http.StatusOK || json.Unmarshal(r.body, into) != nil {
-			t.Fatalf("%s: %d %s %v", body, r.status, r.body, r.err)
-		}
-	}
-	post("/v1/budgets", `{"tag":"short/**","monthly_cap_cents":100000,"default_max_tokens":55}`, &struct{}{})
+	g.post("/v1/budgets", `{"tag":"short/**","monthly_cap_cents":100000,"default_max_tokens":55}`, &struct{}{})
 	var made struct{ Secret string }
-	post("/v1/keys", `{"name":"shorter","scopes":["inference"],"default_max_tokens":33}`, &made)
+	g.post("/v1/keys", `{"name":"shorter","scopes":["inference"],"default_max_tokens":33}`, &made)
 	for i, tc := range []struct {
 		secret, more string
 		want         string

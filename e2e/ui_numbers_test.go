@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -40,17 +39,12 @@ func runOddGateway(t *testing.T) *gateway {
 		t.Fatal(err)
 	}
 	g.startRun()
-	post := func(path, body string) {
-		if r := g.try(http.MethodPost, g.rest+path, body, nil); r.status != http.StatusOK {
-			t.Fatalf("%s %s: %d %s", path, body, r.status, r.body)
-		}
-	}
 	for _, name := range []string{"a <b>team</b> & co", "second", "third", strings.Repeat("N", 64)} {
-		post("/v1/keys", fmt.Sprintf(`{"name":%q,"scopes":["usage","budgets"],"allowed_tags":["team/**","東京/検索/Größe ü"],"expire_time":"2099-01-01T00:00:00Z"}`, name))
+		g.post("/v1/keys", fmt.Sprintf(`{"name":%q,"scopes":["usage","budgets"],"allowed_tags":["team/**","東京/検索/Größe ü"],"expire_time":"2099-01-01T00:00:00Z"}`, name), &struct{}{})
 	}
 	for _, month := range []string{now.UTC().AddDate(0, 0, -now.UTC().Day()).Format("2006-01"), now.UTC().Format("2006-01")} {
 		for _, provider := range []string{"fake", "gem"} {
-			post("/v1/bills", fmt.Sprintf(`{"provider":%q,"month":%q,"days":[{"day":"%[2]s-01","billed_usd":"12345.67"},{"day":"%[2]s-24","billed_usd":"0.000000001"}]}`, provider, month))
+			g.post("/v1/bills", fmt.Sprintf(`{"provider":%q,"month":%q,"days":[{"day":"%[2]s-01","billed_usd":"12345.67"},{"day":"%[2]s-24","billed_usd":"0.000000001"}]}`, provider, month), &struct{}{})
 		}
 	}
 	return g
@@ -182,13 +176,11 @@ func decode(t *testing.T, what string, body []byte) (v any) {
 func (g *gateway) all(t *testing.T, path, rows string) any {
 	t.Helper()
 	read := func(path string) map[string]any {
-		r := g.try(http.MethodGet, g.rest+path, "", nil)
-		if r.err != nil || r.status != http.StatusOK {
-			t.Fatalf("GET %s: %d %s %v", path, r.status, r.body, r.err)
-		}
-		m, ok := decode(t, path, r.body).(map[string]any)
+		var text json.RawMessage
+		g.get(path, &text)
+		m, ok := decode(t, path, text).(map[string]any)
 		if !ok {
-			t.Fatalf("GET %s: %s", path, r.body)
+			t.Fatalf("GET %s: %s", path, text)
 		}
 		return m
 	}

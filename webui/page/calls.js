@@ -52,8 +52,8 @@ export async function calls({ part, query }, page) {
 export const fits = (r) => (r?.max_tokens_that_fit ? `max_tokens ${count(r.max_tokens_that_fit)}` : 'nothing');
 
 // named are budgets by their targets; one that is gone has its id alone.
-const named = (ids) => Promise.all(ids.map((id) => get('budgets/' + encodeURIComponent(id)).then((b) => ({ id, name: `${target(b)}, ${b.period}`, full: `The ${every[b.period]} budget of ${target(b)}` }), () => ({ id, name: id, full: `The budget ${id}` }))));
-const every = { month: 'monthly', week: 'weekly', day: 'daily', total: 'total' };
+const named = (ids) => Promise.all(ids.map((id) => get('budgets/' + encodeURIComponent(id)).then((b) => ({ id, name: `${target(b)}, ${b.period}`, full: `The ${adjectives[b.period]} budget of ${target(b)}` }), () => ({ id, name: id, full: `The budget ${id}` }))));
+const adjectives = { month: 'monthly', week: 'weekly', day: 'daily', total: 'total' };
 
 async function one(id, page) {
   let found = await get('calls', { request_id: id, page_size: 1 });

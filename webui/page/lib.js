@@ -103,7 +103,6 @@ export function money(text) {
 }
 // long is text that may be broken after each slash and underscore and within words that are long.
 export const long = (text) => (String(text ?? '').match(/[^/_\s]{0,16}[/_\s]?/gu) || []).filter(Boolean).flatMap((part, i) => [i > 0 && h('wbr'), part]);
-export const upper = (text) => text[0].toUpperCase() + text.slice(1);
 export const count = (n) => String(n ?? '').replace(/\B(?=(\d{3})+$)/g, ',');
 
 // moment shows a time of the gateway, in UTC, which it says.

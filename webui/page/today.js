@@ -1,6 +1,6 @@
 // Today: where the month stands. Every number is the gateway's.
 import { bar, days } from './charts.js';
-import { count, day, every, firstCall, get, h, link, long, moment, money, numbers, pressure, table, target, upper, usd } from './lib.js';
+import { count, day, every, firstCall, get, h, link, long, moment, money, numbers, pressure, table, target } from './lib.js';
 import { missing } from './status.js';
 
 const words = ['no', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'];

@@ -4,7 +4,6 @@ import { count, day, every, field, filter, firstCall, get, go, h, input, link, l
 
 const groups = [['tag', 'tag'], ['model', 'model'], ['provider', 'provider'], ['key', 'key'], ['day', 'day'], ['hour', 'hour'],
   ['day,tag', 'day and tag'], ['day,model', 'day and model'], ['tag,model', 'tag and model'], ['tag,key', 'tag and key']];
-const titles = { key: 'Key' };
 
 // periods are spans of days that people ask for, by the gateway's clock and calendar. A
 // span ends before the day that it names last.
@@ -43,7 +42,7 @@ export async function usage({ query }, page) {
     return [h('h1', {}, 'Usage'), form, span, all ? firstCall() : h('p', { class: 'empty' }, 'No call matches. Take a longer span, or fewer filters.')];
   }
   const dimensions = report.group_by;
-  const columns = [...dimensions.map((d) => ({ title: titles[d] || d[0].toUpperCase() + d.slice(1), long: d !== 'day' && d !== 'hour' })),
+  const columns = [...dimensions.map((d) => ({ title: d[0].toUpperCase() + d.slice(1), long: d !== 'day' && d !== 'hour' })),
     ...['Cost USD', 'Requests', 'Input', 'Cache read', 'Cache write', 'Output', 'Of it estimated', 'Unpriced calls'].map((title) => ({ title, n: true }))];
   const figures = (r) => [money(r.cost_usd), count(r.requests), count(r.input_tokens), count(r.cache_read_tokens), count(r.cache_write_tokens), count(r.output_tokens), money(r.estimated_cost_usd), count(r.unpriced_requests)];
   const name = (r, d) => {

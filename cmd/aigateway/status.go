@@ -153,6 +153,22 @@ func (h *restHealth) table() *table {
 	return t
 }
 
+// detail is what the store knows of r, or that nobody does.
+func (r *restReplica) detail() string {
+	if r.State == "" {
+		return "nobody knows more of it now"
+	}
+	told := "has told no usage yet"
+	if r.UsageTime != nil {
+		told = fmt.Sprintf("its usage is %d ms old", r.UsageLagMS)
+	}
+	text := fmt.Sprintf("%s, holds %s USD, %s, obeys version %d of budgets and keys", r.State, r.Leased, told, r.RulesVersion)
+	if r.RulesBehind > 0 {
+		text += fmt.Sprintf(", %d behind", r.RulesBehind)
+	}
+	return text
+}
+
 // restBooks is where the books stand, as the REST API writes it.
 type restBooks struct {
 	Head        string  `json:"head"`
@@ -168,22 +184,6 @@ type restBooks struct {
 
 	Replicas    []restReplica `json:"replicas,omitzero"`
 	Unreachable []string      `json:"unreachable,omitzero"`
-}
-
-// detail is what the store knows of r, or that nobody does.
-func (r *restReplica) detail() string {
-	if r.State == "" {
-		return "nobody knows more of it now"
-	}
-	told := "has told no usage yet"
-	if r.UsageTime != nil {
-		told = fmt.Sprintf("its usage is %d ms old", r.UsageLagMS)
-	}
-	text := fmt.Sprintf("%s, holds %s USD, %s, obeys version %d of budgets and keys", r.State, r.Leased, told, r.RulesVersion)
-	if r.RulesBehind > 0 {
-		text += fmt.Sprintf(", %d behind", r.RulesBehind)
-	}
-	return text
 }
 
 func newBooksCommand(a *app) *cobra.Command {

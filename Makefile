@@ -82,8 +82,8 @@ soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway K
 	E2E_FLEET_FAULTS=$(or $(FAULTS),30) $(GO) test -run 'TestFleetFaults$$' -count=1 -timeout 0 -v ./e2e
 	$(GO) test -run '^Test(Lease)?Simulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
-# The tests of gateways that share a PostgreSQL.
-SHARED = Gateways|Fleet|Store|Edits|OneOfThree|RollingRestart|ClocksDiffer|EveryGateway|CorrectionsAreBookedOnce|ForeignBooks
+# The tests of gateways that share a PostgreSQL, but the page's, which wants a browser.
+SHARED = Gateways|Fleet|Store|Edits|OneOfThree|OfSeveral|RollingRestart|ClocksDiffer|EveryGateway|CorrectionsAreBookedOnce|ForeignBooks
 
 .PHONY: postgres
 postgres: envoy ## run what shares a PostgreSQL on every version that is supported: 18, as make test does, and 14 to 17 (npm)

@@ -174,6 +174,30 @@ func testImport(w *world) {
 }
 
 // testTidy deletes what is long over, and no more.
+// testTidyByItsClock has a store whose clock is 60 days behind this machine's, which is
+// as far ahead of it: what runs by the store's clock is not tidied away.
+func testTidyByItsClock(w *world) {
+	for _, name := range []string{"now", "clock_timestamp"} {
+		w.exec("CREATE FUNCTION " + name + "() RETURNS timestamptz LANGUAGE sql STABLE RETURN pg_catalog." + name + "() - interval '60 days'")
+	}
+	w.store = w.open(postgres.Config{URL: w.server.URL("admin", "search_path", w.schema+",pg_catalog")})
+	id, _, _, err := w.store.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: "a"}, Period: budget.Day, Cap: 100}, by)
+	w.must(err)
+	_, err = w.store.Enforce(w.Context(), id)
+	w.must(err)
+	m, o := w.join("m"), w.join("o")
+	b := budget.AccountName{BudgetID: id, Start: w.status(id).Window.Start.UnixNano()}
+	w.exchange(m, ask(b, 100, 100, 60, 0))
+	w.must(m.PushRefused(w.Context(), []budget.Refused{{BudgetID: id, Reason: "cap_reached", Time: time.Unix(0, b.Start), RefusedSum: budget.RefusedSum{Calls: 1}}}))
+	w.must(w.store.Tidy(w.Context()))
+	if g := w.exchange(o, ask(b, 10, 10, 0, 0)); g.Lease != 0 {
+		w.Errorf("beside 100 of 100, %+v is lent", g)
+	}
+	if n := w.number("SELECT count(*) FROM aig_refused"); n != 1 {
+		w.Errorf("%d counts of refused calls are kept, want 1", n)
+	}
+}
+
 func testTidy(w *world) {
 	b := w.budget("a", 100)
 	m := w.join("m")

@@ -39,3 +39,20 @@ func TestWatch(t *testing.T) {
 		})
 	}
 }
+
+// TestPrune: what was acknowledged of a window is known until two days behind its end by
+// the store's clock, whatever this machine's shows.
+func TestPrune(t *testing.T) {
+	end := time.Date(2020, 5, 1, 0, 0, 0, 0, time.UTC) // long ago here
+	m := Member{told: map[budget.AccountName]told{{BudgetID: "a"}: {end: end.UnixNano()}}}
+	for _, tc := range []struct {
+		now  time.Time
+		want int
+	}{
+		{end.Add(-time.Hour), 1}, {end.AddDate(0, 0, 2), 1}, {end.AddDate(0, 0, 2).Add(2 * time.Hour), 0},
+	} {
+		if m.prune(tc.now); len(m.told) != tc.want {
+			t.Errorf("%d accounts at %s, want %d", len(m.told), tc.now, tc.want)
+		}
+	}
+}

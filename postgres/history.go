@@ -25,7 +25,8 @@ func (m *Member) PushRefused(ctx context.Context, counts []budget.Refused) error
 		counts = counts[n:]
 		err := m.s.write(ctx, func(ctx context.Context, c *conn) error {
 			var known bool
-			err := c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND NOT forgotten)`, m.id, m.epoch).Scan(&known)
+			var now time.Time
+			err := c.QueryRow(ctx, `SELECT now(), EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND NOT forgotten)`, m.id, m.epoch).Scan(&now, &known)
 			if err == nil && !known {
 				err = m.missing(ctx, c)
 			}
@@ -36,7 +37,7 @@ func (m *Member) PushRefused(ctx context.Context, counts []budget.Refused) error
 				SELECT $1, * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[]) AS r(bucket, budget_id, reason, calls, distinct_calls, kept)
 				WHERE bucket >= $8
 				ON CONFLICT (bucket, budget_id, reason, holder) DO UPDATE SET calls = excluded.calls, distinct_calls = excluded.distinct_calls, kept = excluded.kept
-				WHERE aig_refused.calls < excluded.calls`, m.id, buckets, budgets, reasons, calls, distinct, kept, m.s.refusedFrom()+24*4)
+				WHERE aig_refused.calls < excluded.calls`, m.id, buckets, budgets, reasons, calls, distinct, kept, m.s.refusedFrom(now)+24*4)
 			return err
 		})
 		if err != nil {
@@ -49,10 +50,10 @@ func (m *Member) PushRefused(ctx context.Context, counts []budget.Refused) error
 // quarter is of an hour, in nanoseconds.
 const quarter = int64(15 * time.Minute)
 
-// refusedFrom is the oldest quarter of which counts of refused calls are kept: two
-// days more than a replica has its own, and so no clock brings them back.
-func (s *Store) refusedFrom() int64 {
-	return time.Now().Add(-s.config.Retention-48*time.Hour).UnixNano() / quarter
+// refusedFrom is the oldest quarter of which counts of refused calls are kept at now, of
+// the store: two days more than a replica has its own, and so no clock brings them back.
+func (s *Store) refusedFrom(now time.Time) int64 {
+	return now.Add(-s.config.Retention-48*time.Hour).UnixNano() / quarter
 }
 
 // sumRefused adds up counts; Kept stays at MaxAmount.
@@ -161,9 +162,9 @@ func (s *Store) BudgetChanges(ctx context.Context, id string, before int64, limi
 	return budget.ReadChanges(entries, limit)
 }
 
-// foldRefused deletes some counts of refused calls that are older than they are kept,
-// and adds them to the windows that they are of.
-func (s *Store) foldRefused(ctx context.Context, c *conn) error {
+// foldRefused deletes some counts of refused calls that are older at now than they are
+// kept, and adds them to the windows that they are of.
+func (s *Store) foldRefused(ctx context.Context, c *conn, now time.Time) error {
 	_, err := c.Exec(ctx, `WITH old AS (DELETE FROM aig_refused WHERE (bucket, budget_id, reason, holder) IN
 			(SELECT bucket, budget_id, reason, holder FROM aig_refused WHERE bucket < $1 ORDER BY bucket LIMIT 1000 FOR UPDATE SKIP LOCKED)
 			RETURNING bucket, budget_id, calls, distinct_calls, kept),
@@ -172,6 +173,6 @@ func (s *Store) foldRefused(ctx context.Context, c *conn) error {
 			SELECT o.budget_id, w.start, sum(o.calls), sum(o.distinct_calls), `+sumOf("o.kept")+`
 			FROM old o JOIN span w ON w.budget_id = o.budget_id AND w.start / $2 <= o.bucket AND w."end" / $2 > o.bucket GROUP BY o.budget_id, w.start
 		ON CONFLICT (budget_id, start) DO UPDATE SET calls = aig_refused_window.calls + excluded.calls, distinct_calls = aig_refused_window.distinct_calls + excluded.distinct_calls,
-			kept = least(aig_refused_window.kept::numeric + excluded.kept, $3)::bigint`, s.refusedFrom(), quarter, int64(budget.MaxAmount))
+			kept = least(aig_refused_window.kept::numeric + excluded.kept, $3)::bigint`, s.refusedFrom(now), quarter, int64(budget.MaxAmount))
 	return err
 }

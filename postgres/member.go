@@ -29,7 +29,7 @@ type Member struct {
 	// told is what was last asked of each account, with what the store has acknowledged
 	// since and was not given back: after a failover that lost commits it is told again.
 	told   map[budget.AccountName]told
-	pruned time.Time
+	pruned time.Time // by the store's clock
 
 	pushing sync.Mutex
 	pushes  int64
@@ -159,7 +159,6 @@ func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) (grants []budg
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.prune()
 	all := &reply{}
 	for first := true; first || len(asks) > 0; first = false {
 		n := min(len(asks), chunk)
@@ -171,6 +170,7 @@ func (m *Member) Exchange(ctx context.Context, asks []budget.Ask) (grants []budg
 	if err := m.settle(ctx, all); err != nil {
 		return nil, clock, shown(err)
 	}
+	m.prune(all.clock)
 	return all.grants, all.clock, nil
 }
 
@@ -271,9 +271,8 @@ func (m *Member) note(asks []budget.Ask, r *reply) {
 	}
 }
 
-// prune forgets accounts whose window ended two days ago.
-func (m *Member) prune() {
-	now := time.Now()
+// prune forgets accounts whose window ended two days before now, of the store.
+func (m *Member) prune(now time.Time) {
 	if now.Sub(m.pruned) < time.Hour {
 		return
 	}

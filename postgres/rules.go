@@ -438,8 +438,9 @@ func (s *Store) leaveBehind(ctx context.Context, version uint64, n int) (spoken 
 }
 
 // Tidy does what nobody waits for: it lets budgets limit whose maker did not live to
-// say so, and deletes accounts whose window ended 40 days ago. Some replica calls it
-// now and then.
+// say so, and deletes accounts whose window ended 40 days ago by the store's clock: by
+// that of a machine, which may be ahead, it may not have ended. Some replica calls it now
+// and then.
 func (s *Store) Tidy(ctx context.Context) error {
 	var counting []string
 	err := s.write(ctx, func(ctx context.Context, c *conn) error {
@@ -451,15 +452,19 @@ func (s *Store) Tidy(ctx context.Context) error {
 		if counting, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
 			return err
 		}
+		now, err := clock(ctx, c)
+		if err != nil {
+			return err
+		}
 		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start LIMIT 1000 FOR UPDATE SKIP LOCKED),
 			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start),
 			kept AS (INSERT INTO aig_past_window (budget_id, start, "end", spent) SELECT a.budget_id, a.start, a."end", a.spent FROM aig_account a JOIN old USING (budget_id, start)
 				WHERE EXISTS (SELECT 1 FROM aig_budget b WHERE b.id = a.budget_id) ON CONFLICT DO NOTHING)
-			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, time.Now().AddDate(0, 0, -40).UnixNano())
+			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, now.AddDate(0, 0, -40).UnixNano())
 		if err != nil {
 			return err
 		}
-		if err := s.foldRefused(ctx, c); err != nil {
+		if err := s.foldRefused(ctx, c, now); err != nil {
 			return err
 		}
 		return forgetQuestions(ctx, c)

@@ -72,6 +72,7 @@ func TestStore(t *testing.T) {
 		"adjust too much":    testAdjustTooMuch,
 		"history":            testHistory,
 		"tidy":               testTidy,
+		"tidy by its clock":  testTidyByItsClock,
 		"fold":               testFold,
 		"fold beside old":    testFoldBesideOld,
 		"fold in two zones":  testFoldOfTwoZones,

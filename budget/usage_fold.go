@@ -3,6 +3,7 @@ package budget
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -54,9 +55,9 @@ func (f UsageFolds) Part(quarter int64) (first, next int64) {
 }
 
 // Exact is nil if a report of w is exact where it begins and ends, and where its days
-// or hours do if by is ByDay, of zone, or ByHour; else why not. Nothing has to be told
+// or hours do if by has ByDay, of zone, or ByHour; else why not. Nothing has to be told
 // apart before the oldest usage, a quarter of an hour.
-func (f UsageFolds) Exact(w Window, oldest int64, by Dimension, zone *time.Location) error {
+func (f UsageFolds) Exact(w Window, oldest int64, by []Dimension, zone *time.Location) error {
 	for _, t := range []time.Time{w.Start, w.End} {
 		if err := f.exact(t, oldest); err != nil {
 			return err
@@ -64,12 +65,12 @@ func (f UsageFolds) Exact(w Window, oldest int64, by Dimension, zone *time.Locat
 	}
 	end := min(w.End.UnixNano(), f.Upto()*int64(usageGrain))
 	t := time.Unix(0, max(w.Start.UnixNano(), oldest*int64(usageGrain)))
-	switch by {
-	case ByHour:
+	switch {
+	case slices.Contains(by, ByHour):
 		if t.UnixNano() < end {
 			return Invalid("usage_folded", "group_by", fmt.Sprintf("usage from before %s is kept by the day; group it by day, or take a later time", f.until()))
 		}
-	case ByDay:
+	case slices.Contains(by, ByDay):
 		for t = Day.WindowAt(t, zone).End; t.UnixNano() < end; t = Day.WindowAt(t, zone).End {
 			if err := f.exact(t, oldest); err != nil {
 				return err

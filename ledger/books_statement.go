@@ -141,7 +141,7 @@ func (s *Statement) read(ctx context.Context, q querier, w budget.Window, now ti
 	if err != nil {
 		return err
 	}
-	if err := exactUsage(ctx, q, w, "", nil); err != nil {
+	if err := exactUsage(ctx, q, w, nil, nil); err != nil {
 		return err
 	}
 	// By bucket, so that other tags' rows are not read: the state is held for a moment.

@@ -36,7 +36,7 @@ func (l *Ledger) TagCosts(ctx context.Context, w budget.Window, tags budget.TagP
 	if err := budget.CheckUsageWindow(w); err != nil {
 		return nil, err
 	}
-	if err := l.store.exact(ctx, w, "", nil); err != nil {
+	if err := exactUsage(ctx, l.store.read, w, nil, nil); err != nil {
 		return nil, err
 	}
 	if err := l.flush(ctx); err != nil {
@@ -90,12 +90,8 @@ func (s *store) tagCosts(ctx context.Context, w budget.Window, tags budget.TagPa
 	return out, err
 }
 
-// exact refuses a report that old usage, which is kept by the day, cannot answer.
-func (s *store) exact(ctx context.Context, w budget.Window, by budget.Dimension, zone *time.Location) error {
-	return exactUsage(ctx, s.read, w, by, zone)
-}
-
-func exactUsage(ctx context.Context, q querier, w budget.Window, by budget.Dimension, zone *time.Location) error {
+// exactUsage refuses a report that old usage, which is kept by the day, cannot answer.
+func exactUsage(ctx context.Context, q querier, w budget.Window, by []budget.Dimension, zone *time.Location) error {
 	f, err := readFolds(ctx, q)
 	if err != nil || len(f) == 0 {
 		return err
@@ -169,11 +165,7 @@ func (l *Ledger) usage(ctx context.Context, w budget.Window, f usageFilter, by [
 	if err != nil {
 		return nil, err
 	}
-	grain := budget.Dimension("")
-	if i := slices.IndexFunc(by, func(d budget.Dimension) bool { return d == budget.ByDay || d == budget.ByHour }); i >= 0 {
-		grain = by[i]
-	}
-	if err := l.store.exact(ctx, w, grain, zone); err != nil {
+	if err := exactUsage(ctx, l.store.read, w, by, zone); err != nil {
 		return nil, err
 	}
 	if err := l.flush(ctx); err != nil {

@@ -120,14 +120,10 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 	if err != nil {
 		return nil, err
 	}
-	grain := budget.Dimension("")
-	if i := slices.IndexFunc(q.GroupBy, func(d budget.Dimension) bool { return d == budget.ByDay || d == budget.ByHour }); i >= 0 {
-		grain = q.GroupBy[i]
-	}
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
 	err = s.readWithin(ctx, slowWithin, func(ctx context.Context, c *conn) error {
-		if err := exactUsage(ctx, c, q.Window, grain, q.Zone); err != nil {
+		if err := exactUsage(ctx, c, q.Window, q.GroupBy, q.Zone); err != nil {
 			return err
 		}
 		found, err := c.Query(ctx, query, args...)

@@ -42,9 +42,8 @@ func readFolds(ctx context.Context, c *conn) (folds budget.UsageFolds, err error
 	return folds, err
 }
 
-// exactUsage is nil if a report of w is exact, by days or hours of zone if by is one of
-// them.
-func exactUsage(ctx context.Context, c *conn, w budget.Window, by budget.Dimension, zone *time.Location) error {
+// exactUsage is nil if a report of w is exact, grouped by by in zone.
+func exactUsage(ctx context.Context, c *conn, w budget.Window, by []budget.Dimension, zone *time.Location) error {
 	folds, err := readFolds(ctx, c)
 	if err != nil || len(folds) == 0 {
 		return err

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"aigateway/budget"
 	"aigateway/internal/tcpproxy"
 	"aigateway/postgres"
@@ -61,6 +63,30 @@ func testSlow(w *world) {
 	now := time.Now()
 	_, err = s.TagCosts(ctx, budget.Month.WindowAt(now, time.UTC), budget.AllTags)
 	w.must(err)
+}
+
+// testManyReports has more reports at once than there are connections, all held up: what
+// makes a gateway obey an edit does not wait behind them.
+func testManyReports(w *world) {
+	ctx := w.Context()
+	s, err := postgres.Open(ctx, postgres.Config{URL: w.url, Durability: postgres.SingleNode, MaxStale: impatient})
+	w.must(err)
+	w.Cleanup(s.Close)
+	w.exec("BEGIN")
+	w.exec("LOCK TABLE aig_usage")
+	month := budget.Month.WindowAt(time.Now(), time.UTC)
+	reports := errgroup.Group{}
+	for range 5 {
+		reports.Go(func() error { _, err := s.TagCosts(ctx, month, budget.AllTags); return err })
+	}
+	for w.number("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'aig_usage'::regclass") < 2 {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if _, _, err := s.Rules(ctx, 0); err != nil {
+		w.Errorf("rules behind reports: %v", err)
+	}
+	w.exec("ROLLBACK")
+	w.must(reports.Wait())
 }
 
 // testLostReply loses the answer to an exchange that the store has kept.

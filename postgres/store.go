@@ -42,8 +42,9 @@ type Store struct {
 	config Config
 	// servers are those of the address, in its order.
 	servers []*pgx.ConnConfig
-	// others serves all but exchanges, which never wait for a report.
-	others *pool
+	// reports serves those of usage, others the rest but exchanges: neither an exchange nor
+	// what makes a gateway obey an edit waits behind a report.
+	reports, others *pool
 
 	failovers, lost atomic.Int64
 
@@ -58,8 +59,9 @@ const (
 	// patience is how long a transaction waits for a lock, and may stand still
 	// because its client does: nobody else waits longer for it.
 	patience = 5 * time.Second
-	// connections are those that reports and edits use at a time.
+	// connections are those of Store.others, reporting those of Store.reports.
 	connections = 3
+	reporting   = 2
 )
 
 // Open connects to the store, makes or upgrades its tables, and refuses a database
@@ -117,12 +119,12 @@ func New(c Config) (*Store, error) {
 		url.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
 	s := &Store{config: c, servers: servers(url)}
-	s.others = s.newPool(connections)
+	s.others, s.reports = s.newPool(connections), s.newPool(reporting)
 	return s, nil
 }
 
 // Close ends the connections that nobody uses.
-func (s *Store) Close() { s.others.close() }
+func (s *Store) Close() { s.others.close(); s.reports.close() }
 
 // LostCommits is how many leases and replicas this process found to be less in the
 // store than it had acknowledged. Nothing is granted then until all have told theirs.
@@ -225,11 +227,16 @@ func (s *Store) write(ctx context.Context, f func(context.Context, *conn) error)
 }
 
 func (s *Store) read(ctx context.Context, f func(context.Context, *conn) error) error {
-	return s.readWithin(ctx, s.watchdog(), f)
+	return s.readWithin(ctx, s.watchdog(), s.others, f)
 }
 
-func (s *Store) readWithin(ctx context.Context, limit time.Duration, f func(context.Context, *conn) error) error {
-	err := s.transactWithin(ctx, limit, s.others, beginRead, f)
+// report is read for what may take slowWithin.
+func (s *Store) report(ctx context.Context, f func(context.Context, *conn) error) error {
+	return s.readWithin(ctx, slowWithin, s.reports, f)
+}
+
+func (s *Store) readWithin(ctx context.Context, limit time.Duration, p *pool, f func(context.Context, *conn) error) error {
+	err := s.transactWithin(ctx, limit, p, beginRead, f)
 	if errors.Is(err, errUnknown) {
 		err = errors.New(err.Error()) // nothing was to be kept
 	}

@@ -67,6 +67,7 @@ func TestStore(t *testing.T) {
 		"replicas":           testReplicas,
 		"import":             testImport,
 		"slow":               testSlow,
+		"many reports":       testManyReports,
 		"adjust":             testAdjust,
 		"adjust at once":     testAdjustAtOnce,
 		"adjust too much":    testAdjustTooMuch,

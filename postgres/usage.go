@@ -122,7 +122,7 @@ func (s *Store) Usage(ctx context.Context, q budget.UsageQuery) (rows []budget.U
 	}
 	query, args := usageSQL(q, columns)
 	rows = []budget.UsageRow{}
-	err = s.readWithin(ctx, slowWithin, func(ctx context.Context, c *conn) error {
+	err = s.report(ctx, func(ctx context.Context, c *conn) error {
 		if err := exactUsage(ctx, c, q.Window, q.GroupBy, q.Zone); err != nil {
 			return err
 		}

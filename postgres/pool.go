@@ -123,6 +123,11 @@ func (s *Store) connectTo(ctx context.Context, server *pgx.ConnConfig) (*conn, e
 
 // pool is a number of connections that are opened when they are needed: by itself, so
 // that whoever waited in vain leaves one to those who come later.
+//
+// pgxpool is not enough. It asks the next server of an address only once the one before has
+// been silent for all of its connectTimeout (TestStore/silent_server). And there, whoever
+// opens a connection waits for that one, though another one is given back meanwhile: where
+// the store is slow, longer than a transaction may take (TestStore/round_trips).
 type pool struct {
 	connect func(context.Context) (*conn, error)
 	life    context.Context // until close

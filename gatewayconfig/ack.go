@@ -108,15 +108,21 @@ func (b *ackBook) cut(state *streamState) {
 	if state.stream == nil || !state.stream.end() {
 		return
 	}
-	b.returning = append(b.returning, &absence{served: state.serves, late: time.AfterFunc(returnWithin, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.back()
-		b.wake()
-	})})
+	a := &absence{served: state.serves}
+	a.late = time.AfterFunc(returnWithin, func() { b.lose(a) })
+	b.returning = append(b.returning, a)
 }
 
-// back takes the Envoy that was cut first for returned, or for lost. Callers hold mu.
+// lose waits no longer for an Envoy. Another one that was cut may be taken for it, and
+// its absence ended, while its timer runs out.
+func (b *ackBook) lose(a *absence) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.returning = slices.DeleteFunc(b.returning, func(o *absence) bool { return o == a })
+	b.wake()
+}
+
+// back takes the Envoy that was cut first for returned. Callers hold mu.
 func (b *ackBook) back() {
 	if len(b.returning) > 0 {
 		b.returning[0].late.Stop()

@@ -95,7 +95,7 @@ func (v *validator) oauth2(field string, f *fileOAuth2, base preset) *OAuth2 {
 
 // needed is a secret or an id, which must be there if must is set.
 func (v *validator) needed(field string, text secretText, must bool) Secret {
-	value, _ := v.secret(field, string(text))
+	value := v.secret(field, string(text))
 	if must && text == "" {
 		v.fail(field, "is missing; write it, or ${NAME} or file:PATH")
 	}

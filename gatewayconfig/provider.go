@@ -186,7 +186,7 @@ func (v *validator) apiKey(field string, given *secretText, base preset, prefix 
 	if given == nil && base.APIKeyEnv != "" {
 		text = "${" + base.APIKeyEnv + "}"
 	}
-	key, _ := v.secret(at, text)
+	key := v.secret(at, text)
 	switch {
 	case isOwnKey(key.text):
 		v.fail(at, "is a key of this gateway (sk-aig-…), not of the provider; use the provider's own")
@@ -223,7 +223,7 @@ func (v *validator) headers(field string, in map[string]secretText) []Header {
 			v.fail(at, "is given twice in different case; remove one")
 			continue
 		}
-		value, _ := v.secret(at, string(in[name]))
+		value := v.secret(at, string(in[name]))
 		if in[name] == "" {
 			v.fail(at, "has no value; write one or remove it")
 		}

@@ -46,22 +46,21 @@ func newSecretSource(getenv func(string) string) *secretSource {
 	return &secretSource{getenv: getenv, sources: sources{}}
 }
 
-// resolve returns the secret, and whether it came from outside the file. Its
-// errors name the variable or the path, never the value.
-func (s *secretSource) resolve(text string) (value string, outside bool, err error) {
+// resolve returns the secret. Its errors name the variable or the path, never the
+// value.
+func (s *secretSource) resolve(text string) (value string, err error) {
 	if s.skip {
-		return "", true, nil
+		return "", nil
 	}
 	if path, ok := strings.CutPrefix(text, "file:"); ok {
 		value, err = s.read(path)
-		outside = true
 	} else {
-		value, outside, err = s.expand(text)
+		value, err = s.expand(text)
 	}
 	if err != nil {
-		return "", false, err
+		return "", err
 	}
-	return value, outside, checkSecret(value)
+	return value, checkSecret(value)
 }
 
 func (s *secretSource) read(path string) (string, error) {
@@ -85,36 +84,35 @@ func (s *secretSource) read(path string) (string, error) {
 	return text, nil
 }
 
-func (s *secretSource) expand(text string) (string, bool, error) {
+func (s *secretSource) expand(text string) (string, error) {
 	// What shells and templates replace would be sent as it stands; no key looks
 	// like that.
 	if last := len(text) - 1; last > 0 && (text[0] == '<' && text[last] == '>' || text[0] == '%' && text[last] == '%') {
-		return "", false, fmt.Errorf("stands for something, and is not replaced when written so; write ${NAME} or file:PATH")
+		return "", fmt.Errorf("stands for something, and is not replaced when written so; write ${NAME} or file:PATH")
 	}
 	if strings.HasPrefix(text, "$") && !strings.HasPrefix(text, "${") || strings.HasPrefix(text, "{{") || strings.HasPrefix(text, "env:") {
-		return "", false, fmt.Errorf("begins like a variable, which is not replaced when written so; write ${NAME} or file:PATH")
+		return "", fmt.Errorf("begins like a variable, which is not replaced when written so; write ${NAME} or file:PATH")
 	}
 	var b strings.Builder
-	outside := false
 	for {
 		before, rest, found := strings.Cut(text, "${")
 		b.WriteString(before)
 		if !found {
-			return b.String(), outside, nil
+			return b.String(), nil
 		}
 		name, after, closed := strings.Cut(rest, "}")
 		if !closed {
-			return "", false, fmt.Errorf("${ is not closed; write ${NAME}")
+			return "", fmt.Errorf("${ is not closed; write ${NAME}")
 		}
 		if !isVariableName(name) {
-			return "", false, fmt.Errorf("${…} holds no variable name; use letters, digits and _, not starting with a digit")
+			return "", fmt.Errorf("${…} holds no variable name; use letters, digits and _, not starting with a digit")
 		}
 		value := s.getenv(name)
 		if value == "" {
-			return "", false, fmt.Errorf("the environment variable %s is not set (or empty); export it or use file:PATH", name)
+			return "", fmt.Errorf("the environment variable %s is not set (or empty); export it or use file:PATH", name)
 		}
 		b.WriteString(value)
-		outside, text = true, after
+		text = after
 	}
 }
 

@@ -17,7 +17,7 @@ func (v *validator) store(f *fileStore) Store {
 	if f == nil {
 		return Store{}
 	}
-	address, _ := v.secret("store.postgres", string(f.Postgres))
+	address := v.secret("store.postgres", string(f.Postgres))
 	s := Store{Postgres: address, Durability: f.Durability, MaxStale: defaultMaxStale}
 	if !v.secrets.skip {
 		if problem := postgresProblem(string(f.Postgres), address.text); problem != "" {

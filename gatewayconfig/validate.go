@@ -254,21 +254,21 @@ const (
 )
 
 func (v *validator) adminKey(text string) Secret {
-	key, _ := v.secret("admin_key", text)
+	key := v.secret("admin_key", text)
 	if !key.Empty() && (!strings.HasPrefix(key.text, keyPrefix) || len(key.text) < minAdminKey || strings.ContainsRune(key.text, ' ')) {
 		v.fail("admin_key", "must be %s and at least %d more characters without spaces; make one with: echo %s$(openssl rand -hex 24)", keyPrefix, minAdminKey-len(keyPrefix), keyPrefix)
 	}
 	return key
 }
 
-// secret resolves a secret field; hidden says it came from outside the file.
-func (v *validator) secret(field, text string) (value Secret, hidden bool) {
-	resolved, outside, err := v.secrets.resolve(text)
+// secret resolves a secret field.
+func (v *validator) secret(field, text string) Secret {
+	resolved, err := v.secrets.resolve(text)
 	if err != nil {
 		v.fail(field, "%v", err)
-		return Secret{}, outside
+		return Secret{}
 	}
-	return Secret{resolved}, outside
+	return Secret{resolved}
 }
 
 // maxCABytes fits every bundle in use several times over.

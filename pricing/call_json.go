@@ -344,8 +344,15 @@ func textEnd(b []byte, i int) (end int, has content) {
 	start, all := i, uint64(0)
 	i++
 words:
-	for i+8 <= len(b) {
-		x := binary.LittleEndian.Uint64(b[i:])
+	for {
+		var x uint64
+		if i+8 <= len(b) {
+			x = binary.LittleEndian.Uint64(b[i:])
+		} else if i < len(b) {
+			x = lastWord(b[i:])
+		} else {
+			return 0, 0
+		}
 		all |= x
 		// A byte below x, or equal to it, has its high bit set in these sums; those
 		// behind it may have it, too.
@@ -353,6 +360,9 @@ words:
 		found := ((quote-ones)&^quote | (slash-ones)&^slash | (x-' '*ones)&^x) & highs
 		for ; found != 0; found &= found - 1 {
 			at := i + bits.TrailingZeros64(found)/8
+			if at >= len(b) { // one of lastWord's zeros
+				return 0, 0
+			}
 			switch c := b[at]; {
 			case c == '"':
 				return closed(b, start, at, all, has)
@@ -375,27 +385,13 @@ words:
 		}
 		i += 8
 	}
-	for i < len(b) {
-		switch c := b[i]; {
-		case c == '"':
-			return closed(b, start, i, all, has)
-		case c == '\\':
-			next, what := i+2, escapes
-			if i+1 == len(b) || !short[b[i+1]] {
-				if next, what = numberedEnd(b, i); next == 0 {
-					return 0, 0
-				}
-			}
-			has |= what
-			i = next
-		case c < ' ':
-			return 0, 0
-		default:
-			all |= uint64(c)
-			i++
-		}
-	}
-	return 0, 0
+}
+
+// lastWord is fewer than eight bytes, the first one lowest, with zeros behind them.
+func lastWord(b []byte) uint64 {
+	var word [8]byte
+	copy(word[:], b)
+	return binary.LittleEndian.Uint64(word[:])
 }
 
 // content is what is in a string.

@@ -5,9 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,10 +17,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"github.com/envoyproxy/go-control-plane/pkg/resource/v3"
-	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/genproto/googleapis/rpc/status"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"aigateway/gatewayconfig"
@@ -141,36 +136,13 @@ func TestWaitingEndsWithItsContext(t *testing.T) {
 // silentEnvoy is a server with one client, which the test speaks for.
 func silentEnvoy(t *testing.T) (*gatewayconfig.Server, discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesClient) {
 	t.Helper()
-	server, connection := serverAndConnection(t)
-	stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(t.Context())
+	server, client := xdsClients(t)
+	stream, err := client.DeltaAggregatedResources(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	poll(t, "the connection", func() bool { return !server.Alone() })
 	return server, stream
-}
-
-// serverAndConnection is a server without an Envoy, and a way to it.
-func serverAndConnection(t *testing.T) (*gatewayconfig.Server, *grpc.ClientConn) {
-	t.Helper()
-	server, err := gatewayconfig.NewServer(gatewayconfig.ServerConfig{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	control := grpc.NewServer()
-	server.Register(control)
-	go control.Serve(listener)
-	t.Cleanup(control.Stop)
-	connection, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = connection.Close() })
-	return server, connection
 }
 
 // TestReloadUnderARequestBeingDecided moves a provider while a request is
@@ -335,11 +307,11 @@ type envoyOfTheTest struct {
 // it holds.
 func envoysOfTheTest(t *testing.T) (*gatewayconfig.Server, func(node string, held map[resource.Type]map[string]string) *envoyOfTheTest) {
 	t.Helper()
-	server, connection := serverAndConnection(t)
+	server, client := xdsClients(t)
 	return server, func(node string, held map[resource.Type]map[string]string) *envoyOfTheTest {
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		t.Cleanup(stop)
-		stream, err := discoveryv3.NewAggregatedDiscoveryServiceClient(connection).DeltaAggregatedResources(ctx)
+		stream, err := client.DeltaAggregatedResources(ctx)
 		if err != nil {
 			t.Fatal(err)
 		}

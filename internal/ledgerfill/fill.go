@@ -18,8 +18,7 @@ import (
 )
 
 const (
-	// Calls are committed in groups: many callers at once fill the ledger faster. One
-	// budget is made at a time.
+	// Calls are committed in groups: many callers at once fill the ledger faster.
 	callWorkers = 64
 	// busyTags is how many of the tags have calls: a few, as in real life.
 	busyTags = 1000
@@ -84,16 +83,14 @@ func fill(ctx context.Context, dir string, budgets, calls int) (err error) {
 		return fmt.Errorf("open ledger: %w", err)
 	}
 	defer func() { err = errors.Join(err, l.Close(ctx)) }()
-	err = each(ctx, 1, budgets, func(i int) error {
-		_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag(i))}, Period: budget.Month, Cap: 1_000_000 * budget.Dollar}, budget.Author{Actor: "fill"})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("set budgets: %w", err)
+	for i := range budgets {
+		if _, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag(i))}, Period: budget.Month, Cap: 1_000_000 * budget.Dollar}, budget.Author{Actor: "fill"}); err != nil {
+			return fmt.Errorf("set budgets: %w", err)
+		}
 	}
 	// The same id twice would be one call: a filled ledger may be filled again.
 	run := strconv.FormatInt(time.Now().UnixNano(), 36)
-	err = each(ctx, callWorkers, calls, func(i int) error {
+	err = each(ctx, calls, func(i int) error {
 		id := run + "-" + strconv.Itoa(i)
 		r, err := reserve(ctx, l, budget.Request{RequestID: id, Bound: 10 * budget.Cent, Attribution: budget.Attribution{
 			KeyID: "key_fill", Tag: budget.Tag(tag(i % busyTags)), Model: "bench/m1", Provider: "bench"}})
@@ -121,12 +118,12 @@ func reserve(ctx context.Context, l *ledger.Ledger, r budget.Request) (budget.Re
 	}
 }
 
-// each calls f for 0 to n-1 from a number of workers.
-func each(ctx context.Context, workers, n int, f func(i int) error) error {
+// each calls f for 0 to n-1, for callWorkers of them at once.
+func each(ctx context.Context, n int, f func(i int) error) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for w := range workers {
+	for w := range callWorkers {
 		g.Go(func() error {
-			for i := w; i < n && ctx.Err() == nil; i += workers {
+			for i := w; i < n && ctx.Err() == nil; i += callWorkers {
 				if err := f(i); err != nil {
 					return err
 				}

@@ -56,16 +56,14 @@ func day(ctx context.Context, dir string, at time.Time, ago, calls, tags, budget
 	}
 	defer func() { err = errors.Join(err, l.Close(ctx)) }()
 	if ago == 364 {
-		err = each(ctx, 1, budgets, func(i int) error {
+		for i := range budgets {
 			target := budget.TagPattern(fmt.Sprintf("team-%02d/app-%02d/**", i%20, i/20))
-			_, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: target}, Period: budget.Month, Cap: 1000 * budget.Dollar}, budget.Author{Actor: "fill"})
-			return err
-		})
+			if _, err := l.SetBudget(ctx, budget.Budget{Target: budget.Target{Tags: target}, Period: budget.Month, Cap: 1000 * budget.Dollar}, budget.Author{Actor: "fill"}); err != nil {
+				return fmt.Errorf("set budgets: %w", err)
+			}
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("set budgets: %w", err)
-	}
-	return each(ctx, callWorkers, calls, func(i int) error {
+	return each(ctx, calls, func(i int) error {
 		id := fmt.Sprintf("year-%d-%d", ago, i)
 		r, err := reserve(ctx, l, budget.Request{RequestID: id, Bound: 10 * budget.Cent, Attribution: budget.Attribution{KeyID: "key_fill", Tag: leaf((ago*40 + i) % tags), Model: "bench/m1", Provider: "bench"}})
 		if err != nil {

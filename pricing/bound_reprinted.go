@@ -1,7 +1,5 @@
 package pricing
 
-import "github.com/go-json-experiment/json/jsontext"
-
 // Some templates write of a tool more than JSON: Hermes' has a signature and a
 // list of the arguments in front of the schema, Command R's and Seed's the two
 // alone, Qwen3-Coder's and Nemotron 3's a mark of XML with its name on both sides
@@ -48,37 +46,37 @@ func (w *reprint) value() error {
 
 // member reads a member by its name, quotes and colon included.
 func (w *reprint) member(name string) error {
-	w.again(name, 1)
-	if !isNamed(name, "properties") || w.dec.PeekKind() != '{' {
+	w.again([]byte(name), 1)
+	if !w.isNamed(name, "properties") || w.dec.PeekKind() != '{' {
 		return w.value()
 	}
 	return w.object(func(name string) error {
-		w.again(name, 3)
+		w.again([]byte(name), 3)
 		w.size += argumentFrame
 		if w.dec.PeekKind() != '{' {
 			return w.value()
 		}
 		return w.object(func(name string) error {
-			if !isNamed(name, "description") || w.dec.PeekKind() != '"' {
+			if !w.isNamed(name, "description") || w.dec.PeekKind() != '"' {
 				return w.member(name)
 			}
-			w.again(name, 1)
+			w.again([]byte(name), 1)
 			text, err := w.dec.ReadValue()
-			w.again(string(text), 1)
+			w.again(text, 1)
 			return err
 		})
 	})
 }
 
 // again counts a string so many times more.
-func (w *reprint) again(text string, times int64) {
+func (w *reprint) again(text []byte, times int64) {
 	var r rendering
-	r.addJSON([]byte(text))
+	r.addJSON(text)
 	w.size += times * r.size
 }
 
 // isNamed reports whether a name as it is written is this one.
-func isNamed(written, name string) bool {
-	text, _ := jsontext.AppendUnquote(nil, written) // of a body that was parsed before
+func (w *reprint) isNamed(written, name string) bool {
+	text, _ := w.unquoted([]byte(written)) // of a body that was parsed before
 	return string(text) == name
 }

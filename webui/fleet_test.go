@@ -16,11 +16,13 @@ type kept struct {
 	texts map[string][]byte
 	ends  map[string]time.Time
 	away  bool
+	slow  time.Duration // until it is said to be away
 	asked int
 }
 
 func (k *kept) problem() error {
 	if k.away {
+		time.Sleep(k.slow)
 		return budget.Unavailable("store_unreachable", "the store is away", nil)
 	}
 	return nil
@@ -122,6 +124,14 @@ func TestSessionsWithoutTheStore(t *testing.T) {
 	if p.status("one", id) != http.StatusOK || p.status("other", id) != http.StatusOK {
 		t.Error("who was signed in is not any more")
 	}
+	p.kept.slow, p.now = time.Second, p.now.Add(time.Hour) // as long as its word is good
+	began, asked := time.Now(), p.kept.asked
+	p.status("one", id)
+	p.now = p.now.Add(time.Since(began))
+	if p.status("one", id); p.kept.asked != asked+1 {
+		t.Error("who has just waited for the store in vain waits again")
+	}
+	p.kept.slow = 0
 	if got := p.status("one", "somebody that another gateway may know"); got != http.StatusServiceUnavailable {
 		t.Errorf("a session is said not to be: %d", got)
 	}

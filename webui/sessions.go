@@ -161,12 +161,13 @@ func (s *sessions) look(ctx context.Context, hash string, now time.Time) (have s
 	}
 	ctx, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
+	began := time.Now()
 	text, until, err := s.store.Session(ctx, hash)
 	switch {
 	case err != nil && !ok:
 		return sealed{}, false, err
 	case err != nil:
-		have.seen = now // nobody waits for it again for as long
+		have.seen = now.Add(time.Since(began)) // nobody waits for it again for as long
 	case text == nil:
 		s.mu.Lock()
 		delete(s.byHash, hash)

@@ -124,7 +124,7 @@ bin/buf:
 
 .PHONY: envoy
 envoy: build ## find or install the pinned Envoy
-	@bin/aigateway envoy install
+	@bin/aigateway envoy install >/dev/null # it also says where on stderr
 
 .PHONY: build
 build: ## build bin/aigateway

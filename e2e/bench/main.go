@@ -41,7 +41,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	flags.StringVar(&o.binaries, "binary", "bin/aigateway", "the built aigateway, or several to compare, with commas between")
+	flags.StringVar(&o.binaries, "binary", "bin/aigateway", "the built aigateway, or several to compare, with commas between (-share takes one)")
 	flags.IntVar(&o.rounds, "rounds", 6, "rounds of each chain; the table has the 25th percentile")
 	flags.StringVar(&o.sizes, "sizes", "1,128,1024", "sizes of request bodies, in KiB")
 	flags.IntVar(&o.chunks, "chunks", 300, "chunks of the streamed answer; 0 leaves streams out")

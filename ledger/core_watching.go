@@ -42,6 +42,8 @@ func (l *Ledger) refresh(ctx context.Context, tag budget.Tag, keyID string) {
 			return
 		case <-l.failure:
 			return
+		case <-l.done:
+			return
 		}
 	}
 }

@@ -466,3 +466,18 @@ func TestTightestOfAll(t *testing.T) {
 		t.Errorf("1000 questions cost %d exchanges", n)
 	}
 }
+
+// TestTightestOfClosed: nobody waits for an exchange that will not come.
+func TestTightestOfClosed(t *testing.T) {
+	f := newFleet(t, 1, 1000)
+	if err := f.ledgers[0].Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Duration(shortFor))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	f.ledgers[0].Tightest(ctx, "tag0/a", "key")
+	if ctx.Err() != nil {
+		t.Error("it waits as long as its caller does")
+	}
+}

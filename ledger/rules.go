@@ -14,10 +14,11 @@ import (
 const maxMade = 256
 
 // ApplyRules makes the budgets and keys of a store those of this ledger: all of them,
-// what is not named goes; or what changed since the rules that are in force. They are durable and obeyed on return; keys that are gone
-// and lower caps count at once. A budget that is new here begins with what its target
-// has cost here and the calls that run, and limits nothing while it counts. The same
-// rules again change nothing; older ones than those applied are refused.
+// what is not named goes; or what changed since the rules that are in force. They are
+// durable and obeyed on return; keys that are gone and lower caps count at once. A budget
+// that is new here begins with what its target has cost here and the calls that run, and
+// limits nothing while it counts. The same rules again change nothing; older ones than
+// those applied are refused.
 func (l *Ledger) ApplyRules(ctx context.Context, rules budget.Rules) error {
 	l.admin.Lock()
 	defer l.admin.Unlock()

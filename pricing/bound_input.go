@@ -1,7 +1,6 @@
 package pricing
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -288,7 +287,7 @@ func (c *Call) textBytes(nfkc bool) int64 {
 		return c.form.bytes(c.body, nfkc)
 	}
 	n := int64(len(c.body)) - c.payload
-	if nfkc && (!c.plain || bytes.Contains(c.body, []byte(`\\u`))) {
+	if nfkc && !c.plain {
 		n += growth(c.body)
 	}
 	return n

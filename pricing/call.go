@@ -40,7 +40,7 @@ type Call struct {
 
 	body  []byte
 	open  int  // offset just after the body's opening brace
-	plain bool // no character of the body is beyond ASCII, nor written as \u and a number
+	plain bool // no character of the body is beyond ASCII, nor written as \u and a number, also in JSON in its strings
 
 	model         span
 	maxTokens     capField

@@ -372,6 +372,8 @@ words:
 					if next, what = numberedEnd(b, at); next == 0 {
 						return 0, 0
 					}
+				} else if b[at+1] == '\\' && next < len(b) && b[next] == 'u' {
+					what |= foreign
 				}
 				has |= what
 				if next > at+2 || next >= i+8 {
@@ -399,7 +401,7 @@ type content uint8
 
 const (
 	escapes content = 1 << iota
-	foreign         // perhaps: characters beyond ASCII, or \u and their number
+	foreign         // perhaps: characters beyond ASCII, or \u and their number, also as text
 )
 
 // closed is what textEnd returns for the string from start to the quote at end; all

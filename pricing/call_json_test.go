@@ -1,7 +1,6 @@
 package pricing
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -89,7 +88,7 @@ func agree(t *testing.T, body []byte, walk func(int) bool) {
 	if err != nil && errors.Is(r.fault(), errFault) {
 		t.Fatalf("%.80q has a fault that the library does not name", body)
 	}
-	if n := growth(body); whole && r.has&foreign == 0 && !bytes.Contains(body, []byte(`\\u`)) && n > 0 {
+	if n := growth(body); whole && r.has&foreign == 0 && n > 0 {
 		t.Fatalf("%.80q grows by %d, and nothing in it is said to be foreign", body, n)
 	}
 	for i, s := range ours {
@@ -156,7 +155,7 @@ func TestReaderAgreesOnFaultyBodies(t *testing.T) {
 // Strings of little else than what ends, escapes and breaks them, at every place in
 // the words that are read at once.
 func TestReaderAgreesOnDenseStrings(t *testing.T) {
-	parts := []string{`"`, `\`, `\\`, `\"`, `\n`, `\/`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\u12`, `\x`, "\x1f", " ", "!", "#", "[", "]", "a", "aaaaaaa", "é", "中", "\x80", "\xff", "\xa2", "\xdc"}
+	parts := []string{`"`, `\`, `\\`, `\"`, `\n`, `\/`, `\u0041`, `\u00e9`, `\ud83d\ude00`, `\\ufdfa`, `\u12`, `\x`, "\x1f", " ", "!", "#", "[", "]", "a", "aaaaaaa", "é", "中", "\x80", "\xff", "\xa2", "\xdc"}
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 100_000 {
 		b := []byte(`["`)

@@ -797,6 +797,13 @@ local function remember(st, found)
   end
 end
 
+-- Does an event without output say nothing but why the answer, or each of its choices, ended?
+local function only_ends(sc, kind)
+  if sc.documents ~= 1 then return false end
+  if kind == '"message_delta"' then return sc.stopped end
+  return kind == nil and sc.ends ~= nil and #sc.ends == sc.nth
+end
+
 -- Takes over what one event says, and tells whether it is the chunk to strip: no choices, only usage.
 local function conclude(st, sc)
   local told, kind = st.told, sc.found.type
@@ -810,12 +817,15 @@ local function conclude(st, sc)
     st.early = nil
     tell_found(told, sc.found)
   end
+  local begun = told.output -- before this event
   if output then tell_output(told) end
   if sc.fresh then
     st.late, st.outdated, st.over = false, false, TERMINAL[kind or ""]
+    st.summed = begun and not output and sc.choices ~= "full" and (kind == nil or kind == '"message_delta"')
     tell(told, "finished", st.count > 0 and tostring(st.count) or nil)
     if sc.counted ~= sc.documents then after_report(st, output) end -- in one event with it
-  elseif output or sc.choices == "full" or sc.failed or kind and not SILENT[kind] and (not st.over or kind == '"error"') then
+  elseif output or sc.failed or not (st.summed and only_ends(sc, kind))
+    and (sc.choices == "full" or kind and not SILENT[kind] and (not st.over or kind == '"error"')) then
     after_report(st, output)
   end
   st.ended = st.ended or TERMINAL[kind or ""]
@@ -869,6 +879,7 @@ local function stream(strip, counts)
     over = nil, -- the last report came with the event that ends an answer: what follows and says nothing changes nothing
     late = false, -- something else than the end came after the last report
     outdated = false, -- output did
+    summed = false, -- it came by itself behind output: a reason for the end may follow it
     finished = {}, count = 0, -- the choices that gave a reason for their end
     start = true, -- between events
     drop_lf = false, -- the dropped event ended in CR: an LF now belongs to it

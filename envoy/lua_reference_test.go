@@ -98,10 +98,12 @@ type refDoc struct {
 	top     bool // the last usage object stood at the top
 	choices string
 	ends    []float64
+	nth     int // objects among the choices
 	stopped bool
 	output  bool
 	known   bool // where output would be
 	chunks  bool // of a stream
+	failed  bool // it tells of an error
 	id      string
 	inner   bool // id was found inside
 	items   []string
@@ -141,6 +143,7 @@ func refRead(doc string) refDoc {
 			}
 		case "error":
 			d.known = true
+			d.failed = !slices.Contains([]string{"null", "false", `""`, "{}"}, strings.TrimSpace(m.slot))
 		case "text", "output_text", "completion", "embedding", "embeddings", "b64_json":
 			d.known = true
 			v := strings.TrimSpace(m.slot)
@@ -210,6 +213,7 @@ func (d *refDoc) readChoices(slot string) {
 			continue
 		}
 		nth++
+		d.nth++
 		index, finished := nth, false
 		for _, m := range refMembers(e) {
 			switch m.key {
@@ -284,6 +288,7 @@ type refState struct {
 	finished       map[float64]bool
 	ended, late    bool
 	over           bool // a terminal event had the last report
+	summed         bool // it came by itself behind output
 	watch, settled bool // as the filter: whether it looks at every event
 }
 
@@ -521,11 +526,14 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 	} else if d.usages == nil {
 		st.beside(d)
 	}
+	begun := st.report["output"] != nil
 	if output {
 		st.report["output"] = true
 	}
+	delta := d.found["type"] == `"message_delta"`
 	switch {
 	case d.usages != nil:
+		st.summed = begun && !output && d.choices != "full" && (delta || d.found["type"] == "")
 		st.beside(refDoc{found: st.early})
 		st.early = nil
 		st.usage(d)
@@ -537,6 +545,9 @@ func (st *refState) conclude(d refDoc) (drop bool) {
 	case output:
 		delete(st.report, "finished")
 		st.late, st.settled = true, true
+	case d.failed:
+		st.late = true
+	case st.summed && (delta && d.stopped || d.found["type"] == "" && d.nth > 0 && len(d.ends) == d.nth): // the end alone
 	case d.choices == "full", kind == "error", kind != "" && kind != "ping" && kind != "message_stop" && !st.over:
 		st.late = true
 	}

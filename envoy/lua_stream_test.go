@@ -310,6 +310,8 @@ var fragments = []string{
 	`data: {"type":"message_stop"}`, `data: {"message":{"usage":{"in":1},"model":"m"},"type":"message_start"}`,
 	`data: {"type":"x","choices":[ ] , "usage" : {"q":"\\\""} }`, "data: {\"choices\":[],\ndata: \"usage\":{}}", "\n\n", "\n\n", "\r\n\r\n", "\r\r",
 	`data: {"usage":null,"choices":[]}`, `data: {"usage":"{","model":null,"service_tier":"a b"}`, `data: {"response":{"usage":{"z":[1,{}]},"tool_usage":{}}}`,
+	`data: {"choices":[{"delta":{"content":"x"}}]}`, `data: {"choices":[{"delta":{},"finish_reason":"stop"}]}`, `data: {"choices":[{"finish_reason":"stop"},{"index":1}]}`,
+	`data: {"type":"message_delta","usage":` + use + `}`, `data: {"type":"message_delta","delta":{"stop_reason":"x"}}`, `data: {"error":{"a":1},"choices":[{"finish_reason":"error"}]}`,
 }
 
 func TestStreamProperty(t *testing.T) {

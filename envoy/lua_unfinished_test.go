@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -71,6 +72,77 @@ func TestEventsBehindTheEnd(t *testing.T) {
 		for _, size := range []int{len(tt.body), 1, 5} {
 			if got := v.respond(sse, false, chop(tt.body, size)...); (got.Report["done"] == true) != tt.done || got.Body != tt.body {
 				t.Errorf("%s by %d: %v", name, size, got.Report)
+			}
+		}
+	}
+}
+
+// Some report before they give the reason for the end, each by itself. Behind the
+// text, with nothing but reasons and the end mark after it, such a report counts
+// all output; with anything else there, it is the least there was.
+func TestReportsBeforeTheReasonForTheEnd(t *testing.T) {
+	v := newVM(t)
+	chunk := func(choices string) string { return sent(`{"id":"c","choices":[` + choices + `]}`) }
+	text := chunk(`{"index":0,"delta":{"content":"hi"},"finish_reason":null}`)
+	thought := chunk(`{"index":0,"delta":{"reasoning_content":"hm"},"finish_reason":null}`)
+	alone := sent(`{"choices":[],"usage":` + use + `}`)
+	zeros := sent(`{"choices":[],"usage":{"prompt_tokens":0,"completion_tokens":0,"total_tokens":0}}`)
+	stop := chunk(`{"index":0,"delta":{},"finish_reason":"stop"}`)
+	second := chunk(`{"index":1,"delta":{"content":""},"finish_reason":"length"}`)
+	mark := sent("[DONE]")
+	delta := func(more string) string { return sent(`{"type":"message_delta",` + more + `}`) }
+	block := sent(`{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`) + sent(`{"type":"content_block_delta","delta":{"type":"text_delta","text":"x"}}`)
+	end := delta(`"delta":{"stop_reason":"end_turn"}`)
+	closed := sent(`{"type":"message_stop"}`)
+	for name, tt := range map[string]struct {
+		body string
+		done bool
+	}{
+		"a reason and the end mark":             {text + alone + stop + mark, true},
+		"a reason beside the role":              {text + alone + chunk(`{"index":0,"delta":{"role":"assistant","content":"","tool_calls":[]},"logprobs":null,"finish_reason":"stop"}`) + mark, true},
+		"no list of choices":                    {text + sent(`{"usage":`+use+`}`) + stop + mark, true},
+		"thoughts before it":                    {thought + alone + stop + mark, true},
+		"a completion":                          {chunk(`{"index":0,"text":"hi","finish_reason":null}`) + alone + chunk(`{"index":0,"text":"","finish_reason":"length"}`) + mark, true},
+		"comments and pings":                    {text + alone + ": keep-alive\n\n" + sent(`{"type":"ping"}`) + stop + ": x\n\n" + mark, true},
+		"two choices, in two events":            {text + alone + stop + second + mark, true},
+		"two choices, in one event":             {text + alone + chunk(`{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{},"finish_reason":"stop"}`) + mark, true},
+		"two choices, around it":                {text + stop + alone + second + mark, true},
+		"the report twice":                      {text + alone + alone + stop + mark, true},
+		"Messages":                              {block + delta(`"delta":{"stop_reason":null},"usage":`+use) + end + closed, true},
+		"Messages, and a ping":                  {block + delta(`"usage":`+use) + sent(`{"type":"ping"}`) + end + closed, true},
+		"no end mark":                           {text + alone + stop, false},
+		"no reason, but a choice":               {text + alone + chunk(`{"index":0,"delta":{},"finish_reason":null}`) + mark, false},
+		"a reason for one of two in an event":   {text + alone + chunk(`{"index":0,"delta":{},"finish_reason":"stop"},{"index":1,"delta":{},"finish_reason":null}`) + mark, false},
+		"a reason for two, one without a place": {text + alone + chunk(`{"index":0,"delta":{},"finish_reason":"stop"},{"delta":{}}`) + mark, false},
+		"text behind it":                        {text + alone + text + stop + mark, false},
+		"text beside the reason":                {text + alone + chunk(`{"index":0,"delta":{"content":"!"},"finish_reason":"stop"}`) + mark, false},
+		"text behind the reason":                {text + alone + stop + text + mark, false},
+		"thoughts behind it":                    {text + alone + thought + stop + mark, false},
+		"a call of a tool behind it":            {text + alone + chunk(`{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"name":"f"}}]},"finish_reason":"tool_calls"}`) + mark, false},
+		"the whole message beside the reason":   {text + alone + chunk(`{"index":0,"delta":{},"message":{"content":"hi"},"finish_reason":"stop"}`) + mark, false},
+		"a completion's text behind it":         {chunk(`{"index":0,"text":"hi"}`) + alone + chunk(`{"index":0,"text":"x","finish_reason":"length"}`) + mark, false},
+		"an error beside the reason":            {text + alone + sent(`{"error":{"code":502},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`) + mark, false},
+		"an error behind the reason":            {text + alone + stop + sent(`{"error":{"code":502}}`) + mark, false},
+		"no output before it":                   {alone + stop + mark, false}, // which may be hidden
+		"only a role before it":                 {chunk(`{"index":0,"delta":{"role":"assistant","content":""}}`) + alone + stop + mark, false},
+		"zeros that begin":                      {zeros + text + stop + mark, false},
+		"a running total beside text":           {sent(`{"choices":[{"index":0,"delta":{"content":"hi"}}],"usage":`+use+`}`) + stop + mark, false},
+		"a running total beside a choice":       {text + sent(`{"choices":[{"index":0,"delta":{}}],"usage":`+use+`}`) + stop + mark, false},
+		"the reason in one event with it":       {text + "data: {\"choices\":[],\"usage\":" + use + "}\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n" + mark, false},
+		"reasons of two documents in one event": {text + alone + "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\ndata: {\"choices\":[{\"delta\":{}}]}\n\n" + mark, false},
+		"an event of another kind":              {text + alone + sent(`{"type":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`) + mark, false},
+		"Messages, a block behind it":           {block + delta(`"usage":`+use) + block + end + closed, false},
+		"Messages, a delta without a reason":    {block + delta(`"usage":`+use) + delta(`"delta":{"stop_reason":null}`) + closed, false},
+		"Messages, the report of the start":     {sent(`{"type":"message_start","message":{"usage":`+use+`}}`) + end + closed, false},
+		"Messages, a report of a ping":          {block + sent(`{"type":"ping","usage":`+use+`}`) + end + closed, false},
+		"Messages, no end":                      {block + delta(`"usage":`+use) + end, false},
+		"Responses, none with the end":          {sent(`{"type":"response.output_text.delta","delta":"x"}`) + sent(`{"type":"response.in_progress","response":{"usage":`+use+`}}`) + sent(`{"type":"response.completed","response":{"usage":null}}`), false},
+	} {
+		crlf := strings.ReplaceAll(tt.body, "\n", "\r\n")
+		for _, pieces := range [][]string{{tt.body}, chop(tt.body, 1), chop(tt.body, 7), {crlf}, chop(crlf, 3)} {
+			got := v.respond(sse, false, pieces...)
+			if (got.Report["done"] == true) != tt.done || got.Report["usage"] == nil {
+				t.Errorf("%s in %d pieces: done %v, want %v: %v", name, len(pieces), got.Report["done"], tt.done, got.Report)
 			}
 		}
 	}

@@ -140,7 +140,7 @@ type Report struct {
 	ServiceTier string
 	ToolUsage   string // Responses only
 	// Done says that the answer came to its own end, and that nothing but the
-	// end came after the last usage object: JSON closed and all of it arrived,
+	// end, and the reasons for it, came after the last usage object: JSON closed and all of it arrived,
 	// or [DONE], or a terminal event. An answer of status 400 or above is done
 	// only with a usage object.
 	Done bool

@@ -40,6 +40,7 @@ type reader struct {
 	finished map[int]bool
 	late     bool // something came after the last report
 	over     bool // a terminal event had it
+	summed   bool // it came by itself behind output
 }
 
 // event takes one event and reports whether it ends the answer.
@@ -53,29 +54,35 @@ func (r *reader) event(text string) bool {
 	}
 	_ = json.Unmarshal([]byte(text), &e) // a delta may be a text
 	output := strings.HasSuffix(e.Type, "delta") && e.Type != "message_delta" || strings.HasPrefix(e.Type, "content_block_start") || strings.Contains(e.Type, "output_item")
+	ended := true // the choices
 	for i, raw := range e.Choices {
-		output = r.choice(i, raw) || output
+		said, reason := r.choice(i, raw)
+		output, ended = said || output, ended && reason
 	}
 	output = output || spoken(text)
 	if e.Delta.Stop != nil {
 		r.finished[0] = true
 	}
 	reported := r.take(text, false)
+	delta := e.Type == "message_delta"
+	begun := r.Output
 	r.Output = r.Output || output
 	switch {
 	case reported:
+		r.summed = begun && !output && len(e.Choices) == 0 && (e.Type == "" || delta)
 		r.late, r.Finished, r.over = false, len(r.finished), terminal(`"`+e.Type+`"`)
 	case r.Usage == "":
 	case output:
 		r.late, r.Finished = true, 0
+	case r.summed && (delta && e.Delta.Stop != nil || e.Type == "" && len(e.Choices) > 0 && ended): // the end alone
 	case len(e.Choices) > 0, e.Type == "error", e.Type != "" && e.Type != "ping" && e.Type != "message_stop" && !r.over:
 		r.late = true
 	}
 	return terminal(`"` + e.Type + `"`)
 }
 
-// choice notes a choice's end and reports whether it has output.
-func (r *reader) choice(i int, raw json.RawMessage) bool {
+// choice notes a choice's end and reports whether it has output, and a reason.
+func (r *reader) choice(i int, raw json.RawMessage) (output, reason bool) {
 	var c struct {
 		Index          *int
 		Reason         *string `json:"finish_reason"`
@@ -86,16 +93,16 @@ func (r *reader) choice(i int, raw json.RawMessage) bool {
 	if c.Index == nil {
 		c.Index = &i
 	}
-	if c.Reason != nil && *c.Reason != "" {
+	if reason = c.Reason != nil && *c.Reason != ""; reason {
 		r.finished[*c.Index] = true
 	}
-	output := c.Text != ""
+	output = c.Text != ""
 	for _, m := range []map[string]json.RawMessage{c.Delta, c.Message} {
 		for k, v := range m {
 			output = output || k != "role" && strings.Trim(string(v), `[]{}" `) != "" && strings.Contains(`"{[`, string(v[:1]))
 		}
 	}
-	return output
+	return output, reason
 }
 
 // spoken reports whether a document has output beside choices: a text, or that of
@@ -142,7 +149,8 @@ func (r *reader) take(text string, whole bool) bool {
 		_ = json.Unmarshal([]byte(text), &d)
 		r.Output = len(d.Output)+len(d.Content)+len(d.Data)+len(d.Results) > 0 || spoken(text)
 		for i, c := range d.Choices {
-			r.Output = r.choice(i, c) || r.Output
+			said, _ := r.choice(i, c)
+			r.Output = said || r.Output
 		}
 	}
 	return usage != ""

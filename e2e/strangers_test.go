@@ -35,35 +35,44 @@ func (u *unending) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// TestStrangersHoldHalf opens 2,700 HTTP/2 requests without a key whose bodies
-// never end: Envoy takes them while half of its memory is free, and asks the rest
-// for a key. Who has one is served, and pays one question while memory is free.
+// TestStrangersHoldHalf opens HTTP/2 requests without a key whose bodies never
+// end, more than Envoy has memory for: Envoy takes them while half of it is free,
+// and asks the rest for a key. Who has one is served, and pays one question while
+// memory is free.
 func TestStrangersHoldHalf(t *testing.T) {
 	t.Parallel()
-	const memory = 256 // MiB
-	g := serveWith(t, fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory))
-	before := g.checks()
-	if r := g.chat("fake/m1", "tag", strings.Repeat("long ", 12_000), `,"max_tokens":9`); r.status != http.StatusOK {
-		t.Fatalf("%d %s %v", r.status, r.body, r.err)
+	for _, tc := range []struct{ connections, size int }{{30, 99_999}, {4, 999_999}} {
+		t.Run(strconv.Itoa(tc.size), func(t *testing.T) { strangersHoldHalf(t, tc.connections, tc.size) })
 	}
-	if asked := g.checks() - before; asked != 1 {
-		t.Errorf("a call of 60 kB cost %d questions", asked)
+}
+
+func strangersHoldHalf(t *testing.T, connections, size int) {
+	const memory, each = 256, 90 // MiB, requests
+	g := serveWith(t, fmt.Sprintf("limits: {envoy_memory: %dMiB}", memory))
+	for _, words := range []int{12_000, 100_000} {
+		before := g.checks()
+		if r := g.chat("fake/m1", "tag", strings.Repeat("long ", words), `,"max_tokens":9`); r.status != http.StatusOK {
+			t.Fatalf("%d %s %v", r.status, r.body, r.err)
+		}
+		if asked := g.checks() - before; asked != 1 {
+			t.Errorf("a call of %d kB cost %d questions", words/200, asked)
+		}
 	}
 
 	s := strangers{done: make(chan struct{})}
 	defer close(s.done)
-	for range 30 {
-		s.connect(t, g.url, 90, 99_999, nil)
+	for range connections {
+		s.connect(t, g.url, each, size, nil)
 	}
 	eventually(t, time.Minute, "strangers are asked for a key", func() bool {
-		return s.refused.Load() >= 300 && s.held.Load()+s.refused.Load()+s.failed.Load() >= 2700
+		return s.refused.Load() >= int64(connections*each/9) && s.held.Load()+s.refused.Load()+s.failed.Load() >= int64(connections*each)
 	})
 	used := anonymousMiB(t, g.envoy.pid())
 	t.Logf("held at most %d, refused %d, failed %d, Envoy uses %d MiB", s.held.Load(), s.refused.Load(), s.failed.Load(), used)
 	if used > memory*3/4 {
 		t.Errorf("Envoy uses %d MiB of %d for strangers", used, memory)
 	}
-	for _, words := range []int{10, 12_000, 100_000} {
+	for _, words := range []int{10, 12_000, 100_000, 300_000} {
 		if r := g.chat("fake/m1", "tag", strings.Repeat("long ", words), `,"max_tokens":9`); r.status != http.StatusOK {
 			t.Errorf("with a key: %d %s %v", r.status, r.body, r.err)
 		}

@@ -48,10 +48,11 @@ func addressLimit(rate int) *localv3.LocalRateLimit {
 }
 
 // KeyFirst matches POST requests to paths, with or without a slash at the end,
-// whose caller shows a key before the body is taken: always from 100,000 bytes,
+// whose caller shows a key before the body is taken: always from 1,000,000 bytes,
 // or when no length is told; below while half of memory, the bytes that Envoy may
-// use, is taken or promised, so that callers with a key have the other half.
-// Requests that Check has decided do not match.
+// use, is taken or promised, so that callers with a key have the other half; and
+// from 100,000 bytes while half of what that leaves is promised. Requests that
+// Check has decided do not match.
 //
 // An Envoy with that many workers must evaluate it once for each call, so one
 // route has it: Envoy looks at headers before it looks at the route's path, and
@@ -97,11 +98,15 @@ end
 // keyFirst looks at the memory once for about 64 KiB of bodies. A body that was
 // let in without a key may come for as long as a request may take, after the
 // memory was looked at; so what was announced in that time counts, too, and as
-// much for each other worker.
+// much for each other worker. Of a large body's cost a second question is a small
+// part, and a few of them are many promises: they leave half of what is free to
+// the small ones.
 const keyFirst = `
 local most, page, workers, keep = %d, %d, %d, %d
-local find, time, open = string.find, os.time, io.open
-local began, now_announced, before_announced = 0, 0, 0
+local find, time, open, floor = string.find, os.time, io.open, math.floor
+local SPAN = 10 -- seconds
+local spans, at, last, announced = {}, 1, 0, 0 -- by span, the latest of them, its number, the sum
+for i = 1, keep / SPAN + 1 do spans[i] = 0 end
 local unseen, used = 65536, nil
 local file -- stays open: opening it costs ten times what reading does
 
@@ -117,18 +122,24 @@ local function look()
   if shared then used = (resident - shared) * page end
 end
 
-function envoy_match(length)
-  if length == "" or #length > 5 or find(length, "%%D") then return true end
-  local n, now = tonumber(length), time()
-  if now < began or now >= began + keep then
-    before_announced = now < began + 2 * keep and now_announced or 0
-    began, now_announced = now, 0
+local function turn(span)
+  for _ = 1, math.min(span - last, #spans) do -- none when the clock was set back
+    at = at %% #spans + 1
+    announced, spans[at] = announced - spans[at], 0
   end
+  last = span
+end
+
+function envoy_match(length)
+  if length == "" or #length > 6 or find(length, "%%D") then return true end
+  local n, large, span = tonumber(length), #length == 6, floor(time() / SPAN)
+  if span ~= last then turn(span) end
   unseen = unseen + n + 4096
   if unseen >= 65536 then look() end
-  if most == 0 or not used then return #length == 5 end
-  if used + workers * (before_announced + now_announced + n) > most then return true end
-  now_announced = now_announced + n
+  if most == 0 or not used then return #length > 4 end
+  local free = large and (most - used) / 2 or most - used
+  if workers * (announced + n) > free then return true end
+  announced, spans[at] = announced + n, spans[at] + n
   return false
 end
 `

@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"fmt"
 	"testing"
 
 	matchluav3 "github.com/envoyproxy/go-control-plane/envoy/extensions/string_matcher/lua/v3"
@@ -109,9 +110,9 @@ func TestKeyFirst(t *testing.T) {
 	}{
 		{"small", free, "1024", 256 * mib, false},
 		{"empty", free, "0", 256 * mib, false},
-		{"an agent's turn", free, "99999", 256 * mib, false},
-		{"large", free, "100000", 256 * mib, true},
-		{"zeros", free, "000010", 256 * mib, true},
+		{"an agent's turn", free, "999999", 256 * mib, false},
+		{"large", free, "1000000", 256 * mib, true},
+		{"zeros", free, "0000010", 256 * mib, true},
 		{"no length", free, "", 256 * mib, true},
 		{"two lengths", free, "5, 5", 256 * mib, true},
 		{"no number", free, "0x10", 256 * mib, true},
@@ -121,8 +122,10 @@ func TestKeyFirst(t *testing.T) {
 		{"taken by files", "90000 60000 60000", "10", 256 * mib, false},
 		{"no limit known", free, "9999", 0, false},
 		{"no limit known, larger", free, "10000", 0, true},
+		{"no limit known, an agent's turn", free, "100000", 0, true},
 		{"no /proc", "", "9999", 256 * mib, false},
 		{"no /proc, larger", "", "10000", 256 * mib, true},
+		{"no /proc, an agent's turn", "", "100000", 256 * mib, true},
 		{"an odd /proc", "12", "10000", 256 * mib, true},
 	} {
 		if got := newKeyFirst(t, tc.memory, 1, tc.statm).match(tc.length); got != tc.want {
@@ -131,39 +134,60 @@ func TestKeyFirst(t *testing.T) {
 	}
 }
 
+// admitted is how many bodies of a length come without a question.
+func (k keyFirst) admitted(length string) (n int) {
+	k.t.Helper()
+	for range 2000 {
+		if !k.match(length) {
+			n++
+		}
+	}
+	return n
+}
+
 // TestKeyFirstCountsPromises: what was announced without a key counts until its
-// time is over, for every worker, and is never more than half of the memory.
+// time is over and no longer than ten seconds more, for every worker, and is never
+// more than half of the memory.
 func TestKeyFirstCountsPromises(t *testing.T) {
 	const memory = 64 << 20
 	for workers, want := range map[int]int{1: 335, 4: 83} {
-		k := newKeyFirst(t, memory, workers, free)
-		admitted := func() (n int) {
-			for range 2000 {
-				if !k.match("99999") {
-					n++
+		for _, second := range []int{0, 9} {
+			k := newKeyFirst(t, memory, workers, free)
+			k.run(fmt.Sprintf("now = now + %d", second))
+			steps := []struct {
+				clock string
+				want  int
+			}{
+				{"", want}, {"now = now + 60", 0}, {"now = now + 10", want},
+				{"now = now - 1000", 0}, // a clock that is set back says nothing of the time
+				{"now = now + 60", 0}, {"now = now + 10", want},
+			}
+			for i, step := range steps {
+				k.run(step.clock)
+				if got := k.admitted("99999"); got != step.want {
+					t.Errorf("%d workers, from second %d, step %d: %d bodies, want %d", workers, second, i, got, step.want)
 				}
 			}
-			return n
 		}
-		if got := admitted(); got != want {
-			t.Errorf("%d workers: %d bodies, want %d", workers, got, want)
-		}
-		k.run("now = now + 60")
-		if got := admitted(); got != 0 {
-			t.Errorf("%d workers: %d more before the first must have come", workers, got)
-		}
-		k.run("now = now + 60")
-		if got := admitted(); got != want {
-			t.Errorf("%d workers: %d bodies when the first are over, want %d", workers, got, want)
-		}
-		k.run("now = now - 1000") // a clock that is set back says nothing of the time
-		if got := admitted(); got != 0 {
-			t.Errorf("%d workers: %d bodies when the clock was set back", workers, got)
-		}
-		k.run("now = now + 120")
-		if got := admitted(); got != want {
-			t.Errorf("%d workers: %d bodies two minutes later, want %d", workers, got, want)
-		}
+	}
+}
+
+// TestKeyFirstLargeLeaveHalf: large bodies leave half of what is free to small
+// ones, whoever comes first.
+func TestKeyFirstLargeLeaveHalf(t *testing.T) {
+	k := newKeyFirst(t, 64<<20, 1, free)
+	if got := k.admitted("999999"); got != 16 {
+		t.Errorf("%d large bodies, want 16 MB of 32", got)
+	}
+	if got := k.admitted("9999"); got != 1755 {
+		t.Errorf("%d small bodies beside them, want 17.5 MB", got)
+	}
+	k.run("now = now + 70")
+	if got := k.admitted("9999"); got != 2000 {
+		t.Errorf("%d small bodies, want all: 20 MB", got)
+	}
+	if got := k.admitted("100000"); got != 0 {
+		t.Errorf("%d large bodies beside them, want none", got)
 	}
 }
 

@@ -62,7 +62,7 @@ func TestChargeReadsUsage(t *testing.T) {
 			`{"prompt_tokens":10,"completion_tokens":5}`, budget.Tokens{Input: 10, Output: 5}, 9500 + 20_000, nil},
 		{"parts exceed the whole", chatBody(kimi, `"max_tokens":100`),
 			`{"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,"cached_tokens":30}`,
-			budget.Tokens{CacheRead: 30, Output: 5}, 4800 + 20_000, []string{pricing.FlagUsageInconsistent}},
+			budget.Tokens{Input: 10, CacheRead: 30, Output: 5}, 9500 + 4800 + 20_000, []string{pricing.FlagUsageInconsistent}},
 		{"cached without a price", chatBody("capless/m", `"max_tokens":100`),
 			`{"prompt_tokens":10,"completion_tokens":5,"cached_tokens":4}`,
 			budget.Tokens{Input: 6, CacheRead: 4, Output: 5}, 10_000 + 10_000, []string{pricing.FlagBucketUnpriced}},

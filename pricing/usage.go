@@ -81,7 +81,10 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	prompt, cached, write := c.prompt.n, c.cached.value(), c.write.value()
 	if c.cacheOutside {
 		prompt += cached + write
+	} else {
+		prompt = u.whole(prompt, cached+write)
 	}
+	prompt = u.whole(prompt, c.audioIn.value()+c.imageIn.value())
 	if p.has(pinNoOutput) {
 		prompt = max(prompt, c.total.n)
 	}
@@ -98,7 +101,8 @@ func (c *counts) normalise(p *pin) (usage, error) {
 	u.moveOut(tier, outputImage, c.imageOut.value())
 	u.counts[input] = u.rest(prompt - cached - write - u.counts[inputAudio] - u.counts[inputImage])
 	if !p.has(pinNoOutput) {
-		u.counts[output] = u.rest(max(c.completion.n, c.total.n-prompt, c.reasoned()) - u.counts[outputAudio] - u.counts[outputImage])
+		out := u.whole(max(c.completion.n, c.total.n-prompt, c.reasoned()), c.audioOut.value()+c.imageOut.value())
+		u.counts[output] = u.rest(out - u.counts[outputAudio] - u.counts[outputImage])
 	}
 	return u, nil
 }
@@ -364,6 +368,15 @@ func (u *usage) moveOut(r *rates, b bucket, n int64) {
 	if r != nil && r.priced(b) {
 		u.counts[b] = n
 	}
+}
+
+// whole is n with parts of it that are more than it: then they stand beside it.
+func (u *usage) whole(n, parts int64) int64 {
+	if parts <= n {
+		return n
+	}
+	u.inconsistent = true
+	return n + parts
 }
 
 // rest is what remains of a whole; a negative one means the parts disagree.

@@ -119,6 +119,32 @@ func TestReportsTogether(t *testing.T) {
 	})
 }
 
+// Parts that are more than their whole are no part of it: bridges to other APIs
+// report what was cached beside the rest.
+func TestPartsAboveTheirWholeStandBesideIt(t *testing.T) {
+	const micro = 1000
+	chat := func(more string) pricing.Evidence {
+		return pricing.Evidence{Usage: `{"prompt_tokens":100,"completion_tokens":10` + more + `}`}
+	}
+	checkReported(t, []reported{
+		{name: "cached, and a total of all", e: pricing.Chat, ev: chat(`,"total_tokens":5110,"prompt_tokens_details":{"cached_tokens":5000}`), cost: (200 + 2500 + 80) * micro, inconsistent: true},
+		{name: "cached, and a total without it", e: pricing.Chat, ev: chat(`,"total_tokens":110,"prompt_tokens_details":{"cached_tokens":5000}`), cost: (200 + 2500 + 80) * micro, inconsistent: true},
+		{name: "cached", e: pricing.Chat, ev: chat(`,"cached_tokens":5000`), cost: (200 + 2500 + 80) * micro, inconsistent: true},
+		{name: "one more than the whole", e: pricing.Chat, ev: chat(`,"cached_tokens":102`), cost: (200 + 51 + 80) * micro, inconsistent: true},
+		{name: "the whole", e: pricing.Chat, ev: chat(`,"cached_tokens":100`), cost: (50 + 80) * micro},
+		{name: "cached and written together", e: pricing.Chat, ev: chat(`,"prompt_tokens_details":{"cached_tokens":60,"cache_write_tokens":60}`), cost: (200 + 30 + 150 + 80) * micro, inconsistent: true},
+		{name: "Responses", e: pricing.Responses, ev: pricing.Evidence{Usage: `{"input_tokens":100,"input_tokens_details":{"cached_tokens":5000},"output_tokens":10}`}, cost: (200 + 2500 + 80) * micro, inconsistent: true},
+		{name: "no plain input", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"prompt_tokens":0,"completion_tokens":10,"cached_tokens":50}`}, cost: (25 + 80) * micro, inconsistent: true},
+		{name: "sound", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"heard":300}`}, cost: (200 + 6000 + 80) * micro, inconsistent: true},
+		{name: "sound and pictures together", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"heard":60,"seen":60}`}, cost: (200 + 1200 + 1800 + 80) * micro, inconsistent: true},
+		{name: "all of it is sound", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"heard":100}`}, cost: (2000 + 80) * micro},
+		{name: "sound without a price", model: "openrouter/acme/m", e: pricing.Chat, ev: chat(`,"prompt_tokens_details":{"audio_tokens":300}`), cost: (800 + 80) * micro, inconsistent: true},
+		{name: "speech", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"said":20}`}, cost: (200 + 80 + 1600) * micro, inconsistent: true},
+		{name: "all output is speech", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":20,"said":20}`}, cost: (200 + 1600) * micro},
+		{name: "what was cached is sound, too", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"hit":80,"heard":40}`}, cost: (40 + 800 + 80) * micro, inconsistent: true},
+	})
+}
+
 // TestFirstReportWithoutALast is a report that nothing follows which can be read.
 func TestFirstReportWithoutALast(t *testing.T) {
 	b := mustBound(t, togetherCatalog(t), pricing.Chat, speltBody(pricing.Chat, ""), noon())

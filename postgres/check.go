@@ -45,7 +45,7 @@ func Check(ctx context.Context, url string, declared Durability) (problems []str
 	defer conn.Close(context.WithoutCancel(ctx))
 	s, err := readServer(ctx, conn)
 	if err == nil && s.pid != s.told {
-		s.shared, err = shares(ctx, conn)
+		s.shared, err = shares(ctx, conn, conn.Config())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("ask the database about itself: %w", err)
@@ -53,10 +53,14 @@ func Check(ctx context.Context, url string, declared Durability) (problems []str
 	return append(encryption(config), s.problems(declared)...), nil
 }
 
-// shares reports whether the pooler that c reached lends the server's processes for
+// sharedPool is what is wrong with a pooler that shares. What a gateway sees of a server
+// when it connects would say nothing of those that its next transactions reach.
+const sharedPool = "a connection pooler is in between that shares connections between transactions, as PgBouncer does with pool_mode = transaction: it may turn to another server, such as a standby that was promoted and loses commits, unnoticed; name the server itself, or a pool with pool_mode = session"
+
+// shares reports whether the pooler that c reached by to lends the server's processes for
 // single transactions: c's changes, or another connection gets it while c is there.
-func shares(ctx context.Context, c *pgx.Conn) (bool, error) {
-	other, err := pgx.ConnectConfig(ctx, c.Config())
+func shares(ctx context.Context, c *pgx.Conn, to *pgx.ConnConfig) (bool, error) {
+	other, err := pgx.ConnectConfig(ctx, to.Copy())
 	if err != nil {
 		return false, err
 	}
@@ -150,7 +154,7 @@ func (s *server) problems(declared Durability) (out []string) {
 	default:
 		add(!s.create, "%q may not create tables in the schema %q; GRANT CREATE, USAGE ON SCHEMA %s TO %s", s.user, *s.schema, quoted(*s.schema), quoted(s.user))
 	}
-	add(s.shared, "a connection pooler is in between that shares connections between transactions, as PgBouncer does with pool_mode = transaction: settings and locks of a session are lost; name the server itself, or a pool with pool_mode = session")
+	add(s.shared, sharedPool)
 	if declared == SynchronousStandby {
 		out = append(out, s.standbyProblems()...)
 	}

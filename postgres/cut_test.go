@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
@@ -191,4 +193,15 @@ func testCutEdit(w *world) {
 	})
 	_, _, err := s.VerifyAudit(w.Context())
 	w.must(err)
+}
+
+// message reads one of the protocol, which has its length behind so many bytes.
+func message(from io.Reader, kind int) ([]byte, error) {
+	head := make([]byte, kind+4)
+	if _, err := io.ReadFull(from, head); err != nil {
+		return nil, err
+	}
+	body := make([]byte, binary.BigEndian.Uint32(head[kind:])-4)
+	_, err := io.ReadFull(from, body)
+	return append(head, body...), err
 }

@@ -35,9 +35,13 @@ const tableWithin = time.Second
 
 // Migrate makes or upgrades the tables, one replica at a time. An error that is Away also
 // says that a transaction, such as that of pg_dump, keeps a table from being upgraded.
+// One that is not Away may be that of a pooler that will not do (see Check).
 func (s *Store) Migrate(ctx context.Context) error {
 	files, err := migrations.ReadDir("migrations")
 	if err != nil {
+		return err
+	}
+	if err := s.refuseSharedPool(ctx); err != nil {
 		return err
 	}
 	return s.transactWithin(ctx, slowWithin, s.others, begin, func(ctx context.Context, c *conn) error {
@@ -85,6 +89,21 @@ func (s *Store) Migrate(ctx context.Context) error {
 			}
 		}
 		_, err := c.Exec(ctx, "UPDATE aig_schema SET version = $1, readable = $2", len(files), readable)
+		return err
+	})
+}
+
+func (s *Store) refuseSharedPool(ctx context.Context) error {
+	return s.with(ctx, slowWithin, s.others, func(ctx context.Context, c *conn) error {
+		if c.pooler == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, 2*c.pooler.ConnectTimeout)
+		defer cancel()
+		shared, err := shares(ctx, c.Conn, c.pooler)
+		if err == nil && shared {
+			err = &ended{errors.New(sharedPool)}
+		}
 		return err
 	})
 }

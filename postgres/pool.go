@@ -17,7 +17,8 @@ import (
 type conn struct {
 	*pgx.Conn
 	notices atomic.Int64
-	used    bool // it has served a transaction
+	used    bool            // it has served a transaction
+	pooler  *pgx.ConnConfig // the way to a pooler that is in between; nil: there is none
 }
 
 // drop gives the connection up without a word to the server.
@@ -113,6 +114,9 @@ func (s *Store) connectTo(ctx context.Context, server *pgx.ConnConfig) (*conn, e
 	if err != nil {
 		c.drop()
 		return nil, fmt.Errorf("ask the database about itself: %w", err)
+	}
+	if state.pid != state.told {
+		c.pooler = server
 	}
 	if problems := state.unsafe(s.config.Durability); len(problems) > 0 {
 		c.drop()

@@ -84,17 +84,38 @@ func (p *storePair) network() (both [2]*tcpproxy.Proxy, address string) {
 // standby of it, in the place of the old primary.
 func (p *storePair) promote() (heal func()) {
 	p.t.Helper()
-	dead := p.primary
-	dead.Kill()
+	p.primary.Kill()
+	p.standby.Promote()
+	return func() {
+		p.t.Helper()
+		p.replace(p.standby.Standby(pairSettings()...))
+	}
+}
+
+// promoteBeside is promote of a primary that stands still: heal lets it go on, beside
+// the new one, and kills it so long after.
+func (p *storePair) promoteBeside(long time.Duration) (heal func()) {
+	p.t.Helper()
+	thaw := p.primary.Freeze(nil)
 	p.standby.Promote()
 	return func() {
 		p.t.Helper()
 		fresh := p.standby.Standby(pairSettings()...)
-		p.move(p.primaryAt, fresh)
-		p.primary, p.standby, p.primaryAt = p.standby, fresh, 1-p.primaryAt
-		if err := dead.Remove(); err != nil {
-			p.t.Error(err)
-		}
+		thaw()
+		pause(long)
+		p.primary.Kill()
+		p.replace(fresh)
+	}
+}
+
+// replace puts fresh, the standby of the promoted one, in the place of the dead primary.
+func (p *storePair) replace(fresh *pgtest.Server) {
+	p.t.Helper()
+	dead := p.primary
+	p.move(p.primaryAt, fresh)
+	p.primary, p.standby, p.primaryAt = p.standby, fresh, 1-p.primaryAt
+	if err := dead.Remove(); err != nil {
+		p.t.Error(err)
 	}
 }
 
@@ -239,7 +260,22 @@ var (
 		s.Kill()
 		return s.Revive
 	}}
-	promotes = fault{"promotion of the standby", true, func(f *faulty, _ int) func() { return f.pair.promote() }}
+	freezesStore = fault{"SIGSTOP of the store", true, func(f *faulty, _ int) func() {
+		switch f.rnd.IntN(4) {
+		case 0:
+			return f.pair.standby.Freeze(nil)
+		case 1:
+			return f.pair.primary.Freeze(nil)
+		default: // some of the primary's processes, whatever they hold
+			return f.pair.primary.Freeze(func(string) bool { return f.rnd.IntN(3) == 0 })
+		}
+	}}
+	promotes = fault{"promotion of the standby", true, func(f *faulty, _ int) func() {
+		if f.rnd.IntN(2) == 0 {
+			return f.pair.promoteBeside(time.Duration(f.rnd.IntN(3000)) * time.Millisecond)
+		}
+		return f.pair.promote()
+	}}
 )
 
 // supervise starts a control plane again until it serves: it ends at once while its
@@ -398,7 +434,7 @@ func TestFleetFaults(t *testing.T) {
 		times -= n
 		t.Run(fmt.Sprint("life", life), func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, life))
-			kinds := []fault{killsControl, freezes, partitions, killsStore, promotes}
+			kinds := []fault{killsControl, freezes, partitions, killsStore, freezesStore, promotes}
 			if life%2 == 1 {
 				kinds[0] = killsGateway
 			}

@@ -1,10 +1,17 @@
 package pgtest
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"aigateway/postgres/local"
 )
@@ -102,4 +109,54 @@ func (s *Server) Revive() {
 func (s *Server) Promote() {
 	s.t.Helper()
 	s.must(s.Run(s.t.Context(), "pg_ctl", "-D", s.Data(), "-w", "-t", "300", "promote"))
+}
+
+// Freeze stops (SIGSTOP) the processes of s whose titles, such as "postgres: admin
+// postgres [local] idle", which accepts, and returns when none of their threads runs
+// any more. nil accepts all: then no new ones are made either. Thaw, at the latest at
+// the end of the test, lets them go on.
+func (s *Server) Freeze(which func(title string) bool) (thaw func()) {
+	s.t.Helper()
+	said, err := os.ReadFile(filepath.Join(s.Data(), "postmaster.pid"))
+	s.must(err)
+	first, _, _ := strings.Cut(string(said), "\n")
+	postmaster, err := strconv.Atoi(first)
+	s.must(err)
+	var stopped []int
+	stop := func(pid int) {
+		if syscall.Kill(pid, syscall.SIGSTOP) == nil { // else it has ended
+			stopped = append(stopped, pid)
+			for !standsStill(pid) {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	thaw = sync.OnceFunc(func() {
+		for _, pid := range stopped {
+			_ = syscall.Kill(pid, syscall.SIGCONT) // fails where it was killed
+		}
+	})
+	s.t.Cleanup(thaw)
+	if which == nil {
+		stop(postmaster)
+	}
+	listed, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", postmaster))
+	s.must(err)
+	for _, text := range strings.Fields(string(listed)) {
+		pid, err := strconv.Atoi(text)
+		s.must(err)
+		if which == nil {
+			stop(pid)
+		} else if title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); which(strings.TrimRight(string(title), "\x00 ")) {
+			stop(pid)
+		}
+	}
+	return thaw
+}
+
+// standsStill reports whether a process is stopped, or gone.
+func standsStill(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	state := stat[bytes.LastIndexByte(stat, ')')+1:]
+	return err != nil || bytes.HasPrefix(state, []byte(" T ")) || bytes.HasPrefix(state, []byte(" Z "))
 }

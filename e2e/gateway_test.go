@@ -72,9 +72,10 @@ type gateway struct {
 	doors    map[string]*door // of the providers
 	client   *http.Client
 
-	program *process // run or serve
-	env     []string // of its program, besides this process's
-	envoy   *process // with serve
+	aigateway string   // its program
+	program   *process // run or serve
+	env       []string // of its program, besides this process's
+	envoy     *process // with serve
 }
 
 // newGateway starts the providers and writes a configuration.
@@ -84,7 +85,7 @@ func newGateway(t testing.TB) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gateway{t: t, dir: dir, config: filepath.Join(dir, "aigateway.yaml"), provider: map[string]*fakeprovider.Server{}, doors: map[string]*door{}}
+	g := &gateway{t: t, dir: dir, aigateway: binary, config: filepath.Join(dir, "aigateway.yaml"), provider: map[string]*fakeprovider.Server{}, doors: map[string]*door{}}
 	urls := map[string]string{}
 	for name, cfg := range providers {
 		g.doors[name] = &door{arrived: map[string]int{}}
@@ -128,13 +129,13 @@ func serveWith(t *testing.T, extra string) *gateway {
 
 func (g *gateway) startRun() {
 	g.t.Helper()
-	g.program = startProcess(g.t, g.dir, "run", g.env, binary, "run", "--config", g.config)
+	g.program = startProcess(g.t, g.dir, "run", g.env, g.aigateway, "run", "--config", g.config)
 	g.waitReady()
 }
 
 func (g *gateway) startServe() {
 	g.t.Helper()
-	g.program = startProcess(g.t, g.dir, "serve", g.env, binary, "serve", "--config", g.config)
+	g.program = startProcess(g.t, g.dir, "serve", g.env, g.aigateway, "serve", "--config", g.config)
 	g.waitStatus(g.rest+"/readyz", http.StatusOK)
 }
 

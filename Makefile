@@ -74,13 +74,14 @@ fuzz: ## run every fuzz target for FUZZTIME (3s), two packages at a time
 	done
 
 .PHONY: soak
-soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway KILLS times each (3000), let each kind of fault of a fleet happen FAULTS times (30), run on every PostgreSQL, simulate for SOAK seconds (3600)
+soak: envoy ## watch memory for PLATEAU (15m), kill the ledger and the gateway KILLS times each (3000), let each kind of fault of a fleet happen FAULTS times (30), check EXCHANGES histories (2000), run on every PostgreSQL, simulate for SOAK seconds (3600)
 	E2E_PLATEAU=$(or $(PLATEAU),15m) $(GO) test -run 'TestMemoryFlattens$$' -count=1 -timeout 0 -v ./e2e
 	LEDGER_FAULT_ROUNDS=$(or $(KILLS),3000) $(GO) test -run 'TestKillAtEveryStep$$' -count=1 -timeout 0 -v ./ledger
 	E2E_KILLS=$(or $(KILLS),3000) $(GO) test -run 'TestControlPlaneDiesInCommits$$' -count=1 -timeout 0 -v ./e2e
 	@$(MAKE) postgres
+	EXCHANGES=$(or $(EXCHANGES),2000) $(GO) test -run 'TestStore/linearizable$$' -count=1 -timeout 0 -v ./postgres
 	E2E_FLEET_FAULTS=$(or $(FAULTS),30) $(GO) test -run 'TestFleetFaults$$' -count=1 -timeout 0 -v ./e2e
-	$(GO) test -run '^Test(Lease)?Simulation$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
+	$(GO) test -run '^Test((Lease)?Simulation|ModelLeases)$$' -count=1 -timeout 0 -v ./ledger -sim.seconds=$(SOAK)
 
 # The tests of gateways that share a PostgreSQL, but the page's, which wants a browser.
 SHARED = Gateways|Fleet|Store|Edits|OneOfThree|OfSeveral|RollingRestart|ClocksDiffer|EveryGateway|CorrectionsAreBookedOnce|ForeignBooks

@@ -25,12 +25,14 @@ const (
 	leaseLost // it does not; with 1 the store did not do it either
 	leaseCrash
 	leaseIdle
-	leaseForget  // only mutants: the store forgets, or takes a lease back by itself
-	leaseAgain   // only mutants: the last answer comes once more
-	leaseDelayed // only mutants: an exchange that got no answer is done late
+	leaseForget   // only mutants: the store forgets, or takes a lease back by itself
+	leaseAgain    // only mutants: the last answer comes once more
+	leaseDelayed  // only mutants: an exchange that got no answer is done late
+	leaseFailover // another server is the store: it has what was acknowledged, and what was before that
+	leaseReadBack // only mutants: what the store shows is believed
 )
 
-var leaseOpNames = [...]string{"reserve", "log", "commit", "ask", "told", "lost", "crash", "idle", "the store forgets", "the answer again", "the lost exchange is done"}
+var leaseOpNames = [...]string{"reserve", "log", "commit", "ask", "told", "lost", "crash", "idle", "the store forgets", "the answer again", "the lost exchange is done", "failover", "read back"}
 
 type leaseStep struct {
 	op       leaseOp
@@ -54,6 +56,8 @@ const (
 	doneLate
 	ignoresMark
 	limitIsCap
+	readsBack
+	ignoresNotice
 )
 
 // leaseConfig is the size of a search.
@@ -61,7 +65,7 @@ type leaseConfig struct {
 	name                   string
 	cap                    int8
 	calls, crashes, losses int8
-	idles                  int8
+	idles, failovers       int8
 	how                    leaseSabotage
 }
 
@@ -122,9 +126,14 @@ func TestModelLeases(t *testing.T) {
 		{name: "an account idles", cap: 1, calls: 2, idles: 1},
 		{name: "an answer gets lost", cap: 1, calls: 2, losses: 1},
 		{name: "one power loss", cap: 1, calls: 2, crashes: 1},
+		{name: "a failover", cap: 1, calls: 2, failovers: 1},
+		{name: "an answer gets lost, then a failover", cap: 1, calls: 2, losses: 1, failovers: 1},
 	} {
-		if testing.Short() && g.crashes+g.losses+g.idles > 0 {
+		if testing.Short() && g.crashes+g.losses+g.idles+g.failovers > 0 {
 			continue
+		}
+		if g.losses+g.failovers > 1 && *simSeconds < 60 {
+			continue // make soak
 		}
 		began := time.Now()
 		states, trace := g.search("")
@@ -150,6 +159,8 @@ func TestModelLeasesMutants(t *testing.T) {
 		{"what admission still obeys is returned to the store first", "I4", leaseConfig{cap: 1, calls: 2, idles: 1, how: returnsEarly}},
 		{"a reply is applied twice", "I4", leaseConfig{cap: 1, calls: 2, idles: 1, how: appliesTwice}},
 		{"a failover loses a grant", "I4", leaseConfig{cap: 1, calls: 2, how: losesGrant}},
+		{"a read-back does not write", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, failovers: 1, how: readsBack}},
+		{"a notice is ignored", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, failovers: 1, how: ignoresNotice}},
 		{"an exchange without an answer counts as done", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, how: believesLost}},
 		{"an exchange without an answer is done later", "I4", leaseConfig{cap: 1, calls: 2, losses: 1, idles: 1, how: doneLate}},
 		{"the limit is the cap", "I4", leaseConfig{cap: 1, calls: 2, how: limitIsCap}},

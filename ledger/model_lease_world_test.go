@@ -41,6 +41,7 @@ type leaseLedger struct {
 	grants []budget.Grant
 	kept   []budget.Grant // mutants: the last answer
 	lost   []budget.Ask   // mutants: the last exchange without an answer
+	at     int            // in the world's log: what the exchange under way has made
 }
 
 type leaseWorld struct {
@@ -52,11 +53,19 @@ type leaseWorld struct {
 	losses  int8
 	idles   int8
 	forgot  bool
+
+	// log is the store behind each exchange since the last that was acknowledged, that one
+	// first: what a failover loses is what its server had not been told of. Nil: there is none.
+	log       []*lender
+	failovers int8
 }
 
 func newLeaseWorld(g leaseConfig) *leaseWorld {
 	w := &leaseWorld{g: g, store: newLender(1)}
 	w.store.budgets["bud"] = budget.Amount(g.cap)
+	if g.failovers > 0 {
+		w.log = []*lender{w.store.clone()}
+	}
 	for i := range w.ledgers {
 		l := &w.ledgers[i]
 		l.disk = newLeaseDisk()
@@ -128,6 +137,12 @@ func (w *leaseWorld) steps() (out []leaseStep) {
 		if w.idles < w.g.idles && l.a.active != 0 {
 			out = append(out, leaseStep{leaseIdle, i, 0})
 		}
+		if w.failovers < w.g.failovers && i == 0 {
+			out = append(out, leaseStep{leaseFailover, 0, 0})
+		}
+		if w.g.how == readsBack && w.losses > 0 && !l.asking {
+			out = append(out, leaseStep{leaseReadBack, i, 0})
+		}
 		if w.g.how != honest {
 			out = append(out, leaseStep{leaseForget, i, 0}, leaseStep{leaseAgain, i, 0}, leaseStep{leaseDelayed, i, 0})
 		}
@@ -154,7 +169,7 @@ func (w *leaseWorld) take(st leaseStep) bool {
 	case leaseAsk:
 		l.asks = l.c.ask(leaseNow, true)
 		if len(l.asks) == 0 { // it hears of what others lack
-			l.grants = w.store.exchange(int(st.who), nil)
+			l.grants = w.exchange(int(st.who), nil)
 			l.asking = len(l.grants) > 0
 			return l.asking
 		}
@@ -166,8 +181,9 @@ func (w *leaseWorld) take(st leaseStep) bool {
 		case w.g.how == ignoresMark && k.Least == 0 && l.a.active == 0:
 			k.Has, k.Lease = s.lease, s.lease
 		}
-		l.asking, l.grants = true, w.store.exchange(int(st.who), l.asks)
+		l.asking, l.grants = true, w.exchange(int(st.who), l.asks)
 	case leaseTold:
+		w.acknowledge(l.at)
 		l.c.told(l.grants, leaseNow)
 		if w.g.how == appliesTwice {
 			l.kept = l.grants
@@ -189,10 +205,26 @@ func (w *leaseWorld) take(st leaseStep) bool {
 		}
 		if w.g.how == believesLost && st.arg == 1 {
 			l.c.told([]budget.Grant{{AccountName: leaseName, Lease: asks[0].Lease}}, leaseNow)
+		} else if w.g.how == ignoresNotice && st.arg == 0 { // the wait for a standby was cancelled
+			l.c.told(l.grants, leaseNow)
 		} else {
 			l.c.unanswered(leaseNow)
 		}
 		l.asking, l.asks, l.grants = false, nil, nil
+	case leaseFailover:
+		w.failovers++
+		w.store, w.log = w.log[0].clone(), w.log[:1]
+		for i := range w.ledgers {
+			if l := &w.ledgers[i]; l.asking {
+				l.c.unanswered(leaseNow)
+				l.asking, l.asks, l.grants = false, nil, nil
+			}
+		}
+	case leaseReadBack:
+		if l.c.ask(leaseNow, true) == nil {
+			return false
+		}
+		l.c.told([]budget.Grant{w.store.grant(leaseName, int(st.who))}, leaseNow)
 	case leaseCrash:
 		w.crashes++
 		w.start(int(st.who), l.c.epoch+1)
@@ -209,6 +241,27 @@ func (w *leaseWorld) take(st leaseStep) bool {
 		return w.breakStore(l, st)
 	}
 	return true
+}
+
+// exchange is one that the store does, and may not have told another server yet.
+func (w *leaseWorld) exchange(who int, asks []budget.Ask) []budget.Grant {
+	grants := w.store.exchange(who, asks)
+	if w.log != nil {
+		w.log = append(slices.Clone(w.log), w.store.clone())
+		w.ledgers[who].at = len(w.log) - 1
+	}
+	return grants
+}
+
+// acknowledge says that nothing of the log up to i can be lost any more.
+func (w *leaseWorld) acknowledge(i int) {
+	if w.log == nil {
+		return
+	}
+	w.log = w.log[i:]
+	for n := range w.ledgers {
+		w.ledgers[n].at = max(0, w.ledgers[n].at-i)
+	}
 }
 
 // breakStore are the mutants' own steps.
@@ -373,9 +426,25 @@ func (w *leaseWorld) hash() uint64 {
 	for _, c := range w.calls {
 		put(int64(c.who), int64(c.waits), int64(c.bill), int64(c.id))
 	}
-	put(int64(w.store.lacker[leaseName]), int64(w.crashes), int64(w.losses), int64(w.idles))
+	put(int64(w.store.lacker[leaseName]), int64(w.crashes), int64(w.losses), int64(w.idles), int64(w.failovers))
+	put(w.loseable()...)
 	flag(w.forgot)
 	return maphash.Bytes(leaseSeed, b)
+}
+
+// loseable is what a failover that may still come can lose.
+func (w *leaseWorld) loseable() (out []int64) {
+	if w.failovers == w.g.failovers {
+		return nil
+	}
+	for _, s := range w.log {
+		for i := range w.ledgers {
+			h := s.lent[leaseName][i]
+			out = append(out, int64(h.lease), int64(h.spent), int64(h.reserved))
+		}
+		out = append(out, int64(s.lacker[leaseName]))
+	}
+	return append(out, int64(w.ledgers[0].at), int64(w.ledgers[1].at))
 }
 
 // clone copies w, so that steps of the copy do not touch it.

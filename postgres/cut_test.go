@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 
 	"aigateway/budget"
 	"aigateway/internal/tcpproxy"
@@ -21,11 +22,14 @@ type scissors struct {
 
 	mu   sync.Mutex
 	left [2]int // messages that still pass, in each direction; -1: all
-	shut bool   // it has cut, and accepts nobody
+	done bool   // it has cut, and accepts nobody until heal
+	once bool   // it accepts again at once
+	// late is how long what was not passed on to the server is on its way; 0: it is lost.
+	late time.Duration
 }
 
 // cuttable is a store behind scissors.
-func (w *world) cuttable() (*scissors, *postgres.Store) {
+func (w *world) cuttable(maxStale time.Duration) (*scissors, *postgres.Store) {
 	w.Helper()
 	k := &scissors{target: w.server.Socket(), left: [2]int{-1, -1}}
 	dir := w.TempDir()
@@ -43,7 +47,7 @@ func (w *world) cuttable() (*scissors, *postgres.Store) {
 	}()
 	escape := strings.NewReplacer("/", "%2F")
 	url := strings.Replace(w.url, escape.Replace(filepath.Dir(k.target)), escape.Replace(dir), 1)
-	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: impatient})
+	s, err := postgres.Open(w.Context(), postgres.Config{URL: url, Durability: postgres.SingleNode, MaxStale: maxStale})
 	w.must(err)
 	w.Cleanup(s.Close)
 	return k, s
@@ -52,7 +56,7 @@ func (w *world) cuttable() (*scissors, *postgres.Store) {
 func (k *scissors) serve(client net.Conn) {
 	defer client.Close()
 	k.mu.Lock()
-	shut := k.shut
+	shut := k.done && !k.once
 	k.mu.Unlock()
 	if shut {
 		return
@@ -67,10 +71,17 @@ func (k *scissors) serve(client net.Conn) {
 		defer server.Close()
 		for ; ; kind = 1 {
 			m, err := message(from, kind)
-			if err != nil || !k.passes(d) {
+			if err != nil {
 				return
 			}
-			if _, err := to.Write(m); err != nil {
+			passes, late := k.passes(d)
+			if !passes && d == tcpproxy.ToServer && late > 0 {
+				deliverLate(client, server, m, late)
+			}
+			if !passes {
+				return
+			}
+			if _, err := to.Write(m); err != nil && late == 0 {
 				return
 			}
 		}
@@ -79,17 +90,27 @@ func (k *scissors) serve(client net.Conn) {
 	pump(server, client, tcpproxy.ToClient, 1)
 }
 
-func (k *scissors) passes(d tcpproxy.Direction) bool {
+// deliverLate ends the connection for the client, and has the server read the rest of
+// what was sent a while later.
+func deliverLate(client, server net.Conn, m []byte, late time.Duration) {
+	client.(*net.UnixConn).CloseWrite()
+	rest, _ := io.ReadAll(client)
+	time.Sleep(late)
+	server.Write(append(m, rest...))
+	time.Sleep(late) // it would not go on for somebody who has left
+}
+
+func (k *scissors) passes(d tcpproxy.Direction) (passes bool, late time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
-	case k.left[d] == 0:
-		k.shut = true
-		return false
+	case k.left[d] == 0 && !(k.once && k.done):
+		k.done = true
+		return false, k.late
 	case k.left[d] > 0:
 		k.left[d]--
 	}
-	return true
+	return true, k.late
 }
 
 // arm makes k cut behind the next n messages in d.
@@ -99,11 +120,19 @@ func (k *scissors) arm(d tcpproxy.Direction, n int) {
 	k.left[d] = n
 }
 
+// delay says of the next cut whether k accepts again at once, and how much later what was
+// sent to the server arrives; 0: not at all.
+func (k *scissors) delay(once bool, late time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.once, k.late = once, late
+}
+
 // heal lets all pass again, and reports whether k has cut.
 func (k *scissors) heal() (cut bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	cut, k.shut, k.left = k.shut, false, [2]int{-1, -1}
+	cut, k.done, k.left = k.done, false, [2]int{-1, -1}
 	return cut
 }
 
@@ -129,7 +158,7 @@ func (w *world) everyCut(k *scissors, least int, f func(d tcpproxy.Direction, n 
 // of it, nobody else gets what the replica may use, and the next exchange has it right.
 func testCutAnywhere(w *world) {
 	b := w.budget("a", 100)
-	k, s := w.cuttable()
+	k, s := w.cuttable(impatient)
 	m, o := w.joinOn(s, "m"), w.join("o")
 	for _, test := range []struct {
 		name             string
@@ -172,7 +201,7 @@ func testCutAnywhere(w *world) {
 
 // testCutEdit does so with an edit: an error says whether it may be there.
 func testCutEdit(w *world) {
-	k, s := w.cuttable()
+	k, s := w.cuttable(impatient)
 	w.everyCut(k, 10, func(d tcpproxy.Direction, n int) bool {
 		at := fmt.Sprintf("cut behind message %d in direction %d", n, d)
 		w.must(s.Tidy(w.Context())) // from now on there is a connection

@@ -89,6 +89,7 @@ func TestStore(t *testing.T) {
 		"silent midway":      testSilentMidway,
 		"cut anywhere":       testCutAnywhere,
 		"cut edit":           testCutEdit,
+		"linearizable":       testLinearizable,
 		"weather":            testWeather,
 	} {
 		t.Run(name, func(t *testing.T) {

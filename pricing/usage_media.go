@@ -27,9 +27,9 @@ func readMedia(raw string, p *pin) (usage, error) {
 	}
 	for _, kind := range [...]struct {
 		of   bucket
-		told bool
-	}{{inputAudio, c.audioIn.set}, {outputAudio, c.audioOut.set}, {outputImage, c.imageOut.set}} {
-		if tier.priced(kind.of) && !kind.told {
+		told *tally
+	}{{inputAudio, &c.audioIn}, {outputAudio, &c.audioOut}, {outputImage, &c.imageOut}} {
+		if tier.priced(kind.of) && kind.told.value() == 0 { // zeros tell nothing: what the model is for was made
 			rest := kind.of.parent()
 			u.counts[kind.of], u.counts[rest] = u.counts[kind.of]+u.counts[rest], 0
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"aigateway/budget"
@@ -199,16 +200,70 @@ func testCutAnywhere(w *world) {
 	}
 }
 
-// testCutEdit does so with an edit: an error says whether it may be there.
+// testCutOpening does so with the first exchange of a replica, which connects, finds that
+// the store does not know the account, opens it and asks again.
+func testCutOpening(w *world) {
+	b := w.budget("a", 100)
+	k, s := w.cuttable(impatient)
+	o := w.join("o")
+	w.everyCut(k, 10, func(d tcpproxy.Direction, n int) bool {
+		if testing.Short() {
+			n *= 3
+		}
+		at := fmt.Sprintf("cut behind message %d in direction %d", n, d)
+		// As if its window had just begun.
+		w.exec("WITH gone AS (DELETE FROM aig_lease WHERE budget_id = $1) DELETE FROM aig_account WHERE budget_id = $1", b.BudgetID)
+		m, err := s.Join(w.Context(), budget.Replica{ID: "m"})
+		w.must(err)
+		defer m.Close()
+		w.acknowledge(m)
+		k.arm(d, n)
+		usable := budget.Amount(0)
+		grants, _, err := m.Exchange(w.Context(), []budget.Ask{ask(b, 60, 60, 0, 0)})
+		for _, g := range grants {
+			usable = g.Lease
+		}
+		cut := k.heal()
+		if cut == (err == nil) || !cut && usable != 60 {
+			w.Errorf("%s: cut %v, error %v, %+v", at, cut, err, grants)
+		}
+		w.exchange(o, ask(b, 100, 30, 0, 0))
+		if n := w.number("SELECT coalesce(sum(lease), 0)::bigint FROM aig_lease WHERE holder = 'm'"); budget.Amount(n) < usable {
+			w.Errorf("%s: m may use %d, and the store has %d", at, usable, n)
+		}
+		w.exchange(o, ask(b, 0, 0, 0, 0))
+		if g := w.exchange(m, ask(b, 60, 60, 0, 0)); g.Lease != 60 {
+			w.Errorf("%s: %+v", at, g)
+		}
+		return cut
+	})
+	if n := s.LostCommits(); n != 0 {
+		w.Errorf("%d lost commits", n)
+	}
+}
+
+// testCutEdit does so with an edit, on a connection that is there, and on one that has to
+// be opened: an error says whether it may be there.
 func testCutEdit(w *world) {
+	for _, connected := range []bool{true, false} {
+		w.cutEdit(connected)
+	}
+	_, _, err := w.store.VerifyAudit(w.Context())
+	w.must(err)
+}
+
+func (w *world) cutEdit(connected bool) {
+	w.Helper()
 	k, s := w.cuttable(impatient)
 	w.everyCut(k, 10, func(d tcpproxy.Direction, n int) bool {
-		at := fmt.Sprintf("cut behind message %d in direction %d", n, d)
-		w.must(s.Tidy(w.Context())) // from now on there is a connection
+		at, tag := fmt.Sprintf("connected %t, cut behind message %d in direction %d", connected, n, d), fmt.Sprintf("t/%t/%d/%d", connected, d, n)
+		if connected {
+			w.must(s.Tidy(w.Context()))
+		} // else the last cut has left no connection
 		k.arm(d, n)
-		_, _, _, err := s.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: budget.TagPattern(fmt.Sprintf("t/%d/%d", d, n))}, Period: budget.Day, Cap: 100}, by)
+		_, _, _, err := s.SetBudget(w.Context(), budget.Budget{Target: budget.Target{Tags: budget.TagPattern(tag)}, Period: budget.Day, Cap: 100}, by)
 		cut := k.heal()
-		there := w.number("SELECT count(*) FROM aig_budget WHERE tags = $1", fmt.Sprintf("t/%d/%d", d, n)) == 1
+		there := w.number("SELECT count(*) FROM aig_budget WHERE tags = $1", tag) == 1
 		var known *budget.Error
 		switch {
 		case err == nil && !there:
@@ -220,8 +275,6 @@ func testCutEdit(w *world) {
 		}
 		return cut
 	})
-	_, _, err := s.VerifyAudit(w.Context())
-	w.must(err)
 }
 
 // message reads one of the protocol, which has its length behind so many bytes.

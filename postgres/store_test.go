@@ -88,6 +88,7 @@ func TestStore(t *testing.T) {
 		"slow handshake":     testSlowHandshake,
 		"silent midway":      testSilentMidway,
 		"cut anywhere":       testCutAnywhere,
+		"cut opening":        testCutOpening,
 		"cut edit":           testCutEdit,
 		"linearizable":       testLinearizable,
 		"weather":            testWeather,

@@ -378,7 +378,7 @@ func TestScriptThatDoesNothing(t *testing.T) {
 // TestScriptFailsOnAnError breaks the script while it reads what is no answer:
 // neither the status, which may speak of our key, nor the text reaches the client.
 func TestScriptFailsOnAnError(t *testing.T) {
-	const errors, redirects = "local function speaks_of_us(status, text)\n", "local function on_redirect(h, status, anthropic)\n"
+	const errors, redirects = "local function speaks_of_us(status, text)\n", "local function on_redirect(h, status, anthropic, credentials)\n"
 	lua := envoy.LuaSource()
 	for _, at := range []string{errors, redirects} {
 		if strings.Count(lua, at) != 1 {

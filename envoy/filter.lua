@@ -11,6 +11,7 @@ local MAX_EVENT = 262144 -- longest event withheld, or kept until it is whole
 local MAX_KEY = 16 -- longest member name looked for
 local MAX_OTHERS, MAX_OTHERS_SIZE = 16, 32768 -- reports between the first and the last
 local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
+local MAX_QUOTED = 4 -- times that an error may have been escaped
 local MAX_CHOICES = 8192 -- choices whose end is noted
 local SMALL_BODY = 8192 -- a body of so many bytes is got at once: a call of Envoy's costs as much as copying it
 local MAX_UNPACKED, MIN_UNPACKED, MAX_RATIO = 1048576, 65536, 64 -- bytes that a packed answer may hold: in all, and for each byte of its own
@@ -312,6 +313,13 @@ local function take(sc, name, raw, depth)
     if id and (depth > 1 or sc.told.id == nil) then tell(sc.told, "id", id) end
   elseif name == "error" then
     sc.failed = raw ~= "false" and raw ~= '""' and raw ~= "{}"
+  elseif name == "meta" then
+    if raw == nil or not find(raw, '"billed_units"', 1, true) then return end
+    if sc.found.meta then -- each is a report
+      take_usage(sc, sc.found.meta, 1)
+      sc.metas = true
+    end
+    sc.found.meta = raw
   elseif raw ~= '""' then
     sc.found[name] = raw
   end
@@ -1085,7 +1093,7 @@ end
 -- Where nothing is known of what a document has, there may be output in it.
 local function finish_json(sc, failed)
   local meta, told = sc.found.meta, sc.told
-  if meta and not told.usage and find(meta, '"billed_units"', 1, true) then take_usage(sc, meta, 1) end
+  if meta and (sc.metas or not told.usage) then take_usage(sc, meta, 1) end
   tell_found(told, sc.found)
   if not (sc.output or sc.known or failed) then tell_output(told) end
   local counted = told.usage == nil and not failed or sc.counted == sc.documents and told.usage ~= nil
@@ -1233,15 +1241,45 @@ local ENTITY = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
 
 local function character(n) return n and n < 128 and string.char(n) or nil end
 
--- The text as those see it who undo the escapes of JSON, of URLs and of HTML.
-local function bare(text)
+-- The text as those see it who undo the escapes of JSON, of URLs and of HTML once.
+local function unescaped(text)
   if not find(text, "[\\%%&]") then return text end
-  text = string.gsub(text, "\\u(%x%x%x%x)", function(hex) return character(tonumber(hex, 16)) end)
-  text = string.gsub(text, "\\([/\"\\])", "%1")
+  text = string.gsub(text, "\\([u/\"\\])(%x?%x?%x?%x?)", function(c, hex)
+    if c ~= "u" then return c .. hex end
+    return #hex == 4 and character(tonumber(hex, 16)) or nil
+  end)
   text = string.gsub(text, "%%(%x%x)", unescape)
-  text = string.gsub(text, "&#[xX](%x%x);", unescape)
-  text = string.gsub(text, "&#(%d%d%d?);", function(digits) return character(tonumber(digits)) end)
+  text = string.gsub(text, "&#[xX]0?0?0?0?(%x%x);", unescape)
+  text = string.gsub(text, "&#0?0?0?0?(%d%d%d?);", function(digits) return character(tonumber(digits)) end)
   return (string.gsub(text, "&(%a%a%a?%a?);", ENTITY))
+end
+
+-- The same of what quotes others who quote: each wraps what it got once more.
+local function bare(text)
+  for _ = 1, MAX_QUOTED do
+    local less = unescaped(text)
+    if less == text then break end
+    text = less
+  end
+  return text
+end
+
+local function quotes(text, credentials)
+  local plain = bare(text)
+  return redact(plain, credentials) ~= plain
+end
+
+-- Removes the headers that quote a credential.
+local function clean_headers(headers, credentials)
+  local gone, n = {}, 0
+  if credentials == nil then return end
+  for name, value in pairs(headers) do -- which may not change meanwhile
+    if quotes(value, credentials) then
+      n = n + 1
+      gone[n] = name
+    end
+  end
+  for i = 1, n do headers:remove(gone[i]) end
 end
 
 -- Answers in the provider's place.
@@ -1299,9 +1337,10 @@ local function on_refused(h, body, status, anthropic)
 end
 
 -- No inference API redirects, or switches protocols: whoever followed would send key and prompt elsewhere.
-local function on_redirect(h, status, anthropic)
-  publish_status(h, status)
+local function on_redirect(h, status, anthropic, credentials)
+  clean_headers(h:headers(), credentials)
   local reason, text = "upstream_redirect", "The provider answered with a redirect (HTTP " .. status .. "), which this gateway does not follow."
+  if #status <= 3 then publish_status(h, status) end
   if #status ~= 3 then reason, text = "upstream_malformed", "The provider answered HTTP " .. status .. ", which is no status." end
   replace(h, h:body(true), anthropic, status, "502", reason, text .. " Whoever runs it must check the provider's base_url.")
   h:headers():remove("location")
@@ -1309,6 +1348,8 @@ end
 
 -- A provider's error, whole: it passes without what it quotes of the credentials.
 local function on_error(h, status, anthropic, credentials)
+  clean_headers(h:headers(), credentials)
+  if status ~= "403" then publish_status(h, status) end -- the body may be too long to be held; of a 403 it decides
   local body = h:body(true) -- what was got of h before is stale now
   local text = body and body:getBytes(0, body:length()) or ""
   if status == "401" or status == "402" or status == "403" then
@@ -1326,8 +1367,7 @@ local function on_error(h, status, anthropic, credentials)
     publish(h, reader.told)
   end
   local clean = redact(text, credentials)
-  local plain = bare(clean)
-  if redact(plain, credentials) ~= plain then
+  if quotes(clean, credentials) then
     return replace(h, body, anthropic, status, status, "upstream_error", "The provider answered HTTP " .. status
       .. " and quotes the credentials of this gateway.")
   end
@@ -1358,8 +1398,8 @@ function envoy_on_response(h)
   if #status ~= 3 or status < "200" or status >= "300" then
     local anthropic, sent = match(note, "^[^\t]*\t([^\t]*)(.*)")
     anthropic = anthropic == "true"
-    if not failed then return guarded(on_redirect, h, status, anthropic) end
     local credentials = credentials_of(sent)
+    if not failed then return guarded(on_redirect, h, status, anthropic, credentials) end
     if credentials or status == "401" or status == "402" or status == "403" then return guarded(on_error, h, status, anthropic, credentials) end
   end
   local strip = not failed and byte(note, 1) == 116

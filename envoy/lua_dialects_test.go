@@ -151,6 +151,8 @@ func TestDialectDocuments(t *testing.T) {
 			}},
 		"rerank by token": {`{"object":"list","model":"rerank-x","data":[{"document":"{\"usage\":{}}"}],"usage":{"total_tokens":26}}`,
 			map[string]any{"usage": `{"total_tokens":26}`, "first_usage": `{"total_tokens":26}`, "model": `"rerank-x"`, "done": true}},
+		"units twice": {`{"meta":{"billed_units":{"search_units":3}},"results":[{}],"meta":{"billed_units":{"search_units":1}},"meta":{"x":1}}`,
+			map[string]any{"usage": `{"billed_units":{"search_units":1}}`, "first_usage": `{"billed_units":{"search_units":3}}`, "done": true}},
 		"both": {`{"meta":{"billed_units":{"search_units":1}},"usage":{"total_tokens":26}}`,
 			map[string]any{"usage": `{"total_tokens":26}`, "first_usage": `{"total_tokens":26}`, "done": true}},
 	} {

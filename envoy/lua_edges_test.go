@@ -67,16 +67,20 @@ func TestErrorsQuoteNoCredentialInEscapes(t *testing.T) {
 		every += fmt.Sprintf("\\u%04x", c)
 	}
 	for body, want := range map[string]string{
-		`{"error":{"message":"you sent ` + key + `"}}`:                                 `{"error":{"message":"you sent [redacted]"}}`,
-		`{"error":{"message":"you sent sk-the\/provider+key=="}}`:                      `{"error":{"message":"you sent [redacted]"}}`,
-		`{"error":{"message":"you sent sk-the/provider\u002bkey\u003D="}}`:             "",
-		`{"error":{"message":"you sent ` + every + `"}}`:                               "",
-		`{"error":{"message":"/v1?key=sk-the%2Fprovider%2bkey%3D%3D"}}`:                "",
-		`{"error":{"message":"/v1?key=sk-the\u00252Fprovider%2bkey%3D%3D"}}`:           "",
-		`<p>you sent sk-the/provider&#43;key&#x3D;=</p>`:                               "",
-		`{"error":{"message":"{\"key\":\"sk-the\\/provider+key==\"}"}}`:                "",
-		`{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`: `{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`,
-		`{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`:                            `{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`,
+		`{"error":{"message":"you sent ` + key + `"}}`:                                     `{"error":{"message":"you sent [redacted]"}}`,
+		`{"error":{"message":"you sent sk-the\/provider+key=="}}`:                          `{"error":{"message":"you sent [redacted]"}}`,
+		`{"error":{"message":"you sent sk-the/provider\u002bkey\u003D="}}`:                 "",
+		`{"error":{"message":"you sent ` + every + `"}}`:                                   "",
+		`{"error":{"message":"/v1?key=sk-the%2Fprovider%2bkey%3D%3D"}}`:                    "",
+		`{"error":{"message":"/v1?key=sk-the\u00252Fprovider%2bkey%3D%3D"}}`:               "",
+		`<p>you sent sk-the/provider&#43;key&#x3D;=</p>`:                                   "",
+		`{"error":{"message":"{\"key\":\"sk-the\\/provider+key==\"}"}}`:                    "",
+		`{"error":{"raw":"{\"raw\":\"{\\\"key\\\":\\\"sk-the\\\\/provider+key==\"}"}}`:     "",
+		`{"error":{"raw":"{\"key\":\"sk-the/provider\\u002bkey==\"}"}}`:                    "",
+		`{"error":{"message":"/v1?next=%2Fv1%3Fkey%3Dsk-the%252Fprovider%252Bkey%253D="}}`: "",
+		`<p>you sent sk-the&#0047;provider&#x002B;key==</p>`:                               "",
+		`{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`:     `{"error":{"message":"100 % of \u00e9t\u00e9 &amp; sk-the%2F, \ud83d\ude00"}}`,
+		`{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`:                                `{"error":{"message":"&#1234567; &; %zz \u12 \\"}}`,
 	} {
 		h, err := v.call("envoy_on_response", nil, map[string]any{":status": "400", "content-type": jsn, envoy.HeaderAnswer: "-\t-\tBearer " + key}, &body, nil)
 		if err != nil {
@@ -88,6 +92,48 @@ func TestErrorsQuoteNoCredentialInEscapes(t *testing.T) {
 			t.Errorf("%s becomes %s, want %s", body, got.Body, want)
 		case want == "" && (!strings.Contains(got.Body, "quotes the credentials") || strings.Contains(got.Body, "provider+") || got.Header[":status"] != "400"):
 			t.Errorf("%s becomes %s with %s", body, got.Body, got.Header[":status"])
+		}
+	}
+}
+
+// Headers of errors and redirects that quote a credential go, too.
+func TestHeadersQuoteNoCredential(t *testing.T) {
+	v := newVM(t)
+	const key = "sk-the/provider+key=="
+	for _, status := range []string{"101", "307", "400", "401", "403", "500", "600"} {
+		body := "{}"
+		h, err := v.call("envoy_on_response", nil, map[string]any{
+			":status": status, "x-request-id": "req-" + key, "openai-organization": "sk-the%2Fprovider%2Bkey==", "x-kept": "sk-the", envoy.HeaderAnswer: "-\t-\tBearer " + key,
+		}, &body, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := v.answer(h).Header
+		if got["x-request-id"] != "" || got["openai-organization"] != "" || got["x-kept"] != "sk-the" {
+			t.Errorf("%s: the headers are %v", status, got)
+		}
+	}
+}
+
+// An error too long to be held never becomes whole: what it was is told before. Of a
+// 403 only its words tell whether it costs anything.
+func TestErrorsThatAreNeverWhole(t *testing.T) {
+	v := newVM(t)
+	if err := v.l.DoString(`local make = stand_in
+function stand_in(...)
+  local h = make(...)
+  h.body = function() error("Envoy answers in its place") end
+  return h
+end`); err != nil {
+		t.Fatal(err)
+	}
+	for status, want := range map[string]int{"400": 400, "422": 422, "504": 504, "403": 0} {
+		h, err := v.call("envoy_on_response", nil, map[string]any{":status": status, envoy.HeaderAnswer: "-\t-\tBearer sk-the-key"}, nil, nil)
+		if err == nil {
+			t.Fatal("the body came")
+		}
+		if got := v.reported(h).UpstreamStatus; got != want {
+			t.Errorf("%s is reported as %d", status, got)
 		}
 	}
 }
@@ -134,11 +180,11 @@ func reportable(text string) string {
 	return string(out)
 }
 
-// A number below 100 is no status: Envoy takes it from a provider, and clients take
-// it for a broken connection.
+// A number below 100, or above 999, is no status: Envoy takes it from a provider, and
+// clients take it for a broken connection. What no log has room for is not reported.
 func TestStatusThatIsNone(t *testing.T) {
 	v := newVM(t)
-	for _, status := range []string{"99", "29", "21", "20", "4"} {
+	for _, status := range []string{"1000", "99", "29", "21", "20", "4"} {
 		for _, anthropic := range []bool{false, true} {
 			headers, body := map[string]any{":status": status, "location": "http://elsewhere/"}, "{}"
 			h, err := v.call("envoy_on_response", map[string]any{"rsv": "x", envoy.KeyAnthropic: anthropic}, headers, &body, nil)
@@ -152,7 +198,7 @@ func TestStatusThatIsNone(t *testing.T) {
 			if text := v.answer(h).Body; !strings.Contains(text, "upstream_malformed") && !anthropic {
 				t.Errorf("%s: %s", status, text)
 			}
-			if got := v.reported(h).UpstreamStatus; strconv.Itoa(got) != status {
+			if got := v.reported(h).UpstreamStatus; strconv.Itoa(got) != status && len(status) < 4 || len(status) > 3 && got != 0 {
 				t.Errorf("%s: reported %d", status, got)
 			}
 		}

@@ -15,9 +15,12 @@ import (
 // same names and, for what the filter relies on, the same behaviour.
 const standIn = `
 now = 1764444444000
+local every = pairs
+function pairs(t) return every(t.map or t) end -- Envoy's pairs takes headers, too
 function stand_in(decision, headers, body, pieces)
   local h = { out = {}, pieces = pieces, md = { aig = {} }, headers_map = headers }
   local hdr = {
+    map = headers,
     get = function(_, k) return headers[k] end,
     remove = function(_, k) headers[k] = nil end,
     replace = function(_, k, v) headers[k] = v end,

@@ -94,6 +94,7 @@ type refUsage struct {
 // refDoc is what one JSON text says.
 type refDoc struct {
 	found   map[string]string
+	metas   bool // there are several with units
 	usages  []refUsage
 	top     bool // the last usage object stood at the top
 	choices string
@@ -273,6 +274,11 @@ func (d *refDoc) take(m refMember, top bool) {
 		if !refEmpty.MatchString(v) {
 			d.usages = append(d.usages, refUsage{v, top})
 		}
+	case m.key == "meta" && !strings.Contains(v, `"billed_units"`):
+	case m.key == "meta" && d.found["meta"] != "": // each is a report
+		d.metas = true
+		d.usages = append(d.usages, refUsage{d.found["meta"], true})
+		d.found["meta"] = v
 	default:
 		d.found[m.key] = v
 	}
@@ -360,8 +366,8 @@ func refGrows(a, b string) bool {
 func refJSON(body string) map[string]any {
 	st := newRefState()
 	d := refRead(body)
-	if meta := d.found["meta"]; d.usages == nil && strings.Contains(meta, `"billed_units"`) {
-		d.usages = []refUsage{{meta, true}}
+	if meta := d.found["meta"]; meta != "" && (d.usages == nil || d.metas) {
+		d.usages = append(d.usages, refUsage{meta, true})
 	}
 	if d.unknown {
 		return nil

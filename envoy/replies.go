@@ -79,7 +79,7 @@ func replies() []reply {
 		{`response.code_details == "overload"`, 503, unavailable, "overloaded",
 			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
 		{"flags UPE", 502, provider, "upstream_malformed",
-			"The provider's answer is not valid HTTP, or its headers are too long; it may have billed the call.", "false", false},
+			"The provider's answer is not valid HTTP, ended too early, or has headers too long or too many; it may have billed the call.", "false", false},
 		{`response.code_details == "response_payload_too_large"`, 502, provider, "upstream_malformed",
 			"The provider's error is too long to be passed on.", "false", false},
 		{"flags UR UC", 502, provider, "upstream_disconnected",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"mime"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -121,6 +122,8 @@ func (t *formText) lengthEdit(name string) []Edit {
 	return []Edit{{t.length.at, t.length.end - t.length.at, strconv.Itoa(len(name))}}
 }
 
+func otherCharset() error { return formFault("has a part in another character set than UTF-8") }
+
 func formFault(what string) error {
 	return budget.Invalid("form_invalid", "", "the form "+what+"; send multipart/form-data as RFC 7578 has it, with CRLF line ends and nothing around its parts")
 }
@@ -181,6 +184,9 @@ func (f *form) part(at, end int) error {
 		f.call.form.length = span{at + h.digits.at, at + h.digits.end}
 	}
 	at += size + len("\r\n\r\n")
+	if h.ascii && bytes.ContainsFunc(body[at:end], func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return otherCharset()
+	}
 	if h.length >= 0 && h.length != end-at {
 		return formFault("has a part that is not as long as its content-length says")
 	}
@@ -288,6 +294,7 @@ type partHead struct {
 	file   bool
 	length int  // -1: it does not say
 	digits span // of the length, in the headers
+	ascii  bool // its bytes must be, for its character set is UTF-8 there only
 }
 
 // readPartHead reads a part's headers. Those that could change what its bytes
@@ -335,8 +342,15 @@ func (h *partHead) header(name, value string) error {
 		if strings.HasPrefix(media, "multipart/") || strings.HasPrefix(media, "message/") {
 			return formFault("has a form within a part")
 		}
-		if (strings.HasPrefix(media, "text/") && params != "" || strings.Contains(params, "charset")) && charset != "utf-8" && charset != `"utf-8"` && charset != "us-ascii" {
-			return formFault("has a part in another character set than UTF-8")
+		if !strings.HasPrefix(media, "text/") && !strings.Contains(params, "charset") {
+			return nil
+		}
+		switch charset {
+		case "", "utf-8", `"utf-8"`, "us-ascii":
+		case "iso-8859-1": // Apache's HttpClient says so of every text
+			h.ascii = true
+		default:
+			return otherCharset()
 		}
 	case "content-length":
 		n, err := strconv.ParseUint(value, 10, 31)
@@ -435,10 +449,15 @@ func isASCII(s string) bool {
 	return true
 }
 
-// sameFileName compares with what RFC 8187 writes as UTF-8”….
+// sameFileName reports whether what RFC 8187 encodes is plain, or what plain
+// encodes as RFC 2047 has it: .NET sends both of a name beyond ASCII.
 func sameFileName(plain, extended string) bool {
-	prefix, text, ok := strings.Cut(extended, "''")
-	return ok && strings.EqualFold(prefix, "utf-8") && text == plain
+	_, params, err := mime.ParseMediaType("form-data; filename*=" + extended)
+	if err != nil || params["filename"] == "" {
+		return false
+	}
+	word, err := new(mime.WordDecoder).DecodeHeader(plain)
+	return params["filename"] == plain || err == nil && params["filename"] == word
 }
 
 // finish is what the whole form shows.

@@ -127,6 +127,9 @@ func TestFormsThatLeaveADoubt(t *testing.T) {
 		"sound":                          model + file + end,
 		"sound, without a last line end": model + file + b + "--",
 		"sound, as .NET writes it":       part("Content-Disposition: form-data; name=model", "openai/whisper-1") + part(`Content-Disposition: form-data; name=file; filename=a.wav; filename*=utf-8''a.wav`, string(wav(1))) + end,
+		"sound, as .NET writes a space":  part("Content-Disposition: form-data; name=model", "openai/whisper-1") + part(`Content-Disposition: form-data; name=file; filename="my (1) file.wav"; filename*=utf-8''my%20%281%29%20file.wav`, string(wav(1))) + end,
+		"sound, as .NET writes é":        part("Content-Disposition: form-data; name=model", "openai/whisper-1") + part(`Content-Disposition: form-data; name=file; filename="=?utf-8?B?w6kud2F2?="; filename*=utf-8''%C3%A9.wav`, string(wav(1))) + end,
+		"sound, as Apache writes it":     part(name("model")+cr+"Content-Type: text/plain; charset=ISO-8859-1"+cr+"Content-Transfer-Encoding: 8bit", "openai/whisper-1") + file + end,
 		"sound, as Retrofit writes it":   part(name("model")+cr+"Content-Transfer-Encoding: binary"+cr+"Content-Type: text/plain; charset=UTF-8"+cr+"Content-Length: 16", "openai/whisper-1") + file + end,
 	} {
 		if _, err := parseForm(t, pricing.Transcriptions, body); err != nil {
@@ -173,7 +176,10 @@ func TestFormsThatLeaveADoubt(t *testing.T) {
 		"an encoding":                      part(name("model")+cr+"Content-Encoding: gzip", "openai/whisper-1") + file + end,
 		"a form within":                    model + part(name("file")+`; filename="a.wav"`+cr+"Content-Type: multipart/mixed; boundary=x", "--x") + end,
 		"another character set":            part(name("model")+cr+"Content-Type: text/plain; charset=utf-16", "openai/whisper-1") + file + end,
-		"a character set of no text":       model + part(name("prompt")+cr+"Content-Type: application/x; charset=iso-8859-1", "x") + file + end,
+		"a character set of no text":       model + part(name("prompt")+cr+"Content-Type: application/x; charset=iso-8859-1", "é") + file + end,
+		"ISO-8859-1 beyond ASCII":          model + part(name("prompt")+cr+"Content-Type: text/plain; charset=ISO-8859-1", "\xe9") + file + end,
+		"two file names, one damaged":      model + part(name("file")+`; filename="%zz.wav"; filename*=utf-8''%zz.wav`, "x") + end,
+		"two file names of two languages":  model + part(name("file")+`; filename="a.wav"; filename*=iso-8859-1''a.wav`, "x") + end,
 		"a character set behind another":   model + part(name("prompt")+cr+"Content-Type: application/x; a=b; charset*=utf-16", "x") + file + end,
 		"a file without a name":            model + part(name("file")+`; filename=""`, string(wav(1))) + end,
 		"a character set for all":          model + part(name("_charset_"), "utf-7") + file + end,

@@ -220,9 +220,14 @@ func (p *pin) appendPaths(b []byte) []byte {
 }
 
 // EndpointOf is the endpoint of the call that a pin is of; empty: an older version
-// wrote the pin. No price depends on it.
-func EndpointOf(pin string) Endpoint {
-	if i := pinFlags(pin) >> pinEndpoint & 31; i > 0 && int(i) <= len(declarations) {
+// wrote the pin.
+func EndpointOf(pin string) Endpoint { return endpointIn(pinFlags(pin)) }
+
+// endpoint is EndpointOf of a pin that was read.
+func (p *pin) endpoint() Endpoint { return endpointIn(p.flags) }
+
+func endpointIn(flags uint64) Endpoint {
+	if i := flags >> pinEndpoint & 31; i > 0 && int(i) <= len(declarations) {
 		return declarations[i-1].name
 	}
 	return ""

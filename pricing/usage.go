@@ -61,6 +61,7 @@ type counts struct {
 	prompt, completion, total            tally
 	cached, write, writeShort, writeLong tally // write includes the other two, and is bad where one is
 	audioIn, imageIn, audioOut, imageOut tally
+	textIn, textOut                      tally
 	reasoning                            tally // a part of completion, unless it is more
 	cacheOutside                         bool  // prompt excludes cached and write
 }
@@ -187,6 +188,7 @@ type inputDetails struct {
 	CreationDetails group[cacheCreation] `json:"cache_creation_token_details"`
 	Audio           tally                `json:"audio_tokens"`
 	Image           tally                `json:"image_tokens"`
+	Text            tally                `json:"text_tokens"`
 }
 
 // writeDetails are OpenAI's times to live of cache writes.
@@ -225,6 +227,7 @@ func (u *unnamed) others() bool {
 type outputDetails struct {
 	Audio     tally `json:"audio_tokens"`
 	Image     tally `json:"image_tokens"`
+	Text      tally `json:"text_tokens"`
 	Reasoning tally `json:"reasoning_tokens"`
 }
 
@@ -311,13 +314,13 @@ func (r *openAIUsage) counts(native bool) counts {
 		c.write = largest(&c.write, &d.CacheWrite, &d.Creation)
 		c.split(cacheCreation(d.WriteDetails.v), d.WriteDetails.bad)
 		c.split(d.CreationDetails.v, d.CreationDetails.bad)
-		c.audioIn, c.imageIn = largest(&c.audioIn, &d.Audio), largest(&c.imageIn, &d.Image)
+		c.audioIn, c.imageIn, c.textIn = largest(&c.audioIn, &d.Audio), largest(&c.imageIn, &d.Image), largest(&c.textIn, &d.Text)
 		for _, part := range []*tally{&c.cached, &c.write, &c.audioIn, &c.imageIn} {
 			part.bad = part.bad || g.bad
 		}
 	}
 	for _, g := range []*group[outputDetails]{&r.CompletionDetails, &r.OutputDetails} {
-		c.audioOut, c.imageOut = largest(&c.audioOut, &g.v.Audio), largest(&c.imageOut, &g.v.Image)
+		c.audioOut, c.imageOut, c.textOut = largest(&c.audioOut, &g.v.Audio), largest(&c.imageOut, &g.v.Image), largest(&c.textOut, &g.v.Text)
 		c.reasoning = largest(&c.reasoning, &g.v.Reasoning)
 		c.audioOut.bad, c.imageOut.bad = c.audioOut.bad || g.bad, c.imageOut.bad || g.bad
 	}

@@ -25,16 +25,21 @@ func readMedia(raw string, p *pin) (usage, error) {
 	if tier == nil {
 		return u, nil
 	}
-	for _, kind := range [...]struct {
-		of   bucket
-		told *tally
-	}{{inputAudio, &c.audioIn}, {outputAudio, &c.audioOut}, {outputImage, &c.imageOut}} {
-		if tier.priced(kind.of) && kind.told.value() == 0 { // zeros tell nothing: what the model is for was made
-			rest := kind.of.parent()
-			u.counts[kind.of], u.counts[rest] = u.counts[kind.of]+u.counts[rest], 0
-		}
+	u.suppose(tier, inputAudio, &c.textIn)
+	if p.endpoint() == ImageEdits {
+		u.suppose(tier, inputImage, &c.textIn)
 	}
+	u.suppose(tier, outputAudio, &c.textOut)
+	u.suppose(tier, outputImage, &c.textOut)
 	return u, nil
+}
+
+// suppose takes for tokens of b, where they have a price, what is not said to be text.
+func (u *usage) suppose(tier *rates, b bucket, text *tally) {
+	if rest := &u.counts[b.parent()]; tier.priced(b) {
+		n := max(0, *rest-text.value())
+		u.counts[b], *rest = u.counts[b]+n, *rest-n
+	}
 }
 
 // readSeconds reads how long a recording was, of a model that is billed by that.

@@ -408,12 +408,12 @@ func (w *markedWalker) tools() error {
 // tokens of all published renderings: with an indent of four, and once more in
 // plain ASCII where that makes a difference.
 func (w *markedWalker) printed(raw []byte) int64 {
-	var numbers int64
-	w.quoted, numbers = appendPrinted(w.quoted[:0], raw, false)
-	most := w.t.most(w.quoted, false, &w.room)
+	var more int64
+	w.quoted, more = appendPrinted(w.quoted[:0], raw, false)
+	most := w.t.most(w.quoted, false, &w.room) + more
 	if escapable(raw) {
-		w.quoted, _ = appendPrinted(w.quoted[:0], raw, true)
-		most = max(most, w.t.most(w.quoted, false, &w.room))
+		w.quoted, more = appendPrinted(w.quoted[:0], raw, true)
+		most = max(most, w.t.most(w.quoted, false, &w.room)+more)
 	}
-	return most + longNumber*numbers
+	return most
 }

@@ -183,12 +183,19 @@ func (r *rendering) addQuoted(s []byte) {
 }
 
 // appendPrinted writes a JSON text with a line for each element, an indent of four
-// and a blank behind each colon; escaped: in nothing but ASCII. numbers is how many
-// of its numbers have an exponent.
-func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64) {
+// and a blank behind each colon; escaped: in nothing but ASCII. more is what counts
+// beside it: how much longer its numbers with an exponent can get, and the indents
+// behind the bytes that anybody counts, which would be most of a deep text.
+func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, more int64) {
 	const indent = "\n                                                                "
 	depth, empty := 1, false
-	line := func() { dst = append(dst, indent[:min(1+4*depth, len(indent))]...) }
+	line := func() {
+		if n := min(1+4*depth, len(indent)); len(dst) > maxCounted {
+			more += int64(n)
+		} else {
+			dst = append(dst, indent[:n]...)
+		}
+	}
 	for at := 0; at < len(raw); at++ {
 		c := raw[at]
 		switch {
@@ -228,11 +235,11 @@ func appendPrinted(dst, raw []byte, escaped bool) (printed []byte, numbers int64
 			dst = append(dst, ' ')
 		case 'e', 'E':
 			if at > 0 && raw[at-1] >= '0' && raw[at-1] <= '9' {
-				numbers++
+				more += longNumber
 			}
 		}
 	}
-	return dst, numbers
+	return dst, more
 }
 
 // spacedNumber is how many bytes the number has at most that appendSpaced counts:

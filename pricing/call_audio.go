@@ -19,6 +19,9 @@ func (p *parser) recordingFile(data []byte) error {
 // speakerSample reads one sample, or a list of them.
 func (p *parser) speakerSample() error {
 	one := func(int) error {
+		if len(p.call.audios) >= maxParts {
+			return tooMany("samples", maxParts)
+		}
 		p.call.audios = append(p.call.audios, audio{millis: speakerMillis, field: p.path()})
 		return p.walk()
 	}

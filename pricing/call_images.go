@@ -109,8 +109,12 @@ func (p *parser) pictureFile([]byte) error {
 	return nil
 }
 
-// pictureSources reads images that a JSON body names or holds.
+// pictureSources reads images that a JSON body names or holds, as many as a form
+// may have.
 func (p *parser) pictureSources() error {
+	if len(p.call.images) >= maxParts {
+		return tooMany("images", maxParts)
+	}
 	switch p.dec.PeekKind() {
 	case 'n':
 		return p.dec.SkipValue()

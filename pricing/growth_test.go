@@ -1,6 +1,7 @@
 package pricing_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -48,6 +49,41 @@ func TestNothingGrowsMoreThanTheCapAssumes(t *testing.T) {
 		b := buf[:utf8.EncodeRune(buf[:], r)]
 		if got := len(norm.NFKD.Append(nil, b...)); got > 11*len(b) {
 			t.Errorf("%U grows from %d to %d bytes", r, len(b), got)
+		}
+	}
+}
+
+// What a body makes in memory is a few times its size: not an indent of 64 blanks
+// for each bracket, nor a note of some hundred bytes for each empty text.
+func TestBodiesTakeLittleMemory(t *testing.T) {
+	c := counting(t)
+	const size = 1 << 20
+	wide := `{"type":"object","enum":[` + strings.Repeat("1,", size/4) + "1]}"
+	for i := range 30 {
+		wide = `{"p` + string(rune('a'+i%26)) + `":` + wide + "}"
+	}
+	arguments := func(s string) string {
+		return `{"model":"openai/gpt-5.5","max_tokens":9,"messages":[{"role":"assistant","tool_calls":[{"id":"a","type":"function","function":{"name":"f","arguments":"` + s + `"}}]},{"role":"tool","tool_call_id":"a","content":"x"}]}`
+	}
+	for _, tt := range []struct {
+		name string
+		e    pricing.Endpoint
+		body string
+	}{
+		{"brackets for arguments", pricing.Chat, arguments(strings.Repeat("[", size))},
+		{"brackets and a letter beyond ASCII", pricing.Chat, arguments(strings.Repeat("[", size) + "é")},
+		{"a deep schema", pricing.Chat, `{"model":"openai/gpt-5.5","max_tokens":9,"messages":[{"role":"user","content":"x"}],"tools":[{"type":"function","function":{"name":"f","parameters":` + wide + `}}]}`},
+		{"images to edit", pricing.ImageEdits, `{"model":"openai/gpt-image-1","prompt":"x","image":[` + strings.Repeat(`"",`, size/3) + `""]}`},
+		{"voices", pricing.Transcriptions, `{"model":"openai/gpt-4o-transcribe","known_speaker_references":[` + strings.Repeat(`"",`, size/3) + `""]}`},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := tryBound(c, tt.e, tt.body, noon())
+		runtime.ReadMemStats(&after)
+		took := after.TotalAlloc - before.TotalAlloc
+		t.Logf("%s: %d bytes for %d, %v", tt.name, took, len(tt.body), err)
+		if took > 32*uint64(len(tt.body)) {
+			t.Errorf("%s: %d bytes for a body of %d", tt.name, took, len(tt.body))
 		}
 	}
 }

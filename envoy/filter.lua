@@ -1304,12 +1304,14 @@ local function replace(h, body, anthropic, status, code, reason, message)
 end
 
 -- A provider's 401 and 402 speak of our key and account; a client would take them for ours. A 403 does so, too, unless
--- its words are about what the client sent: OpenRouter and xAI refuse content with it, Together a prompt too long.
+-- its words are about what the client sent: OpenRouter and xAI refuse content with it, Together a prompt too long. Azure
+-- speaks of violations where it has blocked the resource.
 local CONTENT = {
-  "moderat", "flagged", "safety", "guideline", "violat", "content_filter", "content filter", "content policy", "prohibited", "harm",
-  "prompt", "max_tokens", "context length",
+  "moderat", "flagged", "safety", "unsafe", "guideline", "guardrail", "violat", "content_filter", "content filter", "contentfilter",
+  "content policy", "prohibited", "harm", "inappropriate", "sensitive", "exists risk", "high risk", "nsfw", "copyright",
+  "prompt", "max_tokens", "max_new_tokens", "context length",
 }
-local ACCOUNT = { "suspend", "disabled", "deactivated" }
+local ACCOUNT = { "suspend", "disabled", "deactivated", "resource has been" }
 
 local function mentions(text, words)
   for i = 1, #words do

@@ -375,7 +375,16 @@ func TestRefusedCredentials(t *testing.T) {
 		`{"code":"x","error":"Your newly created team doesn't have any credits yet."}`:                                                                                                      true,
 		`{"error":{"code":403,"message":"Your chosen model requires moderation and your input was flagged","metadata":{"reasons":["hate"],"flagged_input":"x"}}}`:                           false,
 		`{"code":"The caller does not have permission to execute the specified operation","error":"Content violates usage guidelines. Team: t, API key ID: k. SAFETY_CHECK_TYPE_VIOLENCE"}`: false,
-		`{"error":{"message":"input token count + max_tokens parameter exceeds the context length"}}`:                                                                                       false,
+		`{"error":{"code":"AccessDenied","message":"Your resource has been temporarily blocked because we detected behavior that may violate our content policy."}}`:                        true,
+		`{"error":"API key is currently blocked"}`:                                                                   true,
+		"{\"error\":{\"message\":\"`inputs` tokens + `max_new_tokens` must be <= 8193. Given: 20000\"}}":             false,
+		`{"message":"Guardrail intervened: blocked by topic policy"}`:                                                false,
+		`{"error":{"message":"Content Exists Risk","type":"invalid_request_error"}}`:                                 false,
+		`{"code":"DataInspectionFailed","message":"Input data may contain inappropriate content."}`:                  false,
+		`{"contentFilter":[{"level":1,"role":"user"}],"error":{"code":"1301","message":"系统检测到输入或生成内容可能包含不安全或敏感内容"}}`: false,
+		`{"base_resp":{"status_code":1026,"status_msg":"input new_sensitive"}}`:                                      false,
+		`{"message":"blocked output: this generation may be potentially unsafe or make use of a blocklisted word"}`:  false,
+		`{"error":{"message":"input token count + max_tokens parameter exceeds the context length"}}`:                false,
 	} {
 		for _, path := range []string{"/v1/chat/completions", "/v1/messages"} {
 			p.set(head("403 Forbidden", "Content-Type: application/json") + body)

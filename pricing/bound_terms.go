@@ -219,11 +219,15 @@ func (m *Model) pin(c *Call, a *arithmetic, f multipliers) pin {
 	if c.cacheLong {
 		p.flags |= pinLongWrites
 	}
-	if c.Endpoint.declared().stores && !c.hostedInside {
+	guessed := c.stored.why != nil && !c.stored.settled
+	if c.Endpoint.declared().stores && !c.hostedInside && !(guessed && c.truncates) {
 		p.flags |= pinNamed
-		if c.stored.settled {
+		switch {
+		case c.truncates: // what did not fit may be input of the next
+			p.stored = p.input
+		case c.stored.settled:
 			p.stored = c.stored.tokens
-		} else if c.stored.why != nil && !c.allTurns {
+		case guessed && !c.allTurns:
 			p.flags |= pinGuessed
 		}
 	}

@@ -84,6 +84,7 @@ type Call struct {
 	stored      storedInput
 	unstored    bool // the answer is not to be kept
 	allTurns    bool // asks for the reasoning of all turns, which each may have left out of its own input
+	truncates   bool // what does not fit the context is left out, and not told
 	compacts    bool // asks for a summary, whose length no cap is known to limit
 	// hostedInside says that hosted tools stand in the input, with which they
 	// may come again when it is named.

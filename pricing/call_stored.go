@@ -108,6 +108,13 @@ func (p *parser) storeMember() error {
 	return p.walk()
 }
 
+// truncationMember reads whether input that does not fit is left out.
+func (p *parser) truncationMember() error {
+	raw, err := p.dec.ReadValue()
+	p.call.truncates = err == nil && string(raw) != "null" && string(raw) != `"disabled"`
+	return err
+}
+
 // reasoningMember reads how the model is to reason.
 func (p *parser) reasoningMember() error {
 	if p.dec.PeekKind() != '{' {

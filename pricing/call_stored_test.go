@@ -356,6 +356,7 @@ func TestAnswer(t *testing.T) {
 	}
 	const first, next = `"max_output_tokens":10,"input":"hi"`, `"max_output_tokens":10,"input":"hi","previous_response_id":"resp_1"`
 	const again = `"max_output_tokens":10,"input":"hi","previous_response_id":"resp_1","reasoning":{"context":"all_turns"}`
+	const cut, cutNext = first + `,"truncation":"auto"`, next + `,"truncation":"auto"`
 	for name, tt := range map[string]struct {
 		pin  *pricing.Bound
 		out  pricing.Outcome
@@ -366,6 +367,11 @@ func TestAnswer(t *testing.T) {
 		"a turn that was measured":   {bound(pricing.Responses, next, 1000), usage, pricing.Answered{Response: 1000 + 150 + 25, Output: 25, Whole: true}, true},
 		"a turn that may be all":     {bound(pricing.Responses, next, -1), usage, pricing.Answered{Response: 175, Output: 25}, true},
 		"one with all its turns":     {bound(pricing.Responses, again, -1), usage, pricing.Answered{Response: 175, Output: 25, Whole: true}, true},
+		"one that may be cut short":  {bound(pricing.Responses, cut, -1), usage, pricing.Answered{Response: 1082 + 25, Output: 25, Whole: true}, true}, // its bound
+		"such a one, measured":       {bound(pricing.Responses, cutNext, 1000), usage, pricing.Answered{Response: 2114 + 25, Output: 25, Whole: true}, true},
+		"such a one, of all":         {bound(pricing.Responses, cutNext, -1), usage, pricing.Answered{}, false},
+		"one that is not cut short":  {bound(pricing.Responses, next+`,"truncation":"disabled"`, -1), usage, pricing.Answered{Response: 175, Output: 25}, true},
+		"one that says nothing":      {bound(pricing.Responses, next+`,"truncation":null`, -1), usage, pricing.Answered{Response: 175, Output: 25}, true},
 		"no price for cache reads":   {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Flags = []string{pricing.FlagBucketUnpriced} }), pricing.Answered{Response: 175, Output: 25, Whole: true}, true},
 		"no report":                  {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Basis = budget.BasisBound }), pricing.Answered{}, false},
 		"a report out of joint":      {bound(pricing.Responses, first, -1), with(func(o *pricing.Outcome) { o.Flags = []string{pricing.FlagUsageInconsistent} }), pricing.Answered{}, false},

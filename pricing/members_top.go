@@ -108,6 +108,7 @@ var topLevel = []member{
 	{name: "documents", in: generating, read: (*parser).schemaMember, about: schemaAbout},
 	{name: "max_tool_calls", in: inResponses, read: (*parser).toolCallsMember, about: "the uses of all hosted tools together"},
 	{name: "store", in: inResponses, read: (*parser).storeMember, about: "whether the answer can be had by its id"},
+	{name: "truncation", in: inResponses, read: (*parser).truncationMember, about: "what a turn leaves out may be input of the next"},
 	{name: "reasoning", in: inResponses, read: (*parser).reasoningMember, about: "the reasoning of all turns is stored input, too"},
 	{name: "context_management", in: inResponses | inMessages, read: (*parser).contextManagement, about: "clearing adds nothing; compacting is refused: nothing published limits how often a model is called for it, or how long its summary gets (/v1/responses/compact has a bound)"},
 	{name: "prompt_cache_options", in: inChat | inResponses, read: (*parser).cacheOptions, about: "cache writes and their price"},

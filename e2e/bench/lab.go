@@ -257,7 +257,7 @@ func (l *lab) await(ctx context.Context, c *chain) error {
 	var last error
 	err := loopback.Poll(ctx, func() bool {
 		var one *client
-		if one, last = dial(c.address, l.loads[0].request); last != nil {
+		if one, last = dial(c.address, &agents{load: &l.loads[0]}); last != nil {
 			return false
 		}
 		defer one.conn.Close()

@@ -16,20 +16,20 @@ import (
 	"time"
 )
 
-// client is one kept-alive connection that sends the same request again and
-// again, with as little work as possible: it shares the machine.
+// client is one kept-alive connection that sends one request after the other, with
+// as little work as possible: it shares the machine.
 type client struct {
-	conn    net.Conn
-	in      *bufio.Reader
-	request []byte
+	conn   net.Conn
+	in     *bufio.Reader
+	agents *agents
 }
 
-func dial(address string, request []byte) (*client, error) {
+func dial(address string, a *agents) (*client, error) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return &client{conn: conn, in: bufio.NewReaderSize(conn, 8<<10), request: request}, nil
+	return &client{conn: conn, in: bufio.NewReaderSize(conn, 8<<10), agents: a}, nil
 }
 
 // errUnavailable is a 503: the gateway could not decide in time, and says so.
@@ -38,9 +38,11 @@ var errUnavailable = errors.New("503")
 // call makes one call. Anything but a 200 is an error: refusals are cheap and
 // would flatter.
 func (c *client) call() error {
-	if _, err := c.conn.Write(c.request); err != nil {
+	one, err := c.agents.send(c.conn)
+	if err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
+	defer c.agents.answered(one)
 	status, err := c.in.ReadString('\n')
 	if err != nil {
 		return fmt.Errorf("read: %w", err)
@@ -91,10 +93,10 @@ func (c *client) call() error {
 
 // saturate makes calls from n connections for d and returns how many were
 // answered, and how many were not.
-func saturate(ctx context.Context, address string, request []byte, n int, d time.Duration) (answered, unavailable int, err error) {
+func saturate(ctx context.Context, address string, a *agents, n int, d time.Duration) (answered, unavailable int, err error) {
 	var total, refused atomic.Int64
 	end := time.Now().Add(d)
-	err = onClients(ctx, address, request, n, func(_ int, c *client) error {
+	err = onClients(ctx, address, a, n, func(_ int, c *client) error {
 		for time.Now().Before(end) && ctx.Err() == nil {
 			err := c.call()
 			switch {
@@ -111,16 +113,17 @@ func saturate(ctx context.Context, address string, request []byte, n int, d time
 	return int(total.Load()), int(refused.Load()), err
 }
 
-// openLoop starts calls at a fixed rate, whether or not earlier ones have been
+// openLoop starts calls at the load's rate, whether or not earlier ones have been
 // answered, and returns the latencies from the time each should have started, sorted.
-func openLoop(ctx context.Context, address string, request []byte, rate int, d time.Duration) ([]time.Duration, error) {
+func openLoop(ctx context.Context, address string, a *agents, d time.Duration) ([]time.Duration, error) {
+	rate := a.load.rate
 	total := int(float64(rate) * d.Seconds())
 	gap := time.Second / time.Duration(rate)
 	var next atomic.Int64
 	var mu sync.Mutex
 	latencies := make([]time.Duration, 0, total)
 	start := time.Now().Add(50 * time.Millisecond)
-	err := onClients(ctx, address, request, 64, func(_ int, c *client) error {
+	err := onClients(ctx, address, a, 64, func(_ int, c *client) error {
 		for {
 			i := int(next.Add(1) - 1)
 			if i >= total {
@@ -146,11 +149,11 @@ func openLoop(ctx context.Context, address string, request []byte, rate int, d t
 }
 
 // onClients runs f on n connections and returns the first error.
-func onClients(ctx context.Context, address string, request []byte, n int, f func(i int, c *client) error) error {
+func onClients(ctx context.Context, address string, a *agents, n int, f func(i int, c *client) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, n)
 	for i := range n {
-		c, err := dial(address, request)
+		c, err := dial(address, a)
 		if err != nil {
 			return err
 		}

@@ -29,16 +29,20 @@ type result struct {
 func (l *lab) measure(ctx context.Context, out io.Writer, w load) error {
 	samples := make([][]sample, len(l.chains))
 	latencies := make([][]time.Duration, len(l.chains))
+	callers := make([]*agents, len(l.chains))
+	for i := range callers {
+		callers[i] = &agents{load: &w}
+	}
 	for range l.rounds {
 		for i, c := range l.chains {
-			s, err := l.round(ctx, c, w)
+			s, err := l.round(ctx, c, callers[i])
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
 			samples[i] = append(samples[i], s)
 		}
 		for i, c := range l.chains {
-			some, err := openLoop(ctx, c.address, w.request, w.rate, l.duration)
+			some, err := openLoop(ctx, c.address, callers[i], l.duration)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
 			}
@@ -81,12 +85,12 @@ func summarize(samples []sample, latencies []time.Duration) result {
 }
 
 // round saturates a chain once.
-func (l *lab) round(ctx context.Context, c *chain, w load) (sample, error) {
+func (l *lab) round(ctx context.Context, c *chain, a *agents) (sample, error) {
 	before, err := cpuOf(c)
 	if err != nil {
 		return sample{}, err
 	}
-	calls, unavailable, err := saturate(ctx, c.address, w.request, l.clients, l.duration)
+	calls, unavailable, err := saturate(ctx, c.address, a, l.clients, l.duration)
 	if err != nil {
 		return sample{}, err
 	}

@@ -20,6 +20,9 @@ const (
 	maxDeciders   = 16
 	// defaultBodyMemory is used where nobody knows how much memory there is.
 	defaultBodyMemory = 256 << 20
+	// mostRemembered is how many bytes of conversations are remembered at most; a
+	// quarter of what bodies may take, where that is less.
+	mostRemembered = 64 << 20
 )
 
 // bodies gives large bodies their turns, key by key: a key with many waits, and

@@ -150,7 +150,7 @@ func (s *Server) understand(ctx context.Context, r *request, now time.Time, c *c
 	}
 	c.misnamed = boundary == "" && !isJSON(r.Headers.ContentType)
 	c.size = len(body)
-	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, Boundary: boundary, At: now}, &payer{s, c.key, c.tag})
+	c.quote, err = s.catalog().Quote(ctx, pricing.Query{Endpoint: c.endpoint, Body: body, Boundary: boundary, At: now, Memory: s.memory, Owner: c.key.ID}, &payer{s, c.key, c.tag})
 	if err != nil {
 		return err
 	}

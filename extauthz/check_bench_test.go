@@ -54,17 +54,22 @@ func (admitAll) Watched(budget.Tag, string) bool             { return true }
 // BenchmarkCheck is a decision without gRPC: message bytes in, message bytes
 // out. The ledger's share is in its own benchmark.
 func BenchmarkCheck(b *testing.B) {
+	agent := benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 128<<10, true)))
+	largest := benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 900<<10, true)))
 	for _, bb := range []struct {
-		name string
-		msg  []byte
+		name   string
+		msg    []byte
+		memory int64 // of bodies
 	}{
-		{"1KiB", benchCall(b, 1<<10)},
-		{"32KiB", benchCall(b, 32<<10)},
-		{"agent/128KiB", benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 128<<10, true)))},
-		{"agent/1MiB", benchCallOf(b, string(agentbody.Chat("moonshot/kimi-k2.6", 900<<10, true)))},
+		{"1KiB", benchCall(b, 1<<10), 0},
+		{"32KiB", benchCall(b, 32<<10), 0},
+		{"agent/128KiB", agent, 1}, // too little to remember it
+		{"agent/128KiB/again", agent, 0},
+		{"agent/1MiB", largest, 1},
+		{"agent/1MiB/again", largest, 0},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			s := newServer(b, keysWith(nil), admitAll{[]int64{1, 2}})
+			s := newServer(b, keysWith(nil), admitAll{[]int64{1, 2}}, func(c *extauthz.Config) { c.BodyMemory = bb.memory })
 			msg := bb.msg
 			dst := make([]byte, 0, 4096)
 			b.ReportAllocs()

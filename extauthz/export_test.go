@@ -78,3 +78,6 @@ func CountDifferent(n int) []budget.Refused {
 	}
 	return c.take()
 }
+
+// Remembers is how many bytes of conversations s remembers.
+func (s *Server) Remembers() int64 { return s.memory.Size() }

@@ -89,6 +89,7 @@ type Server struct {
 	metrics  metrics
 	betas    func(provider string) []string
 	bodies   *bodies
+	memory   *pricing.Memory
 	settled  Settled   // may be nil
 	origins  Origins   // may be nil
 	refusals *Refusals // may be nil
@@ -109,8 +110,9 @@ func New(c Config) (*Server, error) {
 	if c.Betas == nil {
 		c.Betas = func(string) []string { return nil }
 	}
+	bodies := newBodies(c.BodyMemory)
 	return &Server{
-		betas: c.Betas, bodies: newBodies(c.BodyMemory), settled: c.Settled, origins: c.Origins, refusals: c.Refusals, told: c.Told,
+		betas: c.Betas, bodies: bodies, memory: pricing.NewMemory(min(bodies.most/4, mostRemembered)), settled: c.Settled, origins: c.Origins, refusals: c.Refusals, told: c.Told,
 		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,

@@ -282,13 +282,20 @@ func appendSpaced(dst, raw []byte) (spaced []byte, numbers int64) {
 // https://huggingface.co/deepseek-ai/DeepSeek-V4-Flash/blob/main/encoding/encoding_dsv4.py
 const argumentFrame = 20
 
+// toolText is a list of tools in a body.
+type toolText struct {
+	span
+	known     bool
+	reprinted int64 // bytes of it that a template may write again, where that is known
+}
+
 // toolText reads tools with read, and counts what the provider may make of them.
 func (p *parser) toolText(read func() error) error {
 	outermost, before := !p.rewriting, p.dec.InputOffset()
 	err := p.rewrites(read, false)
 	if err == nil && outermost {
 		end := int(p.dec.InputOffset())
-		p.call.toolTexts = append(p.call.toolTexts, span{end - len(p.since(before)), end})
+		p.call.toolTexts = append(p.call.toolTexts, toolText{span: span{end - len(p.since(before)), end}})
 	}
 	return err
 }

@@ -18,6 +18,10 @@ const elementFrame = 4
 func (c *Call) reprinted() int64 {
 	var w reprint
 	for _, t := range c.toolTexts {
+		if t.known {
+			w.size += t.reprinted
+			continue
+		}
 		w.dec = newReader(c.body[t.at:t.end])
 		w.dec.again = true
 		_ = w.value() // of a body that was parsed before

@@ -56,13 +56,13 @@ type Call struct {
 	geo           string
 	routing       routing
 
-	payload     int64  // base64 bytes of recognised media, which are no text
-	rendered    int64  // bytes that JSON can get longer by when the provider writes it anew
-	tools       int64  // tools in the body
-	toolTexts   []span // … and where lists of them stand
-	schemas     bool   // the form of the answer is asked for
-	results     int64  // messages with what a tool gave, which may repeat its name …
-	longestName int64  // … of at most so many bytes
+	payload     int64      // base64 bytes of recognised media, which are no text
+	rendered    int64      // bytes that JSON can get longer by when the provider writes it anew
+	tools       int64      // tools in the body
+	toolTexts   []toolText // … and lists of them
+	schemas     bool       // the form of the answer is asked for
+	results     int64      // messages with what a tool gave, which may repeat its name …
+	longestName int64      // … of at most so many bytes
 	images      []image
 	audios      []audio
 	hosted      []hostedTool
@@ -156,12 +156,24 @@ func ParseCall(e Endpoint, body []byte) (*Call, error) {
 // ParseCallContext is ParseCall for as long as somebody waits for it: soon after
 // ctx ends, it returns the error of that.
 func ParseCallContext(ctx context.Context, e Endpoint, body []byte) (*Call, error) {
+	return parseCall(ctx, e, body, nil, "")
+}
+
+// parseCall is ParseCallContext for an owner of what m remembers; a nil m remembers
+// nothing.
+func parseCall(ctx context.Context, e Endpoint, body []byte, m *Memory, owner string) (*Call, error) {
 	if err := checkShape(body); err != nil {
 		return nil, err
 	}
 	d := e.declared()
 	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx, free: d.free}
-	if err := p.document(body, p.topMember); err != nil {
+	var err error
+	if m != nil && len(body) >= m.least {
+		err = p.parseAgain(m, owner, e, body)
+	} else {
+		err = p.document(body, p.topMember)
+	}
+	if err != nil {
 		return nil, p.explain(err)
 	}
 	if d.complete != nil {
@@ -217,21 +229,28 @@ func (p *parser) explain(err error) error {
 
 // document reads text, which is one object, and calls member after each name.
 func (p *parser) document(text []byte, member func(name []byte) error) error {
+	return p.whole(text, func() error {
+		if k := p.dec.PeekKind(); k != '{' && k != jsontext.KindInvalid {
+			return budget.Invalid("body_not_json", "", "the body must be a JSON object")
+		}
+		if err := p.dec.bracket(); err != nil {
+			return err
+		}
+		if p.call.form == nil {
+			p.call.open = int(p.dec.InputOffset())
+		}
+		return p.members(member)
+	})
+}
+
+// whole reads all of text, one value, with read.
+func (p *parser) whole(text []byte, read func() error) error {
 	p.dec = newReader(text)
 	defer func() {
 		p.dec.release()
 		p.dec = nil
 	}()
-	if k := p.dec.PeekKind(); k != '{' && k != jsontext.KindInvalid {
-		return budget.Invalid("body_not_json", "", "the body must be a JSON object")
-	}
-	err := p.dec.bracket()
-	if err == nil {
-		if p.call.form == nil {
-			p.call.open = int(p.dec.InputOffset())
-		}
-		err = p.members(member)
-	}
+	err := read()
 	if errors.Is(err, errFault) || err == nil && !p.dec.end() {
 		return p.dec.fault()
 	}

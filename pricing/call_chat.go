@@ -6,7 +6,12 @@ import (
 	"unicode"
 )
 
-func (p *parser) messagesList() error { return p.listOrNull(p.message) }
+func (p *parser) messagesList() error {
+	if p.dec.PeekKind() == '[' {
+		return p.conversation((*parser).message)
+	}
+	return p.listOrNull(p.message)
+}
 
 func (p *parser) streamMember() (err error) {
 	p.call.Stream, err = p.boolean()
@@ -44,6 +49,13 @@ func (p *parser) predictionMember() error {
 }
 
 func (p *parser) toolsMember() error {
+	if p.memory != nil && len(p.dec.open) == 1 {
+		return p.toolsAgain()
+	}
+	return p.toolList()
+}
+
+func (p *parser) toolList() error {
 	return p.toolText(func() error { return p.listOrNull(p.tool) })
 }
 

@@ -353,7 +353,6 @@ words:
 		} else {
 			return 0, 0
 		}
-		all |= x
 		// A byte below x, or equal to it, has its high bit set in these sums; those
 		// behind it may have it, too.
 		quote, slash := x^'"'*ones, x^'\\'*ones
@@ -365,7 +364,7 @@ words:
 			}
 			switch c := b[at]; {
 			case c == '"':
-				return closed(b, start, at, all, has)
+				return closed(b, start, at, all|x&(found&-found-1), has)
 			case c == '\\':
 				next, what := at+2, escapes
 				if at+1 == len(b) || !short[b[at+1]] {
@@ -377,6 +376,7 @@ words:
 				}
 				has |= what
 				if next > at+2 || next >= i+8 {
+					all |= x // that it is foreign is known where some of x is behind next
 					i = next
 					continue words
 				}
@@ -385,6 +385,7 @@ words:
 				return 0, 0
 			}
 		}
+		all |= x
 		i += 8
 	}
 }
@@ -405,7 +406,7 @@ const (
 )
 
 // closed is what textEnd returns for the string from start to the quote at end; all
-// has the high bits of its bytes, and perhaps of some behind it.
+// has the high bits of its bytes.
 func closed(b []byte, start, end int, all uint64, has content) (int, content) {
 	if all&highs != 0 {
 		if !utf8.Valid(b[start:end]) {

@@ -5,7 +5,12 @@ import (
 	"strings"
 )
 
-func (p *parser) turnsList() error { return p.listOrNull(p.turn) }
+func (p *parser) turnsList() error {
+	if p.dec.PeekKind() == '[' {
+		return p.conversation((*parser).turn)
+	}
+	return p.listOrNull(p.turn)
+}
 
 // turn reads one element of messages.
 func (p *parser) turn(int) error {

@@ -24,6 +24,12 @@ type parser struct {
 
 	free      bool // the endpoint is: nothing needs a bound
 	rewriting bool // within something that the provider may write anew
+
+	memory *Memory     // of earlier bodies; nil: there is none
+	owner  string      // … of whom
+	apart  int         // bytes between marks at least; 0: none are made
+	marked int         // where the last one is
+	marks  []*bookmark // made of this body
 }
 
 // object reads an object and calls member after each name; member must read

@@ -6,7 +6,12 @@ import (
 	"strings"
 )
 
-func (p *parser) itemsOrText() error { return p.textOrList(p.responseItem) }
+func (p *parser) itemsOrText() error {
+	if p.dec.PeekKind() == '[' {
+		return p.conversation((*parser).responseItem)
+	}
+	return p.textOrList(p.responseItem)
+}
 
 func (p *parser) toolCallsMember() error {
 	n, set, err := p.integer(0, maxToolCalls)

@@ -16,6 +16,10 @@ type Query struct {
 	Boundary string // of a form, see FormBoundary; empty: the body is JSON
 	Model    string // slug to price in place of the body's; empty: the body's
 	At       time.Time
+	// Memory has earlier bodies, of which those of the same Owner are not read again
+	// where this one begins like them; nil: none.
+	Memory *Memory
+	Owner  string
 }
 
 // Caller is who asks, and what that changes.
@@ -57,7 +61,9 @@ type Quote struct {
 // to an amount. A nil caller may call every model and brings nothing. The error is
 // a *budget.Error about the call, or that of ctx, soon after nobody waits any more.
 func (c *Catalog) Quote(ctx context.Context, q Query, caller Caller) (Quote, error) {
-	parse := ParseCallContext
+	parse := func(ctx context.Context, e Endpoint, body []byte) (*Call, error) {
+		return parseCall(ctx, e, body, q.Memory, q.Owner)
+	}
 	if q.Boundary != "" {
 		parse = func(ctx context.Context, e Endpoint, body []byte) (*Call, error) {
 			return ParseForm(ctx, e, q.Boundary, body)

@@ -22,7 +22,7 @@ var targets = []target{
 		files: []string{"amount.go", "window.go", "parse.go", "decimal.go", "defaults.go", "tag.go", "reservation.go"},
 	}, {
 		dir:   "pricing",
-		files: []string{"charge*.go", "usage*.go", "bound*.go", "vocabulary.go", "wide.go", "decimal.go", "catalog_rates.go", "members.go", "call_parse.go"},
+		files: []string{"charge*.go", "usage*.go", "bound*.go", "vocabulary.go", "wide.go", "decimal.go", "catalog_rates.go", "members.go", "call_parse.go", "call_again*.go"},
 		slow:  regexp.MustCompile("^Test(SchemasAreBounded|ProvidersBill|TooManyValues|PinsAreShort|CountingConcurrently)"),
 	}, {
 		dir:   "envoy",

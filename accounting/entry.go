@@ -15,7 +15,8 @@ const unknownDuration = 24 * time.Hour
 
 // evidence is what an entry proves about its call. Where Envoy is silent or
 // answered itself, nothing is assumed in the client's favour but one thing: a
-// request of which no byte was sent upstream cost nothing.
+// request of which no byte was sent upstream, or that the provider says it has not
+// touched, cost nothing.
 func evidence(l *envoy.LogLine, now time.Time) pricing.Evidence {
 	ev := pricing.Evidence{
 		Sent: sent(l),
@@ -53,8 +54,11 @@ func providerStatus(l *envoy.LogLine) int {
 	return 0
 }
 
-// sent reports whether a byte went to the provider, or an answer came from it.
-func sent(l *envoy.LogLine) bool { return l.Sent || l.Details == "via_upstream" }
+// sent reports whether a byte went to the provider, or an answer came from it,
+// unless that is the word that it did nothing.
+func sent(l *envoy.LogLine) bool {
+	return l.Details != envoy.DetailsRefused && (l.Sent || l.Details == "via_upstream")
+}
 
 // cut reports whether a connection broke off, so that the provider may have
 // noticed and stopped. A timer of ours that ran out is none: it is charged like

@@ -273,6 +273,7 @@ func TestWhatEachEndCosts(t *testing.T) {
 		{"cut", []func(map[string]any){with("flags", "DC"), with("details", "downstream_remote_disconnect"), noReport}, whole},
 		{"Envoy gave up", []func(map[string]any){with("code", 504), with("flags", "UT"), with("details", "response_timeout"), noReport}, whole},
 		{"connection broke before the answer", []func(map[string]any){with("code", 503), with("flags", "UC"), with("details", "upstream_reset_before_response_started{connection_termination}"), noReport}, whole},
+		{"refused untouched", []func(map[string]any){with("code", 502), with("flags", "URX,UR"), with("details", envoy.DetailsRefused), noReport}, nothing},
 		{"hostile report", []func(map[string]any){with("report", envoytest.ReportText(envoy.Report{Usage: `{"prompt_tokens":-5,"completion_tokens":1e99}`, Done: true}))}, whole},
 		{"check timed out", []func(map[string]any){with("rsv", nil), with("tx_us", nil), with("code", 503), with("flags", "UAEX"), with("details", "ext_authz_error"), noReport}, nothing},
 		{"token lost, but sent", []func(map[string]any){with("rsv", "AAAA")}, whole},

@@ -50,6 +50,12 @@ func (r reply) anthropicType() string {
 	return r.typ // the others are the same there
 }
 
+// DetailsRefused are the response code details of a request that the provider
+// says it has not touched: it reset the stream with REFUSED_STREAM, or went away
+// with a GOAWAY for earlier ones (RFC 9113, section 8.7). Envoy had sent it anew by
+// then, as often as the route lets it.
+const DetailsRefused = "upstream_reset_before_response_started{remote_refused_stream_reset}"
+
 // replies are tried in order.
 func replies() []reply {
 	const unavailable, provider, timeout, invalid = "service_unavailable", "provider_error", "timeout_error", "invalid_request_error"
@@ -78,6 +84,8 @@ func replies() []reply {
 			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
 		{`response.code_details == "overload"`, 503, unavailable, "overloaded",
 			"This gateway is at its limit; nothing was sent to the provider. Try again.", "true", false},
+		{`response.code_details == "` + DetailsRefused + `"`, 502, provider, "upstream_refused",
+			"The provider refused the request untouched, each time that it was sent; it cannot have billed it. Try again.", "true", false},
 		{"flags UPE", 502, provider, "upstream_malformed",
 			"The provider's answer is not valid HTTP, ended too early, or has headers too long or too many; it may have billed the call.", "false", false},
 		{`response.code_details == "response_payload_too_large"`, 502, provider, "upstream_malformed",

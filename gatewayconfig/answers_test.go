@@ -12,9 +12,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"aigateway/envoy"
@@ -287,13 +289,16 @@ func TestAnswersOfTrailersAlone(t *testing.T) {
 	}
 }
 
-// TestTrailersStayHere: a client's reach no provider, which over HTTP/2 could get them.
-func TestTrailersStayHere(t *testing.T) {
+// framesProvider speaks HTTP/2 as far as frames go (RFC 9113), under TLS: answer makes
+// the frames that answer a request, from its stream's number, and heard gets how many
+// header blocks the request had. It returns its address and the file of its certificate.
+func framesProvider(t *testing.T, answer func(stream []byte) []byte, heard func(blocks int)) (address, ca string) {
+	t.Helper()
 	certificate := httptest.NewUnstartedServer(nil)
 	certificate.StartTLS()
 	t.Cleanup(certificate.Close)
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate().Raw}), 0o600); err != nil {
+	ca = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: certificate.TLS.Certificates, NextProtos: []string{"h2"}})
@@ -301,17 +306,46 @@ func TestTrailersStayHere(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	blocks := make(chan int, 1) // of headers and trailers in a call
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go answerFrames(c, blocks)
+			go answerFrames(c, answer, heard)
 		}
 	}()
-	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {up: {base_url: 'https://%s/v1', api_key: k, tls: {ca_file: %s}}}", l.Addr(), path)))
+	return l.Addr().String(), ca
+}
+
+// TestRefusedUntouched: over HTTP/2 a provider can say that it did nothing with a
+// request, which then may be sent again.
+func TestRefusedUntouched(t *testing.T) {
+	for name, answer := range map[string]func(id []byte) []byte{
+		"RST_STREAM": func(id []byte) []byte { return slices.Concat([]byte{0, 0, 4, 3, 0}, id, []byte{0, 0, 0, 7}) },
+		"GOAWAY":     func([]byte) []byte { return []byte{0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0} },
+	} {
+		var sent atomic.Int32
+		address, ca := framesProvider(t, answer, func(int) { sent.Add(1) })
+		d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {up: {base_url: 'https://%s/v1', api_key: k, apis: [chat, messages], tls: {ca_file: %s}}}", address, ca)))
+		for _, path := range []string{"/v1/chat/completions", "/v1/messages"} {
+			code, header, body, err := d.call("POST", path, "up", "{}")
+			if err != nil || code != 502 || !strings.Contains(body, "upstream_refused") || header.Get(envoy.HeaderShouldRetry) != "true" {
+				t.Errorf("%s on %s: %d %q %v %v", name, path, code, body, header, err)
+			}
+		}
+		if n := sent.Load(); n != 6 {
+			t.Errorf("%s: two requests were sent %d times, want each three times", name, n)
+		}
+	}
+}
+
+// TestTrailersStayHere: a client's reach no provider, which over HTTP/2 could get them.
+func TestTrailersStayHere(t *testing.T) {
+	blocks := make(chan int, 1)                                                                            // of headers and trailers in a call
+	ok := func(stream []byte) []byte { return slices.Concat([]byte{0, 0, 1, 1, 5}, stream, []byte{0x88}) } // :status 200
+	address, ca := framesProvider(t, ok, func(n int) { blocks <- n })
+	d := startDataPlane(t, snapshot(t, "127.0.0.1:1", fmt.Sprintf("providers: {up: {base_url: 'https://%s/v1', api_key: k, tls: {ca_file: %s}}}", address, ca)))
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	transport := &http.Transport{Protocols: protocols}
@@ -334,9 +368,8 @@ func TestTrailersStayHere(t *testing.T) {
 	}
 }
 
-// answerFrames is HTTP/2's server as far as frames go (RFC 9113): each request is
-// answered 200, and what it had of header blocks is told.
-func answerFrames(c net.Conn, blocks chan<- int) {
+// answerFrames serves one connection of framesProvider.
+func answerFrames(c net.Conn, answer func(stream []byte) []byte, heard func(blocks int)) {
 	defer c.Close()
 	frames, n := bufio.NewReader(c), 0
 	if _, err := frames.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
@@ -354,8 +387,8 @@ func answerFrames(c net.Conn, blocks chan<- int) {
 			n++
 		}
 		if head[3] <= 1 && head[4]&1 != 0 { // DATA or HEADERS that end the stream
-			_, _ = c.Write(append([]byte{0, 0, 1, 1, 5}, append(head[5:9:9], 0x88)...)) // :status 200
-			blocks <- n
+			heard(n)
+			_, _ = c.Write(answer(head[5:9:9]))
 			n = 0
 		}
 	}

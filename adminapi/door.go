@@ -18,6 +18,7 @@ import (
 const (
 	mostOfStrangers = 16 // of all callers of open methods together
 	mostOfKey       = 64 // of one key
+	mostWatchers    = 64 // of health, while they watch
 	mostExplained   = 4  // REST bodies over maxBodyBytes of one key
 	receiveTimeout  = 30 * time.Second
 )

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -90,6 +91,43 @@ func TestKeyBeforeTheMessage(t *testing.T) {
 	explained, err := aigatewayv1.NewExplainServiceClient(conn).Explain(with(inference), &aigatewayv1.ExplainRequest{Body: `{"model":"moonshot/kimi-k2.6"}`})
 	if err != nil || explained.GetBoundUsd() == "" {
 		t.Errorf("explain: %v, %v", explained, err)
+	}
+}
+
+// Whoever watches health needs no key, and stays.
+func TestFewWatchHealth(t *testing.T) {
+	conn := newWorld(t).dial()
+	health := healthpb.NewHealthClient(conn)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var last context.CancelFunc
+	watch := func() (context.CancelFunc, error) {
+		ctx, leave := context.WithCancel(ctx)
+		w, err := health.Watch(ctx, &healthpb.HealthCheckRequest{})
+		if err == nil {
+			_, err = w.Recv()
+		}
+		return leave, err
+	}
+	for i := range 64 {
+		var err error
+		if last, err = watch(); err != nil {
+			t.Fatalf("%d watch: %v", i, err)
+		}
+	}
+	if _, err := watch(); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := health.Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
+		t.Errorf("a check beside them: %v", err)
+	}
+	last()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := watch(); err == nil {
+			return
+		} else if time.Now().After(deadline) {
+			t.Fatalf("one left, and nobody may take its place: %v", err)
+		}
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"aigateway/apierror"
 )
 
 // readiness is the body of /readyz. It is for operators, on an address of
@@ -68,7 +70,8 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 // healthService answers gRPC health checks from the same conditions.
 type healthService struct {
 	healthpb.UnimplementedHealthServer
-	ready func() []Condition
+	ready    func() []Condition
+	watching turns
 }
 
 // watchEvery is how soon a watcher learns of a change.
@@ -82,8 +85,14 @@ func (h *healthService) Check(_ context.Context, req *healthpb.HealthCheckReques
 }
 
 // Watch tells the state now and whenever it changes, until the client leaves or
-// the server stops. Of an unknown service it says so, as its protocol wants.
+// the server stops. Of an unknown service it says so, as its protocol wants. It needs
+// no key, so few may watch at once; whoever is refused can still check.
 func (h *healthService) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
+	leave, err := h.watching.enter("", mostWatchers)
+	if err != nil {
+		return statusOf(apierror.From(err)).Err()
+	}
+	defer leave()
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for last := healthpb.HealthCheckResponse_UNKNOWN; ; {

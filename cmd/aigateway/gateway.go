@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -258,8 +259,9 @@ func (c *controlPlane) listen() error {
 	return nil
 }
 
-// listen binds an address of the configuration. A socket file that a killed
-// process left is replaced: the ledger's lock already proved that it is dead.
+// listen binds an address of the configuration. A socket file is replaced only where
+// nobody listens any more: the ledger's lock proves that of this data directory's
+// gateway, but the path may be another's.
 func listen(field, address string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
 	if !unix {
@@ -272,6 +274,15 @@ func listen(field, address string) (net.Listener, error) {
 	before, err := os.Lstat(path)
 	if err == nil && before.Mode().Type() != os.ModeSocket {
 		return nil, fmt.Errorf("%s: %s is there and is no socket; move it away or set another path", field, path)
+	}
+	if err == nil {
+		other, err := net.DialTimeout("unix", path, time.Second)
+		if err == nil {
+			_ = other.Close() // nothing was sent
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, fmt.Errorf("%s: another process listens at %s; stop it or set another path", field, path)
+		}
 	}
 	err = os.Remove(path) // what a gateway left that was killed
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

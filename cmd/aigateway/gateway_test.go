@@ -86,7 +86,21 @@ func TestSocketsReplaceNothingElse(t *testing.T) {
 			t.Errorf("%s is gone: %v", name, err)
 		}
 	}
-	path := filepath.Join(dir, "stale.sock")
+	path := filepath.Join(dir, "live.sock")
+	live, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	if l, err := listen("listen.control", "unix:"+path); err == nil || !strings.Contains(err.Error(), "another process listens") {
+		t.Errorf("a socket of another: %v, %v", l, err)
+	}
+	if c, err := net.Dial("unix", path); err != nil {
+		t.Errorf("its listener has lost it: %v", err)
+	} else {
+		c.Close()
+	}
+	path = filepath.Join(dir, "stale.sock")
 	stale, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)

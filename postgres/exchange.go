@@ -73,7 +73,7 @@ const exchangeSQL = `WITH
 silent AS MATERIALIZED (SELECT id FROM aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen <= now() - $4 * interval '1 microsecond'),
 live AS (SELECT greatest(1, count(*)) AS n, coalesce(bool_or(h.asserted < s.generation), false) OR bool_or(s.timeline <> ` + timeline + `) AS frozen
 	FROM aig_state s, aig_holder h WHERE NOT h.has_left AND NOT h.forgotten AND h.seen > now() - $4 * interval '1 microsecond'),
-old AS (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
+old AS MATERIALIZED (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved, live.*,
 		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
 		greatest(r.acked, r.has, r.now_spent + r.now_reserved) AS fact,
 		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
@@ -84,12 +84,12 @@ old AS (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.now_reserved,
 	JOIN unnest(current_setting('aig.locked')::bigint[]) AS locked(n) USING (n)
 	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
 	WHERE ` + fenced + `),
-based AS (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),
-freed AS (SELECT *, cap - (allocated - held + base) AS free FROM based),
-most AS (SELECT *, CASE WHEN frozen OR ask <= base THEN 0
+based AS MATERIALIZED (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),
+freed AS MATERIALIZED (SELECT *, cap - (allocated - held + base) AS free FROM based),
+most AS MATERIALIZED (SELECT *, CASE WHEN frozen OR ask <= base THEN 0
 		ELSE greatest(0, least(ask - base, greatest(least - base, free / (2 * n)), free)) END AS may FROM freed),
-done AS (SELECT *, base + CASE WHEN base + may < least THEN 0 ELSE may END AS gets FROM most),
-told AS (SELECT *, allocated - held + gets AS total, NOT frozen AND least > gets AS lacks,
+done AS MATERIALIZED (SELECT *, base + CASE WHEN base + may < least THEN 0 ELSE may END AS gets FROM most),
+told AS MATERIALIZED (SELECT *, allocated - held + gets AS total, NOT frozen AND least > gets AS lacks,
 		spent - was_spent + now_spent AS all_spent, reserved - was_reserved + now_reserved AS all_reserved FROM done),
 called AS (SELECT *, CASE
 		WHEN total > cap THEN 'infinity'::timestamptz

@@ -2,11 +2,14 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"aigateway/budget"
 	"aigateway/internal/pgtest"
@@ -95,6 +98,15 @@ func TestUnknownCommits(t *testing.T) {
 	if m, o := lease("m"), lease("o"); m != 20 || o != 20 {
 		p.Errorf("commits that were cancelled left %d and %d: the server does not do what this test is about", m, o)
 	}
+	// No limit of the server's ends that wait.
+	limited, err := pgx.Connect(t.Context(), p.url+"&statement_timeout=200")
+	p.must(err)
+	waiting, enough := context.WithTimeout(t.Context(), 2*time.Second)
+	defer enough()
+	if _, err := limited.Exec(waiting, "SELECT pg_logical_emit_message(true, 'wait', '')"); !errors.Is(err, context.DeadlineExceeded) {
+		p.Errorf("a wait for a standby ended by itself: %v", err)
+	}
+	limited.Close(context.Background())
 	// After a crash they are visible too, and reading them is no proof.
 	p.primary.Kill()
 	p.primary.Revive()

@@ -31,6 +31,18 @@ func ReadWithoutSecrets(path string, getenv func(string) string) (*Config, error
 	return read(path, secrets)
 }
 
+// ReadAdminKey is Read of admin_key alone, for a user who may not read other secrets;
+// empty where there is none.
+func ReadAdminKey(path string, getenv func(string) string) (Secret, error) {
+	secrets := newSecretSource(getenv)
+	secrets.skip, secrets.but = true, "admin_key"
+	config, err := read(path, secrets)
+	if err != nil {
+		return Secret{}, err
+	}
+	return config.AdminKey, nil
+}
+
 // Check is Read for `aigateway config check`: it also refuses what works, but not
 // as meant on this machine: prices of providers that there are not, and an
 // envoy.path without a program.

@@ -38,6 +38,7 @@ type secretSource struct {
 	getenv  func(string) string
 	dir     string  // what a relative path is relative to
 	skip    bool    // nobody needs the secrets: they are empty
+	but     string  // the field of one that is needed all the same
 	strict  bool    // see Check
 	sources sources // every file read or tried, for the Watcher
 }
@@ -49,9 +50,6 @@ func newSecretSource(getenv func(string) string) *secretSource {
 // resolve returns the secret. Its errors name the variable or the path, never the
 // value.
 func (s *secretSource) resolve(text string) (value string, err error) {
-	if s.skip {
-		return "", nil
-	}
 	if path, ok := strings.CutPrefix(text, "file:"); ok {
 		value, err = s.read(path)
 	} else {

@@ -45,8 +45,8 @@ type clientFlags struct {
 
 func (f *clientFlags) bind(c *cobra.Command) {
 	c.PersistentFlags().StringVar(&f.server, "server", "", "`URL` of the gateway (default $"+envServer+" or "+defaultServer+")")
-	c.PersistentFlags().StringVar(&f.keyFile, "api-key-file", "", "`file` with the API key (default $"+envAPIKey+" or "+adminKeyFile+" of the data directory)")
-	c.PersistentFlags().StringVar(&f.config, "config", "", "configuration `file` of a gateway on this machine, for its address and data directory")
+	c.PersistentFlags().StringVar(&f.keyFile, "api-key-file", "", "`file` with the API key (default $"+envAPIKey+", admin_key of --config, or "+adminKeyFile+" of the data directory)")
+	c.PersistentFlags().StringVar(&f.config, "config", "", "configuration `file` of a gateway on this machine, for its address, data directory and admin_key")
 }
 
 // client talks to the REST door of one gateway.
@@ -75,7 +75,7 @@ func (a *app) client(c *cobra.Command, f *clientFlags) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.apiKey(f.keyFile, dir, base)
+	key, err := a.apiKey(f, dir, base)
 	if err != nil {
 		return nil, err
 	}
@@ -115,18 +115,28 @@ func (a *app) serverURL(c *cobra.Command, flag string) (*url.URL, error) {
 	return u, nil
 }
 
-// apiKey finds the key: --api-key-file, the environment, then the admin key
-// of the data directory. That last one is sent to this machine only: nobody
-// chose it for the server named in --server.
-func (a *app) apiKey(file, dataDir string, server *url.URL) (string, error) {
-	if file != "" {
-		return readKey(file)
+// apiKey finds the key: --api-key-file, the environment, then the admin key of the
+// configuration, as gateways with a store have it, or of the data directory. These
+// last ones are sent to this machine only: nobody chose them for the server named in
+// --server.
+func (a *app) apiKey(f *clientFlags, dataDir string, server *url.URL) (string, error) {
+	if f.keyFile != "" {
+		return readKey(f.keyFile)
 	}
 	if key := a.getenv(envAPIKey); key != "" {
 		return checkKey(key, "environment variable "+envAPIKey)
 	}
 	if !loopback(server.Hostname()) {
 		return "", withHint(fmt.Errorf("no API key for %s", server.Host), "set "+envAPIKey+" or pass --api-key-file FILE")
+	}
+	if f.config != "" {
+		configured, err := gatewayconfig.ReadAdminKey(f.config, a.getenv)
+		if err != nil {
+			return "", withHint(fmt.Errorf("read admin_key: %w", err), "set "+envAPIKey+" or pass --api-key-file FILE where admin_key cannot be read from here")
+		}
+		if !configured.Empty() {
+			return configured.Reveal(), nil
+		}
 	}
 	path := filepath.Join(dataDir, adminKeyFile)
 	key, err := readKey(path)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -136,6 +137,9 @@ func TestWhereTheKeyComesFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	file := writeFile(t, "key", "sk-aig-file\r\n")
+	configured := "sk-aig-configured-0123456789"
+	config := writeFile(t, "aigateway.yaml", "data_dir: "+dir+"\nadmin_key: file:"+writeFile(t, "admin", configured)+"\nproviders: {openai: {api_key: \"${NOT_SET_HERE}\"}}\n")
+	without := writeFile(t, "aigateway.yaml", "data_dir: "+dir+"\n")
 	for _, tc := range []struct {
 		name string
 		env  map[string]string
@@ -146,10 +150,14 @@ func TestWhereTheKeyComesFrom(t *testing.T) {
 		{"the configuration's default", map[string]string{"XDG_DATA_HOME": home}, nil, "sk-aig-home"},
 		{"environment first", map[string]string{gatewayconfig.EnvDataDir: dir, envAPIKey: "sk-aig-env"}, nil, "sk-aig-env"},
 		{"flag before all", map[string]string{gatewayconfig.EnvDataDir: dir, envAPIKey: "sk-aig-env"}, []string{"--api-key-file", file}, "sk-aig-file"},
+		{"the configuration", nil, []string{"--config", config, "--server", server}, configured},
+		{"the configuration's data directory", nil, []string{"--config", without, "--server", server}, "sk-aig-admin"},
+		{"environment before the configuration", map[string]string{envAPIKey: "sk-aig-env"}, []string{"--config", config, "--server", server}, "sk-aig-env"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			tc.env[envServer] = server
-			if r := runCLI(t, tc.env, append([]string{"usage"}, tc.args...)...); r.code != 0 || f.auth != "Bearer "+tc.want {
+			env := map[string]string{envServer: server}
+			maps.Copy(env, tc.env)
+			if r := runCLI(t, env, append([]string{"usage"}, tc.args...)...); r.code != 0 || f.auth != "Bearer "+tc.want {
 				t.Errorf("sent %q, want %q; %+v", f.auth, tc.want, r)
 			}
 		})
@@ -172,6 +180,8 @@ func TestKeysThatAreNotSent(t *testing.T) {
 	}{
 		{"none", map[string]string{gatewayconfig.EnvDataDir: t.TempDir()}, nil, []string{"no API key", envAPIKey, "aigateway run"}},
 		{"the admin key to another machine", map[string]string{gatewayconfig.EnvDataDir: dir, envServer: "http://gateway.example:8081"}, nil, []string{"no API key for gateway.example:8081"}},
+		{"one that cannot be read", nil, []string{"--config", writeFile(t, "c.yaml", "data_dir: /nowhere\nadmin_key: file:/nowhere/admin\n"), "--server", server}, []string{"read admin_key", "/nowhere/admin", "--api-key-file"}},
+		{"the configured key to another machine", nil, []string{"--config", writeFile(t, "c.yaml", "data_dir: /nowhere\nadmin_key: sk-aig-0123456789012345678901\n"), "--server", "http://gateway.example:8081"}, []string{"no API key for gateway.example:8081"}},
 		{"another program's key", map[string]string{envAPIKey: secret}, nil, []string{"holds no aigateway key", "sk-aig-"}},
 		{"only the prefix", map[string]string{envAPIKey: "sk-aig-"}, nil, []string{"holds no aigateway key"}},
 		{"a line break", map[string]string{envAPIKey: "sk-aig-a\r\nx-evil: 1"}, nil, []string{"holds no aigateway key"}},

@@ -58,7 +58,7 @@ const rootExample = `  # See it work in a minute, without any provider key
 const rootHelp = `
 Environment:
   AIGATEWAY_URL       server the client commands talk to (default ` + defaultServer + `)
-  AIGATEWAY_API_KEY   key they use; else --api-key-file, else admin.key of the data directory
+  AIGATEWAY_API_KEY   key they use; else --api-key-file, admin_key of --config, or admin.key of the data directory
   AIGATEWAY_DATA_DIR  data directory (default ~/.local/share/aigateway)
 `
 

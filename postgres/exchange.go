@@ -18,6 +18,7 @@ type reply struct {
 	grants []budget.Grant
 	ends   []int64 // of the windows of grants
 	lost   int64   // leases that were less than what their holder had
+	behind bool    // the store was of before the last answer
 
 	generation, asserted int64
 	timeline, server     string    // the one that is known, and the server's
@@ -47,9 +48,17 @@ func (r *reply) missing(asks []budget.Ask) (out []budget.Ask) {
 // fenceSQL takes the exchange's place in the order of m's exchanges: an older one
 // that arrives late changes nothing. A replica has to have acknowledged the rules since
 // it joined, left, or was left behind by AwaitVersion.
-const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s
-	WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0
-	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `, clock_timestamp()`
+//
+// $4 is the last one that was answered. A store that does not know of it is of before, as
+// one that was put back from a backup: from this statement on leases are frozen, until all
+// who may live have told theirs, of whom that store has not heard for long.
+const fenceSQL = `WITH fence AS (UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s, aig_holder was
+		WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0 AND was.id = h.id
+		RETURNING s.generation, h.asserted, s.timeline, was.seq < $4 AS behind),
+	froze AS (UPDATE aig_state ` + freezes + ` WHERE EXISTS (SELECT 1 FROM fence WHERE behind)),
+	woken AS (UPDATE aig_holder SET seen = now() WHERE EXISTS (SELECT 1 FROM fence WHERE behind) AND id = ANY(ARRAY(
+		SELECT id FROM aig_holder WHERE id <> $1 AND NOT has_left AND NOT forgotten AND EXISTS (SELECT 1 FROM fence WHERE behind) FOR UPDATE SKIP LOCKED)))
+	SELECT generation + behind::int, asserted, CASE WHEN behind THEN ` + timeline + ` ELSE timeline END, ` + timeline + `, clock_timestamp(), behind FROM fence`
 
 // fenced holds in statements behind fenceSQL if that found its row.
 const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND seq = $3)`
@@ -146,6 +155,11 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.answered = m.seq
+	if r.behind {
+		m.s.lost.Add(1)
+		m.s.failovers.Add(1)
+	}
 	return r, nil
 }
 
@@ -173,7 +187,7 @@ func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
 	b := &pgx.Batch{}
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
-	b.Queue(fenceSQL, m.id, m.epoch, m.seq)
+	b.Queue(fenceSQL, m.id, m.epoch, m.seq, m.answered)
 	b.Queue(lockSQL, m.id, m.epoch, m.seq, ids, starts)
 	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, acked, has, lease, least, spent, reserved)
 	b.Queue(recallSQL, m.id, m.epoch, m.seq, chunk, ids, starts)
@@ -192,7 +206,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &r.clock}, func() error { found = true; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &r.clock, &r.behind}, func() error { found = true; return nil })
 	if err != nil {
 		return false, err
 	}

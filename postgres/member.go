@@ -25,7 +25,8 @@ type Member struct {
 	mu sync.Mutex // held through an exchange
 	// own serves exchanges alone.
 	own *pool
-	seq int64
+	// seq is of the last exchange, answered of the last one that was answered.
+	seq, answered int64
 	// told is what was last asked of each account, with what the store has acknowledged
 	// since and was not given back: after a failover that lost commits it is told again.
 	told   map[budget.AccountName]told
@@ -326,9 +327,7 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 func (s *Store) freeze(ctx context.Context, p *pool, generation int64) error {
 	var froze bool
 	err := s.transact(ctx, p, begin, func(ctx context.Context, c *conn) error {
-		tag, err := c.Exec(ctx, `UPDATE aig_state SET generation = generation + 1, timeline = `+timeline+`,
-			version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576
-			WHERE generation = $1 OR $1 = 0`, generation)
+		tag, err := c.Exec(ctx, `UPDATE aig_state `+freezes+` WHERE generation = $1 OR $1 = 0`, generation)
 		froze = tag.RowsAffected() > 0
 		return err
 	})
@@ -337,6 +336,10 @@ func (s *Store) freeze(ctx context.Context, p *pool, generation int64) error {
 	}
 	return err
 }
+
+// freezes is what freeze makes of aig_state.
+const freezes = `SET generation = generation + 1, timeline = ` + timeline + `,
+	version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576`
 
 // timeline is the history of the server that is asked: it changes at a promotion.
 // The control file tells it later.

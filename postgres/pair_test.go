@@ -151,7 +151,7 @@ func TestPromotion(t *testing.T) {
 	if _, _, err := s.Exchange(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "synchronous_standby_names is empty") {
 		p.Errorf("a promoted server that waits for no standby: %v", err)
 	}
-	p.must(p.store.Forget(t.Context(), "s", false, by))
+	p.must(p.store.Forget(t.Context(), "s", true, by))
 	if g := p.eventually(m, ask(b, 60, 60, 30, 0)); g.Lease != 40 || g.Free != 0 {
 		p.Errorf("a raise before all have told their leases: %+v", g)
 	}

@@ -47,7 +47,8 @@ func (s *Store) CountReplicas(ctx context.Context) (n int, err error) {
 
 // Forget shuts out a replica that will not come back. What it had reserved counts
 // as spent. What it had not used yet counts as spent too if charge is set; else
-// others may have it, which is true only if the replica admits nothing any more.
+// others may have it, which is true only if the replica admits nothing any more: one
+// that left, or was silent for MaxStale, others are refused.
 func (s *Store) Forget(ctx context.Context, id string, charge bool, by budget.Author) error {
 	if err := by.Check(); err != nil {
 		return err
@@ -59,12 +60,18 @@ func (s *Store) Forget(ctx context.Context, id string, charge bool, by budget.Au
 func (s *Store) forget(ctx context.Context, id string, charge bool, since *time.Time, by budget.Author) error {
 	_, err := s.edit(ctx, func(ctx context.Context, c *conn, now time.Time) error {
 		var seen time.Time
-		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten AND ($2::timestamptz IS NULL OR seen = $2) RETURNING seen`, id, since).Scan(&seen)
+		var alive bool
+		err := c.QueryRow(ctx, `UPDATE aig_holder SET epoch = epoch + 1, forgotten = true WHERE id = $1 AND NOT forgotten AND ($2::timestamptz IS NULL OR seen = $2)
+			RETURNING seen, NOT has_left AND seen > now() - $3 * interval '1 microsecond'`, id, since, s.stale().Microseconds()).Scan(&seen, &alive)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return budget.NotFound("replica_not_found", fmt.Sprintf("there is no replica %q; `aigateway replicas list` names them", budget.Clip(id, 100)))
 		}
 		if err != nil {
 			return err
+		}
+		if alive && !charge {
+			return &budget.Error{Kind: budget.KindConflict, Reason: "replica_is_live", Message: fmt.Sprintf("replica %s reached the store at %s and may still admit calls on what it was lent; stop it, and release once it is silent or has left (at most %s later), or charge",
+				id, seen.UTC().Format(time.RFC3339), s.stale())}
 		}
 		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
 			ORDER BY a.budget_id, a.start FOR UPDATE OF a`, id); err != nil {

@@ -373,6 +373,8 @@ func testForget(w *world) {
 	w.exchange(lost, ask(b, 40, 40, 10, 5))
 	w.isKind(w.store.Forget(ctx, "nobody", true, by), budget.KindNotFound, "replica_not_found")
 	w.must(w.store.Forget(ctx, "dead", true, by))
+	w.isKind(w.store.Forget(ctx, "lost", false, by), budget.KindConflict, "replica_is_live")
+	w.exec("UPDATE aig_holder SET seen = now() - interval '1 hour' WHERE id = 'lost'")
 	w.must(w.store.Forget(ctx, "lost", false, by))
 	w.sums()
 	if st := w.status(b.BudgetID); st.Spent != 55 || st.Reserved != 0 {

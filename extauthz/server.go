@@ -111,8 +111,12 @@ func New(c Config) (*Server, error) {
 		c.Betas = func(string) []string { return nil }
 	}
 	bodies := newBodies(c.BodyMemory)
+	memory, err := pricing.NewMemory(min(bodies.most/4, mostRemembered))
+	if err != nil {
+		return nil, err
+	}
 	return &Server{
-		betas: c.Betas, bodies: bodies, memory: pricing.NewMemory(min(bodies.most/4, mostRemembered)), settled: c.Settled, origins: c.Origins, refusals: c.Refusals, told: c.Told,
+		betas: c.Betas, bodies: bodies, memory: memory, settled: c.Settled, origins: c.Origins, refusals: c.Refusals, told: c.Told,
 		maxWait: c.MaxWait, minCap: c.MinInsertedCap,
 		keys: c.Keys, ledger: c.Ledger, catalog: c.Catalog, sealer: c.Sealer,
 		now: c.Now, log: c.Log, metrics: metrics,

@@ -1,9 +1,12 @@
 package pricing
 
 import (
-	"bytes"
 	"container/list"
-	"hash/maphash"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"unsafe"
@@ -17,66 +20,45 @@ const (
 	// leastAgain is the size in bytes from which a body is remembered; shorter ones
 	// are read in less time than this is worth.
 	leastAgain = 32 << 10
-	// blockAgain is how many bytes of a body are looked up together.
-	blockAgain = 16 << 10
-	// apart is how many bytes are between marks at least, but for the last.
-	apart = 1 << 10
-	// maxMarks are kept of a conversation, and maxMarked of what one holds beside
-	// itself, in elements.
-	maxMarks, maxMarked = 48, 256
-	// maxPieces are the pieces of memory in which a conversation is kept.
-	maxPieces = 64
+	// blockAgain is how many bytes of a body a tag is of.
+	blockAgain = 8 << 10
+	// maxMarked is how many elements a mark has beside itself at most, and
+	// maxMarkBytes what it takes.
+	maxMarked, maxMarkBytes = 256, 32 << 10
+	// longestNames are the bytes of the names in front of a list of messages.
+	longestNames = 1 << 10
 )
 
-// Memory remembers conversations, by the bytes of their bodies. It is safe for
-// concurrent use.
+// Memory remembers what parsers made of how bodies begin. Of the bodies it keeps
+// tags, and no text. It is safe for concurrent use.
 type Memory struct {
 	most  int64
-	seed  maphash.Seed
+	mac   cipher.AEAD
 	least int // bytes of a body
-	block int // bytes that are looked up together
-	apart int // bytes between marks
+	block int // bytes of a block
 	head  int // bytes by which tools are looked up
 
 	mu     sync.Mutex
 	size   int64
-	recent list.List // of kept, the one that was used last in front
-	blocks map[uint64]*conversation
-	tools  map[uint64][]*tools
+	recent list.List // of *remembered, the one that was used last in front
+	known  map[tag]*list.Element
 }
 
-// Size is how many bytes m holds.
-func (m *Memory) Size() int64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.size
+// tag stands for an owner, an endpoint and all bytes up to a block's end. It is a
+// GMAC, chained by its nonce, with a key of this process. Nobody is shown one, so
+// whoever chooses the bytes of two bodies makes their tags equal with a chance below
+// 2^-100: NIST SP 800-38D, appendix B.
+type tag [tagSize]byte
+
+const tagSize = 16
+
+// remembered is what a Memory has for a tag. It does not change: parsers use it unlocked.
+type remembered struct {
+	tag   tag
+	mark  *bookmark
+	tools []*tools
+	size  int64
 }
-
-// kept is what a Memory holds. It does not change, but for its place there.
-type kept interface {
-	size() int64
-	leave(m *Memory)
-	where() **list.Element // nil: it was forgotten
-}
-
-// NewMemory returns a Memory that holds that many bytes.
-func NewMemory(most int64) *Memory {
-	return &Memory{most: most, seed: maphash.MakeSeed(), least: leastAgain, block: blockAgain, apart: apart, head: toolsHead, blocks: make(map[uint64]*conversation), tools: make(map[uint64][]*tools)}
-}
-
-// conversation is what an owner sent to an endpoint.
-type conversation struct {
-	owner    string
-	endpoint Endpoint
-	pieces   [][]byte    // its bytes, up to the last mark
-	length   int         // of all pieces
-	marks    []*bookmark // ascending
-	sums     []uint64    // of its blocks, each of all bytes until there
-
-	place *list.Element
-}
-
-func (c *conversation) where() **list.Element { return &c.place }
 
 // bookmark is a parser behind an element of a list at the top of a body.
 type bookmark struct {
@@ -89,168 +71,114 @@ type bookmark struct {
 	read  int
 }
 
-// size is about how many bytes of memory c takes.
-func (c *conversation) size() int64 {
-	n := len(c.marks)*(int(unsafe.Sizeof(bookmark{}))+512) + len(c.sums)*64
-	for _, piece := range c.pieces {
-		n += cap(piece) + 64
+// NewMemory returns a Memory that holds at most so many bytes; the error is that of
+// a system without AES.
+func NewMemory(most int64) (*Memory, error) {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // never fails
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		return nil, fmt.Errorf("key of the tags: %w", err)
 	}
-	return int64(n)
+	mac, err := cipher.NewGCMWithNonceSize(block, tagSize)
+	if err != nil {
+		return nil, fmt.Errorf("key of the tags: %w", err)
+	}
+	return &Memory{most: most, mac: mac, least: leastAgain, block: blockAgain, head: toolsHead, known: make(map[tag]*list.Element)}, nil
 }
 
-// sums are those of a body's whole blocks.
-func (m *Memory) sums(owner string, e Endpoint, body []byte) []uint64 {
-	sums := make([]uint64, 0, len(body)/m.block)
-	sum := maphash.String(m.seed, owner) + maphash.String(m.seed, string(e))
-	for ; len(body) >= m.block; body = body[m.block:] {
-		const odd = 0x9e3779b97f4a7c15
-		sum = sum*odd ^ maphash.Bytes(m.seed, body[:m.block])
-		sums = append(sums, sum)
-	}
-	return sums
-}
-
-// find is the conversation of the owner that has the most blocks in common with
-// the body whose sums these are; nil where none has one. Equal sums prove nothing.
-func (m *Memory) find(owner string, e Endpoint, sums []uint64) *conversation {
+// Size is about how many bytes m holds.
+func (m *Memory) Size() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, sum := range slices.Backward(sums) {
-		if c := m.blocks[sum]; c != nil && c.owner == owner && c.endpoint == e {
-			m.recent.MoveToFront(c.place)
-			return c
+	return m.size
+}
+
+// next sets t to the tag of what before is of, and of text behind it.
+func (m *Memory) next(t, before *tag, text []byte) {
+	m.mac.Seal(t[:0], before[:], nil, text)
+}
+
+// tags are those of a body: without any of it, then behind each whole block.
+func (m *Memory) tags(owner string, e Endpoint, body []byte) []tag {
+	tags := make([]tag, 1+len(body)/m.block)
+	m.next(&tags[0], &tags[0], []byte(string(e)+" "+owner))
+	for i := 1; i < len(tags); i++ {
+		m.next(&tags[i], &tags[i-1], body[(i-1)*m.block:i*m.block])
+	}
+	return tags
+}
+
+// find is what m has for the last of the tags that it knows; nil where it knows none.
+func (m *Memory) find(tags ...tag) *remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range slices.Backward(tags) {
+		if place := m.known[t]; place != nil {
+			m.recent.MoveToFront(place)
+			return rememberedAt(place)
 		}
 	}
 	return nil
 }
 
-// known is the last mark of c with nothing before it that is not in body, too, and
-// its number; nil where there is none.
-func (c *conversation) known(body []byte) (*bookmark, int) {
-	n := 0
-	for _, piece := range c.pieces {
-		same := min(len(piece), len(body)-n)
-		if !bytes.Equal(piece[:same], body[n:n+same]) {
-			same = differs(piece, body[n:])
-		}
-		if n += same; same < len(piece) {
-			break
-		}
-	}
-	for i := len(c.marks) - 1; i >= 0; i-- {
-		if c.marks[i].at <= n {
-			return c.marks[i], i
-		}
-	}
-	return nil, 0
-}
-
-// differs is where two texts do that are not equal as far as both go.
-func differs(a, b []byte) int {
-	const step = 256
-	n := 0
-	for ; n+step <= min(len(a), len(b)) && bytes.Equal(a[n:n+step], b[n:n+step]); n += step {
-	}
-	for a[n] == b[n] {
-		n++
-	}
-	return n
-}
-
-// keep remembers a body that was read from mark number last of c on, and passed
-// the marks of more; with a nil c it was read from its beginning.
-func (m *Memory) keep(owner string, e Endpoint, body []byte, sums []uint64, c *conversation, last int, more []*bookmark) {
-	end := more[len(more)-1].at
-	n := &conversation{owner: owner, endpoint: e, length: end, sums: sums[:end/m.block]}
-	if len(n.sums) == 0 {
-		return // nobody would find it
-	}
-	from := 0
-	if c != nil {
-		from = c.marks[last].at
-		n.marks = append(n.marks, c.marks[:last+1]...)
-		n.pieces = c.until(from)
-	}
-	if n.marks = append(n.marks, more...); len(n.marks) > maxMarks {
-		n.marks = thinned(n.marks)
-	}
-	if n.pieces = append(n.pieces, bytes.Clone(body[from:end])); len(n.pieces) > maxPieces {
-		n.pieces = [][]byte{bytes.Clone(body[:end])}
-	}
+// keep remembers e in place of what m has for its tag, and forgets what was not used
+// for longest.
+func (m *Memory) keep(e *remembered) {
+	e.size = footprint(reflect.ValueOf(e)) + int64(unsafe.Sizeof(list.Element{})) + 2*int64(unsafe.Sizeof(tag{}))
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if c != nil && from >= c.length/2 { // its next turn will be that of this one
-		m.forget(c)
+	if place := m.known[e.tag]; place != nil {
+		m.forget(place)
 	}
-	if m.add(n) {
-		for _, sum := range n.sums {
-			m.blocks[sum] = n
-		}
-	}
-}
-
-// add takes k, and forgets what was not used for longest; false where all of the
-// memory is too small. mu is held.
-func (m *Memory) add(k kept) bool {
-	size := k.size()
-	if size > m.most {
-		return false
-	}
-	for m.size+size > m.most {
-		m.forget(m.recent.Back().Value.(kept))
-	}
-	*k.where() = m.recent.PushFront(k)
-	m.size += size
-	return true
-}
-
-// until are the pieces of c up to an offset. The memory behind that is kept with the
-// last one, or that is copied where it would be most of it.
-func (c *conversation) until(end int) [][]byte {
-	var pieces [][]byte
-	for _, piece := range c.pieces {
-		if len(piece) > end {
-			if piece = piece[:end]; end < cap(piece)/2 {
-				piece = bytes.Clone(piece)
-			}
-		}
-		if len(piece) == 0 {
-			break
-		}
-		pieces = append(pieces, piece)
-		end -= len(piece)
-	}
-	return pieces
-}
-
-// thinned is every other mark, and the last.
-func thinned(marks []*bookmark) []*bookmark {
-	var kept []*bookmark
-	for i, m := range marks {
-		if i%2 == 1 || i == len(marks)-1 {
-			kept = append(kept, m)
-		}
-	}
-	return kept
-}
-
-func (m *Memory) forget(k kept) {
-	place := k.where()
-	if *place == nil {
+	if e.size > m.most || e.mark != nil && e.size > maxMarkBytes {
 		return
 	}
-	m.recent.Remove(*place)
-	*place = nil
-	m.size -= k.size()
-	k.leave(m)
+	for m.size+e.size > m.most {
+		m.forget(m.recent.Back())
+	}
+	m.known[e.tag] = m.recent.PushFront(e)
+	m.size += e.size
 }
 
-func (c *conversation) leave(m *Memory) {
-	for _, sum := range c.sums {
-		if m.blocks[sum] == c {
-			delete(m.blocks, sum)
+func (m *Memory) forget(place *list.Element) {
+	e := rememberedAt(place)
+	m.recent.Remove(place)
+	delete(m.known, e.tag)
+	m.size -= e.size
+}
+
+func rememberedAt(place *list.Element) *remembered { return place.Value.(*remembered) }
+
+// footprint is how many bytes v takes with all that it refers to.
+func footprint(v reflect.Value) int64 {
+	return int64(v.Type().Size()) + referred(v)
+}
+
+// referred is how many bytes v takes beside itself.
+func referred(v reflect.Value) (n int64) {
+	switch v.Kind() {
+	case reflect.String:
+		return int64(v.Len())
+	case reflect.Pointer:
+		if !v.IsNil() {
+			return footprint(v.Elem())
+		}
+	case reflect.Slice:
+		n = int64(v.Cap()) * int64(v.Type().Elem().Size())
+		fallthrough
+	case reflect.Array:
+		if k := v.Type().Elem().Kind(); k >= reflect.Array { // not of numbers
+			for i := range v.Len() {
+				n += referred(v.Index(i))
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			n += referred(v.Field(i))
 		}
 	}
+	return n
 }
 
 // conversation reads a list of messages, which may be that of an earlier body and
@@ -271,28 +199,42 @@ func (p *parser) turns(item func(*parser, int) error, i int) error {
 		if err := item(p, i); err != nil {
 			return err
 		}
-		if p.apart > 0 { // agents change their last messages, so the marks get closer
-			p.mark(item, max((len(p.call.body)-p.dec.at)/8, p.apart))
+		if p.memory != nil {
+			p.mark(item)
 		}
-	}
-	if p.apart > 0 {
-		p.mark(item, 1) // from here the next turn goes on
 	}
 	return p.dec.bracket()
 }
 
-// mark notes where the parser is, if the last mark is at least so many bytes before.
-func (p *parser) mark(item func(*parser, int) error, apart int) {
+// mark notes where the parser is, if a block ends behind it and the last mark is
+// half a block before: the last one in a block counts.
+func (p *parser) mark(item func(*parser, int) error) {
 	at := p.dec.at
-	if at-p.marked < apart || len(p.dec.open) != len(bookmark{}.open) || p.dec.open[0].many != nil || p.call.body[at-1] != '}' || !p.call.copies() {
+	block := (at + p.memory.block - 1) / p.memory.block
+	if block >= len(p.tags) || at-p.marked < p.memory.block/2 || p.call.body[at-1] != '}' || !p.keeps() {
 		return
 	}
 	m := &bookmark{item: item, at: at, call: p.call.copied(nil), has: p.dec.has, read: p.read}
 	copy(m.open[:], p.dec.open)
 	for _, name := range p.dec.names {
-		m.names = append(m.names, bytes.Clone(name))
+		m.names = append(m.names, slices.Clone(name))
 	}
-	p.marks, p.marked = append(p.marks, m), at
+	if n := len(p.marks); n > 0 && p.marks[n-1].tag == p.tags[block] {
+		p.marks = p.marks[:n-1]
+	}
+	p.marks, p.marked = append(p.marks, &remembered{tag: p.tags[block], mark: m}), at
+}
+
+// keeps reports whether all that the parser knows is what a bookmark has, and little.
+func (p *parser) keeps() bool {
+	if len(p.dec.open) != len(bookmark{}.open) || p.dec.open[0].many != nil {
+		return false
+	}
+	n := 0
+	for _, name := range p.dec.names {
+		n += len(name)
+	}
+	return n <= longestNames && p.call.copies()
 }
 
 // resume goes on reading text, a body, behind what m knows.
@@ -333,22 +275,18 @@ func (c *Call) copied(body []byte) Call {
 // parseAgain reads a body as d says, from where one that m remembers is no longer
 // the same.
 func (p *parser) parseAgain(m *Memory, owner string, e Endpoint, body []byte) error {
-	sums := m.sums(owner, e, body)
-	p.memory, p.owner, p.apart = m, owner, m.apart
-	c, last := m.find(owner, e, sums), 0
-	var from *bookmark
-	if c != nil {
-		from, last = c.known(body)
-	}
+	p.memory, p.tags = m, m.tags(owner, e, body)
 	var err error
-	if from != nil {
-		err = p.resume(body, from)
+	if known := m.find(p.tags[1:]...); known != nil {
+		err = p.resume(body, known.mark)
 	} else {
-		c, err = nil, p.document(body, p.topMember)
+		err = p.document(body, p.topMember)
 	}
-	if err == nil && len(p.marks) > 0 {
-		m.keep(owner, e, body, sums, c, last, p.marks)
+	if err != nil {
+		return err
 	}
-	p.marks = nil
-	return err
+	for _, e := range p.marks {
+		m.keep(e)
+	}
+	return nil
 }

@@ -123,10 +123,7 @@ func newTalk(r *rand.Rand) *talk {
 // how it begins was known, and its tools.
 func agreesWithout(t *testing.T, m *Memory, owner string, e Endpoint, body []byte) (known, tools bool) {
 	t.Helper()
-	if c := m.find(owner, e, m.sums(owner, e, body)); c != nil {
-		from, _ := c.known(body)
-		known = from != nil
-	}
+	known = len(body) >= m.least && m.find(m.tags(owner, e, body)[1:]...) != nil
 	lent := slices.Clone(body)
 	got, err := parseCall(t.Context(), e, lent, m, owner)
 	want, wantErr := ParseCall(e, slices.Clone(body))
@@ -159,16 +156,25 @@ func forgetTools(t *testing.T, c *Call) (known bool) {
 	return known
 }
 
+func newMemory(t *testing.T, most int64) *Memory {
+	t.Helper()
+	m, err := NewMemory(most)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
 // tight is a Memory that looks at every few bytes.
-func tight(most int64, block int) *Memory {
-	m := NewMemory(most)
-	m.least, m.block, m.apart, m.head = 0, block, 1, 2+block%10
+func tight(t *testing.T, most int64, block int) *Memory {
+	m := newMemory(t, most)
+	m.least, m.block, m.head = 0, block, 2+block%10
 	return m
 }
 
 func talkAbout(t *testing.T, r *rand.Rand) (known, tools int) {
 	t.Helper()
-	m := tight([]int64{1 << 40, 30_000}[r.IntN(2)], 1+r.IntN(60))
+	m := tight(t, []int64{1 << 40, 30_000}[r.IntN(2)], 1+r.IntN(60))
 	talks := []*talk{newTalk(r), newTalk(r)}
 	for range 12 {
 		c := talks[r.IntN(len(talks))]
@@ -196,7 +202,7 @@ func talkAbout(t *testing.T, r *rand.Rand) (known, tools int) {
 		}
 		held := int64(0)
 		for e := m.recent.Front(); e != nil; e = e.Next() {
-			held += e.Value.(kept).size()
+			held += rememberedAt(e).size
 		}
 		if held != m.size || m.size > m.most {
 			t.Fatalf("%d bytes are held and %d are counted, of %d", held, m.size, m.most)
@@ -226,7 +232,7 @@ func FuzzReadAgain(f *testing.F) {
 	f.Add([]byte(`{"x":1,"messages":[{"content":[{"type":"text","text":"x"}]}],"max_tokens":1,"model":"a/b"}`), []byte(`]}`), uint(59), uint8(9))
 	f.Fuzz(func(t *testing.T, first, rest []byte, cut uint, block uint8) {
 		for _, e := range []Endpoint{Chat, Messages, Responses} {
-			m := tight(1<<40, 1+int(block))
+			m := tight(t, 1<<40, 1+int(block))
 			second := append(slices.Clone(first[:min(cut, uint(len(first)))]), rest...)
 			for _, body := range [][]byte{first, second, first, second} {
 				agreesWithout(t, m, "a", e, body)
@@ -247,7 +253,7 @@ func agentTurns(n, size int) [][]byte {
 // TestAgentsAreKnown: of a turn only what is new is read, whichever of many
 // conversations it is of, and each is kept once.
 func TestAgentsAreKnown(t *testing.T) {
-	m := NewMemory(64 << 20)
+	m := newMemory(t, 64<<20)
 	for _, owner := range []string{"a", "b"} {
 		for i, body := range agentTurns(30, 128<<10) {
 			if known, tools := agreesWithout(t, m, owner, Chat, body); known != (i > 0) || tools != (i > 0) {
@@ -255,18 +261,45 @@ func TestAgentsAreKnown(t *testing.T) {
 			}
 		}
 	}
-	if n := m.recent.Len(); n != 4 {
-		t.Errorf("%d conversations and lists of tools are kept, want two of each", n)
+	const most = 2 * (192/8 + 30 + 1)
+	if n := m.recent.Len(); n > most {
+		t.Errorf("%d marks and lists of tools are kept, want one for each block and turn of two conversations", n)
 	}
-	if m.size > 2*(256<<10+maxMarks*4096) {
+	if m.size > most*4<<10 {
 		t.Errorf("they take %d bytes", m.size)
 	}
 	// What is not kept is not found.
 	for m.recent.Len() > 0 {
-		m.forget(m.recent.Back().Value.(kept))
+		m.forget(m.recent.Back())
 	}
-	if m.size != 0 || len(m.blocks)+len(m.tools) != 0 {
-		t.Errorf("%d bytes, %d blocks and %d lists of tools are left of nothing", m.size, len(m.blocks), len(m.tools))
+	if m.size != 0 || len(m.known) != 0 {
+		t.Errorf("%d bytes and %d tags are left of nothing", m.size, len(m.known))
+	}
+}
+
+// TestMemoryKeepsNoText: of what was said nothing is left, and what else a body has
+// may be long.
+func TestMemoryKeepsNoText(t *testing.T) {
+	const secret = "a secret that nobody may find"
+	m := tight(t, 1<<20, 64)
+	body := `{"service_tier":"` + strings.Repeat("x", maxMarkBytes) + `","messages":[` + strings.Repeat(`{"role":"user","content":"`+secret+`"},`, 100) + `{}]}`
+	for i, b := range []string{body, strings.Replace(body, "xx", "", 3*maxMarkBytes/8)} {
+		_, _ = parseCall(t.Context(), Chat, []byte(b), m, "a")
+		if n := m.recent.Len(); (n > 0) != (i > 0) {
+			t.Errorf("body %d: %d marks", i, n)
+		}
+	}
+	for e := m.recent.Front(); e != nil; e = e.Next() {
+		if text := fmt.Sprintf("%+v", *rememberedAt(e).mark); strings.Contains(text, secret) {
+			t.Fatalf("%.300s", text)
+		}
+	}
+	for i, names := range []int{longestNames, longestNames - 8} {
+		m = tight(t, 1<<20, 64)
+		agreesWithout(t, m, "a", Chat, []byte(`{"`+strings.Repeat("n", names)+`":1,"messages":[{"role":"user","content":"`+secret+`"},{"role":"user","content":"`+secret+`"}],"model":"a/b"}`))
+		if n := m.recent.Len(); (n > 0) != (i > 0) {
+			t.Errorf("names of %d bytes: %d marks", names, n)
+		}
 	}
 }
 
@@ -322,7 +355,7 @@ func TestCallsAreCopied(t *testing.T) {
 
 // TestReadAgainConcurrently: callers share what is remembered.
 func TestReadAgainConcurrently(t *testing.T) {
-	m := NewMemory(1 << 20)
+	m := newMemory(t, 1<<20)
 	bodies := agentTurns(8, 60<<10)
 	want := make([]*Call, len(bodies))
 	for i, body := range bodies {

@@ -25,11 +25,10 @@ type parser struct {
 	free      bool // the endpoint is: nothing needs a bound
 	rewriting bool // within something that the provider may write anew
 
-	memory *Memory     // of earlier bodies; nil: there is none
-	owner  string      // … of whom
-	apart  int         // bytes between marks at least; 0: none are made
-	marked int         // where the last one is
-	marks  []*bookmark // made of this body
+	memory *Memory       // of earlier bodies; nil: there is none
+	tags   []tag         // … of this one
+	marked int           // where the last mark is
+	marks  []*remembered // made of this body
 }
 
 // object reads an object and calls member after each name; member must read

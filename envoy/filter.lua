@@ -14,6 +14,7 @@ local MAX_ITEMS, MAX_ID = 64, 128 -- ids of output items, and their length
 local MAX_QUOTED = 4 -- times that an error may have been escaped
 local MAX_CHOICES = 8192 -- choices whose end is noted
 local SMALL_BODY = 8192 -- a body of so many bytes is got at once: a call of Envoy's costs as much as copying it
+local MAX_GOT = 98304 -- bytes got of a larger one at once: LuaJIT maps what is from 128 KiB on, which costs as much again
 local MAX_UNPACKED, MIN_UNPACKED, MAX_RATIO = 1048576, 65536, 64 -- bytes that a packed answer may hold: in all, and for each byte of its own
 local MAX_PIECE = 16384 -- a piece of a stream this long may have waited for a client that did not read
 local SEEN_AFTER = 500 -- milliseconds after which the report says again when output came
@@ -48,6 +49,18 @@ local UNFINISHED = { ['"in_progress"'] = true, ['"queued"'] = true }
 
 local function unescape(hex) return string.char(tonumber(hex, 16)) end
 
+-- The bytes of a body from one offset to another, behind the first n of out. Returns how many it has now.
+local function get(out, n, body, at, to)
+  repeat
+    local size = to - at
+    if size > MAX_GOT then size = MAX_GOT end
+    n = n + 1
+    out[n] = body:getBytes(at, size)
+    at = at + size
+  until at == to
+  return n
+end
+
 -- Edits are "at del length:text", repeated, with %XX in the text. Anything unexpected is an error: the edit header then stays, and the RBAC
 -- filter behind us refuses the request. A large body is got in the pieces that stay: each copy of it costs more than all else.
 local function splice(body, edits)
@@ -61,10 +74,17 @@ local function splice(body, edits)
     if at < pos or at + del > length or e + len > size then error("edits do not fit the body") end
     local text = sub(edits, e + 1, e + len)
     if find(text, "%", 1, true) then text = string.gsub(text, "%%(%x%x)", unescape) end
-    out[n + 1], out[n + 2] = whole and sub(whole, pos + 1, at) or body:getBytes(pos, at - pos), text
-    n, pos, i = n + 2, at + del, e + len + 1
+    if whole then
+      n = n + 1
+      out[n] = sub(whole, pos + 1, at)
+    else
+      n = get(out, n, body, pos, at)
+    end
+    n = n + 1
+    out[n] = text
+    pos, i = at + del, e + len + 1
   end
-  out[n + 1] = whole and sub(whole, pos + 1) or body:getBytes(pos, length - pos)
+  if whole then out[n + 1] = sub(whole, pos + 1) else get(out, n, body, pos, length) end
   return concat(out)
 end
 

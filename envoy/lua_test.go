@@ -26,7 +26,7 @@ func TestVersionIsThePin(t *testing.T) {
 func TestLuaAgreesOnNamesAndLimits(t *testing.T) {
 	for _, want := range []string{
 		fmt.Sprintf("REPORT = %q", envoy.NamespaceReport), fmt.Sprintf("get(%q)", envoy.HeaderAnswer), fmt.Sprintf("remove(%q)", envoy.HeaderAnswer),
-		fmt.Sprintf("SMALL_BODY = %d ", smallBody), fmt.Sprintf("MAX_CAPTURE = %d ", envoy.MaxCapture), fmt.Sprintf("MAX_EVENT = %d ", envoy.MaxEvent),
+		fmt.Sprintf("SMALL_BODY = %d ", smallBody), fmt.Sprintf("MAX_GOT = %d ", maxGot), fmt.Sprintf("MAX_CAPTURE = %d ", envoy.MaxCapture), fmt.Sprintf("MAX_EVENT = %d ", envoy.MaxEvent),
 		fmt.Sprintf("get(%q)", envoy.HeaderEdit), fmt.Sprintf("remove(%q)", envoy.HeaderEdit),
 	} {
 		if !strings.Contains(envoy.LuaSource(), want) {
@@ -46,6 +46,34 @@ func (v *vm) request(edits string, body *string) (sent string, passed bool, err 
 
 // smallBody is the longest body that the filter gets at once.
 const smallBody = 8192
+
+// maxGot is how many bytes of a larger one it gets at once.
+const maxGot = 98304
+
+// TestSpliceInPieces: a large body is got in pieces, wherever it is cut.
+func TestSpliceInPieces(t *testing.T) {
+	var b strings.Builder
+	for i := 0; b.Len() < 3*maxGot; i++ {
+		fmt.Fprint(&b, i, " ")
+	}
+	v := newVM(t)
+	for pieces := range 3 {
+		for _, size := range []int{-1, 0, 1} {
+			body := b.String()[:max(pieces*maxGot+size, smallBody+1)]
+			for _, at := range []int{0, 9, len(body) - maxGot - 1, len(body) - maxGot, len(body) - maxGot + 1, maxGot - 1, maxGot, maxGot + 1, len(body) - 1, len(body)} {
+				if at < 0 || at > len(body) {
+					continue
+				}
+				del := min(1, len(body)-at)
+				want := body[:at] + "text" + body[at+del:]
+				got, passed, err := v.request(envoy.EncodeEdits([]envoy.Edit{{At: at, Del: del, Ins: "text"}}), &body)
+				if err != nil || !passed || got != want {
+					t.Errorf("%d bytes, edited at %d: passed %v, %v, %d bytes, want %d", len(body), at, passed, err, len(got), len(want))
+				}
+			}
+		}
+	}
+}
 
 func TestSpliceProperty(t *testing.T) {
 	v := newVM(t)

@@ -180,17 +180,25 @@ func (v *validator) listen(l fileListen, dataDir string) Listen {
 	return out
 }
 
-// control refuses to hand the providers' keys to whoever connects.
+// control refuses to hand the providers' keys, or Envoy itself, to whoever connects.
 func (v *validator) control(l Listen) {
+	if beyondLoopback(l.EnvoyAdmin) {
+		v.fail("listen.envoy_admin", "is %s, and whoever connects there can stop Envoy, without a key; use a socket (remove it), or 127.0.0.1:PORT", l.EnvoyAdmin)
+	}
 	socket := strings.HasPrefix(l.Control, "unix:")
-	host, _, _ := net.SplitHostPort(l.Control)
-	ip := net.ParseIP(host)
-	if !socket && ip != nil && !ip.IsLoopback() && !l.ControlTLS.Set() {
+	if beyondLoopback(l.Control) && !l.ControlTLS.Set() {
 		v.fail("listen.control", "is %s, and whoever connects there gets every provider's key; use a socket (remove it), or set listen.control_tls, so that only Envoy can", l.Control)
 	}
 	if l.ControlGroup != "" && !socket {
 		v.fail("listen.control_group", "is for a socket, and listen.control is %s; remove one", l.Control)
 	}
+}
+
+// beyondLoopback reports whether other machines may connect to an address.
+func beyondLoopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return ip != nil && !ip.IsLoopback()
 }
 
 func (v *validator) controlTLS(f fileControlTLS) ControlTLS {

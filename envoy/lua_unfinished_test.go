@@ -128,6 +128,7 @@ func TestReportsBeforeTheReasonForTheEnd(t *testing.T) {
 		"zeros that begin":                      {zeros + text + stop + mark, false},
 		"a running total beside text":           {sent(`{"choices":[{"index":0,"delta":{"content":"hi"}}],"usage":`+use+`}`) + stop + mark, false},
 		"a running total beside a choice":       {text + sent(`{"choices":[{"index":0,"delta":{}}],"usage":`+use+`}`) + stop + mark, false},
+		"a report beside a text of its own":     {text + sent(`{"text":"x","usage":`+use+`}`) + stop + mark, false},
 		"the reason in one event with it":       {text + "data: {\"choices\":[],\"usage\":" + use + "}\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n" + mark, false},
 		"reasons of two documents in one event": {text + alone + "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}\ndata: {\"choices\":[{\"delta\":{}}]}\n\n" + mark, false},
 		"an event of another kind":              {text + alone + sent(`{"type":"x","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`) + mark, false},

@@ -141,6 +141,7 @@ func TestPartsAboveTheirWholeStandBesideIt(t *testing.T) {
 		{name: "sound without a price", model: "openrouter/acme/m", e: pricing.Chat, ev: chat(`,"prompt_tokens_details":{"audio_tokens":300}`), cost: (800 + 80) * micro, inconsistent: true},
 		{name: "speech", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"said":20}`}, cost: (200 + 80 + 1600) * micro, inconsistent: true},
 		{name: "all output is speech", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":20,"said":20}`}, cost: (200 + 1600) * micro},
+		{name: "pictures", model: "spelt/sight", e: pricing.Chat, ev: chat(`,"completion_tokens_details":{"image_tokens":30}`), cost: (200 + 80 + 2400) * micro, inconsistent: true},
 		{name: "what was cached is sound, too", model: "odd/all", e: pricing.Chat, ev: pricing.Evidence{Usage: `{"in":100,"out":10,"hit":80,"heard":40}`}, cost: (40 + 800 + 80) * micro, inconsistent: true},
 	})
 }

@@ -303,6 +303,21 @@ func TestMemoryKeepsNoText(t *testing.T) {
 	}
 }
 
+// TestLongToolsAreNotLearnt: learning a list costs more than reading it, and one that
+// is longer than an agent's shall not cost more than it did.
+func TestLongToolsAreNotLearnt(t *testing.T) {
+	m := newMemory(t, 1<<20)
+	for _, size := range []int{longestTools + 1, longestTools} {
+		list := `[{"name":"f","description":"` + strings.Repeat("d", size-len(`[{"name":"f","description":""}]`)) + `"}]`
+		body := []byte(`{"messages":[],"model":"a/b","max_tokens":1,"tools":` + list + "}")
+		for i := range 2 {
+			if _, known := agreesWithout(t, m, "a", Messages, body); known != (i > 0 && size == longestTools) {
+				t.Errorf("%d bytes, time %d: known %t", size, i, known)
+			}
+		}
+	}
+}
+
 // TestCallsAreCopied: a bookmark shares no memory that a parser writes with the calls
 // that are read from it. What a new field refers to must be copied, or keep a call
 // from being remembered.

@@ -9,6 +9,9 @@ import "reflect"
 const (
 	// toolsHead is by how many bytes a list is looked up, which it has at least.
 	toolsHead = 1 << 10
+	// longestTools is how many bytes a list has at most: it is read and measured once
+	// more to learn it, which makes a body of nothing else four times as dear.
+	longestTools = 256 << 10
 	// maxToolLists are kept that begin alike.
 	maxToolLists = 4
 )
@@ -49,7 +52,7 @@ func (p *parser) toolsAgain() error {
 	if err := p.toolList(); err != nil {
 		return err
 	}
-	if raw := p.call.body[at:p.dec.at]; len(raw) >= m.head {
+	if raw := p.call.body[at:p.dec.at]; len(raw) >= m.head && len(raw) <= longestTools {
 		if l := p.learn(raw); l != nil {
 			m.next(&l.tag, &head, raw)
 			m.keepTools(head, known, l)

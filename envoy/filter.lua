@@ -1371,7 +1371,7 @@ end
 -- A provider's error, whole: it passes without what it quotes of the credentials.
 local function on_error(h, status, anthropic, credentials)
   clean_headers(h:headers(), credentials)
-  if status ~= "403" then publish_status(h, status) end -- the body may be too long to be held; of a 403 it decides
+  if status ~= "403" then publish_status(h, status) end -- the body may be too long to be held; of a 403 it decides whether there is a fee
   local body = h:body(true) -- what was got of h before is stale now
   local text = body and body:getBytes(0, body:length()) or ""
   if status == "401" or status == "402" or status == "403" then

@@ -159,8 +159,9 @@ type Report struct {
 	// bytes. An id with an escape in it is left out.
 	AnswerID string
 	ItemIDs  []string
-	// UpstreamStatus is the provider's 401, 402 or 403 that the filter replaced
-	// by 502; 0 when the status in the log entry is the true one.
+	// UpstreamStatus is that of a provider's redirect or error, which the client may
+	// have got another one for; 0: the filter told none. Of a 403 it tells only what
+	// it replaced: any other is in the log entry, and may have a fee.
 	UpstreamStatus int
 	// Seen is how many bytes of output the filter saw at most, where the decision
 	// had it count: of the texts of a stream's events, as JSON writes them. SeenAt

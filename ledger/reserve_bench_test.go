@@ -77,36 +77,38 @@ func BenchmarkReserveSettle(b *testing.B) {
 func benchReserve(b *testing.B, l *ledger.Ledger, timeSettle bool) {
 	b.ReportAllocs()
 	const chunk = 1000
-	ids := make([]string, chunk)
-	rs := make([]budget.Reservation, chunk)
-	run := 0
 	b.StopTimer()
 	for done := 0; done < b.N; done += chunk {
-		n := min(chunk, b.N-done)
+		benchLives(b, l, done, min(chunk, b.N-done), func(settling bool, f func()) { time1(b, settling == timeSettle, f) })
+	}
+}
+
+// benchLives reserves and then settles n calls, numbered from first, each half within timed.
+func benchLives(b *testing.B, l *ledger.Ledger, first, n int, timed func(settling bool, f func())) {
+	ids := make([]string, n)
+	rs := make([]budget.Reservation, n)
+	for i := range n {
+		ids[i] = "req-" + strconv.Itoa(first+i)
+	}
+	timed(false, func() {
 		for i := range n {
-			run++
-			ids[i] = "req-" + strconv.Itoa(run)
-		}
-		time1(b, !timeSettle, func() {
-			for i := range n {
-				r, err := l.Reserve(b.Context(), budget.Request{RequestID: ids[i], Bound: 100_000,
-					Attribution: budget.Attribution{KeyID: "key_a", Tag: "team/a/b", Model: "p/m", Provider: "p"}})
-				if err != nil {
-					b.Fatal(err)
-				}
-				rs[i] = r
+			r, err := l.Reserve(b.Context(), budget.Request{RequestID: ids[i], Bound: 100_000,
+				Attribution: budget.Attribution{KeyID: "key_a", Tag: "team/a/b", Model: "p/m", Provider: "p"}})
+			if err != nil {
+				b.Fatal(err)
 			}
-		})
-		time1(b, timeSettle, func() {
-			for i := range n {
-				if err := l.Settle(b.Context(), budget.Settlement{RequestID: ids[i], Reservation: &rs[i], Basis: budget.BasisUsage, Cost: 60_000}); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		if err := l.Flush(b.Context()); err != nil {
-			b.Fatal(err)
+			rs[i] = r
 		}
+	})
+	timed(true, func() {
+		for i := range n {
+			if err := l.Settle(b.Context(), budget.Settlement{RequestID: ids[i], Reservation: &rs[i], Basis: budget.BasisUsage, Cost: 60_000}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	if err := l.Flush(b.Context()); err != nil {
+		b.Fatal(err)
 	}
 }
 

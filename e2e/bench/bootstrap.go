@@ -78,11 +78,11 @@ func socket(address string) string {
 	return fmt.Sprintf("{socket_address: {address: %s, port_value: %s}}", host, port)
 }
 
-func gatewayConfig(clients, rest, grpc, dataDir, envoyPath, backend string) string {
+func gatewayConfig(clients, rest, grpc, dataDir, envoyPath, backend, store string) string {
 	return fmt.Sprintf(`listen: {clients: %q, rest: %q, grpc: %q}
 data_dir: %q
 admin_key: %s
-envoy: {path: %q, concurrency: 1}
+%senvoy: {path: %q, concurrency: 1}
 providers:
   bench: {preset: openai_compatible, base_url: "http://%s/v1"}
 models:
@@ -90,5 +90,5 @@ models:
   limits: {context: 4000000, max_output: 64000}
   prices:
   - {from: 2026-01-01, source: bench, checked_at: 2026-01-01, input: "2.5", output: "10"}
-`, clients, rest, grpc, dataDir, adminKey, envoyPath, backend)
+`, clients, rest, grpc, dataDir, adminKey, store, envoyPath, backend)
 }

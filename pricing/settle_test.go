@@ -29,6 +29,9 @@ const settleModels = overlayModels + `
 - model: vllm/instruct
   family: bytes
   prices: [{input: "1.5", output: "2"}]
+- model: vllm/voice
+  limits: {context: 2000, max_output: 16384}
+  prices: [{from: 2026-01-01, source: test, checked_at: 2026-01-01, input: "1", output: "2", output_audio: "12"}]
 - model: vllm/chat
   family: bytes
   prices: [{input: "1", output: "2"}]

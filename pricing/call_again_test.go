@@ -143,15 +143,16 @@ func agreesWithout(t *testing.T, m *Memory, owner string, e Endpoint, body []byt
 // forgetTools forgets what c knows of its tools, which must be what would be found,
 // and reports whether that was something.
 func forgetTools(t *testing.T, c *Call) (known bool) {
-	for i := 0; c != nil && i < len(c.toolTexts); i++ {
-		text := Call{body: c.body, toolTexts: []toolText{{span: c.toolTexts[i].span}}}
-		if l := &c.toolTexts[i]; l.known {
-			known = true
-			if l.reprinted != text.reprinted() {
-				t.Fatalf("tools are reprinted in %d bytes, want %d", l.reprinted, text.reprinted())
-			}
-		}
-		c.toolTexts[i] = text.toolTexts[0]
+	if c == nil {
+		return false
+	}
+	reprinted := c.reprinted()
+	for i := range c.toolTexts {
+		known = known || c.toolTexts[i].known
+		c.toolTexts[i] = toolText{span: c.toolTexts[i].span}
+	}
+	if n := c.reprinted(); reprinted != n {
+		t.Fatalf("tools are reprinted in %d bytes, want %d", reprinted, n)
 	}
 	return known
 }

@@ -160,6 +160,9 @@ func callTruly(t *testing.T, l *Ledger, o *oracle, r *rand.Rand, b int, wait tim
 		case !errors.As(err, &e):
 			t.Error(err)
 			return "error", 0
+		case e.Reason == "store_unreachable": // a machine so busy that an exchange takes seconds; no word on the cap
+			first = time.Time{}
+			continue
 		case e.Reason != "budget_contended":
 			if o.fitted(began) {
 				t.Errorf("refused for %s after %s though there was room: %+v", e.Reason, time.Since(began), e.Refusal)

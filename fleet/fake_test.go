@@ -25,6 +25,7 @@ type store struct {
 	asked   []*question
 	refused []budget.Refused
 	pushes  int
+	lost    int64
 	older   string // a member whose program is asked one question at a time
 	folds   budget.UsageFolds
 	due     budget.UsageFolds // what FoldUsage comes to, one after another
@@ -69,6 +70,12 @@ func (s *store) Rules(_ context.Context, after uint64) (r budget.Rules, changed 
 		}
 	})
 	return r, changed, err
+}
+
+func (s *store) LostCommits() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lost
 }
 
 // wait ends when ok, which is asked under the lock.

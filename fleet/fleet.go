@@ -28,6 +28,8 @@ type Store interface {
 	// Enforce waits until every gateway has put its calls on a new budget, and ends
 	// its counting, or finds that another gateway did. version has that.
 	Enforce(ctx context.Context, id string) (version uint64, err error)
+	// LostCommits grows whenever the store is found to have lost what it acknowledged.
+	LostCommits() int64
 	// Tidy ends what a gateway began that is gone, and forgets ended windows.
 	Tidy(ctx context.Context) error
 
@@ -137,8 +139,9 @@ type Fleet struct {
 	peers  atomic.Int64 // how many gateways were asked last
 	joined atomic.Pointer[Member]
 
-	pushing sync.Mutex // one push at a time, which owns place
+	pushing sync.Mutex // one push at a time, which owns place and lost
 	place   place
+	lost    int64                             // the store's LostCommits after which all is told again
 	folds   atomic.Pointer[budget.UsageFolds] // the store's, as they were last learnt; nil: never
 	folding chan struct{}                     // there is more to fold: do it now
 

@@ -325,6 +325,16 @@ func TestUsageIsTold(t *testing.T) {
 	if err != nil || rows[0].Requests != 3001 || rows[0].Cost != 3005 {
 		t.Errorf("%+v, %v", rows, err)
 	}
+	if err := s.change(func() { delete(s.totals, "a"); s.lost++ }); err != nil { // put back from a backup
+		t.Fatal(err)
+	}
+	if _, err := a.UsageAsOf(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err = a.Usage(t.Context(), budget.UsageQuery{})
+	if err != nil || rows[0].Requests != 3001 || rows[0].Cost != 3005 {
+		t.Errorf("once the store had lost it: %+v, %v", rows, err)
+	}
 	stop()
 	for _, text := range []string{"2000\n", "torn", ""} {
 		if err := os.WriteFile(filepath.Join(dir, "store-place"), []byte(text), 0o600); err != nil {

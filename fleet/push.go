@@ -52,13 +52,17 @@ func (p *place) set(upTo uint64) error {
 	return nil
 }
 
-// push tells the store the usage that changed since it was last told, to its end.
+// push tells the store the usage that changed since it was last told, to its end; all of
+// it, where the store has lost something.
 func (f *Fleet) push(ctx context.Context) error {
 	f.pushing.Lock()
 	defer f.pushing.Unlock()
 	m, err := f.member()
 	if err != nil {
 		return err
+	}
+	if lost := f.c.Store.LostCommits(); lost != f.lost {
+		f.lost, f.place.upTo = lost, 0 // usage may be lost, too
 	}
 	folds := f.folds.Load()
 	if folds == nil {

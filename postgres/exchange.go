@@ -18,9 +18,8 @@ type reply struct {
 	grants []budget.Grant
 	ends   []int64 // of the windows of grants
 	lost   int64   // leases that were less than what their holder had
-	behind bool    // the store was of before the last answer
 
-	generation, asserted int64
+	generation, asserted int64     // asserted is 0: the store was of before the last answer
 	timeline, server     string    // the one that is known, and the server's
 	clock                time.Time // the server's
 }
@@ -50,15 +49,11 @@ func (r *reply) missing(asks []budget.Ask) (out []budget.Ask) {
 // it joined, left, or was left behind by AwaitVersion.
 //
 // $4 is the last one that was answered. A store that does not know of it is of before, as
-// one that was put back from a backup: from this statement on leases are frozen, until all
-// who may live have told theirs, of whom that store has not heard for long.
-const fenceSQL = `WITH fence AS (UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false FROM aig_state s, aig_holder was
-		WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0 AND was.id = h.id
-		RETURNING s.generation, h.asserted, s.timeline, was.seq < $4 AS behind),
-	froze AS (UPDATE aig_state ` + freezes + ` WHERE EXISTS (SELECT 1 FROM fence WHERE behind)),
-	woken AS (UPDATE aig_holder SET seen = now() WHERE EXISTS (SELECT 1 FROM fence WHERE behind) AND id = ANY(ARRAY(
-		SELECT id FROM aig_holder WHERE id <> $1 AND NOT has_left AND NOT forgotten AND EXISTS (SELECT 1 FROM fence WHERE behind) FOR UPDATE SKIP LOCKED)))
-	SELECT generation + behind::int, asserted, CASE WHEN behind THEN ` + timeline + ` ELSE timeline END, ` + timeline + `, clock_timestamp(), behind FROM fence`
+// one that was put back from a backup: from this statement on m has not told its leases,
+// which keeps all of them frozen. See Member.settle.
+const fenceSQL = `UPDATE aig_holder h SET seen = now(), seq = $3, has_left = false, asserted = CASE WHEN h.seq < $4 THEN 0 ELSE h.asserted END FROM aig_state s
+	WHERE h.id = $1 AND h.epoch = $2 AND h.seq < $3 AND NOT h.forgotten AND h.applied > 0
+	RETURNING s.generation, h.asserted, s.timeline, ` + timeline + `, clock_timestamp()`
 
 // fenced holds in statements behind fenceSQL if that found its row.
 const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AND seq = $3)`
@@ -156,10 +151,6 @@ func (m *Member) once(ctx context.Context, asks []budget.Ask) (*reply, error) {
 		return nil, err
 	}
 	m.answered = m.seq
-	if r.behind {
-		m.s.lost.Add(1)
-		m.s.failovers.Add(1)
-	}
 	return r, nil
 }
 
@@ -206,7 +197,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &r.clock, &r.behind}, func() error { found = true; return nil })
+	_, err = pgx.ForEachRow(rows, []any{&r.generation, &r.asserted, &r.timeline, &r.server, &r.clock}, func() error { found = true; return nil })
 	if err != nil {
 		return false, err
 	}

@@ -215,9 +215,11 @@ func (m *Member) exchangeSome(ctx context.Context, asks []budget.Ask, all *reply
 	return nil
 }
 
-// settle does what a reply says has to be done after a failover.
+// settle does what a reply says has to be done after commits may have been lost.
 func (m *Member) settle(ctx context.Context, r *reply) error {
 	switch {
+	case r.asserted == 0:
+		return m.s.freezeAll(ctx, m.own, 0, m.id)
 	case r.lost > 0 && r.asserted == r.generation, r.timeline != r.server:
 		return m.s.freeze(ctx, m.own, r.generation)
 	case r.asserted < r.generation:
@@ -285,20 +287,20 @@ func (m *Member) prune(now time.Time) {
 	}
 }
 
-// rejoin makes m's row again, which the store has lost.
+// rejoin makes m's row again, which the store has lost: it lives, and has not told its
+// leases.
 func (m *Member) rejoin(ctx context.Context) error {
 	err := m.s.transact(ctx, m.own, begin, func(ctx context.Context, c *conn) error {
 		_, err := c.Exec(ctx, `INSERT INTO aig_holder (id, name, program, config_hash, epoch, folds, seq, seen, applied, asserted)
-			VALUES ($1, '', '', '', $2, $2, $3, 'epoch', 0, 0)
-			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, folds = excluded.folds, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0
+			VALUES ($1, '', '', '', $2, $2, $3, now(), 0, 0)
+			ON CONFLICT (id) DO UPDATE SET epoch = excluded.epoch, folds = excluded.folds, seq = excluded.seq, seen = excluded.seen, applied = 0, asserted = 0, has_left = false
 			WHERE aig_holder.epoch < excluded.epoch AND NOT aig_holder.forgotten`, m.id, m.epoch, m.seq)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	m.s.lost.Add(1)
-	return m.s.freeze(ctx, m.own, 0)
+	return m.s.freezeAll(ctx, m.own, 0, m.id)
 }
 
 // assert tells the store all leases again after it may have lost some.
@@ -322,12 +324,12 @@ func (m *Member) assert(ctx context.Context, generation int64) error {
 }
 
 // freeze stops raises until all who live have told their leases again: in the
-// generation that follows the given one, or, with 0, any. Rules may be lost too:
-// everybody takes them anew, at a version that nobody can have seen.
+// generation that follows the given one. Rules may be lost too: everybody takes them
+// anew, at a version that nobody can have seen.
 func (s *Store) freeze(ctx context.Context, p *pool, generation int64) error {
 	var froze bool
 	err := s.transact(ctx, p, begin, func(ctx context.Context, c *conn) error {
-		tag, err := c.Exec(ctx, `UPDATE aig_state `+freezes+` WHERE generation = $1 OR $1 = 0`, generation)
+		tag, err := c.Exec(ctx, `UPDATE aig_state `+freezes+` WHERE generation = $2`, 0, generation)
 		froze = tag.RowsAffected() > 0
 		return err
 	})
@@ -337,9 +339,29 @@ func (s *Store) freeze(ctx context.Context, p *pool, generation int64) error {
 	return err
 }
 
-// freezes is what freeze makes of aig_state.
+// freezeAll is freeze of a store that is of before, as one that was put back from a
+// backup: until all who did not leave have told their leases, or were not heard of for
+// MaxStale from now on, however long ago that store heard of them. known is a version of
+// the rules that it may have lost, id the replica that has noticed, or empty.
+func (s *Store) freezeAll(ctx context.Context, p *pool, known uint64, id string) error {
+	err := s.transact(ctx, p, begin, func(ctx context.Context, c *conn) error {
+		if _, err := c.Exec(ctx, `UPDATE aig_state `+freezes, int64(known)); err != nil {
+			return err
+		}
+		_, err := c.Exec(ctx, `UPDATE aig_holder SET seen = greatest(seen, now()), asserted = CASE WHEN id = $1 THEN greatest(asserted, 1) ELSE asserted END
+			WHERE id = ANY(ARRAY(SELECT id FROM aig_holder WHERE NOT has_left AND NOT forgotten ORDER BY id FOR UPDATE))`, id)
+		return err
+	})
+	if err == nil {
+		s.lost.Add(1)
+		s.failovers.Add(1)
+	}
+	return err
+}
+
+// freezes is what freeze makes of aig_state; $1 is a version that somebody obeys, or 0.
 const freezes = `SET generation = generation + 1, timeline = ` + timeline + `,
-	version = (greatest(version, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576`
+	version = (greatest(version, $1, (SELECT max(applied) FROM aig_holder)) / 1048576 + 1) * 1048576`
 
 // timeline is the history of the server that is asked: it changes at a promotion.
 // The control file tells it later.

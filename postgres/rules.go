@@ -30,7 +30,8 @@ func readEdited(ctx context.Context, c *conn) (e edited, err error) {
 
 // Rules returns the budgets and keys if their version is not the given one: what changed
 // since that, if this process read it here and the store knows of all edits since; else
-// all.
+// all. A store that has not come to the known version yet was put back from a backup:
+// leases are frozen until all have told theirs, and its rules get a version that is newer.
 func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, changed bool, err error) {
 	s.following.Lock()
 	defer s.following.Unlock()
@@ -41,6 +42,9 @@ func (s *Store) Rules(ctx context.Context, known uint64) (r budget.Rules, change
 	var now edited
 	same := func() bool { return now.version == known && (last.token == "" || last.token == now.token) }
 	err = s.look(ctx, func(ctx context.Context, c *conn) error { now, err = readEdited(ctx, c); return err })
+	if err == nil && now.version < known && now.version > 1 { // 1: nobody ever edited it, it is another store
+		err = shown(s.freezeAll(ctx, s.others, known, ""))
+	}
 	if err != nil || same() {
 		return budget.Rules{Version: now.version}, false, err
 	}

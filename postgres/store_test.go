@@ -46,6 +46,8 @@ func TestStore(t *testing.T) {
 		"windows":            testWindows,
 		"opened meanwhile":   testOpenedMeanwhile,
 		"put back":           testPutBack,
+		"put back restarted": testPutBackRestarted,
+		"put back rules":     testPutBackRules,
 		"silent":             testSilent,
 		"tight":              testTight,
 		"old":                testOldProgram,
@@ -457,20 +459,11 @@ func testPutBack(w *world) {
 	w.exchange(o, ask(b, 10, 10, 0, 0))
 	w.exchange(o, ask(other, 5, 5, 0, 0))
 	w.must(left.Leave(w.Context()))
-	tables := []string{"aig_state", "aig_holder", "aig_account", "aig_lease"}
-	for _, name := range tables {
-		w.exec("CREATE TABLE backup_" + name + " AS TABLE " + name)
-	}
-	w.exec("UPDATE backup_aig_holder SET seen = seen - interval '1 hour'")
+	w.backUp()
 	w.exchange(m, ask(b, 70, 70, 65, 0))
 	w.exchange(o, ask(b, 30, 30, 30, 0))
 	w.allowed[b.BudgetID] = 100 // what is told again is a fact
-	for _, name := range tables {
-		w.exec("TRUNCATE " + name + " CASCADE")
-	}
-	for _, name := range tables {
-		w.exec("INSERT INTO " + name + " SELECT * FROM backup_" + name)
-	}
+	w.putBack()
 	if g := w.exchange(o, ask(other, 50, 50, 5, 0)); g.Lease != 5 {
 		w.Errorf("lent before anybody has told what was lent since the backup: %+v", g)
 	}
@@ -497,6 +490,99 @@ func testPutBack(w *world) {
 	}
 	if n := w.store.LostCommits(); n == 0 {
 		w.Error("no lost commits are counted")
+	}
+}
+
+// testPutBackRestarted is testPutBack where the replicas are no longer the processes that
+// the backup knows, nor in the state in which it knows them.
+func testPutBackRestarted(w *world) {
+	b := w.budget("a", 100)
+	m, left := w.join("m"), w.join("left")
+	w.join("o")
+	w.exchange(m, ask(b, 10, 10, 0, 0))
+	w.must(left.Leave(w.Context()))
+	w.backUp()
+	m, o, left := w.join("m"), w.join("o"), w.join("left")
+	w.exchange(o, ask(b, 30, 30, 30, 0))
+	w.exchange(left, ask(b, 20, 20, 20, 0))
+	w.exchange(m, ask(b, 40, 40, 40, 0))
+	w.allowed[b.BudgetID] = 100 // what is told again is a fact
+	w.putBack()
+	// Each is alone with the store until it has done all that it can.
+	for _, r := range []struct {
+		*postgres.Member
+		used budget.Amount
+	}{{m, 40}, {left, 20}, {o, 30}} {
+		if _, _, err := r.Exchange(w.Context(), nil); !errors.Is(err, budget.ErrRulesBehind) {
+			w.Errorf("exchange of a process that the backup does not know: %v", err)
+		}
+		for range 3 {
+			w.acknowledge(r.Member)
+			if g := w.exchange(r.Member, ask(b, 100, 100, r.used, 0)); g.Lease != r.used {
+				w.Errorf("lent before all have told what was lent since the backup: %+v", g)
+			}
+		}
+	}
+	for range 2 {
+		for _, r := range []*postgres.Member{m, o, left} {
+			_, _, err := r.Exchange(w.Context(), nil)
+			w.must(err)
+		}
+	}
+	if g := w.exchange(o, ask(b, 40, 40, 30, 0)); g.Lease != 40 || g.Spent != 90 {
+		w.Errorf("not lent once all have told: %+v", g)
+	}
+}
+
+// testPutBackRules puts the store back twice, after edits: gateways refuse rules that are
+// older than theirs, and must not be left with them for ever.
+func testPutBackRules(w *world) {
+	w.budget("a", 100)
+	w.join("m")
+	w.backUp()
+	w.budget("a", 50)
+	known := w.rules().Version
+	for range 2 {
+		for _, s := range []*postgres.Store{w.store, w.open(postgres.Config{})} { // a new process, too
+			w.putBack()
+			r, changed, err := s.Rules(w.Context(), known)
+			w.must(err)
+			if !changed || r.Version <= known || r.Since != 0 || len(r.Budgets) != 1 || r.Budgets[0].Cap != 100 {
+				w.Errorf("rules of a store that was put back, after version %d: %+v, %v", known, r, changed)
+			}
+			if lost := w.number("SELECT count(*) FROM aig_holder, aig_state WHERE asserted < generation"); lost != 1 || s.LostCommits() == 0 {
+				w.Error("leases are not frozen, though edits were lost")
+			}
+		}
+		w.budget("a", 60)
+		w.budget("a", 70)
+		known = w.rules().Version
+		if r, changed, err := w.store.Rules(w.Context(), known); err != nil || changed {
+			w.Errorf("%+v, %v, %v", r, changed, err)
+		}
+	}
+	w.exec("UPDATE aig_state SET version = 1") // as of tables that were just made
+	if r, _, err := w.store.Rules(w.Context(), known); err != nil || r.Version != 1 {
+		w.Errorf("an empty store: %+v, %v", r, err)
+	}
+}
+
+// backedUp are the tables that backUp copies, as of an hour ago, and putBack puts back.
+var backedUp = []string{"aig_state", "aig_edit", "aig_deleted", "aig_budget", "aig_holder", "aig_account", "aig_lease"}
+
+func (w *world) backUp() {
+	w.Helper()
+	for _, name := range backedUp {
+		w.exec("CREATE TABLE backup_" + name + " AS TABLE " + name)
+	}
+	w.exec("UPDATE backup_aig_holder SET seen = seen - interval '1 hour'")
+}
+
+func (w *world) putBack() {
+	w.Helper()
+	for _, name := range backedUp {
+		w.exec("TRUNCATE " + name)
+		w.exec("INSERT INTO " + name + " SELECT * FROM backup_" + name)
 	}
 }
 

@@ -1,6 +1,8 @@
 package pricing
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"slices"
 	"strings"
@@ -161,6 +163,40 @@ func TestShortTextsAreNotRemembered(t *testing.T) {
 		}
 		if agreesWithout(t, m, "a", Messages, []byte(body)); m.recent.Len() != tt.kept {
 			t.Errorf("%s: %d marks and lists are kept, want %d", name, m.recent.Len(), tt.kept)
+		}
+	}
+}
+
+// TestMarksAreWhereTheyCan: a message that ends with a block needs none of the next,
+// and nobody waits for one that is not read.
+func TestMarksAreWhereTheyCan(t *testing.T) {
+	const block, turn = 64, `{"role":"user","content":"0123456789012345"}`
+	body := func(name, next string) []byte {
+		return []byte(`{"` + name + `":1,"messages":[` + turn + next + `],"model":"a/b"}`)
+	}
+	begins := len(body("", "")) - len(`],"model":"a/b"}`)
+	for over := range 3 {
+		m := tight(t, 1<<20, block)
+		name := strings.Repeat("n", block-1+over-begins%block) // the message ends so many bytes behind the last one of a block
+		agreesWithout(t, m, "a", Chat, body(name, ","+turn))
+		if known, _ := agreesWithout(t, m, "a", Chat, body(name, " ,"+turn)); known != (over == 1) {
+			t.Errorf("it ends %d bytes behind the last one of a block: known %t", over, known)
+		}
+	}
+
+	for message, marks := range map[string]bool{turn: true, `{"role":"cache","content":"01234567890123456789"}`: false} { // that is unbounded
+		m := tight(t, 1<<20, block)
+		if agreesWithout(t, m, "a", Chat, body("n", strings.Repeat(","+message, 5))); (m.recent.Len() > 1) != marks {
+			t.Errorf("%d marks behind %s", m.recent.Len(), message)
+		}
+	}
+
+	left, leave := context.WithCancel(t.Context())
+	leave()
+	for _, m := range []*Memory{nil, newMemory(t, 1<<20)} {
+		long := []byte(`{"messages":[{}` + strings.Repeat(",{}", 3*lookUpEvery) + `],"model":"a/b"}`)
+		if _, err := parseCall(left, Chat, long, m, "a"); !errors.Is(err, context.Canceled) {
+			t.Errorf("a client that left: %v", err)
 		}
 	}
 }

@@ -319,6 +319,17 @@ func TestLongToolsAreNotLearnt(t *testing.T) {
 	}
 }
 
+// TestToolsThatBeginAlike: a few of them are known side by side.
+func TestToolsThatBeginAlike(t *testing.T) {
+	m := newMemory(t, 1<<20)
+	for i := range 3 * maxToolLists {
+		list := fmt.Sprintf(`[{"name":"f","description":"%s%d"}]`, strings.Repeat("d", leastAgain), i%maxToolLists)
+		if _, known := agreesWithout(t, m, "a", Messages, []byte(`{"messages":[],"model":"a/b","max_tokens":1,"tools":`+list+"}")); known != (i >= maxToolLists) {
+			t.Errorf("time %d: known %t", i, known)
+		}
+	}
+}
+
 // TestCallsAreCopied: a bookmark shares no memory that a parser writes with the calls
 // that are read from it. What a new field refers to must be copied, or keep a call
 // from being remembered.
@@ -361,7 +372,11 @@ func TestCallsAreCopied(t *testing.T) {
 	}
 	for name, c := range map[string]*Call{
 		"unbounded": {unbounded: &budget.Error{}}, "stored": {stored: storedInput{why: &budget.Error{}}}, "template": {stored: storedInput{template: &budget.Error{}}}, "pdf": {pdf: pdfs{why: &budget.Error{}}},
-		"rank": {rank: &ranking{}}, "pictures": {pictures: &pictures{}}, "form": {form: &formText{}}, "too many": {images: make([]image, maxMarked+1)},
+		"rank": {rank: &ranking{}}, "pictures": {pictures: &pictures{}}, "form": {form: &formText{}},
+		"many lists of tools": {toolTexts: make([]toolText, maxMarked+1)}, "many images": {images: make([]image, maxMarked+1)}, "many recordings": {audios: make([]audio, maxMarked+1)},
+		"many hosted tools": {hosted: make([]hostedTool, maxMarked+1)}, "many tools": {named: make([]namedTool, maxMarked+1)}, "many references": {references: make([]string, maxMarked+1)},
+		"many names": {stored: storedInput{names: make([]StoredName, maxMarked+1)}}, "many ids": {stored: storedInput{ids: make([]string, maxMarked+1)}},
+		"many of two kinds": {images: make([]image, maxMarked), audios: make([]audio, 1)},
 	} {
 		if c.copies() {
 			t.Errorf("a call with %s is copied", name)

@@ -79,7 +79,7 @@ func (p *parser) take(l *tools, at int) {
 // learn is what a list adds that was just read: what it adds to a call without
 // anything; nil where it does something else to that, too.
 func (p *parser) learn(raw []byte) *tools {
-	empty := Call{Endpoint: p.call.Endpoint, body: raw, choices: 1, toolCalls: -1}
+	empty := Call{Endpoint: p.call.Endpoint, body: raw}
 	q := parser{call: empty, dec: newReader(raw), top: p.top, ctx: p.ctx, free: p.free}
 	defer q.dec.release()
 	if q.toolList() != nil || !q.dec.end() || len(q.call.toolTexts) != 1 || q.call.toolTexts[0].span != (span{0, len(raw)}) {

@@ -38,7 +38,7 @@ var targets = []target{
 		dir:   "ledger",
 		clock: true,
 		files: []string{"core_step.go", "reserve.go", "settle.go", "core.go", "core_counters.go", "core_hold.go", "core_lease.go", "core_waiting.go"},
-		slow:  regexp.MustCompile("^Fuzz|^Test(Model|Simulation|Kill|Fault|FullDisk|FailedFsync|Linearizable|TenThousand|ManyTags|CapEdits|Ring(Bit|Stops|Goes)|BackupWhile|CheckUnder|Tampering)"),
+		slow:  regexp.MustCompile("^Fuzz|^Test(Model|Simulation|FleetRefuses|Kill|Fault|FullDisk|FailedFsync|Linearizable|TenThousand|ManyTags|CapEdits|Ring(Bit|Stops|Goes)|BackupWhile|CheckUnder|Tampering)"),
 	}, {
 		dir:   "extauthz",
 		clock: true,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -260,7 +261,14 @@ func (f *Fleet) note(name string, err error) {
 func (f *Fleet) Problem() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return errors.Join(f.problems["rules"], f.problems["usage"], f.problems["fold"], f.problems["tidy"], f.problems["questions"], f.problems["refusals"])
+	var all []error
+	for _, job := range []string{"rules", "usage", "fold", "tidy", "questions", "refusals"} {
+		err := f.problems[job]
+		if err != nil && !slices.ContainsFunc(all, func(o error) bool { return o.Error() == err.Error() }) {
+			all = append(all, err)
+		}
+	}
+	return errors.Join(all...)
 }
 
 // follow puts the store's rules in force here, if they are newer, and says so there.

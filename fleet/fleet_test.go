@@ -304,6 +304,21 @@ func TestRulesThatCannotBeObeyed(t *testing.T) {
 	}
 }
 
+// TestOneProblemIsToldOnce: all that asks a store that is gone fails with the same
+// words.
+func TestOneProblemIsToldOnce(t *testing.T) {
+	t.Parallel()
+	s := newStore()
+	a, _, _ := gateway(t, s, "a", t.TempDir())
+	s.mu.Lock()
+	s.fail = errors.New("the store is gone")
+	s.mu.Unlock()
+	time.Sleep(3 * time.Second) // of which each job needs one
+	if err := a.Problem(); err == nil || strings.Count(err.Error(), "the store is gone") != 1 {
+		t.Errorf("%v, want it once", err)
+	}
+}
+
 // TestUsageIsTold: reports have what this gateway booked a moment before, and what
 // others told; telling it again after a lost note changes nothing.
 func TestUsageIsTold(t *testing.T) {

@@ -67,7 +67,7 @@ func TestAnswersThatAreNoSuccess(t *testing.T) {
 		{"conflict", 409, `{"error":{"message":"etag","metadata":{"reason":"etag_mismatch"}}}`, []string{"read it again"}},
 		{"html", 502, "<html>\n<h1>Bad   gateway</h1>\x1b[31m", []string{`"502 Bad Gateway"`, `<html> <h1>Bad gateway</h1>\x1b[31m`, "check --server"}},
 		{"empty", 404, "", []string{"an empty body", "check --server"}},
-		{"control characters in a message", 400, `{"error":{"message":"a\u001b[2Jb\u202ec","metadata":{"reason":"r"}}}`, []string{`a\x1b[2Jb\u202ec`}},
+		{"control characters in a message", 400, `{"error":{"message":"a\u001b[2Jb\u202ec\n\td","metadata":{"reason":"r"}}}`, []string{`a\x1b[2Jb\u202ec`, "c\n\td"}},
 		{"redirect", 302, "", []string{`"302 Found"`}},
 		{"not what was asked for", 200, `{"budgets":[],"next_page_token":"","surprise":1}`, []string{"not what this version expects", "surprise", "aigateway version"}},
 		{"no JSON", 200, `hello`, []string{"not what this version expects"}},

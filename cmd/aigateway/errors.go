@@ -61,9 +61,9 @@ func hintOf(err error) string {
 
 // clean makes text that came from elsewhere safe for a terminal: control
 // characters, which could move the cursor or rewrite the screen, are shown
-// escaped. Line breaks stay.
+// escaped. Line breaks and tabs stay.
 func clean(s string) string {
-	return cleanExcept(s, func(r rune) bool { return r == '\n' })
+	return cleanExcept(s, func(r rune) bool { return r == '\n' || r == '\t' })
 }
 
 // cleanCell is clean for one cell of a table, which has one line.

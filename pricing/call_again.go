@@ -68,7 +68,6 @@ type bookmark struct {
 	open  [2]level
 	names [][]byte
 	has   content
-	read  int
 }
 
 // NewMemory returns a Memory that holds at most so many bytes; the error is that of
@@ -214,7 +213,7 @@ func (p *parser) mark(item func(*parser, int) error) {
 	if block >= len(p.tags) || at-p.marked < p.memory.block/2 || p.call.body[at-1] != '}' || !p.keeps() {
 		return
 	}
-	m := &bookmark{item: item, at: at, call: p.call.copied(nil), has: p.dec.has, read: p.read}
+	m := &bookmark{item: item, at: at, call: p.call.copied(nil), has: p.dec.has}
 	copy(m.open[:], p.dec.open)
 	for _, name := range p.dec.names {
 		m.names = append(m.names, slices.Clone(name))
@@ -239,7 +238,7 @@ func (p *parser) keeps() bool {
 
 // resume goes on reading text, a body, behind what m knows.
 func (p *parser) resume(text []byte, m *bookmark) error {
-	p.call, p.read, p.marked = m.call.copied(text), m.read, m.at
+	p.call, p.marked = m.call.copied(text), m.at
 	return p.whole(text, func() error {
 		p.dec.at, p.dec.has = m.at, m.has
 		p.dec.open = append(p.dec.open, m.open[:]...)

@@ -24,7 +24,6 @@ type tools struct {
 	count, rendered, reprinted int64
 	named                      []namedTool // with offsets in the list
 	has                        content
-	read                       int
 }
 
 // toolsAgain reads the tools beside the messages.
@@ -66,7 +65,6 @@ func (p *parser) take(l *tools, at int) {
 	p.dec.open[0].passed()
 	p.dec.at, p.dec.next = at+l.length, 0
 	p.dec.has |= l.has
-	p.read += l.read
 	p.call.tools += l.count
 	p.call.rendered += l.rendered
 	p.call.toolTexts = append(p.call.toolTexts, toolText{span{at, p.dec.at}, true, l.reprinted})
@@ -80,14 +78,14 @@ func (p *parser) take(l *tools, at int) {
 // anything; nil where it does something else to that, too.
 func (p *parser) learn(raw []byte) *tools {
 	empty := Call{Endpoint: p.call.Endpoint, body: raw}
-	q := parser{call: empty, dec: newReader(raw), top: p.top, ctx: p.ctx, free: p.free}
+	q := parser{call: empty, dec: newReader(raw), top: p.top, ctx: p.ctx}
 	defer q.dec.release()
-	if q.toolList() != nil || !q.dec.end() || len(q.call.toolTexts) != 1 || q.call.toolTexts[0].span != (span{0, len(raw)}) {
+	if q.toolList() != nil || len(q.call.toolTexts) != 1 || q.call.toolTexts[0].span != (span{0, len(raw)}) {
 		return nil
 	}
 	l := &tools{
 		length: len(raw), count: q.call.tools, rendered: q.call.rendered, reprinted: q.call.reprinted(),
-		named: q.call.named, has: q.dec.has, read: q.read,
+		named: q.call.named, has: q.dec.has,
 	}
 	empty.tools, empty.rendered, empty.toolTexts, empty.named = q.call.tools, q.call.rendered, q.call.toolTexts, q.call.named
 	if !reflect.DeepEqual(q.call, empty) {

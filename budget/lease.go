@@ -2,10 +2,14 @@ package budget
 
 import "errors"
 
-// AccountName names an account, one budget in one window, alike on every replica.
+// AccountName names an account, one budget in one window and scope, alike on every
+// replica.
 type AccountName struct {
 	BudgetID string
 	Start    int64 // of the window, in nanoseconds of Unix time; 0 for one that never ends
+	// Scope is which of the budget's calls the account is of. Empty is all of them, and
+	// the only one there is; a budget for each tag of its pattern will have the tag here.
+	Scope string
 }
 
 // Ask is what a replica wants of an account that it shares with others. All amounts

@@ -10,7 +10,8 @@ import (
 // report hours; mono orders deadlines. Neither decides whether money is safe.
 type instant struct{ wall, mono int64 }
 
-// account is one budget in one window.
+// account is one budget in one window, of all its calls: the empty scope of
+// budget.AccountName.
 type account struct {
 	counters
 	pace
@@ -119,6 +120,11 @@ func (c *core) want(a *account) {
 		a.wanted = true
 		c.wanted = append(c.wanted, a)
 	}
+}
+
+// name is what a is called wherever caps are shared.
+func (a *account) name() budget.AccountName {
+	return budget.AccountName{BudgetID: a.rule.ID, Start: a.start}
 }
 
 // newAccount opens r's window from start to end.

@@ -263,7 +263,7 @@ func (c *core) askFor(a *account, at instant) asked {
 	}
 	s.asking, s.first, s.lack, s.recall, s.look = s.lack > 0, 0, 0, false, false
 	own := a.spending()
-	out.AccountName = budget.AccountName{BudgetID: a.rule.ID, Start: a.start}
+	out.AccountName = a.name()
 	out.Has = max(s.lease, a.floor())
 	out.Lease = max(min(wish, a.rule.Cap.Plus(s.told.Refunded)), out.Least, out.Has)
 	out.Spent, out.Reserved = own.spent, own.reserved
@@ -360,7 +360,7 @@ func (c *core) recall(g *budget.Grant) {
 		return
 	}
 	for _, a := range [...]*account{r.cur, r.next} {
-		if a == nil || a.start != g.Start || a.share.lease <= a.used() {
+		if a == nil || a.name() != g.AccountName || a.share.lease <= a.used() {
 			continue
 		}
 		a.share.told.Lease = g.Lease

@@ -244,3 +244,30 @@ func TestWhoWaitsIsAskedForOnce(t *testing.T) {
 		}
 	}
 }
+
+// TestWordsOnScopes: the store's word on an account of another scope is no word on that
+// of all calls, whether that was asked about or not.
+func TestWordsOnScopes(t *testing.T) {
+	c, accounts := lending(1, budget.Total)
+	a := accounts[0]
+	a.largest, a.active = 25, leaseNow.mono // it keeps what it has
+	c.ask(leaseNow, true)
+	granted(c, 50, 50, leaseNow, a)
+	c.ask(leaseNow, true) // of what the commit has changed
+	c.told([]budget.Grant{{AccountName: a.name(), Lease: 50, Cap: 100, Free: 50}}, leaseNow)
+	for _, asked := range []bool{false, true} {
+		if asked {
+			c.tell(a)
+		}
+		asks := c.ask(leaseNow, true)
+		if len(asks) > 0 != asked {
+			t.Fatalf("%+v", asks)
+		}
+		other := a.name()
+		other.Scope = "x"
+		c.told([]budget.Grant{{AccountName: other, Lease: 7, Cap: 100, Recall: true}}, leaseNow)
+		if a.share.lease != 50 || a.share.told.Lease != 50 || a.share.recall || a.share.absent != asked {
+			t.Errorf("asked %t: a lease of %d, the store's word is %+v", asked, a.share.lease, a.share.told)
+		}
+	}
+}

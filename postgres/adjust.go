@@ -137,7 +137,7 @@ func bookOn(ctx context.Context, c *conn, b *budget.SharedBudget, amount budget.
 		return err
 	}
 	var spent, allocated budget.Amount
-	if err := c.QueryRow(ctx, `SELECT spent, allocated FROM aig_account WHERE budget_id = $1 AND start = $2 FOR UPDATE`, b.ID, start).Scan(&spent, &allocated); err != nil {
+	if err := c.QueryRow(ctx, `SELECT spent, allocated FROM aig_account WHERE budget_id = $1 AND start = $2 AND scope = '' FOR UPDATE`, b.ID, start).Scan(&spent, &allocated); err != nil {
 		return err
 	}
 	switch {
@@ -149,16 +149,16 @@ func bookOn(ctx context.Context, c *conn, b *budget.SharedBudget, amount budget.
 	return lend(ctx, c, b.ID, start, amount)
 }
 
-// lend charges or refunds amount on an account that is locked.
+// lend charges or refunds amount on an account of all calls, which is locked.
 func lend(ctx context.Context, c *conn, id string, start int64, amount budget.Amount) error {
-	if _, err := c.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved) VALUES ($1, $2, $3, $4, $4, 0)
-		ON CONFLICT (budget_id, start, holder) DO UPDATE SET lease = aig_lease.lease + excluded.lease, spent = aig_lease.spent + excluded.spent`,
+	if _, err := c.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved) VALUES ($1, $2, '', $3, $4, $4, 0)
+		ON CONFLICT ON CONSTRAINT aig_lease_pkey DO UPDATE SET lease = aig_lease.lease + excluded.lease, spent = aig_lease.spent + excluded.spent`,
 		id, start, adjustments, int64(amount)); err != nil {
 		return err
 	}
 	_, err := c.Exec(ctx, `UPDATE aig_account SET allocated = allocated + $3, spent = spent + $3,
 		recall_until = CASE WHEN allocated + $3 > cap THEN 'infinity'::timestamptz WHEN recall_until = 'infinity' THEN '-infinity' ELSE recall_until END
-		WHERE budget_id = $1 AND start = $2`, id, start, int64(amount))
+		WHERE budget_id = $1 AND start = $2 AND scope = ''`, id, start, int64(amount))
 	return err
 }
 

@@ -62,11 +62,11 @@ const fenced = `EXISTS (SELECT 1 FROM aig_holder WHERE id = $1 AND epoch = $2 AN
 // the transaction lasts. One that another replica opens a moment later is visible to
 // the next statement, and not locked.
 const lockSQL = `SELECT set_config('aig.locked', coalesce(array_agg(n)::text, '{}'), true) FROM (SELECT r.n
-	FROM aig_account a JOIN unnest($4::text[], $5::bigint[]) WITH ORDINALITY AS r(budget_id, start, n) USING (budget_id, start)
-	WHERE ` + fenced + ` ORDER BY a.budget_id, a.start FOR UPDATE OF a) AS locked`
+	FROM aig_account a JOIN unnest($4::text[], $5::bigint[], $6::text[]) WITH ORDINALITY AS r(budget_id, start, scope, n) USING (budget_id, start, scope)
+	WHERE ` + fenced + ` ORDER BY a.budget_id, a.start, a.scope FOR UPDATE OF a) AS locked`
 
 // refunded is what corrections on account a have refunded beyond what they charged.
-const refunded = `coalesce((SELECT greatest(0, -x.lease) FROM aig_lease x WHERE x.budget_id = a.budget_id AND x.start = a.start AND x.holder = '` + adjustments + `'), 0)`
+const refunded = `coalesce((SELECT greatest(0, -x.lease) FROM aig_lease x WHERE x.budget_id = a.budget_id AND x.start = a.start AND x.scope = a.scope AND x.holder = '` + adjustments + `'), 0)`
 
 // exchangeSQL decides on accounts that are locked. What a replica has or uses is a
 // fact, whatever the cap says: base. It gets more only from what is free, no more
@@ -81,12 +81,12 @@ old AS MATERIALIZED (SELECT a.*, r.acked, r.has, r.ask, r.least, r.now_spent, r.
 		coalesce(l.lease, 0) AS held, coalesce(l.spent, 0) AS was_spent, coalesce(l.reserved, 0) AS was_reserved, l.holder IS NULL AS new,
 		greatest(r.acked, r.has, r.now_spent + r.now_reserved) AS fact,
 		CASE WHEN EXISTS (SELECT 1 FROM silent) THEN (SELECT coalesce(sum(o.lease - o.spent - o.reserved), 0)::bigint
-			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.holder <> $1) ELSE 0 END AS stranded,
+			FROM aig_lease o JOIN silent ON silent.id = o.holder WHERE o.budget_id = a.budget_id AND o.start = a.start AND o.scope = a.scope AND o.holder <> $1) ELSE 0 END AS stranded,
 		` + refunded + ` AS refunded
-	FROM unnest($5::text[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[]) WITH ORDINALITY
-		AS r(budget_id, start, acked, has, ask, least, now_spent, now_reserved, n)
+	FROM unnest($5::text[], $6::bigint[], $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[]) WITH ORDINALITY
+		AS r(budget_id, start, scope, acked, has, ask, least, now_spent, now_reserved, n)
 	JOIN unnest(current_setting('aig.locked')::bigint[]) AS locked(n) USING (n)
-	JOIN aig_account a USING (budget_id, start) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1, live
+	JOIN aig_account a USING (budget_id, start, scope) LEFT JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.scope = a.scope AND l.holder = $1, live
 	WHERE ` + fenced + `),
 based AS MATERIALIZED (SELECT *, CASE WHEN ask < held THEN greatest(ask, fact) ELSE greatest(held, fact) END AS base FROM old),
 freed AS MATERIALIZED (SELECT *, cap - (allocated - held + base) AS free FROM based),
@@ -100,22 +100,22 @@ called AS (SELECT *, CASE
 		WHEN lacks AND total - gets > all_spent + all_reserved + stranded - now_spent - now_reserved THEN
 			CASE WHEN recall_until > now() + interval '1 second' AND recall_until < 'infinity' THEN recall_until ELSE now() + interval '2 seconds' END
 		WHEN recall_until = 'infinity' THEN '-infinity' ELSE recall_until END AS until FROM told),
-leased AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved)
-	SELECT budget_id, start, $1, gets, now_spent, now_reserved FROM called
+leased AS (INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved)
+	SELECT budget_id, start, scope, $1, gets, now_spent, now_reserved FROM called
 	WHERE new OR (gets, now_spent, now_reserved) IS DISTINCT FROM (held, was_spent, was_reserved)
-	ON CONFLICT (budget_id, start, holder) DO UPDATE SET lease = excluded.lease, spent = excluded.spent, reserved = excluded.reserved),
+	ON CONFLICT ON CONSTRAINT aig_lease_pkey DO UPDATE SET lease = excluded.lease, spent = excluded.spent, reserved = excluded.reserved),
 summed AS (UPDATE aig_account a SET allocated = c.total, spent = c.all_spent, reserved = c.all_reserved, recall_until = c.until FROM called c
-	WHERE a.budget_id = c.budget_id AND a.start = c.start
+	WHERE a.budget_id = c.budget_id AND a.start = c.start AND a.scope = c.scope
 		AND (c.total, c.all_spent, c.all_reserved, c.until) IS DISTINCT FROM (a.allocated, a.spent, a.reserved, a.recall_until))
-SELECT budget_id, start, gets, cap, refunded, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
+SELECT budget_id, start, scope, gets, cap, refunded, CASE WHEN frozen THEN least(0, cap - total) ELSE cap - total END, all_spent, all_reserved + stranded,
 	until > now() AND NOT frozen AND NOT lacks AND gets > now_spent + now_reserved, acked > held, "end" FROM called`
 
 // recallSQL are accounts that were not asked about and of which others lack what is
 // unused here. $4 is the number of rows.
-const recallSQL = `SELECT a.budget_id, a.start, l.lease, a.cap, ` + refunded + `, a.cap - a.allocated, a.spent, a.reserved, true, false, a."end"
-	FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
+const recallSQL = `SELECT a.budget_id, a.start, a.scope, l.lease, a.cap, ` + refunded + `, a.cap - a.allocated, a.spent, a.reserved, true, false, a."end"
+	FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.scope = a.scope AND l.holder = $1
 	WHERE a.recall_until > now() AND l.lease > l.spent + l.reserved AND ` + fenced + `
-		AND NOT EXISTS (SELECT 1 FROM unnest($5::text[], $6::bigint[]) AS r(budget_id, start) WHERE r.budget_id = a.budget_id AND r.start = a.start)
+		AND NOT EXISTS (SELECT 1 FROM unnest($5::text[], $6::bigint[], $7::text[]) AS r(budget_id, start, scope) WHERE r.budget_id = a.budget_id AND r.start = a.start AND r.scope = a.scope)
 	LIMIT $4`
 
 // once is one transaction in one message, so that no lock waits for this process. A
@@ -166,11 +166,11 @@ func (m *Member) promise(asks []budget.Ask) {
 }
 
 func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
-	var ids []string
+	var ids, scopes []string
 	var starts, acked, has, lease, least, spent, reserved []int64
 	for i := range asks {
 		a := &asks[i]
-		ids, starts, acked = append(ids, a.BudgetID), append(starts, a.Start), append(acked, int64(m.told[a.AccountName].Has))
+		ids, starts, scopes, acked = append(ids, a.BudgetID), append(starts, a.Start), append(scopes, a.Scope), append(acked, int64(m.told[a.AccountName].Has))
 		has, lease, least = append(has, int64(a.Has)), append(lease, int64(max(a.Lease, a.Has))), append(least, int64(a.Least))
 		spent, reserved = append(spent, int64(a.Spent)), append(reserved, int64(a.Reserved))
 	}
@@ -179,9 +179,9 @@ func (m *Member) batch(asks []budget.Ask) *pgx.Batch {
 	b.Queue("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE")
 	b.Queue(fmt.Sprintf("SET LOCAL lock_timeout = %d", patience.Milliseconds()))
 	b.Queue(fenceSQL, m.id, m.epoch, m.seq, m.answered)
-	b.Queue(lockSQL, m.id, m.epoch, m.seq, ids, starts)
-	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, acked, has, lease, least, spent, reserved)
-	b.Queue(recallSQL, m.id, m.epoch, m.seq, chunk, ids, starts)
+	b.Queue(lockSQL, m.id, m.epoch, m.seq, ids, starts, scopes)
+	b.Queue(exchangeSQL, m.id, m.epoch, m.seq, stale, ids, starts, scopes, acked, has, lease, least, spent, reserved)
+	b.Queue(recallSQL, m.id, m.epoch, m.seq, chunk, ids, starts, scopes)
 	b.Queue("COMMIT")
 	return b
 }
@@ -212,7 +212,7 @@ func (r *reply) read(results pgx.BatchResults) (found bool, err error) {
 		var g budget.Grant
 		var lost bool
 		var end int64
-		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Lease, &g.Cap, &g.Refunded, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &end}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&g.BudgetID, &g.Start, &g.Scope, &g.Lease, &g.Cap, &g.Refunded, &g.Free, &g.Spent, &g.Reserved, &g.Recall, &lost, &end}, func() error {
 			if r.grants, r.ends = append(r.grants, g), append(r.ends, end); lost {
 				r.lost++
 			}
@@ -256,7 +256,7 @@ func (s *Store) openAccounts(ctx context.Context, p *pool, asks []budget.Ask) (o
 			if b == nil {
 				continue
 			}
-			ok, err := openAccount(ctx, c, b, a.Start, now)
+			ok, err := openAccount(ctx, c, b, a.AccountName, now)
 			if err != nil {
 				return err
 			}
@@ -267,33 +267,36 @@ func (s *Store) openAccounts(ctx context.Context, p *pool, asks []budget.Ask) (o
 	return opened, err
 }
 
-// openAccount makes b's account of the window that begins at start, unless that has
-// not begun, is long over, or is no window of b. Two replicas whose time zones differ
-// would else each have a cap of their own.
-func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, start int64, now time.Time) (bool, error) {
+// openAccount makes the account n of b, unless its window has not begun, is long over,
+// or is no window of b, or b has no such scope, as no budget has one today. Two replicas
+// whose time zones differ would else each have a cap of their own.
+func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, n budget.AccountName, now time.Time) (bool, error) {
+	if n.Scope != "" {
+		return false, nil
+	}
 	loc, err := budget.ParseZone("time_zone", b.Zone)
 	if err != nil {
 		return false, err
 	}
-	w := b.WindowAt(time.Unix(0, start), loc)
+	w := b.WindowAt(time.Unix(0, n.Start), loc)
 	end := endOf(w)
-	if w.Start.UnixNano() != start || w.Start.After(now) || end < now.Add(-24*time.Hour).UnixNano() {
+	if w.Start.UnixNano() != n.Start || w.Start.After(now) || end < now.Add(-24*time.Hour).UnixNano() {
 		return false, nil
 	}
 	tag, err := c.Exec(ctx, `INSERT INTO aig_account (budget_id, start, "end", cap) SELECT $1, $2, $3, $4
-		WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start < $3 AND "end" > $2)
-		ON CONFLICT (budget_id, start) DO NOTHING`, b.ID, start, end, int64(b.Cap))
+		WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND scope = '' AND start < $3 AND "end" > $2)
+		ON CONFLICT DO NOTHING`, b.ID, n.Start, end, int64(b.Cap))
 	if err != nil || tag.RowsAffected() > 0 {
 		return err == nil, err
 	}
 	var exists bool
-	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start = $2)`, b.ID, start).Scan(&exists)
+	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start = $2 AND scope = '')`, b.ID, n.Start).Scan(&exists)
 	return exists, err
 }
 
-// mustOpen is openAccount where that is the account of now.
+// mustOpen is openAccount where that is the account of all calls of now.
 func mustOpen(ctx context.Context, c *conn, b *budget.SharedBudget, start int64, now time.Time) error {
-	ok, err := openAccount(ctx, c, b, start, now)
+	ok, err := openAccount(ctx, c, b, budget.AccountName{BudgetID: b.ID, Start: start}, now)
 	if err == nil && !ok {
 		err = &budget.Error{Kind: budget.KindConflict, Reason: "window_overlaps", Message: fmt.Sprintf("a window of budget %s that was opened in another time zone has not ended yet; try again when it has", b.ID)}
 	}

@@ -101,7 +101,7 @@ func (s *Store) Windows(ctx context.Context, id string, before time.Time, limit 
 	}
 	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT start, "end", spent FROM aig_past_window WHERE budget_id = $1 AND start < $2
-			UNION SELECT start, "end", spent FROM aig_account WHERE budget_id = $1 AND start < $2 ORDER BY start DESC LIMIT $3`, id, min(most, running), max(0, limit))
+			UNION SELECT start, "end", spent FROM aig_account WHERE budget_id = $1 AND scope = '' AND start < $2 ORDER BY start DESC LIMIT $3`, id, min(most, running), max(0, limit))
 		if err != nil {
 			return err
 		}
@@ -168,7 +168,7 @@ func (s *Store) foldRefused(ctx context.Context, c *conn, now time.Time) error {
 	_, err := c.Exec(ctx, `WITH old AS (DELETE FROM aig_refused WHERE (bucket, budget_id, reason, holder) IN
 			(SELECT bucket, budget_id, reason, holder FROM aig_refused WHERE bucket < $1 ORDER BY bucket LIMIT 1000 FOR UPDATE SKIP LOCKED)
 			RETURNING bucket, budget_id, calls, distinct_calls, kept),
-		span AS (SELECT budget_id, start, "end" FROM aig_past_window UNION SELECT budget_id, start, "end" FROM aig_account)
+		span AS (SELECT budget_id, start, "end" FROM aig_past_window UNION SELECT budget_id, start, "end" FROM aig_account WHERE scope = '')
 		INSERT INTO aig_refused_window (budget_id, start, calls, distinct_calls, kept)
 			SELECT o.budget_id, w.start, sum(o.calls), sum(o.distinct_calls), `+sumOf("o.kept")+`
 			FROM old o JOIN span w ON w.budget_id = o.budget_id AND w.start / $2 <= o.bucket AND w."end" / $2 > o.bucket GROUP BY o.budget_id, w.start

@@ -70,18 +70,18 @@ func importLeases(ctx context.Context, c *conn, holder string, rules budget.Rule
 		if b == nil {
 			continue
 		}
-		if ok, err := openAccount(ctx, c, b, a.Start, now); err != nil || !ok {
+		if ok, err := openAccount(ctx, c, b, a.AccountName, now); err != nil || !ok {
 			if err != nil {
 				return err
 			}
 			continue // its window is over
 		}
 		used := a.Spent + a.Reserved
-		if _, err := c.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved) VALUES ($1, $2, $3, $4, $5, $6)`,
+		if _, err := c.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved) VALUES ($1, $2, '', $3, $4, $5, $6)`,
 			a.BudgetID, a.Start, holder, int64(used), int64(a.Spent), int64(a.Reserved)); err != nil {
 			return err
 		}
-		if _, err := c.Exec(ctx, `UPDATE aig_account SET allocated = $3, spent = $4, reserved = $5 WHERE budget_id = $1 AND start = $2`,
+		if _, err := c.Exec(ctx, `UPDATE aig_account SET allocated = $3, spent = $4, reserved = $5 WHERE budget_id = $1 AND start = $2 AND scope = ''`,
 			a.BudgetID, a.Start, int64(used), int64(a.Spent), int64(a.Reserved)); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func (s *Store) Replicas(ctx context.Context) (out []budget.ReplicaStatus, err e
 	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT h.id, h.name, h.program, h.config_hash, h.seen, h.pushed, extract(epoch FROM now() - h.seen), extract(epoch FROM now() - coalesce(h.pushed, h.joined)),
 				NOT h.has_left AND NOT (`+live+`), h.applied, CASE WHEN h.has_left THEN 0 ELSE greatest(0, s.version - h.applied) END, h.has_left, `+sumOf("l.lease")+`
-			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start
+			FROM aig_state s, aig_holder h LEFT JOIN (aig_lease l JOIN aig_account a ON a.budget_id = l.budget_id AND a.start = l.start AND a.scope = l.scope
 				AND a."end" > extract(epoch FROM now()) * 1000000000) ON l.holder = h.id
 			WHERE NOT h.forgotten GROUP BY h.id, s.version ORDER BY h.id`, s.stale().Microseconds())
 		if err != nil {
@@ -73,15 +73,15 @@ func (s *Store) forget(ctx context.Context, id string, charge bool, since *time.
 			return &budget.Error{Kind: budget.KindConflict, Reason: "replica_is_live", Message: fmt.Sprintf("replica %s reached the store at %s and may still admit calls on what it was lent; stop it, and release once it is silent or has left (at most %s later), or charge",
 				id, seen.UTC().Format(time.RFC3339), s.stale())}
 		}
-		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.holder = $1
-			ORDER BY a.budget_id, a.start FOR UPDATE OF a`, id); err != nil {
+		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account a JOIN aig_lease l ON l.budget_id = a.budget_id AND l.start = a.start AND l.scope = a.scope AND l.holder = $1
+			ORDER BY a.budget_id, a.start, a.scope FOR UPDATE OF a`, id); err != nil {
 			return err
 		}
 		var released int64
-		err = c.QueryRow(ctx, `WITH old AS (SELECT budget_id, start, lease, spent, reserved, CASE WHEN $2 THEN lease ELSE spent + reserved END AS now FROM aig_lease WHERE holder = $1),
-			kept AS (UPDATE aig_lease l SET lease = o.now, spent = o.now, reserved = 0 FROM old o WHERE l.holder = $1 AND l.budget_id = o.budget_id AND l.start = o.start),
+		err = c.QueryRow(ctx, `WITH old AS (SELECT budget_id, start, scope, lease, spent, reserved, CASE WHEN $2 THEN lease ELSE spent + reserved END AS now FROM aig_lease WHERE holder = $1),
+			kept AS (UPDATE aig_lease l SET lease = o.now, spent = o.now, reserved = 0 FROM old o WHERE l.holder = $1 AND l.budget_id = o.budget_id AND l.start = o.start AND l.scope = o.scope),
 			summed AS (UPDATE aig_account a SET allocated = allocated - o.lease + o.now, spent = a.spent - o.spent + o.now, reserved = a.reserved - o.reserved
-				FROM old o WHERE a.budget_id = o.budget_id AND a.start = o.start)
+				FROM old o WHERE a.budget_id = o.budget_id AND a.start = o.start AND a.scope = o.scope)
 			SELECT `+sumOf("lease - now")+` FROM old`, id, charge).Scan(&released)
 		if err != nil {
 			return err

@@ -200,7 +200,7 @@ func running(b *budget.SharedBudget) (start, end int64) {
 func (s *Store) replaceBudget(ctx context.Context, c *conn, old *budget.SharedBudget, next budget.Budget, loc *time.Location, now time.Time, by budget.Author) error {
 	moved := budget.SharedBudget{Budget: next, Running: old.Running}
 	// Locked in the order in which exchanges do.
-	if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, next.ID); err != nil {
+	if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start, scope FOR UPDATE`, next.ID); err != nil {
 		return err
 	}
 	if next.Zone != old.Zone && next.Period != budget.Total {
@@ -271,7 +271,7 @@ func (s *Store) DeleteBudget(ctx context.Context, id, etag string, by budget.Aut
 			return err
 		}
 		for _, sql := range []string{
-			`SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`,
+			`SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start, scope FOR UPDATE`,
 			`DELETE FROM aig_lease WHERE budget_id = $1`, `DELETE FROM aig_account WHERE budget_id = $1`, `DELETE FROM aig_budget WHERE id = $1`,
 			`DELETE FROM aig_past_window WHERE budget_id = $1`, `DELETE FROM aig_refused_window WHERE budget_id = $1`,
 		} {
@@ -297,7 +297,7 @@ func (s *Store) Enforce(ctx context.Context, id string) (version uint64, err err
 	err = until(ctx, enforceEvery, func() (bool, error) {
 		var waiting int
 		err := s.read(ctx, func(ctx context.Context, c *conn) error {
-			return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder h WHERE `+live+` AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = $2 AND l.holder = h.id)`,
+			return c.QueryRow(ctx, `SELECT count(*) FROM aig_holder h WHERE `+live+` AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = $2 AND l.scope = '' AND l.holder = h.id)`,
 				s.stale().Microseconds(), id).Scan(&waiting)
 		})
 		return waiting == 0, err
@@ -355,7 +355,7 @@ func (s *Store) enforce(ctx context.Context, id string) (version uint64, err err
 		if err := mustOpen(ctx, c, b, w.Start.UnixNano(), now); err != nil {
 			return err
 		}
-		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start FOR UPDATE`, id); err != nil {
+		if _, err := c.Exec(ctx, `SELECT 1 FROM aig_account WHERE budget_id = $1 ORDER BY start, scope FOR UPDATE`, id); err != nil {
 			return err
 		}
 		if err := addPast(ctx, c, b, w); err != nil {
@@ -384,11 +384,11 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 	}
 	past := filter{args: slices.Clone(f.args), terms: slices.Clone(f.terms)}
 	f.add("u.holder <> ?", adjustments)
-	f.add("NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = ? AND l.holder = u.holder)", b.ID)
+	f.add("NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = ? AND l.scope = '' AND l.holder = u.holder)", b.ID)
 	n := len(f.args)
 	_, err := c.Exec(ctx, fmt.Sprintf(`WITH past AS (SELECT u.holder, least(greatest(sum(u.cost), 0), %d)::bigint AS cost FROM aig_usage u WHERE %s GROUP BY u.holder),
-		put AS (INSERT INTO aig_lease (budget_id, start, holder, lease, spent, reserved) SELECT $%d, $%d, holder, cost, cost, 0 FROM past)
-		UPDATE aig_account SET allocated = allocated + p.sum, spent = spent + p.sum FROM (SELECT coalesce(sum(cost), 0)::bigint AS sum FROM past) p WHERE budget_id = $%[3]d AND start = $%[4]d`,
+		put AS (INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved) SELECT $%d, $%d, '', holder, cost, cost, 0 FROM past)
+		UPDATE aig_account SET allocated = allocated + p.sum, spent = spent + p.sum FROM (SELECT coalesce(sum(cost), 0)::bigint AS sum FROM past) p WHERE budget_id = $%[3]d AND start = $%[4]d AND scope = ''`,
 		int64(budget.MaxAmount), f.where(), n+1, n+2), append(f.args, b.ID, w.Start.UnixNano())...)
 	if err != nil {
 		return err
@@ -398,7 +398,7 @@ func addPast(ctx context.Context, c *conn, b *budget.SharedBudget, w budget.Wind
 	n = len(past.args)
 	var corrected, spent budget.Amount
 	err = c.QueryRow(ctx, fmt.Sprintf(`SELECT (SELECT `+sumOf("u.cost")+` FROM aig_usage u WHERE %s), spent
-		FROM aig_account WHERE budget_id = $%d AND start = $%d`, past.where(), n+1, n+2), append(past.args, b.ID, w.Start.UnixNano())...).Scan(&corrected, &spent)
+		FROM aig_account WHERE budget_id = $%d AND start = $%d AND scope = ''`, past.where(), n+1, n+2), append(past.args, b.ID, w.Start.UnixNano())...).Scan(&corrected, &spent)
 	if err != nil || corrected == 0 {
 		return err
 	}
@@ -449,7 +449,7 @@ func (s *Store) Tidy(ctx context.Context) error {
 	var counting []string
 	err := s.write(ctx, func(ctx context.Context, c *conn) error {
 		rows, err := c.Query(ctx, `SELECT b.id FROM aig_budget b WHERE b.counting AND NOT EXISTS (SELECT 1 FROM aig_holder h WHERE `+live+`
-			AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = b.id AND l.holder = h.id)) ORDER BY b.id LIMIT 100`, s.stale().Microseconds())
+			AND NOT EXISTS (SELECT 1 FROM aig_lease l WHERE l.budget_id = b.id AND l.scope = '' AND l.holder = h.id)) ORDER BY b.id LIMIT 100`, s.stale().Microseconds())
 		if err != nil {
 			return err
 		}
@@ -460,11 +460,11 @@ func (s *Store) Tidy(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start LIMIT 1000 FOR UPDATE SKIP LOCKED),
-			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start),
-			kept AS (INSERT INTO aig_past_window (budget_id, start, "end", spent) SELECT a.budget_id, a.start, a."end", a.spent FROM aig_account a JOIN old USING (budget_id, start)
-				WHERE EXISTS (SELECT 1 FROM aig_budget b WHERE b.id = a.budget_id) ON CONFLICT DO NOTHING)
-			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start`, now.AddDate(0, 0, -40).UnixNano())
+		_, err = c.Exec(ctx, `WITH old AS (SELECT budget_id, start, scope FROM aig_account WHERE "end" < $1 ORDER BY budget_id, start, scope LIMIT 1000 FOR UPDATE SKIP LOCKED),
+			leases AS (DELETE FROM aig_lease l USING old WHERE l.budget_id = old.budget_id AND l.start = old.start AND l.scope = old.scope),
+			kept AS (INSERT INTO aig_past_window (budget_id, start, "end", spent) SELECT a.budget_id, a.start, a."end", a.spent FROM aig_account a JOIN old USING (budget_id, start, scope)
+				WHERE scope = '' AND EXISTS (SELECT 1 FROM aig_budget b WHERE b.id = a.budget_id) ON CONFLICT DO NOTHING)
+			DELETE FROM aig_account a USING old WHERE a.budget_id = old.budget_id AND a.start = old.start AND a.scope = old.scope`, now.AddDate(0, 0, -40).UnixNano())
 		if err != nil {
 			return err
 		}

@@ -56,7 +56,7 @@ func (s *Store) statuses(ctx context.Context, clause string, args ...any) (out [
 			at[budget.AccountName{BudgetID: b.ID, Start: w.Start.UnixNano()}] = i
 			out = append(out, budget.Status{Budget: b.Budget, Window: w, AsOf: asOf})
 		}
-		rows, err := c.Query(ctx, `SELECT a.budget_id, a.start, a.spent, a.reserved FROM aig_account a JOIN unnest($1::text[], $2::bigint[]) AS r(budget_id, start) USING (budget_id, start)`, ids, starts)
+		rows, err := c.Query(ctx, `SELECT a.budget_id, a.start, a.spent, a.reserved FROM aig_account a JOIN unnest($1::text[], $2::bigint[]) AS r(budget_id, start) USING (budget_id, start) WHERE a.scope = ''`, ids, starts)
 		if err != nil {
 			return err
 		}

@@ -76,6 +76,8 @@ func TestStore(t *testing.T) {
 		"adjust too much":    testAdjustTooMuch,
 		"history":            testHistory,
 		"tidy":               testTidy,
+		"scopes":             testScopes,
+		"scopes beside old":  testScopesBesideOld,
 		"tidy by its clock":  testTidyByItsClock,
 		"fold":               testFold,
 		"fold beside old":    testFoldBesideOld,
@@ -159,7 +161,7 @@ func (w *world) sums() {
 	w.Helper()
 	rows, err := w.db.Query(context.Background(), `SELECT a.budget_id, a.cap, a.allocated, a.spent, a.reserved,
 		coalesce(sum(l.lease), 0)::bigint, coalesce(sum(l.spent), 0)::bigint, coalesce(sum(l.reserved), 0)::bigint
-		FROM aig_account a LEFT JOIN aig_lease l USING (budget_id, start) GROUP BY a.budget_id, a.start`)
+		FROM aig_account a LEFT JOIN aig_lease l USING (budget_id, start, scope) GROUP BY a.budget_id, a.start, a.scope`)
 	w.must(err)
 	var id string
 	var limit, allocated, spent, reserved, leases, leaseSpent, leaseReserved budget.Amount

@@ -53,7 +53,7 @@ func (s *Store) Adjust(ctx context.Context, a budget.Adjustment, actor string) (
 	return a, err
 }
 
-func insertAdjustment(ctx context.Context, c *conn, num int64, a *budget.Adjustment) error {
+func insertAdjustment(ctx context.Context, c sender, num int64, a *budget.Adjustment) error {
 	_, err := c.Exec(ctx, `INSERT INTO aig_adjustment (id, request_id, at, actor, reason, budget_id, tag, amount) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		num, a.RequestID, a.Time.UnixNano(), a.Actor, a.Reason, a.BudgetID, string(a.Tag), int64(a.Amount))
 	return err

@@ -23,15 +23,27 @@ func audit(ctx context.Context, c *conn, now time.Time, by budget.Author, action
 }
 
 func addAudit(ctx context.Context, c *conn, e budget.AuditEntry) error {
+	return addAudits(ctx, c, c, e)
+}
+
+// addAudits is addAudit of several, by way of to.
+func addAudits(ctx context.Context, c *conn, to sender, log ...budget.AuditEntry) error {
+	var id int64
 	var hash []byte
-	err := c.QueryRow(ctx, `SELECT id, hash FROM aig_audit ORDER BY id DESC LIMIT 1`).Scan(&e.ID, &hash)
+	err := c.QueryRow(ctx, `SELECT id, hash FROM aig_audit ORDER BY id DESC LIMIT 1`).Scan(&id, &hash)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return err
 	}
-	e.ID++
-	_, err = c.Exec(ctx, `INSERT INTO aig_audit (id, at, actor, action, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		e.ID, e.Time.UnixNano(), e.Actor, e.Action, e.Subject, e.Detail, auditHash(hash, e))
-	return err
+	for _, e := range log {
+		id++
+		e.ID = id
+		hash = auditHash(hash, e)
+		if _, err := to.Exec(ctx, `INSERT INTO aig_audit (id, at, actor, action, subject, detail, hash) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			e.ID, e.Time.UnixNano(), e.Actor, e.Action, e.Subject, e.Detail, hash); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // auditHash covers the row and, by the hash before it, all older ones: numbers of

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -64,5 +65,33 @@ func BenchmarkExchange(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "exchanges/s")
 			b.ReportMetric(float64(b.N*size)/b.Elapsed().Seconds(), "accounts/s")
 		})
+	}
+}
+
+// BenchmarkImport moves the books of a machine with 10,000 budgets, each with its entry
+// of the audit log.
+func BenchmarkImport(b *testing.B) {
+	const n = 10_000
+	now := time.Now().UTC()
+	var rules budget.Rules
+	var accounts []budget.Ask
+	var log []budget.AuditEntry
+	for i := range n {
+		id := fmt.Sprint("bud_", i)
+		rules.Budgets = append(rules.Budgets, budget.SharedBudget{Budget: budget.Budget{ID: id, Target: budget.Target{Tags: budget.TagPattern(fmt.Sprint("m/", i))}, Period: budget.Total, Cap: 100, CreateTime: now, UpdateTime: now}})
+		accounts = append(accounts, budget.Ask{AccountName: budget.AccountName{BudgetID: id}, Spent: 1})
+		log = append(log, budget.AuditEntry{Time: now, Actor: "me", Action: "create_budget", Subject: id, Detail: "{}"})
+	}
+	for b.Loop() {
+		b.StopTimer()
+		s, err := postgres.Open(b.Context(), postgres.Config{URL: pgtest.Start(b).URL("admin"), Durability: postgres.SingleNode})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		if _, err := s.Import(b.Context(), budget.Replica{ID: "one"}, rules, accounts, log, nil, budget.Author{Actor: "me"}); err != nil {
+			b.Fatal(err)
+		}
+		s.Close()
 	}
 }

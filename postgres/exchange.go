@@ -271,21 +271,11 @@ func (s *Store) openAccounts(ctx context.Context, p *pool, asks []budget.Ask) (o
 // or is no window of b, or b has no such scope, as no budget has one today. Two replicas
 // whose time zones differ would else each have a cap of their own.
 func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, n budget.AccountName, now time.Time) (bool, error) {
-	if n.Scope != "" {
-		return false, nil
-	}
-	loc, err := budget.ParseZone("time_zone", b.Zone)
-	if err != nil {
+	end, ok, err := opens(b, n, now)
+	if err != nil || !ok {
 		return false, err
 	}
-	w := b.WindowAt(time.Unix(0, n.Start), loc)
-	end := endOf(w)
-	if w.Start.UnixNano() != n.Start || w.Start.After(now) || end < now.Add(-24*time.Hour).UnixNano() {
-		return false, nil
-	}
-	tag, err := c.Exec(ctx, `INSERT INTO aig_account (budget_id, start, "end", cap) SELECT $1, $2, $3, $4
-		WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND scope = '' AND start < $3 AND "end" > $2)
-		ON CONFLICT DO NOTHING`, b.ID, n.Start, end, int64(b.Cap))
+	tag, err := c.Exec(ctx, openSQL, b.ID, n.Start, end, int64(b.Cap))
 	if err != nil || tag.RowsAffected() > 0 {
 		return err == nil, err
 	}
@@ -293,6 +283,22 @@ func openAccount(ctx context.Context, c *conn, b *budget.SharedBudget, n budget.
 	err = c.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND start = $2 AND scope = '')`, b.ID, n.Start).Scan(&exists)
 	return exists, err
 }
+
+// opens is the end of b's window that begins with account n, and whether that account
+// may be opened.
+func opens(b *budget.SharedBudget, n budget.AccountName, now time.Time) (end int64, ok bool, err error) {
+	loc, err := budget.ParseZone("time_zone", b.Zone)
+	if err != nil {
+		return 0, false, err
+	}
+	w := b.WindowAt(time.Unix(0, n.Start), loc)
+	end = endOf(w)
+	return end, n.Scope == "" && w.Start.UnixNano() == n.Start && !w.Start.After(now) && end >= now.Add(-24*time.Hour).UnixNano(), nil
+}
+
+const openSQL = `INSERT INTO aig_account (budget_id, start, "end", cap) SELECT $1, $2, $3, $4
+	WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND scope = '' AND start < $3 AND "end" > $2)
+	ON CONFLICT DO NOTHING`
 
 // mustOpen is openAccount where that is the account of all calls of now.
 func mustOpen(ctx context.Context, c *conn, b *budget.SharedBudget, start int64, now time.Time) error {

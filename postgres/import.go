@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"aigateway/budget"
 )
 
@@ -28,39 +31,41 @@ func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules
 			SELECT $1, $2, $3, $4, 1, 0, now(), 0, generation, true FROM aig_state`, r.ID, r.Name, r.Program, r.ConfigHash); err != nil {
 			return err
 		}
+		to := &bulk{c: c}
 		for _, b := range rules.Budgets {
-			if err := insertBudget(ctx, c, b); err != nil {
+			if err := insertBudget(ctx, to, b); err != nil {
 				return err
 			}
 		}
 		for _, k := range rules.Keys {
-			if err := insertKey(ctx, c, k); err != nil {
+			if err := insertKey(ctx, to, k); err != nil {
 				return err
 			}
 		}
-		if err := importLeases(ctx, c, r.ID, rules, accounts, now); err != nil {
+		if err := importLeases(ctx, to, r.ID, rules, accounts, now); err != nil {
 			return err
 		}
-		for _, e := range log {
-			if err := addAudit(ctx, c, e); err != nil {
-				return err
-			}
+		if err := addAudits(ctx, c, to, log...); err != nil {
+			return err
 		}
 		for i := range corrections {
 			num, err := budget.AdjustmentNumber(corrections[i].ID)
 			if err != nil {
 				return err
 			}
-			if err := insertAdjustment(ctx, c, num, &corrections[i]); err != nil {
+			if err := insertAdjustment(ctx, to, num, &corrections[i]); err != nil {
 				return err
 			}
+		}
+		if err := to.flush(ctx); err != nil {
+			return err
 		}
 		return audit(ctx, c, now, by, "import", r.ID, map[string]any{"budgets": len(rules.Budgets), "keys": len(rules.Keys), "audit_entries": len(log)})
 	})
 }
 
 // importLeases charges what one machine has used.
-func importLeases(ctx context.Context, c *conn, holder string, rules budget.Rules, accounts []budget.Ask, now time.Time) error {
+func importLeases(ctx context.Context, to sender, holder string, rules budget.Rules, accounts []budget.Ask, now time.Time) error {
 	byID := map[string]*budget.SharedBudget{}
 	for i := range rules.Budgets {
 		byID[rules.Budgets[i].ID] = &rules.Budgets[i]
@@ -70,21 +75,55 @@ func importLeases(ctx context.Context, c *conn, holder string, rules budget.Rule
 		if b == nil {
 			continue
 		}
-		if ok, err := openAccount(ctx, c, b, a.AccountName, now); err != nil || !ok {
-			if err != nil {
-				return err
-			}
-			continue // its window is over
-		}
-		used := a.Spent + a.Reserved
-		if _, err := c.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved) VALUES ($1, $2, '', $3, $4, $5, $6)`,
-			a.BudgetID, a.Start, holder, int64(used), int64(a.Spent), int64(a.Reserved)); err != nil {
+		end, ok, err := opens(b, a.AccountName, now)
+		if err != nil {
 			return err
 		}
-		if _, err := c.Exec(ctx, `UPDATE aig_account SET allocated = $3, spent = $4, reserved = $5 WHERE budget_id = $1 AND start = $2 AND scope = ''`,
-			a.BudgetID, a.Start, int64(used), int64(a.Spent), int64(a.Reserved)); err != nil {
+		if !ok {
+			continue // its window is over
+		}
+		used := int64(a.Spent + a.Reserved)
+		if _, err := to.Exec(ctx, openSQL, b.ID, a.Start, end, int64(b.Cap)); err != nil {
+			return err
+		}
+		if _, err := to.Exec(ctx, `INSERT INTO aig_lease (budget_id, start, scope, holder, lease, spent, reserved) SELECT budget_id, start, scope, $3, $4, $5, $6
+			FROM aig_account WHERE budget_id = $1 AND start = $2 AND scope = ''`, a.BudgetID, a.Start, holder, used, int64(a.Spent), int64(a.Reserved)); err != nil {
+			return err
+		}
+		if _, err := to.Exec(ctx, `UPDATE aig_account SET allocated = $3, spent = $4, reserved = $5 WHERE budget_id = $1 AND start = $2 AND scope = ''`,
+			a.BudgetID, a.Start, used, int64(a.Spent), int64(a.Reserved)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sender takes a statement: a connection, or a bulk.
+type sender interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// bulk sends statements many at a time, as each waits for an answer of the server by
+// itself. What a statement did nobody learns, and its error comes later.
+type bulk struct {
+	c    *conn
+	next pgx.Batch
+}
+
+// mostInBulk are statements that are sent together.
+const mostInBulk = 500
+
+func (b *bulk) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
+	b.next.Queue(sql, args...)
+	if b.next.Len() < mostInBulk {
+		return pgconn.CommandTag{}, nil
+	}
+	return pgconn.CommandTag{}, b.flush(ctx)
+}
+
+// flush sends what was not sent yet.
+func (b *bulk) flush(ctx context.Context) error {
+	err := b.c.SendBatch(ctx, &b.next).Close()
+	b.next = pgx.Batch{}
+	return err
 }

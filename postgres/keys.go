@@ -39,7 +39,7 @@ func (s *Store) CreateKey(ctx context.Context, k budget.Key, by budget.Author) (
 	return k, secret, version, nil
 }
 
-func insertKey(ctx context.Context, c *conn, k budget.SharedKey) error {
+func insertKey(ctx context.Context, c sender, k budget.SharedKey) error {
 	expires := int64(0)
 	if !k.ExpireTime.IsZero() {
 		expires = k.ExpireTime.UnixNano()

@@ -178,7 +178,7 @@ func (s *Store) SetBudget(ctx context.Context, b budget.Budget, by budget.Author
 	return id, version, made, err
 }
 
-func insertBudget(ctx context.Context, c *conn, b budget.SharedBudget) error {
+func insertBudget(ctx context.Context, c sender, b budget.SharedBudget) error {
 	start, end := running(&b)
 	_, err := c.Exec(ctx, `INSERT INTO aig_budget (id, tags, key_id, period, zone, cap, default_max_tokens, default_max_tool_calls, create_time, update_time,
 		counting, running_start, running_end) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,

@@ -27,7 +27,7 @@ var targets = []target{
 	}, {
 		dir:   "envoy",
 		files: []string{"token.go", "metadata.go", "filter.lua", "inflate.lua"},
-		lua:   "lua_*_test.go",
+		lua:   "lua*_test.go",
 		slow:  regexp.MustCompile("^Test(.*Envoy|NoDecision|NoAnswerCosts|Timers|SilentConnections|StreamsPer|ConnectionLimit|Script|HeapLimit|Process|Drain|DiesWith|AsParent|Install|Find)"),
 	}, {
 		dir:   "accounting",

@@ -168,7 +168,7 @@ func parseCall(ctx context.Context, e Endpoint, body []byte, m *Memory, owner st
 	d := e.declared()
 	p := &parser{call: Call{Endpoint: e, body: body, choices: 1, toolCalls: -1}, top: d.members, ctx: ctx, free: d.free}
 	var err error
-	if m != nil && len(body) >= m.least {
+	if m != nil && d.in&talking != 0 && len(body) >= m.least {
 		err = p.parseAgain(m, owner, e, body)
 	} else {
 		err = p.document(body, p.topMember)

@@ -29,6 +29,9 @@ const (
 	longestNames = 1 << 10
 )
 
+// talking has the endpoints whose bodies are conversations.
+const talking = inChat | inMessages | inResponses
+
 // Memory remembers what parsers made of how bodies begin. Of the bodies it keeps
 // tags, and no text. It is safe for concurrent use.
 type Memory struct {

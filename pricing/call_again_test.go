@@ -384,6 +384,21 @@ func TestCallsAreCopied(t *testing.T) {
 	}
 }
 
+// TestOnlyConversationsAreTagged: nothing is looked up of a body that is none.
+func TestOnlyConversationsAreTagged(t *testing.T) {
+	body := []byte(`{"model":"a/b","input":"` + strings.Repeat("x", 1<<20) + `"}`)
+	allocations := func(m *Memory) float64 {
+		return testing.AllocsPerRun(20, func() {
+			if _, err := parseCall(t.Context(), Embeddings, body, m, "a"); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	if with, without := allocations(newMemory(t, 1<<20)), allocations(nil); with != without {
+		t.Errorf("%v allocations with a memory and %v without", with, without)
+	}
+}
+
 // TestReadAgainConcurrently: callers share what is remembered.
 func TestReadAgainConcurrently(t *testing.T) {
 	m := newMemory(t, 1<<20)

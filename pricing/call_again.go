@@ -185,27 +185,19 @@ func referred(v reflect.Value) (n int64) {
 
 // conversation reads a list of messages, which may be that of an earlier body and
 // some more.
-func (p *parser) conversation(item func(*parser, int) error) error {
-	if err := p.dec.bracket(); err != nil {
-		return err
-	}
-	return p.turns(item, 0)
-}
+func (p *parser) conversation(item func(*parser, int) error) error { return p.array(p.marking(item)) }
 
-// turns reads the messages from number i on, and the end of the list.
-func (p *parser) turns(item func(*parser, int) error, i int) error {
-	for ; p.dec.PeekKind() != ']'; i++ {
-		if err := p.waiting(); err != nil {
-			return err
-		}
+// marking is item, and a mark behind it.
+func (p *parser) marking(item func(*parser, int) error) func(int) error {
+	return func(i int) error {
 		if err := item(p, i); err != nil {
 			return err
 		}
 		if p.memory != nil {
 			p.mark(item)
 		}
+		return nil
 	}
-	return p.dec.bracket()
 }
 
 // mark notes where the parser is, if a block ends behind it and the last mark is
@@ -246,7 +238,7 @@ func (p *parser) resume(text []byte, m *bookmark) error {
 		p.dec.at, p.dec.has = m.at, m.has
 		p.dec.open = append(p.dec.open, m.open[:]...)
 		p.dec.names = append(p.dec.names, m.names...)
-		if err := p.turns(m.item, m.open[1].parts); err != nil {
+		if err := p.elements(m.open[1].parts, p.marking(m.item)); err != nil {
 			return err
 		}
 		return p.members(p.topMember)

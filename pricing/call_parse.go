@@ -66,7 +66,12 @@ func (p *parser) array(item func(i int) error) error {
 	if err := p.dec.bracket(); err != nil {
 		return err
 	}
-	for i := 0; p.dec.PeekKind() != ']'; i++ {
+	return p.elements(0, item)
+}
+
+// elements reads an array from number i on, and its end.
+func (p *parser) elements(i int, item func(i int) error) error {
+	for ; p.dec.PeekKind() != ']'; i++ {
 		if err := p.waiting(); err != nil {
 			return err
 		}

@@ -196,9 +196,8 @@ func (v *validator) control(l Listen) {
 
 // beyondLoopback reports whether other machines may connect to an address.
 func beyondLoopback(address string) bool {
-	host, _, _ := net.SplitHostPort(address)
-	ip := net.ParseIP(host)
-	return ip != nil && !ip.IsLoopback()
+	host, _, err := net.SplitHostPort(address)
+	return err == nil && !strings.HasPrefix(address, "unix:") && !loopback(host)
 }
 
 func (v *validator) controlTLS(f fileControlTLS) ControlTLS {

@@ -106,7 +106,7 @@ local most, page, workers, keep = %d, %d, %d, %d
 local find, time, open, floor = string.find, os.time, io.open, math.floor
 local SPAN = 10 -- seconds
 local spans, at, last, announced = {}, 1, 0, 0 -- by span, the latest of them, its number, the sum
-for i = 1, keep / SPAN + 1 do spans[i] = 0 end
+for i = 1, math.ceil(keep / SPAN) + 1 do spans[i] = 0 end
 local unseen, used = 65536, nil
 local file -- stays open: opening it costs ten times what reading does
 

@@ -279,9 +279,10 @@ func listen(field, address string) (net.Listener, error) {
 		other, err := net.DialTimeout("unix", path, time.Second)
 		if err == nil {
 			_ = other.Close() // nothing was sent
+			return nil, fmt.Errorf("%s: another process listens at %s; stop it or set another path", field, path)
 		}
 		if !errors.Is(err, syscall.ECONNREFUSED) {
-			return nil, fmt.Errorf("%s: another process listens at %s; stop it or set another path", field, path)
+			return nil, fmt.Errorf("%s: whether another process listens cannot be told: %w; remove %s if none does, or set another path", field, err, path)
 		}
 	}
 	err = os.Remove(path) // what a gateway left that was killed

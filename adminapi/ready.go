@@ -11,8 +11,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
-
-	"aigateway/apierror"
 )
 
 // readiness is the body of /readyz. It is for operators, on an address of
@@ -90,7 +88,7 @@ func (h *healthService) Check(_ context.Context, req *healthpb.HealthCheckReques
 func (h *healthService) Watch(req *healthpb.HealthCheckRequest, stream grpc.ServerStreamingServer[healthpb.HealthCheckResponse]) error {
 	leave, err := h.watching.enter("", mostWatchers)
 	if err != nil {
-		return statusOf(apierror.From(err)).Err()
+		return status.Errorf(codes.ResourceExhausted, "%d watch already, which is the most at once; call Check instead", mostWatchers)
 	}
 	defer leave()
 	tick := time.NewTicker(watchEvery)

@@ -1,15 +1,11 @@
 package ledger
 
 import (
-	"bytes"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -249,39 +245,10 @@ type usage struct {
 func (s *scale) server(server *pgtest.Server, db *pgx.Conn) (u usage) {
 	s.must(db.QueryRow(s.Context(), `SELECT pg_current_wal_lsn() - '0/0', pg_total_relation_size('aig_account'), pg_total_relation_size('aig_lease'),
 		(SELECT xact_commit FROM pg_stat_database WHERE datname = current_database())`).Scan(&u.wal, &u.accounts, &u.leases, &u.transactions))
-	u.cpu = serverCPU(s.B, server)
+	var err error
+	u.cpu, err = server.CPU()
+	s.must(err)
 	return u
-}
-
-// serverCPU is what the processes of a server have used, those that ended included.
-func serverCPU(b *testing.B, server *pgtest.Server) (sum time.Duration) {
-	text, err := os.ReadFile(filepath.Join(server.Data(), "postmaster.pid"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	postmaster, _, _ := strings.Cut(string(text), "\n")
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, name := range stats {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			continue // it has ended
-		}
-		_, rest, _ := bytes.Cut(text, []byte(") "))
-		f := strings.Fields(string(rest)) // from the third field on
-		own := strings.TrimSuffix(strings.TrimPrefix(name, "/proc/"), "/stat") == postmaster
-		if len(f) < 15 || !own && f[1] != postmaster {
-			continue
-		}
-		ticks := f[11:13]
-		if own {
-			ticks = f[11:15]
-		}
-		for _, t := range ticks {
-			n, _ := strconv.Atoi(t)
-			sum += time.Duration(n) * time.Second / 100
-		}
-	}
-	return sum
 }
 
 func (s *scale) report(before, after usage, real time.Duration) {

@@ -261,7 +261,7 @@ func (l *lab) gatewayStarter(c *chain) func(context.Context) error {
 			return fmt.Errorf("write config: %w", err)
 		}
 		if c.shared {
-			if err := l.importBooks(ctx, c, config); err != nil {
+			if err := importBooks(ctx, c, config); err != nil {
 				return err
 			}
 		}

@@ -132,7 +132,7 @@ func cpuOf(c *chain) (s sample, err error) {
 		s.service += used
 	}
 	if c.store != nil {
-		s.store, err = storeTime(c.store)
+		s.store, err = c.store.CPU()
 	}
 	return s, err
 }

@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,10 +115,7 @@ func (s *Server) Promote() {
 // the end of the test, lets them go on.
 func (s *Server) Freeze(which func(title string) bool) (thaw func()) {
 	s.t.Helper()
-	said, err := os.ReadFile(filepath.Join(s.Data(), "postmaster.pid"))
-	s.must(err)
-	first, _, _ := strings.Cut(string(said), "\n")
-	postmaster, err := strconv.Atoi(first)
+	pids, err := s.Processes()
 	s.must(err)
 	var stopped []int
 	stop := func(pid int) {
@@ -138,13 +133,11 @@ func (s *Server) Freeze(which func(title string) bool) (thaw func()) {
 	})
 	s.t.Cleanup(thaw)
 	if which == nil {
-		stop(postmaster)
-	}
-	listed, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", postmaster))
-	s.must(err)
-	for _, text := range strings.Fields(string(listed)) {
-		pid, err := strconv.Atoi(text)
+		stop(pids[0])
+		pids, err = s.Processes() // those that it had made by then
 		s.must(err)
+	}
+	for _, pid := range pids[1:] {
 		if which == nil {
 			stop(pid)
 		} else if title, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); which(strings.TrimRight(string(title), "\x00 ")) {

@@ -19,14 +19,10 @@ func audit(ctx context.Context, c *conn, now time.Time, by budget.Author, action
 	if by.Reason != "" {
 		detail["reason"] = by.Reason
 	}
-	return addAudit(ctx, c, budget.AuditEntry{Time: now, Actor: by.Actor, Action: action, Subject: subject, Detail: marshal(detail)})
+	return addAudits(ctx, c, c, budget.AuditEntry{Time: now, Actor: by.Actor, Action: action, Subject: subject, Detail: marshal(detail)})
 }
 
-func addAudit(ctx context.Context, c *conn, e budget.AuditEntry) error {
-	return addAudits(ctx, c, c, e)
-}
-
-// addAudits is addAudit of several, by way of to.
+// addAudits puts entries behind those that c finds, by way of to.
 func addAudits(ctx context.Context, c *conn, to sender, log ...budget.AuditEntry) error {
 	var id int64
 	var hash []byte

@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.DurationVar(&o.duration, "duration", time.Second, "saturated time of each round, and as long again for latencies")
 	flags.IntVar(&o.clients, "clients", 16, "connections at saturation")
 	flags.IntVar(&o.rate, "rate", 400, "calls a second of the latency runs with the smallest bodies")
-	flags.IntVar(&o.budgets, "budgets", 1000, "budgets in the ledger; moving 10,000 into a store may take minutes")
+	flags.IntVar(&o.budgets, "budgets", 1000, "budgets in the ledger")
 	flags.IntVar(&o.history, "history", 1_000_000, "settled calls in the second part; 0 leaves it out")
 	flags.BoolVar(&o.share, "share", false, "measure how much of a cap can be spent instead")
 	flags.StringVar(&o.role, "role", "", "internal: be an ext_authz server (stock or tuned)")

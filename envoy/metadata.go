@@ -140,9 +140,9 @@ type Report struct {
 	ServiceTier string
 	ToolUsage   string // Responses only
 	// Done says that the answer came to its own end, and that nothing but the
-	// end, and the reasons for it, came after the last usage object: JSON closed and all of it arrived,
-	// or [DONE], or a terminal event. An answer of status 400 or above is done
-	// only with a usage object.
+	// end, and the reasons for it, came after the last usage object: JSON closed
+	// and all of it arrived, or [DONE], or a terminal event. An answer of status
+	// 400 or above is done only with a usage object.
 	Done bool
 	// Finished is how many choices of a stream had given a reason for their end
 	// when the last usage object came; 0 when output came after it.

@@ -296,6 +296,7 @@ func opens(b *budget.SharedBudget, n budget.AccountName, now time.Time) (end int
 	return end, n.Scope == "" && w.Start.UnixNano() == n.Start && !w.Start.After(now) && end >= now.Add(-24*time.Hour).UnixNano(), nil
 }
 
+// openSQL makes an account of all calls, beside none that shares its time.
 const openSQL = `INSERT INTO aig_account (budget_id, start, "end", cap) SELECT $1, $2, $3, $4
 	WHERE NOT EXISTS (SELECT 1 FROM aig_account WHERE budget_id = $1 AND scope = '' AND start < $3 AND "end" > $2)
 	ON CONFLICT DO NOTHING`

@@ -11,9 +11,10 @@ import (
 )
 
 // Import takes the books of a single machine into an empty store: rules, the audit
-// log, corrections, whose amounts are in the accounts already, and what the machine has spent and reserved of its accounts, which becomes the
-// lease of replica r. Its usage it pushes itself, once it has joined. A store that has
-// budgets, keys or replicas is refused.
+// log, corrections, whose amounts are in the accounts already, and what the machine has
+// spent and reserved of its accounts, which becomes the lease of replica r. Its usage it
+// pushes itself, once it has joined. A store that has budgets, keys or replicas is
+// refused.
 func (s *Store) Import(ctx context.Context, r budget.Replica, rules budget.Rules, accounts []budget.Ask, log []budget.AuditEntry, corrections []budget.Adjustment, by budget.Author) (version uint64, err error) {
 	if err := checkAsks(accounts); err != nil {
 		return 0, err

@@ -168,9 +168,9 @@ func (v *vocabulary) pieces(text []rune, patterns []*regexp2.Regexp, piece func(
 	return err == nil && v.pieces(text[at:], patterns[1:], piece)
 }
 
-// merge counts the tokens of a piece, which is not empty: of all neighbours that merge, the two whose
-// token has the lowest rank do, the first of equals, until none does. It takes time
-// in the square of a piece, which is part of a word.
+// merge counts the tokens of a piece, which is not empty: of all neighbours that
+// merge, the two whose token has the lowest rank do, the first of equals, until none
+// does. It takes time in the square of a piece, which is part of a word.
 func (v *vocabulary) merge(piece string) int {
 	type part struct{ token, next uint32 } // what it and its neighbour merge to
 	var storage [longWord]part

@@ -135,9 +135,9 @@ func newReplicasForgetCommand(a *app, f *storeFlags) *cobra.Command {
 		Long: `Only for a data directory that will not come back: what its calls cost is known up
 to its last push. --charge counts all of its lease as spent: safe, whatever it
 admitted. --release counts what it had told and gives the rest back, and ASSUMES
-THAT IT ADMITTED NOTHING AFTER THAT, so it is refused while the gateway is live. A gateway that comes back with the directory
-is refused; give it an empty one. With store.forget_after in their configuration,
-gateways forget, and charge, each other.`,
+THAT IT ADMITTED NOTHING AFTER THAT, so it is refused while the gateway is live. A
+gateway that comes back with the directory is refused; give it an empty one. With
+store.forget_after in their configuration, gateways forget, and charge, each other.`,
 		Example: `  aigateway replicas forget rep_… --charge --reason "its disk is gone" --config aigateway.yaml`,
 		Args:    arguments("ID"),
 	}

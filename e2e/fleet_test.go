@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -407,50 +408,82 @@ func (g *gateway) mixedAgain(t *testing.T, worker, i int, again *atomic.Int64) r
 	return r
 }
 
+// balancer sends calls to those of several gateways that say they are ready.
+type balancer struct {
+	all     gateways
+	in      []atomic.Bool
+	again   atomic.Int64 // calls that were told to come again
+	clients *load
+	stop    func()
+}
+
+// balance starts the gateways, which drain as they are told, and workers that make
+// calls; each waits before each call.
+func (all gateways) balance(t *testing.T, drain string, workers int, wait func()) *balancer {
+	t.Helper()
+	b := &balancer{all: all, in: make([]atomic.Bool, len(all))}
+	for i, g := range all {
+		g.settings["Drain"] = drain
+		g.writeConfig()
+		g.startRun()
+		b.in[i].Store(true)
+	}
+	all[0].mixedBudgets()
+	b.stop = all.probe(b.in)
+	b.clients = startLoad(workers, func(worker, i int) reply {
+		wait()
+		for j := range all {
+			if at := (worker + i + j) % len(all); b.in[at].Load() {
+				return all[at].mixedAgain(t, worker, i, &b.again)
+			}
+		}
+		return reply{err: errors.New("no gateway is ready")}
+	})
+	return b
+}
+
+// replace stops a gateway under load and starts a program in its place.
+func (b *balancer) replace(t *testing.T, g *gateway, with string) {
+	t.Helper()
+	before := b.clients.answered()
+	eventually(t, time.Minute, "calls are answered", func() bool { return b.clients.answered() >= before+30 })
+	if code := g.program.stop(); code != 0 {
+		t.Errorf("exit code %d: %s", code, g.program.tail(20))
+	}
+	g.aigateway = with
+	g.startRun()
+}
+
+// end stops the calls: none failed, nothing is held or lent for ever, and all gateways
+// tell what was billed. It returns how many there were.
+func (b *balancer) end(t *testing.T) (calls int) {
+	t.Helper()
+	counts := b.clients.end(t)
+	b.stop()
+	wantOnly(t, counts, "200", "402", "429")
+	b.all.settle(time.Minute)
+	for _, g := range b.all {
+		g.wantNothingHeld(t)
+	}
+	b.all.wantNothingLent(t)
+	b.all.wantAlike(t)
+	return counts["200"] + counts["402"] + counts["429"]
+}
+
 // TestRollingRestart restarts three gateways one after the other under 200 calls a
 // second, or what the machine carries of them, as a balancer does that asks whether they
 // are ready: no call fails, and nothing is held or lent for ever afterwards.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
 	all := newGateways(t, pgtest.Start(t, "max_connections = 100"), 3, 30*time.Second)
-	in := make([]atomic.Bool, len(all)) // the balancer's
-	for i, g := range all {
-		g.settings["Drain"] = "{accept: 5s, timeout: 30s}"
-		g.writeConfig()
-		g.startRun()
-		in[i].Store(true)
-	}
-	all[0].mixedBudgets()
-	stop := all.probe(in)
-	var again atomic.Int64
-	begun, pace := time.Now(), time.NewTicker(time.Second/200)
+	pace := time.NewTicker(time.Second / 200)
 	defer pace.Stop()
-	clients := startLoad(30, func(worker, i int) reply {
-		<-pace.C
-		for j := range all {
-			if at := (worker + i + j) % len(all); in[at].Load() {
-				return all[at].mixedAgain(t, worker, i, &again)
-			}
-		}
-		return reply{err: fmt.Errorf("no gateway is ready")}
-	})
+	b := all.balance(t, "{accept: 5s, timeout: 30s}", 30, func() { <-pace.C })
+	begun := time.Now()
 	for _, g := range all {
-		before := clients.answered()
-		eventually(t, time.Minute, "calls are answered", func() bool { return clients.answered() >= before+30 })
-		if code := g.program.stop(); code != 0 {
-			t.Errorf("exit code %d: %s", code, g.program.tail(20))
-		}
-		g.startRun()
+		b.replace(t, g, g.aigateway)
 	}
-	counts := clients.end(t)
-	stop()
-	calls := counts["200"] + counts["402"] + counts["429"]
-	t.Logf("%d calls, %.0f a second; %d were told to come again", calls, float64(calls)/time.Since(begun).Seconds(), again.Load())
-	wantOnly(t, counts, "200", "402", "429")
-	all.settle(time.Minute)
-	for _, g := range all {
-		g.wantNothingHeld(t)
-	}
-	all.wantNothingLent(t)
-	all.wantAlike(t)
+	took := time.Since(begun).Seconds()
+	calls := b.end(t)
+	t.Logf("%d calls, %.0f a second; %d were told to come again", calls, float64(calls)/took, b.again.Load())
 }

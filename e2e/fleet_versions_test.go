@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,53 +46,19 @@ func TestFleetOfTwoVersions(t *testing.T) {
 	old := buildOlder(t)
 	db := pgtest.Start(t, "max_connections = 100")
 	all := newGateways(t, db, 3, 30*time.Second)
-	in := make([]atomic.Bool, len(all)) // the balancer's
-	for i, g := range all {
-		g.aigateway = old
-		g.settings["Drain"] = "{accept: 2s, timeout: 30s}"
-		g.writeConfig()
-		g.startRun()
-		in[i].Store(true)
-	}
-	all[0].mixedBudgets()
-	stop := all.probe(in)
-	var again atomic.Int64
-	clients := startLoad(8, func(worker, i int) reply {
-		pause(20 * time.Millisecond)
-		for j := range all {
-			if at := (worker + i + j) % len(all); in[at].Load() {
-				return all[at].mixedAgain(t, worker, i, &again)
-			}
-		}
-		return reply{err: errors.New("no gateway is ready")}
-	})
-	replace := func(g *gateway, with string) {
-		t.Helper()
-		before := clients.answered()
-		eventually(t, time.Minute, "calls are answered", func() bool { return clients.answered() >= before+30 })
-		if code := g.program.stop(); code != 0 {
-			t.Errorf("exit code %d: %s", code, g.program.tail(20))
-		}
-		g.aigateway = with
-		g.startRun()
-	}
-	replace(all[0], binary)
-	all.workTogether(t, "first")
-	replace(all[1], binary)
-	replace(all[0], old) // the tables stay
-	all.workTogether(t, "back")
-	replace(all[0], binary)
-	replace(all[2], binary)
-	counts := clients.end(t)
-	stop()
-	t.Logf("%d calls were told to come again", again.Load())
-	wantOnly(t, counts, "200", "402", "429")
-	all.settle(time.Minute)
 	for _, g := range all {
-		g.wantNothingHeld(t)
+		g.aigateway = old
 	}
-	all.wantNothingLent(t)
-	all.wantAlike(t)
+	b := all.balance(t, "{accept: 2s, timeout: 30s}", 8, func() { pause(20 * time.Millisecond) })
+	b.replace(t, all[0], binary)
+	all.workTogether(t, "first")
+	b.replace(t, all[1], binary)
+	b.replace(t, all[0], old) // the tables stay
+	all.workTogether(t, "back")
+	b.replace(t, all[0], binary)
+	b.replace(t, all[2], binary)
+	b.end(t)
+	t.Logf("%d calls were told to come again", b.again.Load())
 
 	wantRefused(t, db, all[0], old)
 }
